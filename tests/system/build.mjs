@@ -1,0 +1,54 @@
+// Builds a fixture as a user would: his compiler, his flags, a compile database beside the objects.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { run } from './process.mjs';
+
+const compilers = ['gcc', 'clang'];
+const levels = ['O0', 'O1', 'O2', 'O3'];
+
+/** All configurations: position independent or not, every compiler, every level. */
+export const everyConfiguration = ['pie', 'fixed'].flatMap((kind) =>
+    compilers.flatMap((compiler) => levels.map((level) => `${compiler}-${level}-${kind}`)));
+
+/** What CI runs: fixed addresses at two levels, the rest in full. */
+export const usualConfigurations = everyConfiguration.filter((name) =>
+    name.endsWith('-pie') || name === 'gcc-O2-fixed' || name === 'clang-O0-fixed');
+
+function flagsOf(configuration) {
+    const [compiler, level, kind] = configuration.split('-');
+    return { compiler, compile: [`-${level}`, '-g', kind === 'pie' ? '-fPIE' : '-fno-pie'],
+        link: [kind === 'pie' ? '-pie' : '-no-pie'] };
+}
+
+async function must(command, args, directory) {
+    const result = await run(command, args, { cwd: directory });
+    if (result.status !== 0)
+        throw new Error(`${command} ${args.join(' ')}\n${result.output}`);
+}
+
+/**
+ * Builds the sources in TREE into DIRECTORY, with compile_commands.json there. Returns the program's path.
+ */
+export async function build(fixture, tree, directory, configuration) {
+    const { compiler, compile, link } = flagsOf(configuration);
+    const shared = [...fixture.libraries, ...fixture.plugins];
+    const commands = [], objects = [];
+    fs.mkdirSync(directory, { recursive: true });
+
+    for (const file of fs.readdirSync(tree).filter((name) => name.endsWith('.c')).sort()) {
+        const name = file.slice(0, -2);
+        const flags = shared.includes(name) ? [...compile.slice(0, -1), '-fPIC'] : compile;
+        const args = [...flags, '-c', path.join(tree, file), '-o', `${name}.o`];
+        commands.push({ directory, file: path.join(tree, file), output: `${name}.o`, arguments: [compiler, ...args] });
+        if (!shared.includes(name))
+            objects.push(`${name}.o`);
+    }
+    fs.writeFileSync(path.join(directory, 'compile_commands.json'), JSON.stringify(commands, null, 1));
+    await Promise.all(commands.map((command) => must(compiler, command.arguments.slice(1), directory)));
+    for (const name of shared)
+        await must(compiler, ['-shared', `${name}.o`, '-o', `lib${name}.so`], directory);
+    await must(compiler, [...link, ...objects, '-o', 'program', '-L.', '-Wl,-rpath,$ORIGIN',
+        ...fixture.libraries.map((name) => `-l${name}`), ...fixture.link], directory);
+    return path.join(directory, 'program');
+}

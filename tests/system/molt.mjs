@@ -1,0 +1,31 @@
+// The molt command, as the tests call it.
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { begin, run, Talker } from './process.mjs';
+import { root } from './story.mjs';
+
+export const buildDirectory = path.resolve(root, process.env.MOLT_BUILD ?? 'build');
+const molt = path.join(buildDirectory, 'cli/molt');
+
+// Sockets of the tests' programs stay apart from those of anybody else here. A short path: it is a socket's.
+const runtime = fs.mkdtempSync(path.join(os.tmpdir(), 'molt-test-'));
+process.on('exit', () => fs.rmSync(runtime, { recursive: true, force: true }));
+export const environment = { ...process.env, XDG_RUNTIME_DIR: runtime };
+
+export const isBuilt = () => fs.existsSync(molt);
+
+/** Runs `molt ARGS...` to its end, see run(). */
+export const call = (args, options = {}) => run(molt, args, { env: environment, ...options });
+
+/** Starts `molt ARGS...`, see begin(). */
+export const start = (args, options = {}) => begin(molt, args, { env: environment, ...options });
+
+/** Starts PROGRAM under Molt and talks to it. Its pid is the Talker's: `molt run` becomes the program. */
+export const program = (file, args = [], options = {}) =>
+    new Talker(molt, ['run', '--', file, ...args], { env: environment, ...options });
+
+/** Makes the patch FILE from tree FROM to tree TO; AFTER lists the patches applied already. */
+export const diff = (build, from, to, file, after = []) =>
+    call(['diff', '-p', build, '--from', from, '--to', to, ...after.flatMap((one) => ['--after', one]), '-o', file]);

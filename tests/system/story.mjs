@@ -1,0 +1,102 @@
+// Reads a fixture: its story, and the trees of sources that its versions stand for.
+//
+// A story is a conversation with the program, line by line:
+//
+//   about TEXT            what the fixture is for
+//   link FLAG...          more flags for the linker
+//   library NAME          NAME.c becomes libNAME.so, which the program is linked with
+//   plugin NAME           the same, opened by the program itself
+//   cold no               the lines after an update depend on state: a cold start of v2 says something else
+//   broken VERSION        this version does not compile, on purpose
+//   > LINE                is sent to the program
+//   < LINE                is what it must answer, next and exactly
+//   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
+//   update begin, end     the same, with lines in between while the update waits
+//   update fails STATUS WORD...   must end with this exit status and name these words
+//   diff fails STATUS WORD...     no patch can be made
+//   nothing               there is nothing to update, and saying so is a success
+//   rollback              back to the version before
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const fixtures = path.join(root, 'fixtures');
+
+/** Names of all fixtures that have a story. */
+export function names() {
+    return fs.readdirSync(fixtures).filter((name) => fs.existsSync(path.join(fixtures, name, 'story'))).sort();
+}
+
+const settings = {
+    about: (fixture, words) => { fixture.about = words.join(' '); },
+    link: (fixture, words) => { fixture.link = words; },
+    library: (fixture, words) => { fixture.libraries.push(...words); },
+    plugin: (fixture, words) => { fixture.plugins.push(...words); },
+    broken: (fixture, words) => { fixture.broken = words[0]; },
+    cold: (fixture, words) => { fixture.cold = words[0] !== 'no'; },
+};
+
+function parseUpdate(words) {
+    switch (words[0]) {
+    case 'begin':
+        return { kind: 'update begin', version: words[1] ?? 'v2' };
+    case 'end':
+        return { kind: 'update end' };
+    case 'fails':
+        return { kind: 'update fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
+    default:
+        return { kind: 'update', version: words[0] ?? 'v2' };
+    }
+}
+
+function parseStep(line) {
+    if (line.startsWith('> '))
+        return { kind: 'say', text: line.slice(2) };
+    if (line.startsWith('< '))
+        return { kind: 'expect', text: line.slice(2) };
+    const [verb, ...words] = line.split(/\s+/);
+    switch (verb) {
+    case 'update':
+        return parseUpdate(words);
+    case 'diff':
+        return { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
+    case 'nothing':
+        return { kind: 'nothing', version: 'v2' };
+    case 'rollback':
+        return { kind: 'rollback' };
+    default:
+        throw new Error(`a story does not know: ${line}`);
+    }
+}
+
+/** Returns { name, about, link, libraries, plugins, cold, steps, versions }. */
+export function load(name) {
+    const fixture = { name, about: '', link: [], libraries: [], plugins: [], cold: true, steps: [] };
+    for (const line of fs.readFileSync(path.join(fixtures, name, 'story'), 'utf8').split('\n')) {
+        const [verb, ...words] = line.split(/\s+/);
+        if (settings[verb])
+            settings[verb](fixture, words);
+        else if (line.trim())
+            fixture.steps.push(parseStep(line));
+    }
+    fixture.versions = fs.readdirSync(path.join(fixtures, name)).filter((entry) => /^v\d+$/.test(entry)).sort();
+    return fixture;
+}
+
+/**
+ * Writes the source trees of FIXTURE below DIRECTORY: one per version, each the version before with the files
+ * that changed, and the shared sources. Returns the function from version to directory.
+ */
+export function writeTrees(fixture, directory) {
+    let previous = path.join(fixtures, 'common');
+    for (const version of fixture.versions) {
+        const tree = path.join(directory, version);
+        fs.rmSync(tree, { recursive: true, force: true });
+        fs.cpSync(previous, tree, { recursive: true });
+        fs.cpSync(path.join(fixtures, fixture.name, version), tree, { recursive: true });
+        previous = tree;
+    }
+    return (version) => path.join(directory, version);
+}
