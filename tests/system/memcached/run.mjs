@@ -1,0 +1,68 @@
+// Updates a memcached that serves a steady load: each build of it, new behaviour on the open connections, back
+// again, and not one request failed, not one connection dropped.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { everyConfiguration } from '../build.mjs';
+import * as molt from '../molt.mjs';
+import { build, editedTree, Load, plainAnswer, Server } from './server.mjs';
+
+const usual = ['gcc-O2-pie', 'clang-O2-pie'];
+const newAnswer = 'VERSION 1.6.18 as edited';
+const connections = 8, rate = 4000;
+
+function must(what, result) {
+    if (result.status !== 0)
+        throw new Error(`${what}: exit status ${result.status ?? result.signal}: ${result.output.trim()}`);
+    return result;
+}
+
+async function play(configuration) {
+    const memcached = await build(configuration);
+    const edited = editedTree(memcached.tree, path.join(memcached.build, '../edited'), newAnswer);
+    const patch = path.join(memcached.build, 'version.molt');
+    let server, load;
+
+    try {
+        server = await Server.start(memcached);
+        load = new Load(server, connections, rate);
+        await load.everywhere(plainAnswer);
+
+        must('molt diff', await molt.diff(memcached.build, memcached.tree, edited, patch));
+        await load.reset();
+        const applied = must('molt apply', await molt.call(['apply', '--json', patch, String(server.pid)]));
+        await load.everywhere(newAnswer);
+        must('molt rollback', await molt.call(['rollback', String(server.pid)]));
+        await load.everywhere(plainAnswer);
+
+        const report = await load.report();
+        if (report.failures || report.dropped)
+            throw new Error(`${report.failures} requests failed, ${report.dropped} connections dropped`);
+        const { pause_ms: pause } = JSON.parse(applied.stdout);
+        console.log(`${configuration}: paused ${pause} ms; ${report.requests} requests, none failed, p50 ` +
+            `${report.p50_us} us, p99 ${report.p99_us} us, longest ${report.max_us} us`);
+        await load.stop();
+        const end = await server.stop();
+        if (end.status !== 0 && end.signal !== 'SIGTERM')
+            throw new Error(`memcached ended with ${JSON.stringify(end)}`);
+        fs.rmSync(patch);
+    } finally {
+        load?.talker.child.kill('SIGKILL');
+        server?.program.child.kill('SIGKILL');
+    }
+}
+
+const args = process.argv.slice(2);
+const configurations = args[0] === '--all' ? everyConfiguration.filter((name) => !name.includes('O1'))
+    : args.length ? args : usual;
+let passed = 0, failed = 0;
+for (const configuration of configurations)
+    try {
+        await play(configuration);
+        passed++;
+    } catch (error) {
+        failed++;
+        console.log(`FAILED memcached ${configuration}: ${error.message}`);
+    }
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
