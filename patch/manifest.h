@@ -1,0 +1,22 @@
+/*
+ * The manifest: what a patch holds, as JSON for people, tools and reviews.
+ *
+ *   {"format": 1, "id": hex, "after": [ids], "title", "created": ISO 8601,
+ *    "modules": [{"path", "build_id"}],
+ *    "functions": [{"name", "unit", "line", "reason": "changed" | "new" | "removed" | ..., "module"}],
+ *    "data": [{"name", "unit", "kind": "new" | "constant" | "kept", "size"}],
+ *    "changes": [structural changes of the recorder], "warnings": [{"file", "line", "code", "message"}]}
+ *
+ * The id is a hash over the patch's code, data and tables: the same sources and flags give the same id.
+ */
+#ifndef MOLT_PATCH_MANIFEST_H
+#define MOLT_PATCH_MANIFEST_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+/* Reads the manifest out of the patch file at PATH, for `molt inspect`. The caller owns *RET. */
+struct molt_error *patch_manifest_load(const char *path, json_t **ret);
+
+#endif
