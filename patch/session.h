@@ -78,4 +78,8 @@ struct molt_error *patch_session_snapshot(struct patch_session *session, const c
 /* The source root in use, absolute; valid as long as the session. */
 const char *patch_session_root(const struct patch_session *session);
 
+/* The binaries in use: a new JSON array of {"path", "build_id" (hex)}, or NULL without memory. An engine belongs to this
+ * session if one of its modules has one of these build-ids. */
+json_t *patch_session_modules(const struct patch_session *session);
+
 #endif
