@@ -1,0 +1,38 @@
+/* The list of loaded images. It changes on the engine's thread only, which is also the one that unwinds. */
+#include "engine/code/image.h"
+
+#include "engine/code/unwind_tables.h"
+
+static struct image *images;
+
+void image_register(struct image *image)
+{
+    image->next = images;
+    images = image;
+    if (image->eh_frame) {
+        unwind_tables_register(image->eh_frame);
+    }
+}
+
+void image_forget(struct image *image)
+{
+    for (struct image **at = &images; *at; at = &(*at)->next) {
+        if (*at == image) {
+            *at = image->next;
+            if (image->eh_frame) {
+                unwind_tables_forget(image->eh_frame);
+            }
+            return;
+        }
+    }
+}
+
+const struct image *image_find(uintptr_t address)
+{
+    for (const struct image *image = images; image; image = image->next) {
+        if (address - image->start < image->end - image->start) {
+            return image;
+        }
+    }
+    return NULL;
+}

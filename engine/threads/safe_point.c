@@ -1,0 +1,248 @@
+/*
+ * Waiting for a safe point (DESIGN 4.4).
+ *
+ * Stop; walk all stacks; if some hold an affected function, put a return barrier on the oldest such frame of each thread, let everything run, and
+ * look again when all have been reached. Threads that reach their barrier are held, over several rounds, so that they do not run into the function
+ * again while the others are awaited. Holding may cause what it waits for: a held thread may own a lock that another needs to get out. So patience
+ * with held threads is short, and every fourth round lets all pass.
+ *
+ * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the stacks are looked at anew.
+ */
+#include "engine/threads/safe_point.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/threads/barrier.h"
+#include "engine/threads/unwind.h"
+
+#define FIRST_PATIENCE_MS 4
+#define LAST_PATIENCE_MS 100
+#define NAMED_FRAMES 6
+
+uint64_t monotonic_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* What one walk found. */
+struct findings {
+    const struct safe_point *wanted;
+    const char *names[NAMED_FRAMES]; /* affected functions, innermost first */
+    size_t affected;
+    uintptr_t oldest_slot; /* return slot of the oldest affected frame */
+    bool lost;
+};
+
+static const struct affected_range *find_range(const struct safe_point *wanted, uintptr_t address)
+{
+    size_t low = 0, high = wanted->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (wanted->ranges[middle].end <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < wanted->count && wanted->ranges[low].start <= address ? &wanted->ranges[low] : NULL;
+}
+
+static void note_affected(struct findings *findings, const struct affected_range *range, uintptr_t return_slot)
+{
+    if (findings->affected < NAMED_FRAMES) {
+        findings->names[findings->affected] = range->name;
+    }
+    findings->affected++;
+    findings->oldest_slot = return_slot;
+}
+
+static bool visit_frame(void *context, const struct stack_frame *frame)
+{
+    struct findings *findings = context;
+    const struct affected_range *range = find_range(findings->wanted, frame->lookup);
+
+    if (range) {
+        note_affected(findings, range, frame->return_slot);
+    }
+    return true;
+}
+
+/* Where the walk lost its way, any word that points into affected code counts as a return address. */
+static void scan_conservatively(struct findings *findings, uintptr_t sp)
+{
+    uintptr_t end = unwind_stack_end(sp);
+
+    for (uintptr_t at = sp & ~7ul; at + 8 <= end; at += 8) {
+        const struct affected_range *range = find_range(findings->wanted, barrier_original(*(uintptr_t *)at) - 1);
+        if (range) {
+            note_affected(findings, range, 0);
+        }
+    }
+}
+
+static void examine(const struct safe_point *wanted, const struct stopped_thread *thread, struct findings *ret)
+{
+    uintptr_t lost_sp;
+
+    *ret = (struct findings){ .wanted = wanted };
+    if (unwind_thread(thread, visit_frame, ret, &lost_sp) == UNWIND_LOST) {
+        ret->lost = true;
+        scan_conservatively(ret, lost_sp);
+    }
+}
+
+static void describe(struct safe_point *wanted, const struct stopped_thread *thread, const struct findings *findings)
+{
+    size_t length = strlen(wanted->blocked_by), room = sizeof(wanted->blocked_by);
+    char name[32];
+
+    if (length + 64 > room) {
+        return;
+    }
+    thread_name(thread->tid, name, sizeof(name));
+    length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%sthread %d (%s) in ", length ? "\n" : "",
+                               (int)thread->tid, name);
+    size_t shown = findings->affected < NAMED_FRAMES ? findings->affected : NAMED_FRAMES;
+    for (size_t i = 0; i < shown && length + 2 < room; i++) {
+        length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s", i ? " < " : "",
+                                   findings->names[i]);
+    }
+}
+
+/* Walks all stacks of the stopped world; sets barriers if asked to. Returns how many threads hold affected functions. */
+static size_t look(struct safe_point *wanted, const struct world *world, size_t *ret_barriers)
+{
+    size_t blocking = 0;
+
+    wanted->blocked_by[0] = '\0';
+    *ret_barriers = 0;
+    for (size_t i = 0; i < world->count; i++) {
+        struct findings findings;
+        examine(wanted, &world->threads[i], &findings);
+        if (!findings.affected) {
+            continue;
+        }
+        blocking++;
+        describe(wanted, &world->threads[i], &findings);
+        if (findings.oldest_slot && barrier_set(findings.oldest_slot)) {
+            ++*ret_barriers;
+        }
+    }
+    return blocking;
+}
+
+static void sleep_ms(uint32_t milliseconds)
+{
+    nanosleep(&(struct timespec){ milliseconds / 1000, (long)(milliseconds % 1000) * 1000000 }, NULL);
+}
+
+static int name_stuck_thread(struct safe_point *wanted, pid_t tid)
+{
+    char name[32];
+
+    thread_name(tid, name, sizeof(name));
+    snprintf(wanted->blocked_by, sizeof(wanted->blocked_by),
+             "thread %d (%s) does not react to signals: stopped by a debugger, in vfork, or stuck in the kernel",
+             (int)tid, name);
+    return -ETIMEDOUT;
+}
+
+/* One round: stop, look. 0: safe, world stopped; 1: not safe, world running, barriers set; negative: failed, running. */
+static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struct world *ret, size_t *ret_barriers)
+{
+    pid_t stuck;
+    int status = unwind_refresh();
+
+    if (status < 0) {
+        return status;
+    }
+    wanted->stopped_at_us = monotonic_us();
+    status = stop_world(left_ms, ret, &stuck);
+    if (status == -ETIMEDOUT) {
+        return name_stuck_thread(wanted, stuck);
+    }
+    if (status < 0) {
+        return status;
+    }
+    barrier_release();
+    barrier_remove_all(ret);
+    if (look(wanted, ret, ret_barriers) == 0) {
+        return 0;
+    }
+    if (hold) {
+        barrier_hold(); /* threads held since an earlier round stay held */
+    }
+    resume_world();
+    stop_settle();
+    return 1;
+}
+
+/* Takes the barriers off the stacks again, for good. */
+static void give_up(uint32_t timeout_ms)
+{
+    struct world world;
+    pid_t stuck;
+
+    barrier_release();
+    if (stop_world(timeout_ms, &world, &stuck) == 0) {
+        barrier_remove_all(&world);
+        resume_world();
+        stop_settle();
+    } /* else they stay, and let threads pass when they are reached */
+}
+
+int safe_point_reach(struct safe_point *wanted, struct world *ret)
+{
+    uint64_t start = monotonic_us(), deadline = start + 1000ull * wanted->timeout_ms;
+    uint32_t patience = FIRST_PATIENCE_MS;
+    size_t barriers;
+    int status;
+
+    for (unsigned round = 0;; round++) {
+        uint64_t now = monotonic_us();
+        uint32_t left = now < deadline ? (uint32_t)((deadline - now) / 1000) + 1 : 1;
+        bool hold = round % 4 != 3;
+        wanted->enter_critical();
+        status = attempt(wanted, left < 1000 ? 1000 : left, hold, ret, &barriers);
+        if (status != 0) {
+            wanted->leave_critical();
+        }
+        wanted->waited_us = wanted->stopped_at_us - start;
+        if (status <= 0) {
+            break;
+        }
+        if (round == 1 && wanted->progress) {
+            wanted->progress(wanted->context, wanted->blocked_by);
+        }
+        if (monotonic_us() >= deadline) {
+            status = -EBUSY;
+            break;
+        }
+        if (patience > left) {
+            patience = left;
+        }
+        if (!barriers) {
+            sleep_ms(patience);
+        } else if (barrier_await(patience)) {
+            continue;
+        }
+        barrier_release();
+        patience = patience * 2 < LAST_PATIENCE_MS ? patience * 2 : LAST_PATIENCE_MS;
+    }
+    if (status < 0) {
+        char blocked_by[sizeof(wanted->blocked_by)];
+        memcpy(blocked_by, wanted->blocked_by, sizeof(blocked_by));
+        give_up(1000);
+        memcpy(wanted->blocked_by, blocked_by, sizeof(blocked_by));
+        wanted->waited_us = monotonic_us() - start;
+    }
+    return status;
+}

@@ -1,0 +1,412 @@
+/*
+ * Stopping all threads by a signal (DESIGN 4.4).
+ *
+ * The signal is number 33. glibc keeps it for setxid and for this reason never lets a program block it: sigfillset and
+ * pthread_sigmask leave it out, signalfd and sigwait cannot take it. So a program that blocks "all" signals is stopped too. Its
+ * disposition is ours only while a stop is under way and is put back afterwards; a setxid signal that arrives in between is
+ * handed to glibc's handler.
+ *
+ * A thread that slept in a system call would see EINTR. It does not: before the signal is sent, its call's number, program counter
+ * and stack pointer are read from /proc; if the handler finds the thread just behind that very `syscall` instruction with
+ * -EINTR in rax, it puts the number back into rax and steps back two bytes, so that the call starts again.
+ *
+ * New threads may appear while others are being stopped, so the list of tasks is read again until it brings none. Only threads
+ * that run can make threads, so this ends.
+ *
+ * While the world is stopped the engine must take no lock that a program's thread may hold: no malloc of the program, no
+ * stdio, no dl_iterate_phdr.
+ */
+#include "engine/threads/stop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/threads/futex.h"
+
+#define STOP_SIGNAL 33
+#define RT_RESTORER 0x04000000 /* SA_RESTORER of the kernel's interface */
+
+enum { THREAD_SIGNALLED, THREAD_STOPPED, THREAD_GONE };
+
+struct kernel_sigaction {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+static struct {
+    pid_t engine_tid;
+    struct stopped_thread *slots; /* grows by whole remapping, only while no stop is under way */
+    size_t capacity;
+    size_t count;
+    _Atomic uint32_t generation; /* odd: stopping or stopped; threads wait for it to change */
+    _Atomic uint32_t stopped;    /* how many threads have arrived in the handler */
+    _Atomic uint32_t inside;     /* how many threads are anywhere in the handler */
+    struct kernel_sigaction previous;
+    int task_directory;
+} stopper = { .task_directory = -1 };
+
+void molt_signal_return(void);
+__asm__(".text\n"
+        ".type molt_signal_return, @function\n"
+        "molt_signal_return:\n"
+        "    mov $15, %eax\n" /* rt_sigreturn */
+        "    syscall\n"
+        ".size molt_signal_return, . - molt_signal_return\n");
+
+/* ---- the handler: runs on the stopped thread ------------------------------------------------------------ */
+
+static struct stopped_thread *find_slot(pid_t tid)
+{
+    for (size_t i = 0; i < stopper.count; i++) {
+        if (stopper.slots[i].tid == tid) {
+            return &stopper.slots[i];
+        }
+    }
+    return NULL;
+}
+
+/* Makes an interrupted system call start again; see the top of this file. */
+static void restart_syscall(const struct stopped_thread *thread, ucontext_t *context)
+{
+    greg_t *registers = context->uc_mcontext.gregs;
+
+    if (thread->interrupted_syscall >= 0 && registers[REG_RAX] == -EINTR &&
+        (uintptr_t)registers[REG_RIP] == thread->syscall_pc && (uintptr_t)registers[REG_RSP] == thread->syscall_sp) {
+        registers[REG_RAX] = thread->interrupted_syscall;
+        registers[REG_RIP] -= 2;
+    }
+}
+
+static void pass_on(int number, siginfo_t *info, void *context)
+{
+    if (stopper.previous.handler && (void *)stopper.previous.handler != (void *)SIG_DFL &&
+        (void *)stopper.previous.handler != (void *)SIG_IGN) {
+        stopper.previous.handler(number, info, context);
+    }
+}
+
+static void on_stop_signal(int number, siginfo_t *info, void *context)
+{
+    if (info->si_code != SI_QUEUE) {
+        pass_on(number, info, context);
+        return;
+    }
+    atomic_fetch_add(&stopper.inside, 1);
+    uint32_t generation = atomic_load(&stopper.generation);
+    struct stopped_thread *thread =
+        generation % 2 ? find_slot((pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0)) : NULL;
+
+    if (thread && thread->generation == generation) {
+        restart_syscall(thread, context);
+        thread->context = context;
+        thread->thread_pointer = (uintptr_t)__builtin_thread_pointer();
+        atomic_store(&thread->state, THREAD_STOPPED);
+        atomic_fetch_add(&stopper.stopped, 1);
+        futex_wake_all(&stopper.stopped);
+        while (atomic_load(&stopper.generation) == generation) {
+            futex_wait(&stopper.generation, generation, NULL);
+        }
+    }
+    if (atomic_fetch_sub(&stopper.inside, 1) == 1) {
+        futex_wake_all(&stopper.inside);
+    }
+}
+
+/* ---- the engine's side ---------------------------------------------------------------------------------- */
+
+/* Takes the signal. What had it before is remembered, unless that is our own handler, left in place by a stop that failed. */
+static int take_signal(void)
+{
+    const struct kernel_sigaction action = {
+        .handler = on_stop_signal,
+        .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | RT_RESTORER,
+        .restorer = molt_signal_return,
+        .mask = ~0ull, /* nothing of the program's runs on top of the handler */
+    };
+    struct kernel_sigaction previous;
+    long status =
+        raw_syscall4(SYS_rt_sigaction, STOP_SIGNAL, (long)&action, (long)&previous, sizeof(uint64_t));
+
+    if (status == 0 && previous.handler != on_stop_signal) {
+        stopper.previous = previous;
+    }
+    return (int)status;
+}
+
+static void give_signal_back(void)
+{
+    raw_syscall4(SYS_rt_sigaction, STOP_SIGNAL, (long)&stopper.previous, 0, sizeof(uint64_t));
+}
+
+int stop_init(void)
+{
+    stopper.engine_tid = (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0);
+    if (stopper.task_directory >= 0) {
+        close(stopper.task_directory);
+    }
+    stopper.task_directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return stopper.task_directory < 0 ? -errno : 0;
+}
+
+void stop_after_fork(void)
+{
+    atomic_store(&stopper.generation, 0);
+    atomic_store(&stopper.stopped, 0);
+    atomic_store(&stopper.inside, 0);
+    stopper.count = 0;
+}
+
+static int grow(size_t capacity)
+{
+    size_t size = capacity * sizeof(struct stopped_thread);
+    void *slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (slots == MAP_FAILED) {
+        return -ENOMEM;
+    }
+    if (stopper.slots) {
+        munmap(stopper.slots, stopper.capacity * sizeof(struct stopped_thread));
+    }
+    stopper.slots = slots;
+    stopper.capacity = capacity;
+    return 0;
+}
+
+/* Reads where thread TID is blocked. /proc says "NR args... SP PC", or "running". */
+static void read_syscall(struct stopped_thread *thread)
+{
+    char path[32], line[256];
+    long number;
+    unsigned long sp, pc;
+
+    thread->interrupted_syscall = -1;
+    snprintf(path, sizeof(path), "%d/syscall", (int)thread->tid);
+    int file = openat(stopper.task_directory, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return;
+    }
+    ssize_t length = read(file, line, sizeof(line) - 1);
+    close(file);
+    line[length > 0 ? length : 0] = '\0';
+    if (sscanf(line, "%ld %*x %*x %*x %*x %*x %*x %lx %lx", &number, &sp, &pc) == 3 && number >= 0) {
+        thread->interrupted_syscall = number;
+        thread->syscall_sp = sp;
+        thread->syscall_pc = pc;
+    }
+}
+
+/* Sends the signal to thread TID. 1 if it was sent, 0 if the thread is gone, negative errno. */
+static int signal_thread(pid_t tid, uint32_t generation)
+{
+    struct stopped_thread *thread = &stopper.slots[stopper.count];
+    siginfo_t info = { .si_signo = STOP_SIGNAL, .si_code = SI_QUEUE };
+
+    *thread = (struct stopped_thread){ .tid = tid, .generation = generation };
+    read_syscall(thread);
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    stopper.count++; /* before the signal: the handler looks for its slot */
+    long status = raw_syscall4(SYS_rt_tgsigqueueinfo, getpid(), tid, STOP_SIGNAL, (long)&info);
+    if (status < 0) {
+        stopper.count--;
+        return status == -ESRCH ? 0 : (int)status;
+    }
+    return 1;
+}
+
+struct linux_dirent {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+/* Signals every thread that has no slot yet. Returns how many, or a negative errno (-EXFULL: more slots are needed). */
+static int signal_new_threads(uint32_t generation)
+{
+    char buffer[4096] __attribute__((aligned(8)));
+    int signalled = 0;
+
+    if (lseek(stopper.task_directory, 0, SEEK_SET) < 0) {
+        return -errno;
+    }
+    for (;;) {
+        long size = raw_syscall4(SYS_getdents64, stopper.task_directory, (long)buffer, sizeof(buffer), 0);
+        if (size <= 0) {
+            return size < 0 ? (int)size : signalled;
+        }
+        for (long at = 0; at < size;) {
+            struct linux_dirent *entry = (struct linux_dirent *)(buffer + at);
+            pid_t tid = atoi(entry->name);
+            at += entry->length;
+            if (tid <= 0 || tid == stopper.engine_tid || find_slot(tid)) {
+                continue;
+            }
+            if (stopper.count == stopper.capacity) {
+                return -EXFULL;
+            }
+            int status = signal_thread(tid, generation);
+            if (status < 0) {
+                return status;
+            }
+            signalled += status;
+        }
+    }
+}
+
+static bool thread_exists(pid_t tid)
+{
+    return raw_syscall4(SYS_tgkill, getpid(), tid, 0, 0) != -ESRCH;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Counts threads that ended before the signal reached them as stopped. */
+static void count_gone(void)
+{
+    for (size_t i = 0; i < stopper.count; i++) {
+        struct stopped_thread *thread = &stopper.slots[i];
+        if (atomic_load(&thread->state) == THREAD_SIGNALLED && !thread_exists(thread->tid)) {
+            atomic_store(&thread->state, THREAD_GONE);
+            atomic_fetch_add(&stopper.stopped, 1);
+        }
+    }
+}
+
+/* Waits until all signalled threads have arrived. 0, or -ETIMEDOUT with the tid of one that has not. */
+static int await_arrival(uint64_t deadline_ms, pid_t *ret_stuck)
+{
+    const struct timespec tick = { .tv_nsec = 2000000 };
+    uint32_t stopped;
+
+    while ((stopped = atomic_load(&stopper.stopped)) < stopper.count) {
+        if (futex_wait(&stopper.stopped, stopped, &tick) != -ETIMEDOUT) {
+            continue;
+        }
+        count_gone();
+        if (now_ms() < deadline_ms) {
+            continue;
+        }
+        for (size_t i = 0; i < stopper.count; i++) {
+            if (atomic_load(&stopper.slots[i].state) == THREAD_SIGNALLED) {
+                *ret_stuck = stopper.slots[i].tid;
+                return -ETIMEDOUT;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Moves the threads that are really stopped to the front; the others ended. */
+static void drop_gone(void)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < stopper.count; i++) {
+        if (atomic_load(&stopper.slots[i].state) == THREAD_STOPPED) {
+            if (kept != i) {
+                stopper.slots[kept] = stopper.slots[i];
+            }
+            kept++;
+        }
+    }
+    stopper.count = kept;
+}
+
+static int stop_attempt(uint32_t timeout_ms, pid_t *ret_stuck)
+{
+    uint64_t deadline = now_ms() + timeout_ms;
+    uint32_t generation = atomic_fetch_add(&stopper.generation, 1) + 1;
+    int signalled;
+
+    do {
+        signalled = signal_new_threads(generation);
+        int status = signalled < 0 ? signalled : await_arrival(deadline, ret_stuck);
+        if (status < 0) {
+            return status;
+        }
+    } while (signalled > 0);
+    drop_gone();
+    return 0;
+}
+
+int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
+{
+    int status = stopper.slots ? 0 : grow(256);
+
+    while (status == 0) {
+        stopper.count = 0;
+        atomic_store(&stopper.stopped, 0);
+        status = take_signal();
+        if (status < 0) {
+            return status;
+        }
+        status = stop_attempt(timeout_ms, ret_stuck);
+        if (status == 0) {
+            *ret = (struct world){ stopper.slots, stopper.count };
+            return 0;
+        }
+        resume_world();
+        stop_settle();
+        if (status == -EXFULL) {
+            status = grow(stopper.capacity * 2);
+        } else {
+            return status;
+        }
+    }
+    return status;
+}
+
+void resume_world(void)
+{
+    atomic_fetch_add(&stopper.generation, 1);
+    futex_wake_all(&stopper.generation);
+}
+
+void stop_settle(void)
+{
+    const struct timespec patience = { .tv_sec = 1 };
+    uint32_t inside;
+
+    while ((inside = atomic_load(&stopper.inside)) != 0) {
+        if (futex_wait(&stopper.inside, inside, &patience) == -ETIMEDOUT) {
+            break; /* a thread held by a debugger, say: it will find the generation changed */
+        }
+    }
+    if (atomic_load(&stopper.stopped) >= stopper.count) {
+        give_signal_back();
+    } /* else a signal is still on its way: the handler stays, ignores it, and hands on what is not ours */
+}
+
+void thread_name(pid_t tid, char *name, size_t size)
+{
+    char path[32];
+
+    name[0] = '\0';
+    snprintf(path, sizeof(path), "%d/comm", (int)tid);
+    int file = openat(stopper.task_directory, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return;
+    }
+    ssize_t length = read(file, name, size - 1);
+    close(file);
+    name[length > 0 ? length : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+}

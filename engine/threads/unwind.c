@@ -1,0 +1,322 @@
+/*
+ * Unwinding by libunwind's remote interface (DESIGN 4.4). The remote interface is used although the memory is our own, because it lets
+ * us say where unwind tables and memory come from, and both answers here need no lock:
+ *
+ * - tables: `_dl_find_object` (glibc's lock-free lookup) for modules, image_find for code that patches brought;
+ * - memory: stack words only from the stack's own mapping, read directly; anything else ends the walk.
+ *
+ * A return address that a return barrier has replaced reads as the original one (barrier_original), so the walk does not see barriers.
+ */
+#include "engine/threads/unwind.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libunwind-x86_64.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/code/image.h"
+#include "engine/threads/barrier.h"
+
+/* libunwind exports it under this name only for those who know it; perf uses it the same way. */
+int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t ip, unw_dyn_info_t *table,
+                                       unw_proc_info_t *info, int need_unwind_info, void *context);
+
+#define MAX_FRAMES 100000 /* a deep recursion is fine, a circle in a damaged stack is not */
+
+struct mapping {
+    uintptr_t start, end;
+};
+
+static struct {
+    unw_addr_space_t space;
+    struct mapping *mappings; /* readable ones, ascending */
+    size_t mapping_count, mapping_capacity;
+} unwinder;
+
+struct walk {
+    const struct stopped_thread *thread;
+    uintptr_t low, high; /* the stack's mapping, from its pointer up */
+    bool without_table;  /* the last step met a function without unwind information */
+};
+
+/* ---- memory --------------------------------------------------------------------------------------------- */
+
+static const struct mapping *find_mapping(uintptr_t address)
+{
+    size_t low = 0, high = unwinder.mapping_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (unwinder.mappings[middle].end <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    /* a stack grows downwards: an address a little below a mapping belongs to it since the last refresh */
+    return low < unwinder.mapping_count ? &unwinder.mappings[low] : NULL;
+}
+
+uintptr_t unwind_stack_end(uintptr_t address)
+{
+    const struct mapping *mapping = find_mapping(address);
+
+    return mapping ? mapping->end : 0;
+}
+
+static int add_mapping(uintptr_t start, uintptr_t end)
+{
+    if (unwinder.mapping_count && unwinder.mappings[unwinder.mapping_count - 1].end == start) {
+        unwinder.mappings[unwinder.mapping_count - 1].end = end;
+        return 0;
+    }
+    if (unwinder.mapping_count == unwinder.mapping_capacity) {
+        size_t capacity = unwinder.mapping_capacity ? unwinder.mapping_capacity * 2 : 128;
+        struct mapping *grown = realloc(unwinder.mappings, capacity * sizeof(*grown));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        unwinder.mappings = grown;
+        unwinder.mapping_capacity = capacity;
+    }
+    unwinder.mappings[unwinder.mapping_count++] = (struct mapping){ start, end };
+    return 0;
+}
+
+static const char *parse_hex(const char *text, uintptr_t *ret)
+{
+    uintptr_t value = 0;
+
+    for (;; text++) {
+        if (*text >= '0' && *text <= '9') {
+            value = value * 16 + (uintptr_t)(*text - '0');
+        } else if (*text >= 'a' && *text <= 'f') {
+            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
+        } else {
+            *ret = value;
+            return text;
+        }
+    }
+}
+
+/* One line of /proc/self/maps, "START-END rw-p ...": writable private mappings may be stacks. */
+static int take_line(const char *line)
+{
+    uintptr_t start, end;
+
+    line = parse_hex(line, &start);
+    if (*line != '-') {
+        return -EIO;
+    }
+    line = parse_hex(line + 1, &end);
+    return line[0] == ' ' && line[1] == 'r' && line[2] == 'w' ? add_mapping(start, end) : 0;
+}
+
+int unwind_refresh(void)
+{
+    char buffer[16384];
+    size_t kept = 0;
+    int status = 0;
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+    if (file < 0) {
+        return -errno;
+    }
+    unwinder.mapping_count = 0;
+    for (;;) {
+        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
+        if (size <= 0 || status < 0) {
+            status = size < 0 ? -errno : status;
+            break;
+        }
+        kept += (size_t)size;
+        buffer[kept] = '\0';
+        char *line = buffer, *newline;
+        while (status == 0 && (newline = strchr(line, '\n'))) {
+            status = take_line(line);
+            line = newline + 1;
+        }
+        kept -= (size_t)(line - buffer);
+        memmove(buffer, line, kept);
+    }
+    close(file);
+    return status;
+}
+
+static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
+{
+    const struct walk *walk = context;
+
+    if (write) {
+        return -UNW_EINVAL;
+    }
+    if (address < walk->low || address > walk->high - sizeof(unw_word_t)) {
+        /* libunwind looks at the code to recognise signal trampolines; modules may be read */
+        struct dl_find_object found;
+        if (_dl_find_object((void *)address, &found) != 0) {
+            return -UNW_EINVAL;
+        }
+    }
+    memcpy(value, (const void *)address, sizeof(*value));
+    *value = barrier_original(*value);
+    return 0;
+}
+
+/* ---- registers ------------------------------------------------------------------------------------------ */
+
+static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write, void *context)
+{
+    static const int places[] = {
+        [UNW_X86_64_RAX] = REG_RAX, [UNW_X86_64_RDX] = REG_RDX, [UNW_X86_64_RCX] = REG_RCX,
+        [UNW_X86_64_RBX] = REG_RBX, [UNW_X86_64_RSI] = REG_RSI, [UNW_X86_64_RDI] = REG_RDI,
+        [UNW_X86_64_RBP] = REG_RBP, [UNW_X86_64_RSP] = REG_RSP, [UNW_X86_64_R8] = REG_R8,
+        [UNW_X86_64_R9] = REG_R9,   [UNW_X86_64_R10] = REG_R10, [UNW_X86_64_R11] = REG_R11,
+        [UNW_X86_64_R12] = REG_R12, [UNW_X86_64_R13] = REG_R13, [UNW_X86_64_R14] = REG_R14,
+        [UNW_X86_64_R15] = REG_R15, [UNW_X86_64_RIP] = REG_RIP,
+    };
+    const struct walk *walk = context;
+
+    if (write || number < 0 || (size_t)number >= sizeof(places) / sizeof(places[0])) {
+        return -UNW_EBADREG;
+    }
+    *value = (unw_word_t)walk->thread->context->uc_mcontext.gregs[places[number]];
+    return 0;
+}
+
+static int no_float_registers(unw_addr_space_t space, unw_regnum_t number, unw_fpreg_t *value, int write, void *context)
+{
+    return -UNW_EBADREG;
+}
+
+/* ---- tables --------------------------------------------------------------------------------------------- */
+
+/* The binary search table behind a .eh_frame_hdr (LSB, "Exception Frames"): version 1, pcrel sdata4, udata4, datarel sdata4. */
+static bool table_of_header(const uint8_t *header, unw_dyn_info_t *table)
+{
+    uint32_t count;
+
+    if (header[0] != 1 || header[1] != 0x1b || header[2] != 0x03 || header[3] != 0x3b) {
+        return false;
+    }
+    memcpy(&count, header + 8, sizeof(count));
+    table->format = UNW_INFO_FORMAT_REMOTE_TABLE;
+    table->u.rti.segbase = (unw_word_t)header;
+    table->u.rti.table_data = (unw_word_t)header + 12;
+    table->u.rti.table_len = (unw_word_t)count * 8 / sizeof(unw_word_t);
+    return true;
+}
+
+static int find_procedure(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info,
+                          void *context)
+{
+    struct walk *walk = context;
+    unw_dyn_info_t table = { 0 };
+    struct dl_find_object found;
+    const struct image *image = image_find(ip);
+    const uint8_t *header = NULL;
+
+    if (image) {
+        header = image->eh_frame_header;
+        table.start_ip = image->start;
+        table.end_ip = image->end;
+    } else if (_dl_find_object((void *)ip, &found) == 0) {
+        header = found.dlfo_eh_frame;
+        table.start_ip = (unw_word_t)found.dlfo_map_start;
+        table.end_ip = (unw_word_t)found.dlfo_map_end;
+    }
+    int status = header && table_of_header(header, &table)
+                     ? _Ux86_64_dwarf_search_unwind_table(space, ip, &table, info, need_unwind_info, context)
+                     : -UNW_ENOINFO;
+    walk->without_table |= status < 0;
+    return status;
+}
+
+static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *info, void *context)
+{
+}
+
+static int no_dynamic_list(unw_addr_space_t space, unw_word_t *list, void *context)
+{
+    return -UNW_ENOINFO;
+}
+
+static int no_resume(unw_addr_space_t space, unw_cursor_t *cursor, void *context)
+{
+    return -UNW_EINVAL;
+}
+
+static int no_name(unw_addr_space_t space, unw_word_t address, char *name, size_t size, unw_word_t *offset,
+                   void *context)
+{
+    return -UNW_ENOINFO;
+}
+
+/* ---- walking -------------------------------------------------------------------------------------------- */
+
+int unwind_init(void)
+{
+    static unw_accessors_t accessors = {
+        .find_proc_info = find_procedure,
+        .put_unwind_info = put_unwind_info,
+        .get_dyn_info_list_addr = no_dynamic_list,
+        .access_mem = access_memory,
+        .access_reg = access_register,
+        .access_fpreg = no_float_registers,
+        .resume = no_resume,
+        .get_proc_name = no_name,
+    };
+    unwinder.space = unw_create_addr_space(&accessors, 0);
+    if (!unwinder.space) {
+        return -ENOMEM;
+    }
+    unw_set_caching_policy(unwinder.space, UNW_CACHE_GLOBAL);
+    return 0;
+}
+
+enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
+                              uintptr_t *ret_lost_sp)
+{
+    uintptr_t sp = (uintptr_t)thread->context->uc_mcontext.gregs[REG_RSP];
+    struct walk walk = { .thread = thread, .low = sp - 128, .high = unwind_stack_end(sp) };
+    unw_cursor_t cursor;
+    bool after_call = false;
+
+    *ret_lost_sp = sp;
+    if (!walk.high || unw_init_remote(&cursor, unwinder.space, &walk) < 0) {
+        return UNWIND_LOST;
+    }
+    for (size_t depth = 0; depth < MAX_FRAMES; depth++) {
+        unw_word_t pc = 0, next_sp = 0, next_pc = 0;
+        unw_get_reg(&cursor, UNW_REG_IP, &pc);
+        struct stack_frame frame = { .pc = pc, .lookup = pc - after_call };
+        bool signal_frame = unw_is_signal_frame(&cursor) > 0;
+        int stepped = unw_step(&cursor);
+        if (stepped > 0) {
+            unw_get_reg(&cursor, UNW_REG_SP, &next_sp);
+            unw_get_reg(&cursor, UNW_REG_IP, &next_pc);
+            if (!signal_frame && next_sp - 8 >= walk.low && next_sp <= walk.high &&
+                barrier_original(*(const uintptr_t *)(next_sp - 8)) == next_pc) {
+                frame.return_slot = next_sp - 8;
+            }
+        }
+        if (!visit(context, &frame)) {
+            return UNWIND_COMPLETE;
+        }
+        if (stepped == 0 || (stepped > 0 && next_pc == 0)) {
+            return UNWIND_COMPLETE;
+        }
+        if (stepped < 0 || walk.without_table) { /* libunwind goes on by guessing at frame pointers; we do not */
+            return UNWIND_LOST;
+        }
+        after_call = !signal_frame;
+        *ret_lost_sp = next_sp;
+        if (next_sp < walk.low || next_sp >= walk.high) { /* a signal stack, or the stack it interrupted */
+            walk.low = next_sp - 128;
+            walk.high = unwind_stack_end(next_sp);
+        }
+    }
+    return UNWIND_LOST;
+}

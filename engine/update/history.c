@@ -1,0 +1,236 @@
+/*
+ * The history of one process. The last updates can be undone: their previous code is kept. Older ones are there to stay, and
+ * code that neither runs nor could be rolled back to is freed, so that a thousand updates take the memory of a few.
+ *
+ * Image life: in use while a function's version in force lies in it, or a version that an undoable entry goes back to; for ever if it is pinned (it
+ * introduced functions, to which the program may hold pointers).
+ */
+#include "engine/update/history.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <stdlib.h>
+
+#define UNDOABLE 16 /* updates that can be rolled back, one after the other */
+
+struct applied {
+    char *id, *title;
+    struct transition *transitions;
+    size_t transition_count;
+    struct undo_log undo;
+    size_t definitions_before;
+    struct image **images; /* that the patch brought; entries become NULL when freed */
+    size_t image_count;
+    struct debug_object *debug;
+    bool undoable;
+};
+
+static struct {
+    struct applied *entries;
+    size_t count, capacity;
+} history;
+
+size_t history_count(void)
+{
+    return history.count;
+}
+
+bool update_history(size_t index, struct update_entry *ret)
+{
+    if (index >= history.count) {
+        return false;
+    }
+    const struct applied *entry = &history.entries[index];
+    *ret = (struct update_entry){ entry->id, entry->title, (unsigned)entry->transition_count, entry->undoable };
+    return true;
+}
+
+int history_reserve(void)
+{
+    if (history.count == history.capacity) {
+        size_t capacity = history.capacity ? history.capacity * 2 : 16;
+        struct applied *grown = realloc(history.entries, capacity * sizeof(*grown));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        history.entries = grown;
+        history.capacity = capacity;
+    }
+    return 0;
+}
+
+/* ---- giving back superseded code ------------------------------------------------------------------------ */
+
+static bool is_in_use(const struct image *image)
+{
+    const struct function *function;
+
+    if (image->pinned) {
+        return true;
+    }
+    for (size_t i = 0; (function = registry_function(i)); i++) {
+        if (function->current.image == image) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < history.count; i++) {
+        const struct applied *entry = &history.entries[i];
+        for (size_t k = 0; entry->undoable && k < entry->transition_count; k++) {
+            if (entry->transitions[k].before.image == image || entry->transitions[k].after.image == image) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void free_image(struct image *image)
+{
+    image_forget(image);
+    arena_code_free(image->arena, (void *)image->start, image->end - image->start);
+    free(image);
+}
+
+static void make_final(struct applied *entry)
+{
+    entry->undoable = false;
+    undo_deinit(&entry->undo);
+    free(entry->transitions);
+    entry->transitions = NULL;
+}
+
+/* Frees the images of ENTRY that nothing can reach, and its debug information with the last. */
+static void release_images(struct applied *entry)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < entry->image_count; i++) {
+        if (entry->images[i] && !is_in_use(entry->images[i])) {
+            free_image(entry->images[i]);
+            entry->images[i] = NULL;
+        }
+        any |= entry->images[i] != NULL;
+    }
+    if (!any) {
+        debug_object_destroy(entry->debug);
+        entry->debug = NULL;
+    }
+}
+
+static void reclaim(void)
+{
+    if (history.count > UNDOABLE && history.entries[history.count - UNDOABLE - 1].undoable) {
+        make_final(&history.entries[history.count - UNDOABLE - 1]);
+    }
+    for (size_t i = 0; i + UNDOABLE < history.count; i++) {
+        if (history.entries[i].debug || history.entries[i].image_count) {
+            release_images(&history.entries[i]);
+        }
+    }
+}
+
+/* ---- entries -------------------------------------------------------------------------------------------- */
+
+void history_push(struct update *update)
+{
+    struct applied *entry = &history.entries[history.count++];
+    size_t modules = update->patch.file.patch_modules_count;
+
+    *entry = (struct applied){
+        .id = update->id,
+        .title = update->title,
+        .transitions = update->transitions,
+        .transition_count = update->transition_count,
+        .undo = update->undo,
+        .definitions_before = update->definitions_before,
+        .images = calloc(modules + 1, sizeof(struct image *)),
+        .debug = update->debug,
+        .undoable = true,
+    };
+    for (size_t i = 0; i < modules && entry->images; i++) {
+        if (update->patch.modules[i].image) {
+            entry->images[entry->image_count++] = update->patch.modules[i].image;
+        }
+    }
+    free(update->ranges);
+    load_finish(&update->patch);
+    free(update);
+    reclaim();
+}
+
+struct applied *history_last(const char **ret_reason)
+{
+    if (!history.count) {
+        *ret_reason = "no update is in force: there is nothing to roll back";
+        return NULL;
+    }
+    if (!history.entries[history.count - 1].undoable) {
+        *ret_reason = "the update is too old: only the last 16 are kept to be rolled back";
+        return NULL;
+    }
+    return &history.entries[history.count - 1];
+}
+
+int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count)
+{
+    size_t count = 0, each = sizeof(((struct version *)0)->ranges) / sizeof(struct code_range);
+    struct affected_range *ranges = calloc(applied->transition_count * each + applied->image_count + 1, sizeof(*ranges));
+
+    if (!ranges) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < applied->transition_count; i++) {
+        const struct transition *transition = &applied->transitions[i];
+        for (size_t k = 0; k < transition->after.count; k++) {
+            const struct code_range *range = &transition->after.ranges[k];
+            ranges[count++] =
+                (struct affected_range){ range->start, range->start + range->size, transition->function->name };
+        }
+    }
+    count = plan_sort_ranges(ranges, count);
+    *ret = ranges;
+    *ret_count = count;
+    return 0;
+}
+
+int history_revert(struct applied *applied)
+{
+    int status = undo_revert(&applied->undo);
+
+    if (status < 0) {
+        return status;
+    }
+    for (size_t i = applied->transition_count; i-- > 0;) {
+        applied->transitions[i].function->current = applied->transitions[i].before;
+    }
+    registry_forget_definitions(applied->definitions_before);
+    return 0;
+}
+
+unsigned history_pop(void)
+{
+    struct applied *entry = &history.entries[--history.count];
+    unsigned functions = (unsigned)entry->transition_count;
+
+    make_final(entry);
+    release_images(entry);
+    debug_object_destroy(entry->debug);
+    free(entry->images);
+    free(entry->id);
+    free(entry->title);
+    return functions;
+}
+
+struct code_range history_thread_creation(void)
+{
+    void *address = dlsym(RTLD_DEFAULT, "pthread_create");
+    Dl_info info;
+    Elf64_Sym *symbol = NULL;
+
+    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol) {
+        return (struct code_range){ 0 };
+    }
+    return (struct code_range){ (uintptr_t)address, symbol->st_size };
+}

@@ -1,0 +1,32 @@
+/* The updates in force, and how to go back. */
+#ifndef MOLT_ENGINE_UPDATE_HISTORY_H
+#define MOLT_ENGINE_UPDATE_HISTORY_H
+
+#include "engine/update/plan.h"
+
+/* Makes room for one more entry, so that history_push cannot fail. 0 or -ENOMEM. */
+int history_reserve(void);
+
+/* Takes what is needed to undo UPDATE, which was just committed, and frees UPDATE. Superseded code that nothing can
+ * reach any more is given back to the system. World running. */
+void history_push(struct update *update);
+
+/* The last update, as long as it can be undone; else NULL, with the reason in *ret_reason. */
+struct applied;
+struct applied *history_last(const char **ret_reason);
+
+/* What must not be on a stack for APPLIED to be undone; the array is the caller's to free. 0 or -ENOMEM. */
+int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count);
+
+/* Undoes APPLIED in the stopped world. 0 or a negative errno (then the update is still in force). */
+int history_revert(struct applied *applied);
+
+/* Forgets the last entry after it was reverted. Returns how many functions it had. World running. */
+unsigned history_pop(void);
+
+size_t history_count(void);
+
+/* Where pthread_create is. Takes the dynamic linker's lock. */
+struct code_range history_thread_creation(void);
+
+#endif

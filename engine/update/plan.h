@@ -1,0 +1,37 @@
+/* A prepared update: a loaded patch and what committing it will do. */
+#ifndef MOLT_ENGINE_UPDATE_PLAN_H
+#define MOLT_ENGINE_UPDATE_PLAN_H
+
+#include "engine/code/load.h"
+#include "engine/code/register.h"
+#include "engine/code/registry.h"
+#include "engine/threads/safe_point.h"
+#include "engine/update/undo.h"
+#include "engine/update/update.h"
+
+/* One function that changes its version. */
+struct transition {
+    struct function *function;
+    struct version before, after;
+};
+
+struct update {
+    struct loaded_patch patch;
+    char *id, *title;
+    struct transition *transitions;
+    size_t transition_count;
+    struct affected_range *ranges;
+    size_t range_count;
+    struct undo_log undo;
+    size_t definitions_before, functions_before; /* of the registry, when this patch's were added */
+    struct debug_object *debug;
+    uint64_t prepare_us;
+};
+
+/* Works out what UPDATE, whose patch is loaded, does to the program. 0, -EINVAL with UPDATE->patch.reason, or -ENOMEM. */
+int plan_update(struct update *update);
+
+/* Sorts COUNT ranges and joins those that overlap; returns how many remain. */
+size_t plan_sort_ranges(struct affected_range *ranges, size_t count);
+
+#endif

@@ -1,0 +1,438 @@
+/*
+ * The transaction, as in figure 4 of the gDSU paper: receive (control.c), verify, load, plan | safe point, migrate, validate, commit or
+ * discard | resume, retire. What is left of the first bar runs beside the program and leaves it untouched; what is between the bars
+ * runs while all threads are stopped and is taken back by the undo log if anything fails.
+ *
+ * A lock is held while the process is being changed, and by fork in the forking thread, so that no child is born in the middle
+ * of it. It is not held while a safe point is awaited: the awaited thread may be on its way into fork.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/code/tls.h"
+#include "engine/threads/barrier.h"
+#include "engine/threads/unwind.h"
+#include "engine/update/history.h"
+#include "engine/update/plan.h"
+#include "engine/update/update.h"
+
+static pthread_mutex_t critical = PTHREAD_MUTEX_INITIALIZER;
+
+static void enter_critical(void)
+{
+    pthread_mutex_lock(&critical);
+}
+
+static void leave_critical(void)
+{
+    pthread_mutex_unlock(&critical);
+}
+
+const char *update_outcome_word(enum update_outcome outcome)
+{
+    static const char *const words[] = {
+#define X(name, word) [UPDATE_##name] = word,
+        UPDATE_OUTCOMES(X)
+#undef X
+    };
+    return words[outcome];
+}
+
+int engine_core_init(void)
+{
+    int status = stop_init();
+
+    status = status < 0 ? status : undo_init();
+    status = status < 0 ? status : unwind_init();
+    return status < 0 ? status : barrier_init();
+}
+
+void engine_core_fork_prepare(void)
+{
+    enter_critical();
+}
+
+void engine_core_fork_parent(void)
+{
+    leave_critical();
+}
+
+void engine_core_fork_child(void)
+{
+    stop_after_fork();
+    barrier_after_fork();
+    leave_critical();
+}
+
+/* Sets outcome and reason and returns STATUS. */
+static int fail(struct update_report *report, enum update_outcome outcome, int status, const char *reason)
+{
+    report->outcome = outcome;
+    snprintf(report->reason, sizeof(report->reason), "%s", reason && *reason ? reason : strerror(-status));
+    return status;
+}
+
+/* ---- verify, load, plan --------------------------------------------------------------------------------- */
+
+static int prepare(struct update *update)
+{
+    const char *reason = NULL;
+    int status = patch_file_open(update->patch.bytes, update->patch.file.size, &update->patch.file, &reason);
+
+    if (status < 0) {
+        return load_refuse(&update->patch, "the patch cannot be read: %s; make it again", reason);
+    }
+    status = load_patch(&update->patch);
+    status = status < 0 ? status : plan_update(update);
+    if (status == 0) {
+        update->debug = debug_object_create(&update->patch);
+        status = history_reserve();
+    }
+    return status;
+}
+
+int update_prepare(void *bytes, size_t size, struct update **ret, struct update_report *report)
+{
+    uint64_t start = monotonic_us();
+    struct update *update = calloc(1, sizeof(*update));
+
+    *report = (struct update_report){ 0 };
+    if (!update) {
+        free(bytes);
+        return fail(report, UPDATE_REFUSED, -ENOMEM, NULL);
+    }
+    update->patch.bytes = bytes;
+    update->patch.file.size = size;
+    enter_critical();
+    int status = prepare(update);
+    leave_critical();
+    if (status < 0) {
+        fail(report, UPDATE_REFUSED, status, update->patch.reason);
+        update_discard(update);
+        return status;
+    }
+    update->prepare_us = monotonic_us() - start;
+    report->outcome = UPDATE_PREPARED;
+    report->functions = (unsigned)update->transition_count;
+    report->total_us = update->prepare_us;
+    *ret = update;
+    return 0;
+}
+
+void update_discard(struct update *update)
+{
+    if (!update) {
+        return;
+    }
+    enter_critical();
+    load_discard(&update->patch);
+    leave_critical();
+    undo_deinit(&update->undo);
+    debug_object_destroy(update->debug);
+    free(update->transitions);
+    free(update->ranges);
+    free(update->id);
+    free(update->title);
+    free(update);
+}
+
+/* ---- in the stopped world ------------------------------------------------------------------------------- */
+
+static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
+{
+    uint8_t jump[5] = { 0xe9 };
+    int64_t distance = (int64_t)(to - (from + sizeof(jump)));
+    int32_t encoded = (int32_t)distance;
+
+    if (distance != encoded) {
+        return -ERANGE;
+    }
+    memcpy(jump + 1, &encoded, sizeof(encoded));
+    return undo_write(undo, from, jump, sizeof(jump));
+}
+
+/* Leads the function's first address, and the entry of the version that was in force, to the new one. */
+static int redirect(struct undo_log *undo, const struct transition *transition)
+{
+    const struct code_range *before = &transition->before.ranges[0];
+    uintptr_t target = transition->after.ranges[0].start;
+    int status = write_jump(undo, transition->function->identity, target);
+
+    /* Code of the same patch calls the version that came with it directly. */
+    if (status == 0 && before->start != transition->function->identity && before->size >= 5) {
+        status = write_jump(undo, before->start, target);
+    }
+    return status;
+}
+
+static int write_constants(struct update *update)
+{
+    const struct patch_file *file = &update->patch.file;
+    int status = 0;
+
+    for (size_t i = 0; i < file->patch_data_count && status == 0; i++) {
+        const struct molt_patch_data *data = &file->patch_data[i];
+        uintptr_t source = update->patch.symbols[data->symbol].address;
+        uintptr_t target = update->patch.modules[data->module].module.bias + data->address;
+        if (!source || target < update->patch.modules[data->module].module.start ||
+            target + data->size > update->patch.modules[data->module].module.end) {
+            return -EFAULT;
+        }
+        status = undo_write(&update->undo, target, (const void *)source, data->size);
+    }
+    return status;
+}
+
+static int initialise_thread_locals(struct update *update, const struct world *world)
+{
+    int status = 0;
+
+    for (size_t i = 1; i < update->patch.file.section_count && status == 0; i++) {
+        const struct loaded_section *section = &update->patch.sections[i];
+        if (section->class == SECTION_TLS && section->bytes) {
+            status = tls_initialise(world, section->address, section->bytes, update->patch.file.sections[i].sh_size);
+        }
+    }
+    return status;
+}
+
+/* System validation: every function that was to change leads to its new code. */
+static int validate(const struct update *update)
+{
+    for (size_t i = 0; i < update->transition_count; i++) {
+        const uint8_t *code = (const uint8_t *)update->transitions[i].function->identity;
+        int32_t distance;
+        memcpy(&distance, code + 1, sizeof(distance));
+        if (code[0] != 0xe9 ||
+            (uintptr_t)code + 5 + (uintptr_t)(intptr_t)distance != update->transitions[i].after.ranges[0].start) {
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
+/* Makes all changes. On failure everything is as before. */
+static int change(struct update *update, const struct world *world)
+{
+    int status = initialise_thread_locals(update, world);
+
+    for (size_t i = 0; i < update->transition_count && status == 0; i++) {
+        status = redirect(&update->undo, &update->transitions[i]);
+    }
+    status = status < 0 ? status : write_constants(update);
+    status = status < 0 ? status : validate(update);
+    if (status < 0) {
+        undo_revert(&update->undo);
+        undo_synchronise_code();
+        return status;
+    }
+    for (size_t i = 0; i < update->transition_count; i++) {
+        update->transitions[i].function->current = update->transitions[i].after;
+    }
+    undo_synchronise_code();
+    return 0;
+}
+
+/* ---- safe point ----------------------------------------------------------------------------------------- */
+
+struct watcher {
+    update_progress *progress;
+    void *context;
+};
+
+static void report_waiting(void *context, const char *blocked_by)
+{
+    const struct watcher *watcher = context;
+
+    watcher->progress(watcher->context, "safe-point", blocked_by);
+}
+
+/* Stops the world at a safe point for RANGES. On failure the report is complete and the world runs. */
+static int reach_safe_point(const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
+                            const struct watcher *watcher, struct safe_point *point, struct world *world,
+                            struct update_report *report)
+{
+    *point = (struct safe_point){
+        .ranges = ranges,
+        .count = count,
+        .timeout_ms = timeout_ms,
+        .progress = watcher->progress ? report_waiting : NULL,
+        .context = (void *)watcher,
+        .enter_critical = enter_critical,
+        .leave_critical = leave_critical,
+    };
+    int status = safe_point_reach(point, world);
+    report->waited_us = point->waited_us;
+    if (status == -EBUSY || status == -ETIMEDOUT) {
+        memcpy(report->blocked_by, point->blocked_by, sizeof(report->blocked_by));
+        snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s", (unsigned)timeout_ms,
+                 point->blocked_by);
+        return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
+    }
+    return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
+}
+
+/* Lets the world go on after a safe point. */
+static void resume(const struct safe_point *point, struct update_report *report)
+{
+    resume_world();
+    report->pause_us = monotonic_us() - point->stopped_at_us;
+    leave_critical();
+    stop_settle();
+}
+
+static void tell(update_progress *progress, void *context, const char *phase, const char *message)
+{
+    if (progress) {
+        progress(context, phase, message);
+    }
+}
+
+/* ---- commit, try, roll back ----------------------------------------------------------------------------- */
+
+static void withdraw_definitions(const struct update *update)
+{
+    registry_forget_definitions(update->definitions_before);
+    registry_forget_functions(update->functions_before);
+}
+
+/* Registers what the patch defines, so that later patches can bind to it. */
+static int publish_definitions(struct update *update)
+{
+    const struct patch_file *file = &update->patch.file;
+    int status = 0;
+
+    update->definitions_before = registry_definition_count();
+    update->functions_before = registry_function_count();
+    for (size_t i = 0; i < file->patch_definitions_count && status == 0; i++) {
+        const struct molt_patch_definition *definition = &file->patch_definitions[i];
+        const Elf64_Sym *symbol = &file->symbols[definition->symbol];
+        const struct loaded_section *section = &update->patch.sections[symbol->st_shndx];
+        const char *unit = patch_file_string(file, definition->unit), *name = patch_file_string(file, definition->name);
+        bool is_tls = section->class == SECTION_TLS;
+        uintptr_t address = is_tls ? section->address + symbol->st_value : update->patch.symbols[definition->symbol].address;
+        status = registry_define(unit, name, is_tls, address);
+        if (status == 0 && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && !registry_function_at(address)) {
+            struct image *home = update->patch.modules[section->module].image;
+            uint32_t size = (uint32_t)symbol->st_size;
+            status = registry_add_function(unit, name, address, size, size, home) ? 0 : -ENOMEM;
+        }
+    }
+    if (status < 0) {
+        withdraw_definitions(update);
+    }
+    return status;
+}
+
+static bool changes_nothing(const struct update *update)
+{
+    return !update->transition_count && !update->patch.file.patch_data_count;
+}
+
+int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+                  struct update_report *report)
+{
+    const struct watcher watcher = { progress, context };
+    uint64_t start = monotonic_us() - update->prepare_us;
+    struct safe_point point;
+    struct world world;
+
+    *report = (struct update_report){ 0 };
+    if (changes_nothing(update)) {
+        report->outcome = UPDATE_NOTHING;
+        update_discard(update);
+        return 0;
+    }
+    int status = publish_definitions(update);
+    if (status < 0) {
+        fail(report, UPDATE_FAILED, status, NULL);
+        update_discard(update);
+        return status;
+    }
+    tell(progress, context, "safe-point", "");
+    status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
+    if (status == 0) {
+        status = change(update, &world);
+        resume(&point, report);
+        if (status < 0) {
+            fail(report, UPDATE_FAILED, status, NULL);
+        }
+    }
+    if (status < 0) {
+        withdraw_definitions(update);
+        update_discard(update);
+        return status;
+    }
+    report->outcome = UPDATE_UPDATED;
+    report->functions = (unsigned)update->transition_count;
+    report->total_us = monotonic_us() - start;
+    tell(progress, context, "retire", "");
+    debug_object_register(update->debug);
+    perf_map_add(&update->patch);
+    history_push(update);
+    return 0;
+}
+
+int update_try(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+               struct update_report *report)
+{
+    const struct watcher watcher = { progress, context };
+    uint64_t start = monotonic_us() - update->prepare_us;
+    struct safe_point point;
+    struct world world;
+
+    *report = (struct update_report){ .functions = (unsigned)update->transition_count };
+    int status = 0;
+    if (changes_nothing(update)) {
+        report->outcome = UPDATE_NOTHING;
+    } else {
+        status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
+        if (status == 0) {
+            resume(&point, report);
+            report->outcome = UPDATE_PREPARED;
+        }
+    }
+    report->total_us = monotonic_us() - start;
+    update_discard(update);
+    return status;
+}
+
+int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context, struct update_report *report)
+{
+    const struct watcher watcher = { progress, context };
+    uint64_t start = monotonic_us();
+    struct affected_range *ranges;
+    struct safe_point point;
+    struct world world;
+    const char *reason;
+    size_t count;
+
+    *report = (struct update_report){ 0 };
+    struct applied *last = history_last(&reason);
+    if (!last) {
+        return fail(report, UPDATE_REFUSED, -EINVAL, reason);
+    }
+    int status = history_ranges(last, &ranges, &count);
+    if (status < 0) {
+        return fail(report, UPDATE_FAILED, status, NULL);
+    }
+    tell(progress, context, "safe-point", "");
+    status = reach_safe_point(ranges, count, timeout_ms, &watcher, &point, &world, report);
+    free(ranges);
+    if (status < 0) {
+        return status;
+    }
+    status = history_revert(last);
+    undo_synchronise_code();
+    resume(&point, report);
+    if (status < 0) {
+        return fail(report, UPDATE_FAILED, status, NULL);
+    }
+    report->functions = history_pop();
+    report->outcome = UPDATE_ROLLED_BACK;
+    report->total_us = monotonic_us() - start;
+    return 0;
+}

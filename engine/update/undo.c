@@ -1,0 +1,91 @@
+/*
+ * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its protection alone: no page of the
+ * program is ever writable and executable, and its list of mappings does not change.
+ */
+#include "engine/update/undo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/threads/futex.h"
+
+static int memory_file = -1;
+
+int undo_init(void)
+{
+    if (memory_file >= 0) {
+        close(memory_file);
+    }
+    memory_file = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+    int status = memory_file < 0 ? -errno : 0;
+    raw_syscall4(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
+    return status;
+}
+
+void undo_synchronise_code(void)
+{
+    /* Where the kernel lacks it, the interrupt return that every stopped thread goes through serialises too. */
+    raw_syscall4(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
+}
+
+int undo_reserve(struct undo_log *log, size_t entries, size_t bytes)
+{
+    struct undo_entry *more_entries = realloc(log->entries, (log->count + entries + 1) * sizeof(*log->entries));
+    if (!more_entries) {
+        return -ENOMEM;
+    }
+    log->entries = more_entries;
+    log->capacity = log->count + entries + 1;
+    uint8_t *more_bytes = realloc(log->bytes, log->used + bytes + 1);
+    if (!more_bytes) {
+        return -ENOMEM;
+    }
+    log->bytes = more_bytes;
+    log->room = log->used + bytes + 1;
+    return 0;
+}
+
+static int write_memory(uintptr_t address, const void *bytes, size_t size)
+{
+    ssize_t written = pwrite(memory_file, bytes, size, (off_t)address);
+
+    return written == (ssize_t)size ? 0 : written < 0 ? -errno : -EFAULT;
+}
+
+int undo_write(struct undo_log *log, uintptr_t address, const void *bytes, size_t size)
+{
+    if (log->count == log->capacity || size > log->room - log->used) {
+        return -ENOSPC;
+    }
+    memcpy(log->bytes + log->used, (const void *)address, size);
+    int status = write_memory(address, bytes, size);
+    if (status == 0) {
+        log->entries[log->count++] = (struct undo_entry){ address, size, log->used };
+        log->used += size;
+    }
+    return status;
+}
+
+int undo_revert(struct undo_log *log)
+{
+    int status = 0;
+
+    while (log->count) {
+        const struct undo_entry *entry = &log->entries[--log->count];
+        int result = write_memory(entry->address, log->bytes + entry->offset, entry->size);
+        status = status < 0 ? status : result;
+        log->used = entry->offset;
+    }
+    return status;
+}
+
+void undo_deinit(struct undo_log *log)
+{
+    free(log->entries);
+    free(log->bytes);
+    *log = (struct undo_log){ 0 };
+}
