@@ -58,7 +58,8 @@ static void consider_gap(struct gap_search *search, uintptr_t start, uintptr_t e
     }
     uintptr_t candidate = end <= search->near ? end - ARENA_SIZE - GUARD : start;
     candidate = (candidate + PAGE - 1) & ~(PAGE - 1);
-    uintptr_t distance = candidate < search->near ? search->near - candidate : 4 * (candidate - search->near);
+    /* Above the executable the heap grows: only if there is nothing below. */
+    uintptr_t distance = candidate < search->near ? search->near - candidate : REACH + (candidate - search->near);
     if (distance < search->best_distance) {
         search->best = candidate;
         search->best_distance = distance;

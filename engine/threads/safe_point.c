@@ -3,8 +3,8 @@
  *
  * Stop; walk all stacks; if some hold an affected function, put a return barrier on the oldest such frame of each thread, let everything run, and
  * look again when all have been reached. Threads that reach their barrier are held, over several rounds, so that they do not run into the function
- * again while the others are awaited. Holding may cause what it waits for: a held thread may own a lock that another needs to get out. So patience
- * with held threads is short, and every fourth round lets all pass.
+ * again while the others are awaited. Holding may cause what it waits for: a held thread may own a lock that another needs to get out. So threads
+ * are held for some milliseconds, then all may pass for a moment, then they are held for longer.
  *
  * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the stacks are looked at anew.
  */
@@ -19,17 +19,11 @@
 #include "engine/threads/barrier.h"
 #include "engine/threads/unwind.h"
 
-#define FIRST_PATIENCE_MS 4
-#define LAST_PATIENCE_MS 100
+#define FIRST_WINDOW_MS 20
+#define LAST_WINDOW_MS 320
+#define GAP_MS 5
+#define PROGRESS_US 100000
 #define NAMED_FRAMES 6
-
-uint64_t monotonic_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 /* What one walk found. */
 struct findings {
@@ -164,7 +158,6 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struc
     if (status < 0) {
         return status;
     }
-    wanted->stopped_at_us = monotonic_us();
     status = stop_world(left_ms, ret, &stuck);
     if (status == -ETIMEDOUT) {
         return name_stuck_thread(wanted, stuck);
@@ -199,50 +192,67 @@ static void give_up(uint32_t timeout_ms)
     } /* else they stay, and let threads pass when they are reached */
 }
 
+/* When threads that reach their barrier are held: in windows that grow, with gaps in which all may pass. */
+struct holding {
+    uint64_t until_us;
+    uint32_t window_ms;
+    bool gap;
+};
+
+static bool hold_now(struct holding *holding)
+{
+    uint64_t now = monotonic_us();
+
+    if (now >= holding->until_us) {
+        holding->gap = holding->until_us && !holding->gap;
+        if (!holding->gap) {
+            holding->window_ms = holding->window_ms ? holding->window_ms * 2 : FIRST_WINDOW_MS;
+            holding->window_ms = holding->window_ms < LAST_WINDOW_MS ? holding->window_ms : LAST_WINDOW_MS;
+        }
+        holding->until_us = now + 1000ull * (holding->gap ? GAP_MS : holding->window_ms);
+    }
+    return !holding->gap;
+}
+
+/* Between two attempts: until all barriers have been reached, or the window or the time is over. */
+static void await_change(const struct holding *holding, size_t barriers, uint64_t deadline)
+{
+    uint64_t now = monotonic_us(), end = holding->until_us < deadline ? holding->until_us : deadline;
+    uint32_t left = end > now ? (uint32_t)((end - now) / 1000) + 1 : 1;
+
+    if (!barriers) {
+        sleep_ms(left < GAP_MS ? left : GAP_MS);
+    } else {
+        barrier_await(left);
+    }
+}
+
 int safe_point_reach(struct safe_point *wanted, struct world *ret)
 {
-    uint64_t start = monotonic_us(), deadline = start + 1000ull * wanted->timeout_ms;
-    uint32_t patience = FIRST_PATIENCE_MS;
+    uint64_t start = monotonic_us(), deadline = start + 1000ull * wanted->timeout_ms, told = start;
+    struct holding holding = { 0 };
     size_t barriers;
     int status;
 
-    for (unsigned round = 0;; round++) {
-        uint64_t now = monotonic_us();
-        uint32_t left = now < deadline ? (uint32_t)((deadline - now) / 1000) + 1 : 1;
-        bool hold = round % 4 != 3;
+    for (;;) {
+        uint64_t left = monotonic_us() < deadline ? (deadline - monotonic_us()) / 1000 : 0;
         wanted->enter_critical();
-        status = attempt(wanted, left < 1000 ? 1000 : left, hold, ret, &barriers);
-        if (status != 0) {
-            wanted->leave_critical();
+        status = attempt(wanted, left < 1000 ? 1000 : (uint32_t)left, hold_now(&holding), ret, &barriers);
+        if (status == 0) {
+            wanted->waited_us = ret->began_us - start;
+            return 0;
         }
-        wanted->waited_us = wanted->stopped_at_us - start;
-        if (status <= 0) {
+        wanted->leave_critical();
+        if (status < 0 || monotonic_us() >= deadline) {
             break;
         }
-        if (round == 1 && wanted->progress) {
+        if (wanted->progress && monotonic_us() - told > PROGRESS_US) {
+            told = monotonic_us();
             wanted->progress(wanted->context, wanted->blocked_by);
         }
-        if (monotonic_us() >= deadline) {
-            status = -EBUSY;
-            break;
-        }
-        if (patience > left) {
-            patience = left;
-        }
-        if (!barriers) {
-            sleep_ms(patience);
-        } else if (barrier_await(patience)) {
-            continue;
-        }
-        barrier_release();
-        patience = patience * 2 < LAST_PATIENCE_MS ? patience * 2 : LAST_PATIENCE_MS;
+        await_change(&holding, barriers, deadline);
     }
-    if (status < 0) {
-        char blocked_by[sizeof(wanted->blocked_by)];
-        memcpy(blocked_by, wanted->blocked_by, sizeof(blocked_by));
-        give_up(1000);
-        memcpy(wanted->blocked_by, blocked_by, sizeof(blocked_by));
-        wanted->waited_us = monotonic_us() - start;
-    }
-    return status;
+    give_up(1000);
+    wanted->waited_us = monotonic_us() - start;
+    return status < 0 ? status : -EBUSY;
 }

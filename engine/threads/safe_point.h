@@ -26,7 +26,6 @@ struct safe_point {
     void (*leave_critical)(void); /* not called when a safe point was reached: the caller does, after resuming */
     char blocked_by[1024]; /* on failure: which threads, in which functions */
     uint64_t waited_us;
-    uint64_t stopped_at_us; /* monotonic time at which the world of the safe point began to stop */
 };
 
 /*
@@ -34,8 +33,5 @@ struct safe_point {
  * thread did not react at all; both with blocked_by, everything running and untouched.
  */
 int safe_point_reach(struct safe_point *wanted, struct world *ret);
-
-/* Microseconds of the monotonic clock. */
-uint64_t monotonic_us(void);
 
 #endif

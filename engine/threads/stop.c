@@ -6,9 +6,10 @@
  * disposition is ours only while a stop is under way and is put back afterwards; a setxid signal that arrives in between is
  * handed to glibc's handler.
  *
- * A thread that slept in a system call would see EINTR. It does not: before the signal is sent, its call's number, program counter
- * and stack pointer are read from /proc; if the handler finds the thread just behind that very `syscall` instruction with
- * -EINTR in rax, it puts the number back into rax and steps back two bytes, so that the call starts again.
+ * A thread that slept in a system call would see EINTR. It does not: if the handler finds the thread just behind a `syscall` instruction with
+ * -EINTR in rax, it puts the call's number back into rax and steps back two bytes, so that the call starts again. The number is gone by
+ * then: so the call's number, program counter and stack pointer are read from /proc before the signal is sent. A thread that entered the call
+ * after that is known by the instruction that loads the number, in libc's wrappers the one before.
  *
  * New threads may appear while others are being stopped, so the list of tasks is read again until it brings none. Only threads
  * that run can make threads, so this ends.
@@ -50,6 +51,8 @@ static struct {
     size_t count;
     _Atomic uint32_t generation; /* odd: stopping or stopped; threads wait for it to change */
     _Atomic uint32_t stopped;    /* how many threads have arrived in the handler */
+    _Atomic uint32_t expected;   /* how many are to arrive: the last one wakes the engine */
+    uint64_t began_us;           /* when the first signal was sent */
     _Atomic uint32_t inside;     /* how many threads are anywhere in the handler */
     struct kernel_sigaction previous;
     int task_directory;
@@ -75,14 +78,37 @@ static struct stopped_thread *find_slot(pid_t tid)
     return NULL;
 }
 
+/* The number of the call that ended just before PC: as libc's wrappers load it, `mov $number, %eax; syscall`. -1: loaded otherwise. */
+static long decode_syscall(uintptr_t pc)
+{
+    const uint8_t *code = (const uint8_t *)pc;
+    uint32_t number;
+
+    if (code[-7] != 0xb8) {
+        return -1;
+    }
+    memcpy(&number, code - 6, sizeof(number));
+    return number;
+}
+
 /* Makes an interrupted system call start again; see the top of this file. */
 static void restart_syscall(const struct stopped_thread *thread, ucontext_t *context)
 {
     greg_t *registers = context->uc_mcontext.gregs;
+    uintptr_t pc = (uintptr_t)registers[REG_RIP];
+    long number = -1;
 
-    if (thread->interrupted_syscall >= 0 && registers[REG_RAX] == -EINTR &&
-        (uintptr_t)registers[REG_RIP] == thread->syscall_pc && (uintptr_t)registers[REG_RSP] == thread->syscall_sp) {
-        registers[REG_RAX] = thread->interrupted_syscall;
+    if (registers[REG_RAX] != -EINTR || memcmp((const void *)(pc - 2), "\x0f\x05", 2) != 0) {
+        return;
+    }
+    if (thread->interrupted_syscall >= 0 && pc == thread->syscall_pc &&
+        (uintptr_t)registers[REG_RSP] == thread->syscall_sp) {
+        number = thread->interrupted_syscall;
+    } else {
+        number = decode_syscall(pc);
+    }
+    if (number >= 0) {
+        registers[REG_RAX] = number;
         registers[REG_RIP] -= 2;
     }
 }
@@ -111,8 +137,9 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
         thread->context = context;
         thread->thread_pointer = (uintptr_t)__builtin_thread_pointer();
         atomic_store(&thread->state, THREAD_STOPPED);
-        atomic_fetch_add(&stopper.stopped, 1);
-        futex_wake_all(&stopper.stopped);
+        if (atomic_fetch_add(&stopper.stopped, 1) + 1 == atomic_load(&stopper.expected)) {
+            futex_wake_all(&stopper.stopped);
+        }
         while (atomic_load(&stopper.generation) == generation) {
             futex_wait(&stopper.generation, generation, NULL);
         }
@@ -123,6 +150,14 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
 }
 
 /* ---- the engine's side ---------------------------------------------------------------------------------- */
+
+uint64_t monotonic_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
 
 /* Takes the signal. What had it before is remembered, unless that is our own handler, left in place by a stop that failed. */
 static int take_signal(void)
@@ -205,23 +240,25 @@ static void read_syscall(struct stopped_thread *thread)
     }
 }
 
-/* Sends the signal to thread TID. 1 if it was sent, 0 if the thread is gone, negative errno. */
-static int signal_thread(pid_t tid, uint32_t generation)
+/* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or negative errno. */
+static int signal_threads(size_t first)
 {
-    struct stopped_thread *thread = &stopper.slots[stopper.count];
     siginfo_t info = { .si_signo = STOP_SIGNAL, .si_code = SI_QUEUE };
 
-    *thread = (struct stopped_thread){ .tid = tid, .generation = generation };
-    read_syscall(thread);
     info.si_pid = getpid();
     info.si_uid = getuid();
-    stopper.count++; /* before the signal: the handler looks for its slot */
-    long status = raw_syscall4(SYS_rt_tgsigqueueinfo, getpid(), tid, STOP_SIGNAL, (long)&info);
-    if (status < 0) {
-        stopper.count--;
-        return status == -ESRCH ? 0 : (int)status;
+    atomic_store(&stopper.expected, (uint32_t)stopper.count);
+    for (size_t i = first; i < stopper.count; i++) {
+        struct stopped_thread *thread = &stopper.slots[i];
+        long status = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, thread->tid, STOP_SIGNAL, (long)&info);
+        if (status == -ESRCH) {
+            atomic_store(&thread->state, THREAD_GONE);
+            atomic_fetch_add(&stopper.stopped, 1);
+        } else if (status < 0) {
+            return (int)status;
+        }
     }
-    return 1;
+    return 0;
 }
 
 struct linux_dirent {
@@ -232,11 +269,10 @@ struct linux_dirent {
     char name[];
 };
 
-/* Signals every thread that has no slot yet. Returns how many, or a negative errno (-EXFULL: more slots are needed). */
-static int signal_new_threads(uint32_t generation)
+/* Gives every thread that has none a slot, with the call it is blocked in. 0 or a negative errno (-EXFULL: more slots are needed). */
+static int find_new_threads(uint32_t generation)
 {
     char buffer[4096] __attribute__((aligned(8)));
-    int signalled = 0;
 
     if (lseek(stopper.task_directory, 0, SEEK_SET) < 0) {
         return -errno;
@@ -244,7 +280,7 @@ static int signal_new_threads(uint32_t generation)
     for (;;) {
         long size = raw_syscall4(SYS_getdents64, stopper.task_directory, (long)buffer, sizeof(buffer), 0);
         if (size <= 0) {
-            return size < 0 ? (int)size : signalled;
+            return (int)size;
         }
         for (long at = 0; at < size;) {
             struct linux_dirent *entry = (struct linux_dirent *)(buffer + at);
@@ -256,11 +292,10 @@ static int signal_new_threads(uint32_t generation)
             if (stopper.count == stopper.capacity) {
                 return -EXFULL;
             }
-            int status = signal_thread(tid, generation);
-            if (status < 0) {
-                return status;
-            }
-            signalled += status;
+            struct stopped_thread *thread = &stopper.slots[stopper.count];
+            *thread = (struct stopped_thread){ .tid = tid, .generation = generation };
+            read_syscall(thread);
+            stopper.count++;
         }
     }
 }
@@ -268,14 +303,6 @@ static int signal_new_threads(uint32_t generation)
 static bool thread_exists(pid_t tid)
 {
     return raw_syscall4(SYS_tgkill, getpid(), tid, 0, 0) != -ESRCH;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* Counts threads that ended before the signal reached them as stopped. */
@@ -291,7 +318,7 @@ static void count_gone(void)
 }
 
 /* Waits until all signalled threads have arrived. 0, or -ETIMEDOUT with the tid of one that has not. */
-static int await_arrival(uint64_t deadline_ms, pid_t *ret_stuck)
+static int await_arrival(uint64_t deadline_us, pid_t *ret_stuck)
 {
     const struct timespec tick = { .tv_nsec = 2000000 };
     uint32_t stopped;
@@ -301,7 +328,7 @@ static int await_arrival(uint64_t deadline_ms, pid_t *ret_stuck)
             continue;
         }
         count_gone();
-        if (now_ms() < deadline_ms) {
+        if (monotonic_us() < deadline_us) {
             continue;
         }
         for (size_t i = 0; i < stopper.count; i++) {
@@ -332,17 +359,22 @@ static void drop_gone(void)
 
 static int stop_attempt(uint32_t timeout_ms, pid_t *ret_stuck)
 {
-    uint64_t deadline = now_ms() + timeout_ms;
+    uint64_t deadline = monotonic_us() + 1000ull * timeout_ms;
     uint32_t generation = atomic_fetch_add(&stopper.generation, 1) + 1;
-    int signalled;
+    size_t known;
 
     do {
-        signalled = signal_new_threads(generation);
-        int status = signalled < 0 ? signalled : await_arrival(deadline, ret_stuck);
+        known = stopper.count;
+        int status = find_new_threads(generation);
+        if (known == 0) {
+            stopper.began_us = monotonic_us();
+        }
+        status = status < 0 ? status : signal_threads(known);
+        status = status < 0 ? status : await_arrival(deadline, ret_stuck);
         if (status < 0) {
             return status;
         }
-    } while (signalled > 0);
+    } while (stopper.count > known);
     drop_gone();
     return 0;
 }
@@ -360,7 +392,7 @@ int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
         }
         status = stop_attempt(timeout_ms, ret_stuck);
         if (status == 0) {
-            *ret = (struct world){ stopper.slots, stopper.count };
+            *ret = (struct world){ stopper.slots, stopper.count, stopper.began_us };
             return 0;
         }
         resume_world();

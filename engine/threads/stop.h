@@ -24,7 +24,11 @@ struct stopped_thread {
 struct world {
     struct stopped_thread *threads;
     size_t count;
+    uint64_t began_us; /* monotonic time at which the first thread was told to stop */
 };
+
+/* Microseconds of the monotonic clock. */
+uint64_t monotonic_us(void);
 
 /* 0, or a negative errno if /proc/self/task cannot be read. The calling thread becomes the one that is never stopped. */
 int stop_init(void);

@@ -39,6 +39,7 @@ static struct {
 struct walk {
     const struct stopped_thread *thread;
     uintptr_t low, high; /* the stack's mapping, from its pointer up */
+    uintptr_t code_low, code_high; /* the module or image whose tables were used last */
     bool without_table;  /* the last step met a function without unwind information */
 };
 
@@ -146,22 +147,39 @@ int unwind_refresh(void)
     return status;
 }
 
+/* Unwind tables and code are read where they are: in modules, and in the images of patches. */
+static bool is_loaded_code(struct walk *walk, uintptr_t address)
+{
+    const struct image *image;
+    struct dl_find_object found;
+
+    if (address - walk->code_low < walk->code_high - walk->code_low) {
+        return true;
+    }
+    if ((image = image_find(address))) {
+        walk->code_low = image->start;
+        walk->code_high = image->end;
+    } else if (_dl_find_object((void *)address, &found) == 0) {
+        walk->code_low = (uintptr_t)found.dlfo_map_start;
+        walk->code_high = (uintptr_t)found.dlfo_map_end;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
 {
-    const struct walk *walk = context;
+    struct walk *walk = context;
 
-    if (write) {
+    if (!write && address >= walk->low && address <= walk->high - sizeof(unw_word_t)) {
+        *value = barrier_original(*(const unw_word_t *)address);
+        return 0;
+    }
+    if (write || !is_loaded_code(walk, address)) {
         return -UNW_EINVAL;
     }
-    if (address < walk->low || address > walk->high - sizeof(unw_word_t)) {
-        /* libunwind looks at the code to recognise signal trampolines; modules may be read */
-        struct dl_find_object found;
-        if (_dl_find_object((void *)address, &found) != 0) {
-            return -UNW_EINVAL;
-        }
-    }
     memcpy(value, (const void *)address, sizeof(*value));
-    *value = barrier_original(*value);
     return 0;
 }
 

@@ -276,10 +276,10 @@ static int reach_safe_point(const struct affected_range *ranges, size_t count, u
 }
 
 /* Lets the world go on after a safe point. */
-static void resume(const struct safe_point *point, struct update_report *report)
+static void resume(const struct world *world, struct update_report *report)
 {
     resume_world();
-    report->pause_us = monotonic_us() - point->stopped_at_us;
+    report->pause_us = monotonic_us() - world->began_us;
     leave_critical();
     stop_settle();
 }
@@ -356,7 +356,7 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
     status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
     if (status == 0) {
         status = change(update, &world);
-        resume(&point, report);
+        resume(&world, report);
         if (status < 0) {
             fail(report, UPDATE_FAILED, status, NULL);
         }
@@ -391,7 +391,7 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     } else {
         status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
         if (status == 0) {
-            resume(&point, report);
+            resume(&world, report);
             report->outcome = UPDATE_PREPARED;
         }
     }
@@ -427,7 +427,7 @@ int update_rollback(uint32_t timeout_ms, update_progress *progress, void *contex
     }
     status = history_revert(last);
     undo_synchronise_code();
-    resume(&point, report);
+    resume(&world, report);
     if (status < 0) {
         return fail(report, UPDATE_FAILED, status, NULL);
     }
