@@ -1,10 +1,10 @@
 /*
- * Arenas. A code model of 2 GB ties patches to the neighbourhood of their module. The neighbourhood below a module is preferred, since
- * the heap grows above the executable.
+ * Arenas. A code model of 2 GB ties patches to the neighbourhood of their module. The neighbourhood below a
+ * module is preferred, since the heap grows above the executable.
  *
- * Read-only data is interned by content and kept for ever: a string literal of a superseded function may still be pointed to by the program's
- * state, and nobody could say when it is not. As equal contents share one copy, a thousand updates that bring the
- * same strings take the memory of one.
+ * Read-only data is interned by content and kept for ever: a string literal of a superseded function may
+ * still be pointed to by the program's state, and nobody could say when it is not. As equal contents share
+ * one copy, a thousand updates that bring the same strings take the memory of one.
  */
 #include "engine/code/arena.h"
 
@@ -32,7 +32,7 @@ struct interned {
 struct arena {
     struct arena *next;
     uintptr_t module_start;
-    uint8_t *base; /* code zone, read-only pool, writable pool */
+    uint8_t *base;                              /* code zone, read-only pool, writable pool */
     uint64_t code_pages[CODE_SIZE / PAGE / 64]; /* bit set: in use */
     size_t used[ARENA_POOLS], mapped[ARENA_POOLS];
     struct interned *interned; /* open addressing, power of two */
@@ -41,7 +41,8 @@ struct arena {
 
 static struct arena *arenas;
 
-/* ---- reserving ------------------------------------------------------------------------------------------ */
+/* ---- reserving ------------------------------------------------------------------------------------------
+ */
 
 struct gap_search {
     uintptr_t low, high, near; /* where the arena may lie, and what it should be close to */
@@ -59,7 +60,8 @@ static void consider_gap(struct gap_search *search, uintptr_t start, uintptr_t e
     uintptr_t candidate = end <= search->near ? end - ARENA_SIZE - GUARD : start;
     candidate = (candidate + PAGE - 1) & ~(PAGE - 1);
     /* Above the executable the heap grows: only if there is nothing below. */
-    uintptr_t distance = candidate < search->near ? search->near - candidate : REACH + (candidate - search->near);
+    uintptr_t distance =
+        candidate < search->near ? search->near - candidate : REACH + (candidate - search->near);
     if (distance < search->best_distance) {
         search->best = candidate;
         search->best_distance = distance;
@@ -142,7 +144,8 @@ int arena_of(const struct module *module, bool fixed, struct arena **ret)
     return 0;
 }
 
-/* ---- code ----------------------------------------------------------------------------------------------- */
+/* ---- code -----------------------------------------------------------------------------------------------
+ */
 
 static bool page_used(const struct arena *arena, size_t page)
 {
@@ -153,7 +156,8 @@ static void mark_pages(struct arena *arena, size_t first, size_t count, bool use
 {
     for (size_t page = first; page < first + count; page++) {
         uint64_t bit = 1ull << page % 64;
-        arena->code_pages[page / 64] = used ? arena->code_pages[page / 64] | bit : arena->code_pages[page / 64] & ~bit;
+        arena->code_pages[page / 64] =
+            used ? arena->code_pages[page / 64] | bit : arena->code_pages[page / 64] & ~bit;
     }
 }
 
@@ -192,7 +196,8 @@ void arena_code_free(struct arena *arena, void *code, size_t size)
     mark_pages(arena, (size_t)((uint8_t *)code - arena->base) / PAGE, count, false);
 }
 
-/* ---- pools ---------------------------------------------------------------------------------------------- */
+/* ---- pools ----------------------------------------------------------------------------------------------
+ */
 
 static uint8_t *pool_base(const struct arena *arena, enum arena_pool pool)
 {
@@ -203,7 +208,8 @@ int arena_pools_open(struct arena *arena)
 {
     size_t mapped = arena->mapped[ARENA_READ_ONLY];
 
-    return mapped && mprotect(pool_base(arena, ARENA_READ_ONLY), mapped, PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
+    return mapped && mprotect(pool_base(arena, ARENA_READ_ONLY), mapped, PROT_READ | PROT_WRITE) < 0 ? -errno
+                                                                                                     : 0;
 }
 
 void arena_pools_close(struct arena *arena)
@@ -276,7 +282,8 @@ static int rebuild_interned(struct arena *arena, size_t capacity, size_t limit)
 void arena_reset(struct arena *arena, struct arena_mark mark)
 {
     /* Without memory for the table the read-only pool keeps what it has: still right, a little larger. */
-    if (!arena->interned || rebuild_interned(arena, arena->interned_capacity, mark.used[ARENA_READ_ONLY]) == 0) {
+    if (!arena->interned ||
+        rebuild_interned(arena, arena->interned_capacity, mark.used[ARENA_READ_ONLY]) == 0) {
         arena->used[ARENA_READ_ONLY] = mark.used[ARENA_READ_ONLY];
     }
     memset(pool_base(arena, ARENA_WRITABLE) + mark.used[ARENA_WRITABLE], 0,
@@ -300,7 +307,8 @@ void *arena_intern(struct arena *arena, const void *bytes, size_t size, size_t a
     uint8_t *base = pool_base(arena, ARENA_READ_ONLY);
 
     if (arena->interned_count * 2 >= arena->interned_capacity &&
-        rebuild_interned(arena, arena->interned_capacity ? arena->interned_capacity * 2 : 64, POOL_SIZE) < 0) {
+        rebuild_interned(arena, arena->interned_capacity ? arena->interned_capacity * 2 : 64, POOL_SIZE) <
+            0) {
         return NULL;
     }
     size_t mask = arena->interned_capacity - 1;

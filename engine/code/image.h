@@ -1,4 +1,5 @@
-/* The machine code that one patch brought near one module, with what belongs to the code: jump tables, unwind table, PLT, GOT. */
+/* The machine code that one patch brought near one module, with what belongs to the code: jump tables, unwind
+ * table, PLT, GOT. */
 #ifndef MOLT_ENGINE_CODE_IMAGE_H
 #define MOLT_ENGINE_CODE_IMAGE_H
 
@@ -11,8 +12,8 @@
 struct image {
     struct image *next; /* all images, in no order */
     struct arena *arena;
-    uintptr_t start, end; /* the whole allocation */
-    bool pinned; /* holds functions that the program may point to: never freed */
+    uintptr_t start, end;           /* the whole allocation */
+    bool pinned;                    /* holds functions that the program may point to: never freed */
     const uint8_t *eh_frame;        /* relocated, terminated; NULL if the code has none */
     const uint8_t *eh_frame_header; /* search table for it */
 };

@@ -1,10 +1,11 @@
 /*
- * The loader (DESIGN 4.3). A shared object could not be used for patches, since the dynamic linker binds to no static functions and
- * variables; so relocatable objects are loaded near their module, and every undefined symbol is bound by what the builder found.
+ * The loader (DESIGN 4.3). A shared object could not be used for patches, since the dynamic linker binds to
+ * no static functions and variables; so relocatable objects are loaded near their module, and every undefined
+ * symbol is bound by what the builder found.
  *
  * The order follows from who needs whose address: code and variables get their places, symbols are bound to
- * them or to the program, constants are relocated and interned (a constant may name another, which goes first), and at last
- * code and variables are relocated and the code is made executable.
+ * them or to the program, constants are relocated and interned (a constant may name another, which goes
+ * first), and at last code and variables are relocated and the code is made executable.
  */
 #include "engine/code/load.h"
 
@@ -34,10 +35,12 @@ const char *load_symbol_name(const struct loaded_patch *patch, size_t symbol)
     const char *name = patch_file_symbol_name(&patch->file, symbol);
     uint16_t section = patch->file.symbols[symbol].st_shndx;
 
-    return *name || section >= patch->file.section_count ? name : patch_file_section_name(&patch->file, section);
+    return *name || section >= patch->file.section_count ? name
+                                                         : patch_file_section_name(&patch->file, section);
 }
 
-/* ---- modules -------------------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------------------
+ */
 
 static int find_modules(struct loaded_patch *patch)
 {
@@ -48,12 +51,14 @@ static int find_modules(struct loaded_patch *patch)
         struct loaded_module *loaded = &patch->modules[i];
         int status = module_find(wanted->build_id, wanted->build_id_size, &loaded->module);
         if (status == -ENOENT) {
-            return load_refuse(patch,
-                               "the patch is for another build of %s: no module of this program has that build-id; "
-                               "make the patch against the build that runs",
-                               patch_file_string(file, wanted->name));
+            return load_refuse(
+                patch,
+                "the patch is for another build of %s: no module of this program has that build-id; "
+                "make the patch against the build that runs",
+                patch_file_string(file, wanted->name));
         }
-        status = status < 0 ? status : arena_of(&loaded->module, wanted->flags & MOLT_MODULE_FIXED, &loaded->arena);
+        status = status < 0 ? status
+                            : arena_of(&loaded->module, wanted->flags & MOLT_MODULE_FIXED, &loaded->arena);
         if (status < 0) {
             return load_refuse(patch, "no memory for patches within reach of %s: %s", loaded->module.path,
                                strerror(-status));
@@ -83,7 +88,8 @@ static void close_pools(struct loaded_patch *patch)
     patch->pools_open = false;
 }
 
-/* ---- symbols -------------------------------------------------------------------------------------------- */
+/* ---- symbols --------------------------------------------------------------------------------------------
+ */
 
 static void set_reserve_symbol(struct loaded_symbol *symbol, size_t offset)
 {
@@ -93,14 +99,16 @@ static void set_reserve_symbol(struct loaded_symbol *symbol, size_t offset)
     symbol->tls_offset = tls_thread_offset() + (intptr_t)offset;
 }
 
-static int bind_earlier(struct loaded_patch *patch, const struct molt_patch_binding *binding, struct loaded_symbol *symbol)
+static int bind_earlier(struct loaded_patch *patch, const struct molt_patch_binding *binding,
+                        struct loaded_symbol *symbol)
 {
     const char *unit = patch_file_string(&patch->file, (uint32_t)binding->value);
     const char *name = patch_file_string(&patch->file, binding->module);
     const struct definition *definition = registry_definition(unit, name);
 
     if (!definition) {
-        return load_refuse(patch, "%s comes from an earlier patch that is not in this program; apply that one first", name);
+        return load_refuse(
+            patch, "%s comes from an earlier patch that is not in this program; apply that one first", name);
     }
     if (definition->is_tls) {
         set_reserve_symbol(symbol, definition->address);
@@ -110,18 +118,20 @@ static int bind_earlier(struct loaded_patch *patch, const struct molt_patch_bind
     return 0;
 }
 
-static int bind_import(struct loaded_patch *patch, const struct molt_patch_binding *binding, struct loaded_symbol *symbol)
+static int bind_import(struct loaded_patch *patch, const struct molt_patch_binding *binding,
+                       struct loaded_symbol *symbol)
 {
     const char *name = patch_file_symbol_name(&patch->file, binding->symbol);
     const char *version = patch_file_string(&patch->file, (uint32_t)binding->value);
     bool weak = ELF64_ST_BIND(patch->file.symbols[binding->symbol].st_info) == STB_WEAK;
 
     symbol->address = (uintptr_t)(*version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name));
-    return symbol->address || weak ? 0
-                                   : load_refuse(patch,
-                                                 "%s is defined nowhere: not in the patch, the program or its libraries; "
-                                                 "link the library that has it, or define it",
-                                                 name);
+    return symbol->address || weak
+               ? 0
+               : load_refuse(patch,
+                             "%s is defined nowhere: not in the patch, the program or its libraries; "
+                             "link the library that has it, or define it",
+                             name);
 }
 
 static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_binding *binding)
@@ -161,8 +171,8 @@ static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_bindi
 static uintptr_t identity_of(const struct loaded_patch *patch, const struct molt_patch_function *record)
 {
     if (record->flags & MOLT_FUNCTION_EARLIER) {
-        const struct function *function = registry_function_named(patch_file_string(&patch->file, record->unit),
-                                                                  patch_file_string(&patch->file, record->name));
+        const struct function *function = registry_function_named(
+            patch_file_string(&patch->file, record->unit), patch_file_string(&patch->file, record->name));
         return function ? function->identity : 0;
     }
     return patch->modules[record->module].module.bias + record->address;
@@ -204,8 +214,9 @@ static int resolve_symbols(struct loaded_patch *patch)
         const Elf64_Sym *definition = &file->symbols[record->symbol];
         uintptr_t identity = identity_of(patch, record);
         if (!identity) {
-            return load_refuse(patch, "%s comes from an earlier patch that is not in this program; apply that one first",
-                               patch_file_string(file, record->name));
+            return load_refuse(
+                patch, "%s comes from an earlier patch that is not in this program; apply that one first",
+                patch_file_string(file, record->name));
         }
         for (size_t k = 1; k < file->symbol_count; k++) { /* aliases and the section's own symbol too */
             const Elf64_Sym *symbol = &file->symbols[k];
@@ -217,7 +228,8 @@ static int resolve_symbols(struct loaded_patch *patch)
     return 0;
 }
 
-/* ---- constants ------------------------------------------------------------------------------------------ */
+/* ---- constants ------------------------------------------------------------------------------------------
+ */
 
 uintptr_t load_string(struct loaded_patch *patch, size_t section, uint64_t offset)
 {
@@ -231,15 +243,16 @@ uintptr_t load_string(struct loaded_patch *patch, size_t section, uint64_t offse
     while (start > 0 && strings[start - 1] != '\0') {
         start--;
     }
-    uintptr_t copy = (uintptr_t)arena_intern(patch->modules[patch->sections[section].module].arena, strings + start,
-                                             strlen(strings + start) + 1,
-                                             header->sh_addralign ? header->sh_addralign : 1);
+    uintptr_t copy =
+        (uintptr_t)arena_intern(patch->modules[patch->sections[section].module].arena, strings + start,
+                                strlen(strings + start) + 1, header->sh_addralign ? header->sh_addralign : 1);
     return copy ? copy + (offset - start) : 0;
 }
 
 static int place_constant(struct loaded_patch *patch, size_t index, unsigned depth);
 
-/* Places the constants that constant INDEX names. A circle is cut by giving INDEX a place of its own first. */
+/* Places the constants that constant INDEX names. A circle is cut by giving INDEX a place of its own first.
+ */
 static int place_named_constants(struct loaded_patch *patch, size_t index, unsigned depth)
 {
     const struct patch_file *file = &patch->file;
@@ -248,7 +261,8 @@ static int place_named_constants(struct loaded_patch *patch, size_t index, unsig
 
     for (size_t i = 0; i < table->sh_size / sizeof(Elf64_Rela); i++) {
         uint16_t named = file->symbols[ELF64_R_SYM(relocations[i].r_info)].st_shndx;
-        int status = named != SHN_UNDEF && named < file->section_count ? place_constant(patch, named, depth + 1) : 0;
+        int status =
+            named != SHN_UNDEF && named < file->section_count ? place_constant(patch, named, depth + 1) : 0;
         if (status < 0) {
             return status;
         }
@@ -303,14 +317,16 @@ static int place_constant(struct loaded_patch *patch, size_t index, unsigned dep
         section->bytes = NULL;
     }
     if (!placed) {
-        return load_refuse(patch, "no room for the patch's constants near %s", patch->modules[section->module].module.path);
+        return load_refuse(patch, "no room for the patch's constants near %s",
+                           patch->modules[section->module].module.path);
     }
     section->address = (uintptr_t)placed;
     resolve_in_section(patch, index);
     return 0;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------------------
+ */
 
 static int relocate_all(struct loaded_patch *patch)
 {
@@ -327,7 +343,8 @@ static int relocate_all(struct loaded_patch *patch)
     }
     for (size_t i = 1; i < file->section_count && status == 0; i++) {
         enum section_class class = patch->sections[i].class;
-        if ((class == SECTION_CODE || class == SECTION_DATA || class == SECTION_TLS) && patch->sections[i].bytes) {
+        if ((class == SECTION_CODE || class == SECTION_DATA || class == SECTION_TLS) &&
+            patch->sections[i].bytes) {
             status = relocate_section(patch, i);
         }
     }
@@ -343,16 +360,18 @@ static int seal_images(struct loaded_patch *patch)
         }
         if (image->eh_frame) {
             /* the search table directly follows .eh_frame and the zero word that ends it */
-            int status = unwind_tables_make_header(image->eh_frame, (size_t)(image->eh_frame_header - image->eh_frame),
-                                                   (uintptr_t)image->eh_frame, (uint8_t *)image->eh_frame_header,
-                                                   (uintptr_t)image->eh_frame_header);
+            int status =
+                unwind_tables_make_header(image->eh_frame, (size_t)(image->eh_frame_header - image->eh_frame),
+                                          (uintptr_t)image->eh_frame, (uint8_t *)image->eh_frame_header,
+                                          (uintptr_t)image->eh_frame_header);
             if (status < 0) {
                 return load_refuse(patch, "the patch's unwind table is malformed");
             }
         }
         int status = arena_code_seal((void *)image->start, image->end - image->start);
         if (status < 0) {
-            return load_refuse(patch, "this system does not let memory become executable: %s", strerror(-status));
+            return load_refuse(patch, "this system does not let memory become executable: %s",
+                               strerror(-status));
         }
         image_register(image);
     }
@@ -371,7 +390,9 @@ int load_patch(struct loaded_patch *patch)
         return -ENOMEM;
     }
     if (!file->patch_modules_count) {
-        return file->patch_functions_count || file->patch_data_count ? load_refuse(patch, "the patch names no module") : 0;
+        return file->patch_functions_count || file->patch_data_count
+                   ? load_refuse(patch, "the patch names no module")
+                   : 0;
     }
     int status = find_modules(patch);
     status = status < 0 ? status : open_pools(patch);
@@ -406,7 +427,8 @@ void load_discard(struct loaded_patch *patch)
         struct loaded_module *loaded = &patch->modules[i];
         if (loaded->image) {
             image_forget(loaded->image);
-            arena_code_free(loaded->arena, (void *)loaded->image->start, loaded->image->end - loaded->image->start);
+            arena_code_free(loaded->arena, (void *)loaded->image->start,
+                            loaded->image->end - loaded->image->start);
             free(loaded->image);
         }
         if (loaded->arena) {

@@ -1,4 +1,5 @@
-/* Loading a patch: from a checked file in memory to code and data at their final addresses, which nothing leads to yet. */
+/* Loading a patch: from a checked file in memory to code and data at their final addresses, which nothing
+ * leads to yet. */
 #ifndef MOLT_ENGINE_CODE_LOAD_H
 #define MOLT_ENGINE_CODE_LOAD_H
 
@@ -24,17 +25,17 @@ enum section_class {
 struct loaded_section {
     enum section_class class;
     uint32_t module;
-    uint32_t relocations;  /* index of its SHT_RELA section, 0 for none */
-    uintptr_t address;     /* 0: not placed. TLS: offset in the reserve */
-    uint8_t *bytes;        /* where its contents are written; for TLS a copy, for what is not loaded NULL */
+    uint32_t relocations; /* index of its SHT_RELA section, 0 for none */
+    uintptr_t address;    /* 0: not placed. TLS: offset in the reserve */
+    uint8_t *bytes;       /* where its contents are written; for TLS a copy, for what is not loaded NULL */
 };
 
 /* What a symbol stands for. */
 struct loaded_symbol {
-    uintptr_t address;  /* of the definition; TLS: offset in the TLS block of module tls_module */
-    uintptr_t identity; /* the address that pointers to it must have: differs for replaced functions */
-    size_t tls_module;  /* not 0: thread-local */
-    bool tls_static;    /* tls_offset is valid */
+    uintptr_t address;   /* of the definition; TLS: offset in the TLS block of module tls_module */
+    uintptr_t identity;  /* the address that pointers to it must have: differs for replaced functions */
+    size_t tls_module;   /* not 0: thread-local */
+    bool tls_static;     /* tls_offset is valid */
     intptr_t tls_offset; /* from the thread pointer */
 };
 
@@ -60,8 +61,8 @@ struct loaded_patch {
 };
 
 /*
- * Loads the patch in PATCH->file. 0, or -EINVAL with PATCH->reason, or another negative errno; PATCH is to be unloaded
- * in either case.
+ * Loads the patch in PATCH->file. 0, or -EINVAL with PATCH->reason, or another negative errno; PATCH is to be
+ * unloaded in either case.
  */
 int load_patch(struct loaded_patch *patch);
 
@@ -71,7 +72,8 @@ void load_discard(struct loaded_patch *patch);
 /* Gives back what only loading needed; code and data stay. */
 void load_finish(struct loaded_patch *patch);
 
-/* ---- between load.c, place.c and relocate_x86_64.c ------------------------------------------------------- */
+/* ---- between load.c, place.c and relocate_x86_64.c -------------------------------------------------------
+ */
 
 /* PLT and GOT entries of one symbol near one module; 0: none, else 1 + index. */
 struct symbol_slots {

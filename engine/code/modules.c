@@ -1,4 +1,5 @@
-/* Loaded modules, as the dynamic linker lists them. Asked anew for every update: programs load libraries while they run. */
+/* Loaded modules, as the dynamic linker lists them. Asked anew for every update: programs load libraries
+ * while they run. */
 #include "engine/code/modules.h"
 
 #include <elf.h>
@@ -40,7 +41,8 @@ static bool read_build_id(const struct dl_phdr_info *info, struct module *module
     return false;
 }
 
-/* Static TLS lies in the same mapping as the thread's control block, just below it; TLS that was loaded later does not. */
+/* Static TLS lies in the same mapping as the thread's control block, just below it; TLS that was loaded later
+ * does not. */
 static bool is_static_tls(uintptr_t block)
 {
     uintptr_t thread = (uintptr_t)__builtin_thread_pointer();

@@ -20,7 +20,8 @@ struct module {
     char path[PATH_MAX];
 };
 
-/* Finds the loaded module with this build-id. 0, -ENOENT, or another negative errno. Takes the dynamic linker's lock. */
+/* Finds the loaded module with this build-id. 0, -ENOENT, or another negative errno. Takes the dynamic
+ * linker's lock. */
 int module_find(const uint8_t *build_id, uint32_t size, struct module *ret);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * Where the sections of a patch go. One image per module takes the code and what belongs to it, in this order:
+ * Where the sections of a patch go. One image per module takes the code and what belongs to it, in this
+ * order:
  *
  *     code sections | jump tables | .eh_frame, search table | PLT | GOT
  *
- * It can be freed when the code is superseded. Data that the program may point to (constants, strings, variables) is kept apart in
- * the module's arena and stays.
+ * It can be freed when the code is superseded. Data that the program may point to (constants, strings,
+ * variables) is kept apart in the module's arena and stays.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ static bool is_code_section(const struct patch_file *file, size_t section)
     return section < file->section_count && file->sections[section].sh_flags & SHF_EXECINSTR;
 }
 
-/* A read-only section that refers to the inside of functions, or relative to itself, is a jump table: it belongs to the code. */
+/* A read-only section that refers to the inside of functions, or relative to itself, is a jump table: it
+ * belongs to the code. */
 static bool is_jump_table(const struct loaded_patch *patch, size_t section)
 {
     const struct patch_file *file = &patch->file;
@@ -40,7 +42,8 @@ static bool is_jump_table(const struct loaded_patch *patch, size_t section)
         if (type == R_X86_64_PC32 || type == R_X86_64_PC64 || type == R_X86_64_PLT32) {
             return true;
         }
-        if (is_code_section(file, symbol->st_shndx) && symbol->st_value + (uint64_t)relocations[i].r_addend != 0 &&
+        if (is_code_section(file, symbol->st_shndx) &&
+            symbol->st_value + (uint64_t)relocations[i].r_addend != 0 &&
             ELF64_ST_TYPE(symbol->st_info) == STT_SECTION) {
             return true;
         }
@@ -48,7 +51,8 @@ static bool is_jump_table(const struct loaded_patch *patch, size_t section)
     return false;
 }
 
-/* Whether every reference to string section SECTION says which string it means: not so for section symbols in code. */
+/* Whether every reference to string section SECTION says which string it means: not so for section symbols in
+ * code. */
 static bool is_splittable(const struct loaded_patch *patch, size_t section)
 {
     const struct patch_file *file = &patch->file;
@@ -92,8 +96,9 @@ static enum section_class classify(const struct loaded_patch *patch, size_t sect
     if (is_jump_table(patch, section)) {
         return SECTION_CODE;
     }
-    return header->sh_flags & SHF_STRINGS && header->sh_entsize == 1 && !patch->sections[section].relocations &&
-                   header->sh_size && patch_file_section_bytes(file, section)[header->sh_size - 1] == '\0' &&
+    return header->sh_flags & SHF_STRINGS && header->sh_entsize == 1 &&
+                   !patch->sections[section].relocations && header->sh_size &&
+                   patch_file_section_bytes(file, section)[header->sh_size - 1] == '\0' &&
                    is_splittable(patch, section)
                ? SECTION_STRINGS
                : SECTION_CONSTANTS;
@@ -162,7 +167,8 @@ static int place_code(struct loaded_patch *patch, uint32_t module)
         return -ENOMEM;
     }
     if (frame) {
-        size += unwind_tables_header_size(patch_file_section_bytes(file, frame), file->sections[frame].sh_size);
+        size +=
+            unwind_tables_header_size(patch_file_section_bytes(file, frame), file->sections[frame].sh_size);
     }
     for (size_t i = 1; i < file->section_count; i++) {
         if (patch->sections[i].class != SECTION_UNLOADED && patch->sections[i].module == module) {
@@ -176,8 +182,9 @@ static int place_code(struct loaded_patch *patch, uint32_t module)
     if (status < 0) {
         free(loaded->image);
         loaded->image = NULL;
-        return status == -ENOMEM ? load_refuse(patch, "no room for the patch's code near %s", loaded->module.path)
-                                 : status;
+        return status == -ENOMEM
+                   ? load_refuse(patch, "no room for the patch's code near %s", loaded->module.path)
+                   : status;
     }
     *loaded->image = (struct image){
         .arena = loaded->arena,
@@ -211,15 +218,16 @@ static int place_data(struct loaded_patch *patch, size_t index)
             return -ENOMEM;
         }
         if (tls_allocate(header->sh_size, alignment, &section->address) < 0) {
-            return load_refuse(patch, "no room for new thread-local variables (%zu bytes): restart the program to go on",
-                               (size_t)header->sh_size);
+            return load_refuse(
+                patch, "no room for new thread-local variables (%zu bytes): restart the program to go on",
+                (size_t)header->sh_size);
         }
     } else {
         section->bytes = arena_pool_allocate(patch->modules[section->module].arena, ARENA_WRITABLE,
                                              header->sh_size, alignment);
         if (!section->bytes) {
-            return load_refuse(patch, "no room for new variables (%zu bytes) near %s", (size_t)header->sh_size,
-                               patch->modules[section->module].module.path);
+            return load_refuse(patch, "no room for new variables (%zu bytes) near %s",
+                               (size_t)header->sh_size, patch->modules[section->module].module.path);
         }
         section->address = (uintptr_t)section->bytes;
     }

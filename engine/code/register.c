@@ -1,7 +1,8 @@
 /*
- * gdb's JIT interface (gdb manual, "JIT Compilation Interface"): a list of in-memory object files, and a function whose breakpoint tells gdb that the
- * list changed. gdb wants an ordinary relocatable object whose section headers carry the addresses; debug
- * sections must have been relocated. So the patch file itself is registered, in a copy.
+ * gdb's JIT interface (gdb manual, "JIT Compilation Interface"): a list of in-memory object files, and a
+ * function whose breakpoint tells gdb that the list changed. gdb wants an ordinary relocatable object whose
+ * section headers carry the addresses; debug sections must have been relocated. So the patch file itself is
+ * registered, in a copy.
  */
 #include "engine/code/register.h"
 
@@ -43,7 +44,8 @@ struct debug_object {
     char bytes[];
 };
 
-/* Relocates a debug section: absolute references only, to loaded code and data or within debug information. */
+/* Relocates a debug section: absolute references only, to loaded code and data or within debug information.
+ */
 static void relocate_debug(const struct loaded_patch *patch, char *bytes, const Elf64_Shdr *table)
 {
     const Elf64_Shdr *target = &patch->file.sections[table->sh_info];
@@ -133,15 +135,18 @@ void perf_map_add(const struct loaded_patch *patch)
     char path[64], line[512];
 
     snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
-    int file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (getenv("MOLT_PERF") ? O_CREAT : 0), 0600);
+    int file =
+        open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (getenv("MOLT_PERF") ? O_CREAT : 0), 0600);
     if (file < 0) {
         return;
     }
     for (size_t i = 1; i < patch->file.symbol_count; i++) {
         const Elf64_Sym *symbol = &patch->file.symbols[i];
-        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_UNDEF && patch->symbols[i].address) {
-            int length = snprintf(line, sizeof(line), "%lx %lx %s\n", (unsigned long)patch->symbols[i].address,
-                                  (unsigned long)symbol->st_size, patch_file_symbol_name(&patch->file, i));
+        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_UNDEF &&
+            patch->symbols[i].address) {
+            int length =
+                snprintf(line, sizeof(line), "%lx %lx %s\n", (unsigned long)patch->symbols[i].address,
+                         (unsigned long)symbol->st_size, patch_file_symbol_name(&patch->file, i));
             if (length > 0 && write(file, line, (size_t)length) < 0) {
                 break; /* a profile without names is no reason to fail an update */
             }

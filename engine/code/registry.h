@@ -1,6 +1,6 @@
 /*
- * What patches have made of the program so far: which functions run in another version than the one they were built with,
- * and which definitions exist that no module has.
+ * What patches have made of the program so far: which functions run in another version than the one they were
+ * built with, and which definitions exist that no module has.
  */
 #ifndef MOLT_ENGINE_CODE_REGISTRY_H
 #define MOLT_ENGINE_CODE_REGISTRY_H
@@ -23,21 +23,24 @@ struct version {
     size_t count;
 };
 
-/* A function that was replaced at least once, or that a patch introduced. It keeps its first address for ever: its identity. */
+/* A function that was replaced at least once, or that a patch introduced. It keeps its first address for
+ * ever: its identity. */
 struct function {
     char *name, *unit;
     uintptr_t identity;
-    uint32_t size; /* of the code at the identity */
-    uint32_t room; /* bytes there that a jump may take */
-    struct image *home; /* the image that holds the identity, NULL: a module */
+    uint32_t size;          /* of the code at the identity */
+    uint32_t room;          /* bytes there that a jump may take */
+    struct image *home;     /* the image that holds the identity, NULL: a module */
     struct version current; /* the version that is in force: at first the code at the identity */
 };
 
-/* The function whose identity is ADDRESS; or that an earlier patch introduced under this unit and name. NULL: none. */
+/* The function whose identity is ADDRESS; or that an earlier patch introduced under this unit and name. NULL:
+ * none. */
 struct function *registry_function_at(uintptr_t address);
 struct function *registry_function_named(const char *unit, const char *name);
 
-/* Adds a function whose version in force is the code at its identity. Strings are copied. NULL without memory. */
+/* Adds a function whose version in force is the code at its identity. Strings are copied. NULL without
+ * memory. */
 struct function *registry_add_function(const char *unit, const char *name, uintptr_t identity, uint32_t size,
                                        uint32_t room, struct image *home);
 

@@ -1,9 +1,10 @@
 /*
- * Relocations of x86-64 (psABI 1.0, 4.4), as gcc and clang produce them at any optimisation level, with or without PIC.
+ * Relocations of x86-64 (psABI 1.0, 4.4), as gcc and clang produce them at any optimisation level, with or
+ * without PIC.
  *
- * A replaced function has two addresses. Calls and jumps go to its new code directly. Everything else (stored pointers, comparisons,
- * GOT entries) sees its identity, the old address, where a jump leads to the newest code. Which of the two a relocation
- * means is told by the instruction: 0xe8, 0xe9 and 0x0f 0x8x branch.
+ * A replaced function has two addresses. Calls and jumps go to its new code directly. Everything else (stored
+ * pointers, comparisons, GOT entries) sees its identity, the old address, where a jump leads to the newest
+ * code. Which of the two a relocation means is told by the instruction: 0xe8, 0xe9 and 0x0f 0x8x branch.
  *
  * Calls and jumps that do not reach (2 GB) go through a PLT entry of the image: `jmp *slot(%rip)`.
  */
@@ -17,14 +18,15 @@ struct site {
     const Elf64_Rela *entry;
     uint32_t type, symbol_index;
     struct loaded_symbol symbol;
-    uint8_t *bytes;    /* where to write */
-    uintptr_t place;   /* the address that these bytes will have: P */
-    size_t room;       /* bytes from there to the section's end */
+    uint8_t *bytes;             /* where to write */
+    uintptr_t place;            /* the address that these bytes will have: P */
+    size_t room;                /* bytes from there to the section's end */
     struct symbol_slots *slots; /* NULL outside of an image's module */
     const struct loaded_module *module;
 };
 
-static const Elf64_Rela *section_relocations(const struct loaded_patch *patch, size_t section, size_t *ret_count)
+static const Elf64_Rela *section_relocations(const struct loaded_patch *patch, size_t section,
+                                             size_t *ret_count)
 {
     const Elf64_Shdr *table = &patch->file.sections[patch->sections[section].relocations];
 
@@ -43,7 +45,8 @@ static bool is_branch(const uint8_t *contents, uint64_t offset, uint32_t type)
     return offset >= 2 && contents[offset - 2] == 0x0f && (contents[offset - 1] & 0xf0) == 0x80;
 }
 
-/* ---- PLT and GOT ---------------------------------------------------------------------------------------- */
+/* ---- PLT and GOT ----------------------------------------------------------------------------------------
+ */
 
 static void count_slot(uint32_t *slot, size_t *count, size_t entries)
 {
@@ -132,7 +135,8 @@ void relocate_fill_slots(struct loaded_patch *patch, uint32_t index)
     }
 }
 
-/* ---- single relocations --------------------------------------------------------------------------------- */
+/* ---- single relocations ---------------------------------------------------------------------------------
+ */
 
 static int out_of_reach(struct loaded_patch *patch, const struct site *site)
 {
@@ -181,14 +185,17 @@ static int need_static_tls(struct loaded_patch *patch, const struct site *site)
 {
     return site->symbol.tls_static
                ? 0
-               : load_refuse(patch, "%s lies in thread-local storage that was loaded at run time; its library cannot be "
-                                    "patched where it uses it in this way",
-                             load_symbol_name(patch, site->symbol_index));
+               : load_refuse(
+                     patch,
+                     "%s lies in thread-local storage that was loaded at run time; its library cannot be "
+                     "patched where it uses it in this way",
+                     load_symbol_name(patch, site->symbol_index));
 }
 
 /*
- * Offsets in local-dynamic code count from the block of the module that the code belongs to (what R_X86_64_TLSLD yields). A new variable lies in the
- * engine's block; since both blocks are at fixed distances from the thread pointer, so are they from each other.
+ * Offsets in local-dynamic code count from the block of the module that the code belongs to (what
+ * R_X86_64_TLSLD yields). A new variable lies in the engine's block; since both blocks are at fixed distances
+ * from the thread pointer, so are they from each other.
  */
 static int relocate_dtpoff(struct loaded_patch *patch, const struct site *site, size_t size)
 {
@@ -229,14 +236,17 @@ static int relocate_tls(struct loaded_patch *patch, const struct site *site)
         return relocate_dtpoff(patch, site, 8);
     case R_X86_64_GOTTPOFF:
         status = need_static_tls(patch, site);
-        return status < 0 ? status : relocate_got(patch, site, site->slots[site->symbol_index].got_tls_offset);
+        return status < 0 ? status
+                          : relocate_got(patch, site, site->slots[site->symbol_index].got_tls_offset);
     case R_X86_64_TPOFF32:
         status = need_static_tls(patch, site);
-        return status < 0 ? status : write_signed32(patch, site, site->symbol.tls_offset + site->entry->r_addend);
+        return status < 0 ? status
+                          : write_signed32(patch, site, site->symbol.tls_offset + site->entry->r_addend);
     default: /* R_X86_64_TPOFF64 */
         status = need_static_tls(patch, site);
-        return status < 0 ? status
-                          : write_bytes(patch, site, (uint64_t)(site->symbol.tls_offset + site->entry->r_addend), 8);
+        return status < 0
+                   ? status
+                   : write_bytes(patch, site, (uint64_t)(site->symbol.tls_offset + site->entry->r_addend), 8);
     }
 }
 
@@ -281,7 +291,8 @@ static int apply(struct loaded_patch *patch, const struct site *site, bool branc
     }
 }
 
-/* Whether the GOT is needed for this relocation, so that code outside of an image (which has none) is refused. */
+/* Whether the GOT is needed for this relocation, so that code outside of an image (which has none) is
+ * refused. */
 static bool needs_slots(uint32_t type)
 {
     switch (type) {
@@ -301,7 +312,8 @@ static bool needs_slots(uint32_t type)
 static int resolve_site(struct loaded_patch *patch, struct site *site, bool branch, bool in_code)
 {
     const Elf64_Sym *elf = &patch->file.symbols[site->symbol_index];
-    const struct loaded_section *section = elf->st_shndx < patch->file.section_count ? &patch->sections[elf->st_shndx] : NULL;
+    const struct loaded_section *section =
+        elf->st_shndx < patch->file.section_count ? &patch->sections[elf->st_shndx] : NULL;
 
     site->symbol = patch->symbols[site->symbol_index];
     if (elf->st_shndx != SHN_UNDEF && section && section->class == SECTION_STRINGS) {
@@ -314,10 +326,12 @@ static int resolve_site(struct loaded_patch *patch, struct site *site, bool bran
         site->symbol.address = site->symbol.identity = whole ? string - offset : string;
         return 0;
     }
-    /* Tables of code offsets and unwind tables mean the new code; so does a branch; all else means the identity. */
+    /* Tables of code offsets and unwind tables mean the new code; so does a branch; all else means the
+     * identity. */
     bool relative_data = !in_code && (site->type == R_X86_64_PC32 || site->type == R_X86_64_PC64);
-    bool at_entry = elf->st_shndx == SHN_UNDEF || ELF64_ST_TYPE(elf->st_info) != STT_SECTION ||
-                    site->entry->r_addend == (site->type == R_X86_64_PC32 || site->type == R_X86_64_PLT32 ? -4 : 0);
+    bool at_entry =
+        elf->st_shndx == SHN_UNDEF || ELF64_ST_TYPE(elf->st_info) != STT_SECTION ||
+        site->entry->r_addend == (site->type == R_X86_64_PC32 || site->type == R_X86_64_PLT32 ? -4 : 0);
     if (!branch && !relative_data && at_entry && !site->symbol.tls_module) {
         site->symbol.address = site->symbol.identity;
     }

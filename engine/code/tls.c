@@ -1,8 +1,8 @@
 /*
- * New thread-local variables. libmolt.so itself has a thread-local array, the reserve, in static TLS: so every access model that a compiler
- * may choose (local-exec to general-dynamic) comes down to a constant. Threads that exist get the initial value
- * written into their reserve; threads to come get it from the TLS template that the dynamic linker copies, which is
- * libmolt.so's own .tdata in memory.
+ * New thread-local variables. libmolt.so itself has a thread-local array, the reserve, in static TLS: so
+ * every access model that a compiler may choose (local-exec to general-dynamic) comes down to a constant.
+ * Threads that exist get the initial value written into their reserve; threads to come get it from the TLS
+ * template that the dynamic linker copies, which is libmolt.so's own .tdata in memory.
  */
 #include "engine/code/tls.h"
 
@@ -96,9 +96,10 @@ size_t tls_module_offset(void)
 
 int tls_initialise(const struct world *world, size_t offset, const void *bytes, size_t size)
 {
-    const struct template *template = own_template(); /* found while the patch was loaded: takes no lock here */
+    const struct template *template =
+        own_template(); /* found while the patch was loaded: takes no lock here */
     uintptr_t first = (uintptr_t)(template->bytes + offset) & ~4095ul;
-    uintptr_t end = ((uintptr_t)template->bytes + offset + size + 4095) & ~4095ul;
+    uintptr_t end = ((uintptr_t) template->bytes + offset + size + 4095) & ~4095ul;
 
     if (!template->bytes || mprotect((void *)first, end - first, PROT_READ | PROT_WRITE) < 0) {
         return -errno;

@@ -19,8 +19,8 @@ intptr_t tls_thread_offset(void);
 size_t tls_module_id(void);
 size_t tls_module_offset(void);
 
-/* Gives bytes [offset, offset + size) of the reserve their initial value, in all threads of WORLD, in the engine's own and in those
- * that will be created. World stopped. 0 or a negative errno. */
+/* Gives bytes [offset, offset + size) of the reserve their initial value, in all threads of WORLD, in the
+ * engine's own and in those that will be created. World stopped. 0 or a negative errno. */
 int tls_initialise(const struct world *world, size_t offset, const void *bytes, size_t size);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Unwind tables of loaded code. libgcc's unwinder, which serves C++ exceptions, backtrace() and pthread_cancel, learns of them
- * by __register_frame; our own walk (threads/unwind.c) uses a search table of the kind that linkers write.
+ * Unwind tables of loaded code. libgcc's unwinder, which serves C++ exceptions, backtrace() and
+ * pthread_cancel, learns of them by __register_frame; our own walk (threads/unwind.c) uses a search table of
+ * the kind that linkers write.
  */
 #include "engine/code/unwind_tables.h"
 
@@ -34,12 +35,30 @@ int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *c
                                   const uint8_t *return_address, size_t return_address_size)
 {
     static const uint8_t cie[] = {
-        20,   0,    0, 0,                /* length */
-        0,    0,    0, 0,                /* a CIE */
-        1,    'z',  'R', 0,              /* version, augmentation */
-        1,    0x78, RETURN_ADDRESS_COLUMN, /* code and data alignment */
-        1,    DW_EH_PE_absptr,           /* encoding of addresses */
-        0,    0,    0, 0, 0, 0, 0,       /* nothing common to all FDEs */
+        20,
+        0,
+        0,
+        0, /* length */
+        0,
+        0,
+        0,
+        0, /* a CIE */
+        1,
+        'z',
+        'R',
+        0, /* version, augmentation */
+        1,
+        0x78,
+        RETURN_ADDRESS_COLUMN, /* code and data alignment */
+        1,
+        DW_EH_PE_absptr, /* encoding of addresses */
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0, /* nothing common to all FDEs */
     };
     uint8_t fde[256] = { 0 };
     size_t at = 8;
@@ -70,9 +89,11 @@ int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *c
     return 0;
 }
 
-/* Calls back for each FDE with its offset and the address its code starts at. Returns how many, or -EBADMSG. */
+/* Calls back for each FDE with its offset and the address its code starts at. Returns how many, or -EBADMSG.
+ */
 static int for_each_fde(const uint8_t *eh_frame, size_t size, uintptr_t address,
-                        void (*visit)(void *context, size_t index, uint64_t code, uint64_t fde), void *context)
+                        void (*visit)(void *context, size_t index, uint64_t code, uint64_t fde),
+                        void *context)
 {
     struct cursor cursor = cursor_of(eh_frame, size);
     int count = 0;
@@ -125,10 +146,11 @@ static void write_entry(void *context, size_t index, uint64_t code, uint64_t fde
         (struct table_entry){ (int32_t)(code - writer->address), (int32_t)(fde - writer->address) };
 }
 
-int unwind_tables_make_header(const uint8_t *eh_frame, size_t size, uintptr_t eh_frame_address, uint8_t *table,
-                              uintptr_t table_address)
+int unwind_tables_make_header(const uint8_t *eh_frame, size_t size, uintptr_t eh_frame_address,
+                              uint8_t *table, uintptr_t table_address)
 {
-    static const uint8_t encodings[4] = { 1, DW_EH_PE_pcrel_sdata4, 0x03 /* udata4 */, 0x3b /* datarel sdata4 */ };
+    static const uint8_t encodings[4] = { 1, DW_EH_PE_pcrel_sdata4, 0x03 /* udata4 */,
+                                          0x3b /* datarel sdata4 */ };
     struct table_writer writer = { (struct table_entry *)(table + 12), table_address };
     int count = for_each_fde(eh_frame, size, eh_frame_address, write_entry, &writer);
 

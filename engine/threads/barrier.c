@@ -1,19 +1,19 @@
 /*
  * Return barriers (DESIGN 4.4; gDSU section 4.3 hijacks contexts for the same purpose).
  *
- * The stubs are generated into a page range whose second half holds their data, so that a stub finds its data, and so does
- * whoever unwinds through it, at a fixed distance:
+ * The stubs are generated into a page range whose second half holds their data, so that a stub finds its
+ * data, and so does whoever unwinds through it, at a fixed distance:
  *
- *     stub i   at code + 32 i:   push  original(i)        ff 35 rel32    0    the stack is again what it was at the return
- *                                push  $i                 68 imm32       6
- *                                jmp   *entry             ff 25 rel32    11
- *     data i   at code + SIZE + 32 i:  original return address, address of the stack slot, state
+ *     stub i   at code + 32 i:   push  original(i)        ff 35 rel32    0    the stack is again what it was
+ * at the return push  $i                 68 imm32       6 jmp   *entry             ff 25 rel32    11 data i
+ * at code + SIZE + 32 i:  original return address, address of the stack slot, state
  *
- * One DWARF FDE describes all stubs: the offset inside the stub (pc & 31) says how much was pushed, and before the first push the return
- * address is read from the data. Unwinders see the original callers at every instruction.
+ * One DWARF FDE describes all stubs: the offset inside the stub (pc & 31) says how much was pushed, and
+ * before the first push the return address is read from the data. Unwinders see the original callers at every
+ * instruction.
  *
- * A parked thread waits in molt_barrier_reached (barrier_reached.c), which is compiled without vector and x87 registers: the return value of
- * the function that was left may be in any of them.
+ * A parked thread waits in molt_barrier_reached (barrier_reached.c), which is compiled without vector and x87
+ * registers: the return value of the function that was left may be in any of them.
  */
 #include "engine/threads/barrier.h"
 
@@ -28,7 +28,8 @@
 #include "engine/threads/futex.h"
 
 #define STUB_SIZE 32
-#define STUB_COUNT 1024 /* threads that can be awaited by barriers; further ones are awaited by looking again */
+#define STUB_COUNT                                                                                           \
+    1024 /* threads that can be awaited by barriers; further ones are awaited by looking again */
 #define AREA_SIZE (STUB_SIZE * STUB_COUNT)
 
 static struct {
@@ -54,8 +55,9 @@ static uintptr_t stub_at(uint32_t index)
 static void write_stub(uint32_t index)
 {
     uint8_t *stub = barriers.code + STUB_SIZE * (size_t)index;
-    int32_t data = AREA_SIZE - 6;                                          /* from the end of the push */
-    int32_t entry = (int32_t)(AREA_SIZE - STUB_SIZE * (size_t)index - 17); /* to data 0, from the end of the jump */
+    int32_t data = AREA_SIZE - 6; /* from the end of the push */
+    int32_t entry =
+        (int32_t)(AREA_SIZE - STUB_SIZE * (size_t)index - 17); /* to data 0, from the end of the jump */
 
     memset(stub, 0xcc, STUB_SIZE);
     memcpy(stub, "\xff\x35", 2);
@@ -66,23 +68,24 @@ static void write_stub(uint32_t index)
     memcpy(stub + 13, &entry, 4);
 }
 
-/* DWARF expressions (DWARF 5, 2.5): r7 is rsp, r16 is the return address, which is pc while a frame is described. */
+/* DWARF expressions (DWARF 5, 2.5): r7 is rsp, r16 is the return address, which is pc while a frame is
+ * described. */
 #define PC_IN_STUB 0x80, 0x00, 0x4f, 0x1a /* breg16 0; lit31; and */
 
 int barrier_init(void)
 {
     static const uint8_t cfa[] = {
-        0x77, 0x00,                               /* breg7 0 */
+        0x77,       0x00,                         /* breg7 0 */
         PC_IN_STUB, 0x36, 0x2a, 0x33, 0x24, 0x22, /* lit6; ge; lit3; shl; plus: + 8 behind the first push */
         PC_IN_STUB, 0x3b, 0x2a, 0x33, 0x24, 0x22, /* lit11; ge; lit3; shl; plus: + 8 behind the second */
     };
     static const uint8_t return_address[] = {
         /* the CFA lies on the stack; CFA - 8 holds the address once it was pushed */
-        0x38, 0x1c,                   /* lit8; minus */
-        PC_IN_STUB, 0x36, 0x2a,       /* lit6; ge */
-        0x28, 0x06, 0x00,             /* bra +6: pushed already */
-        0x13,                         /* drop */
-        0x80, 0x80, 0x80, 0x02, 0x96, /* breg16 AREA_SIZE; nop */
+        0x38,       0x1c,                   /* lit8; minus */
+        PC_IN_STUB, 0x36, 0x2a,             /* lit6; ge */
+        0x28,       0x06, 0x00,             /* bra +6: pushed already */
+        0x13,                               /* drop */
+        0x80,       0x80, 0x80, 0x02, 0x96, /* breg16 AREA_SIZE; nop */
     };
     _Static_assert(AREA_SIZE == 0x8000, "the expression above says so: sleb128 80 80 02");
 
@@ -148,7 +151,8 @@ void barrier_remove_all(const struct world *world)
         if (!barrier->return_slot) {
             continue;
         }
-        /* A frame that was left, by longjmp or an exception too, is gone, and its slot may mean something else by now. */
+        /* A frame that was left, by longjmp or an exception too, is gone, and its slot may mean something
+         * else by now. */
         if (*(uintptr_t *)barrier->return_slot == stub_at(i)) {
             *(uintptr_t *)barrier->return_slot = barrier->original;
         }

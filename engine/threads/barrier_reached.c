@@ -1,6 +1,6 @@
 /*
- * What a thread does when it has reached its return barrier. Compiled with -mgeneral-regs-only: the return value of the function that
- * was just left may be in vector or x87 registers, of any width.
+ * What a thread does when it has reached its return barrier. Compiled with -mgeneral-regs-only: the return
+ * value of the function that was just left may be in vector or x87 registers, of any width.
  */
 #include "engine/threads/barrier_reached.h"
 
@@ -18,7 +18,8 @@ void molt_barrier_reached(uint64_t index)
     }
     while (atomic_load(&barrier_signal.parking)) {
         if (futex_wait(&barrier_signal.parking, 1, &limit) == -ETIMEDOUT) {
-            break; /* the engine lets go within milliseconds; whatever happened to it must not hold the program */
+            break; /* the engine lets go within milliseconds; whatever happened to it must not hold the
+                      program */
         }
     }
 }

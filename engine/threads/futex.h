@@ -1,6 +1,6 @@
 /*
- * Waiting and waking without libc's help: usable in a signal handler, in a return barrier's trampoline and in a stopped
- * world. Nothing here touches errno.
+ * Waiting and waking without libc's help: usable in a signal handler, in a return barrier's trampoline and in
+ * a stopped world. Nothing here touches errno.
  */
 #ifndef MOLT_ENGINE_THREADS_FUTEX_H
 #define MOLT_ENGINE_THREADS_FUTEX_H
@@ -25,7 +25,8 @@ static inline long raw_syscall4(long number, long a, long b, long c, long d)
     return result;
 }
 
-/* Sleeps while *WORD is EXPECTED, at most TIMEOUT (relative, NULL: for ever); may return early. 0 or negative errno. */
+/* Sleeps while *WORD is EXPECTED, at most TIMEOUT (relative, NULL: for ever); may return early. 0 or negative
+ * errno. */
 static inline long futex_wait(_Atomic uint32_t *word, uint32_t expected, const struct timespec *timeout)
 {
     return raw_syscall4(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, expected, (long)timeout);

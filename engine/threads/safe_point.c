@@ -1,12 +1,14 @@
 /*
  * Waiting for a safe point (DESIGN 4.4).
  *
- * Stop; walk all stacks; if some hold an affected function, put a return barrier on the oldest such frame of each thread, let everything run, and
- * look again when all have been reached. Threads that reach their barrier are held, over several rounds, so that they do not run into the function
- * again while the others are awaited. Holding may cause what it waits for: a held thread may own a lock that another needs to get out. So threads
- * are held for some milliseconds, then all may pass for a moment, then they are held for longer.
+ * Stop; walk all stacks; if some hold an affected function, put a return barrier on the oldest such frame of
+ * each thread, let everything run, and look again when all have been reached. Threads that reach their
+ * barrier are held, over several rounds, so that they do not run into the function again while the others are
+ * awaited. Holding may cause what it waits for: a held thread may own a lock that another needs to get out.
+ * So threads are held for some milliseconds, then all may pass for a moment, then they are held for longer.
  *
- * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the stacks are looked at anew.
+ * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the
+ * stacks are looked at anew.
  */
 #include "engine/threads/safe_point.h"
 
@@ -22,6 +24,8 @@
 #define FIRST_WINDOW_MS 20
 #define LAST_WINDOW_MS 320
 #define GAP_MS 5
+#define FIRST_LOOK_MS 2
+#define LAST_LOOK_MS 50
 #define PROGRESS_US 100000
 #define NAMED_FRAMES 6
 
@@ -49,7 +53,8 @@ static const struct affected_range *find_range(const struct safe_point *wanted, 
     return low < wanted->count && wanted->ranges[low].start <= address ? &wanted->ranges[low] : NULL;
 }
 
-static void note_affected(struct findings *findings, const struct affected_range *range, uintptr_t return_slot)
+static void note_affected(struct findings *findings, const struct affected_range *range,
+                          uintptr_t return_slot)
 {
     if (findings->affected < NAMED_FRAMES) {
         findings->names[findings->affected] = range->name;
@@ -75,14 +80,16 @@ static void scan_conservatively(struct findings *findings, uintptr_t sp)
     uintptr_t end = unwind_stack_end(sp);
 
     for (uintptr_t at = sp & ~7ul; at + 8 <= end; at += 8) {
-        const struct affected_range *range = find_range(findings->wanted, barrier_original(*(uintptr_t *)at) - 1);
+        const struct affected_range *range =
+            find_range(findings->wanted, barrier_original(*(uintptr_t *)at) - 1);
         if (range) {
             note_affected(findings, range, 0);
         }
     }
 }
 
-static void examine(const struct safe_point *wanted, const struct stopped_thread *thread, struct findings *ret)
+static void examine(const struct safe_point *wanted, const struct stopped_thread *thread,
+                    struct findings *ret)
 {
     uintptr_t lost_sp;
 
@@ -93,7 +100,8 @@ static void examine(const struct safe_point *wanted, const struct stopped_thread
     }
 }
 
-static void describe(struct safe_point *wanted, const struct stopped_thread *thread, const struct findings *findings)
+static void describe(struct safe_point *wanted, const struct stopped_thread *thread,
+                     const struct findings *findings)
 {
     size_t length = strlen(wanted->blocked_by), room = sizeof(wanted->blocked_by);
     char name[32];
@@ -102,8 +110,8 @@ static void describe(struct safe_point *wanted, const struct stopped_thread *thr
         return;
     }
     thread_name(thread->tid, name, sizeof(name));
-    length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%sthread %d (%s) in ", length ? "\n" : "",
-                               (int)thread->tid, name);
+    length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%sthread %d (%s) in ",
+                               length ? "\n" : "", (int)thread->tid, name);
     size_t shown = findings->affected < NAMED_FRAMES ? findings->affected : NAMED_FRAMES;
     for (size_t i = 0; i < shown && length + 2 < room; i++) {
         length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s", i ? " < " : "",
@@ -111,7 +119,8 @@ static void describe(struct safe_point *wanted, const struct stopped_thread *thr
     }
 }
 
-/* Walks all stacks of the stopped world; sets barriers if asked to. Returns how many threads hold affected functions. */
+/* Walks all stacks of the stopped world; sets barriers if asked to. Returns how many threads hold affected
+ * functions. */
 static size_t look(struct safe_point *wanted, const struct world *world, size_t *ret_barriers)
 {
     size_t blocking = 0;
@@ -143,14 +152,17 @@ static int name_stuck_thread(struct safe_point *wanted, pid_t tid)
     char name[32];
 
     thread_name(tid, name, sizeof(name));
-    snprintf(wanted->blocked_by, sizeof(wanted->blocked_by),
-             "thread %d (%s) does not react to signals: stopped by a debugger, in vfork, or stuck in the kernel",
-             (int)tid, name);
+    snprintf(
+        wanted->blocked_by, sizeof(wanted->blocked_by),
+        "thread %d (%s) does not react to signals: stopped by a debugger, in vfork, or stuck in the kernel",
+        (int)tid, name);
     return -ETIMEDOUT;
 }
 
-/* One round: stop, look. 0: safe, world stopped; 1: not safe, world running, barriers set; negative: failed, running. */
-static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struct world *ret, size_t *ret_barriers)
+/* One round: stop, look. 0: safe, world stopped; 1: not safe, world running, barriers set; negative: failed,
+ * running. */
+static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struct world *ret,
+                   size_t *ret_barriers)
 {
     pid_t stuck;
     int status = unwind_refresh();
@@ -196,6 +208,7 @@ static void give_up(uint32_t timeout_ms)
 struct holding {
     uint64_t until_us;
     uint32_t window_ms;
+    uint32_t look_ms; /* how long to wait for barriers before looking at the stacks anew */
     bool gap;
 };
 
@@ -215,22 +228,25 @@ static bool hold_now(struct holding *holding)
 }
 
 /* Between two attempts: until all barriers have been reached, or the window or the time is over. */
-static void await_change(const struct holding *holding, size_t barriers, uint64_t deadline)
+static void await_change(struct holding *holding, size_t barriers, uint64_t deadline)
 {
     uint64_t now = monotonic_us(), end = holding->until_us < deadline ? holding->until_us : deadline;
     uint32_t left = end > now ? (uint32_t)((end - now) / 1000) + 1 : 1;
 
+    left = left < holding->look_ms ? left : holding->look_ms;
     if (!barriers) {
-        sleep_ms(left < GAP_MS ? left : GAP_MS);
-    } else {
-        barrier_await(left);
+        sleep_ms(left);
+    } else if (barrier_await(left)) {
+        holding->look_ms = FIRST_LOOK_MS;
+        return;
     }
+    holding->look_ms = holding->look_ms * 2 < LAST_LOOK_MS ? holding->look_ms * 2 : LAST_LOOK_MS;
 }
 
 int safe_point_reach(struct safe_point *wanted, struct world *ret)
 {
     uint64_t start = monotonic_us(), deadline = start + 1000ull * wanted->timeout_ms, told = start;
-    struct holding holding = { 0 };
+    struct holding holding = { .look_ms = FIRST_LOOK_MS };
     size_t barriers;
     int status;
 

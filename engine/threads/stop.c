@@ -1,21 +1,22 @@
 /*
  * Stopping all threads by a signal (DESIGN 4.4).
  *
- * The signal is number 33. glibc keeps it for setxid and for this reason never lets a program block it: sigfillset and
- * pthread_sigmask leave it out, signalfd and sigwait cannot take it. So a program that blocks "all" signals is stopped too. Its
- * disposition is ours only while a stop is under way and is put back afterwards; a setxid signal that arrives in between is
- * handed to glibc's handler.
+ * The signal is number 33. glibc keeps it for setxid and for this reason never lets a program block it:
+ * sigfillset and pthread_sigmask leave it out, signalfd and sigwait cannot take it. So a program that blocks
+ * "all" signals is stopped too. Its disposition is ours only while a stop is under way and is put back
+ * afterwards; a setxid signal that arrives in between is handed to glibc's handler.
  *
- * A thread that slept in a system call would see EINTR. It does not: if the handler finds the thread just behind a `syscall` instruction with
- * -EINTR in rax, it puts the call's number back into rax and steps back two bytes, so that the call starts again. The number is gone by
- * then: so the call's number, program counter and stack pointer are read from /proc before the signal is sent. A thread that entered the call
- * after that is known by the instruction that loads the number, in libc's wrappers the one before.
+ * A thread that slept in a system call would see EINTR. It does not: if the handler finds the thread just
+ * behind a `syscall` instruction with -EINTR in rax, it puts the call's number back into rax and steps back
+ * two bytes, so that the call starts again. The number is gone by then: so the call's number, program counter
+ * and stack pointer are read from /proc before the signal is sent. A thread that entered the call after that
+ * is known by the instruction that loads the number, in libc's wrappers the one before.
  *
- * New threads may appear while others are being stopped, so the list of tasks is read again until it brings none. Only threads
- * that run can make threads, so this ends.
+ * New threads may appear while others are being stopped, so the list of tasks is read again until it brings
+ * none. Only threads that run can make threads, so this ends.
  *
- * While the world is stopped the engine must take no lock that a program's thread may hold: no malloc of the program, no
- * stdio, no dl_iterate_phdr.
+ * While the world is stopped the engine must take no lock that a program's thread may hold: no malloc of the
+ * program, no stdio, no dl_iterate_phdr.
  */
 #include "engine/threads/stop.h"
 
@@ -66,7 +67,8 @@ __asm__(".text\n"
         "    syscall\n"
         ".size molt_signal_return, . - molt_signal_return\n");
 
-/* ---- the handler: runs on the stopped thread ------------------------------------------------------------ */
+/* ---- the handler: runs on the stopped thread ------------------------------------------------------------
+ */
 
 static struct stopped_thread *find_slot(pid_t tid)
 {
@@ -78,7 +80,8 @@ static struct stopped_thread *find_slot(pid_t tid)
     return NULL;
 }
 
-/* The number of the call that ended just before PC: as libc's wrappers load it, `mov $number, %eax; syscall`. -1: loaded otherwise. */
+/* The number of the call that ended just before PC: as libc's wrappers load it, `mov $number, %eax; syscall`.
+ * -1: loaded otherwise. */
 static long decode_syscall(uintptr_t pc)
 {
     const uint8_t *code = (const uint8_t *)pc;
@@ -149,7 +152,8 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
     }
 }
 
-/* ---- the engine's side ---------------------------------------------------------------------------------- */
+/* ---- the engine's side ----------------------------------------------------------------------------------
+ */
 
 uint64_t monotonic_us(void)
 {
@@ -159,7 +163,8 @@ uint64_t monotonic_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* Takes the signal. What had it before is remembered, unless that is our own handler, left in place by a stop that failed. */
+/* Takes the signal. What had it before is remembered, unless that is our own handler, left in place by a stop
+ * that failed. */
 static int take_signal(void)
 {
     const struct kernel_sigaction action = {
@@ -240,7 +245,8 @@ static void read_syscall(struct stopped_thread *thread)
     }
 }
 
-/* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or negative errno. */
+/* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or
+ * negative errno. */
 static int signal_threads(size_t first)
 {
     siginfo_t info = { .si_signo = STOP_SIGNAL, .si_code = SI_QUEUE };
@@ -269,7 +275,8 @@ struct linux_dirent {
     char name[];
 };
 
-/* Gives every thread that has none a slot, with the call it is blocked in. 0 or a negative errno (-EXFULL: more slots are needed). */
+/* Gives every thread that has none a slot, with the call it is blocked in. 0 or a negative errno (-EXFULL:
+ * more slots are needed). */
 static int find_new_threads(uint32_t generation)
 {
     char buffer[4096] __attribute__((aligned(8)));

@@ -1,11 +1,14 @@
 /*
- * Unwinding by libunwind's remote interface (DESIGN 4.4). The remote interface is used although the memory is our own, because it lets
- * us say where unwind tables and memory come from, and both answers here need no lock:
+ * Unwinding by libunwind's remote interface (DESIGN 4.4). The remote interface is used although the memory is
+ * our own, because it lets us say where unwind tables and memory come from, and both answers here need no
+ * lock:
  *
- * - tables: `_dl_find_object` (glibc's lock-free lookup) for modules, image_find for code that patches brought;
+ * - tables: `_dl_find_object` (glibc's lock-free lookup) for modules, image_find for code that patches
+ * brought;
  * - memory: stack words only from the stack's own mapping, read directly; anything else ends the walk.
  *
- * A return address that a return barrier has replaced reads as the original one (barrier_original), so the walk does not see barriers.
+ * A return address that a return barrier has replaced reads as the original one (barrier_original), so the
+ * walk does not see barriers.
  */
 #include "engine/threads/unwind.h"
 
@@ -38,12 +41,13 @@ static struct {
 
 struct walk {
     const struct stopped_thread *thread;
-    uintptr_t low, high; /* the stack's mapping, from its pointer up */
+    uintptr_t low, high;           /* the stack's mapping, from its pointer up */
     uintptr_t code_low, code_high; /* the module or image whose tables were used last */
-    bool without_table;  /* the last step met a function without unwind information */
+    bool without_table;            /* the last step met a function without unwind information */
 };
 
-/* ---- memory --------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------------
+ */
 
 static const struct mapping *find_mapping(uintptr_t address)
 {
@@ -168,7 +172,8 @@ static bool is_loaded_code(struct walk *walk, uintptr_t address)
     return true;
 }
 
-static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
+static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write,
+                         void *context)
 {
     struct walk *walk = context;
 
@@ -183,9 +188,11 @@ static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t 
     return 0;
 }
 
-/* ---- registers ------------------------------------------------------------------------------------------ */
+/* ---- registers ------------------------------------------------------------------------------------------
+ */
 
-static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write, void *context)
+static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write,
+                           void *context)
 {
     static const int places[] = {
         [UNW_X86_64_RAX] = REG_RAX, [UNW_X86_64_RDX] = REG_RDX, [UNW_X86_64_RCX] = REG_RCX,
@@ -204,14 +211,17 @@ static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word
     return 0;
 }
 
-static int no_float_registers(unw_addr_space_t space, unw_regnum_t number, unw_fpreg_t *value, int write, void *context)
+static int no_float_registers(unw_addr_space_t space, unw_regnum_t number, unw_fpreg_t *value, int write,
+                              void *context)
 {
     return -UNW_EBADREG;
 }
 
-/* ---- tables --------------------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------------------
+ */
 
-/* The binary search table behind a .eh_frame_hdr (LSB, "Exception Frames"): version 1, pcrel sdata4, udata4, datarel sdata4. */
+/* The binary search table behind a .eh_frame_hdr (LSB, "Exception Frames"): version 1, pcrel sdata4, udata4,
+ * datarel sdata4. */
 static bool table_of_header(const uint8_t *header, unw_dyn_info_t *table)
 {
     uint32_t count;
@@ -272,7 +282,8 @@ static int no_name(unw_addr_space_t space, unw_word_t address, char *name, size_
     return -UNW_ENOINFO;
 }
 
-/* ---- walking -------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------------------
+ */
 
 int unwind_init(void)
 {
@@ -326,7 +337,8 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
         if (stepped == 0 || (stepped > 0 && next_pc == 0)) {
             return UNWIND_COMPLETE;
         }
-        if (stepped < 0 || walk.without_table) { /* libunwind goes on by guessing at frame pointers; we do not */
+        if (stepped < 0 ||
+            walk.without_table) { /* libunwind goes on by guessing at frame pointers; we do not */
             return UNWIND_LOST;
         }
         after_call = !signal_frame;

@@ -1,6 +1,6 @@
 /*
- * Walking the stack of a stopped thread, without locks and without believing the stack: every word is read inside the thread's
- * stack mapping only.
+ * Walking the stack of a stopped thread, without locks and without believing the stack: every word is read
+ * inside the thread's stack mapping only.
  */
 #ifndef MOLT_ENGINE_THREADS_UNWIND_H
 #define MOLT_ENGINE_THREADS_UNWIND_H
@@ -12,8 +12,9 @@
 #include "engine/threads/stop.h"
 
 struct stack_frame {
-    uintptr_t pc;       /* where control is, or comes back to */
-    uintptr_t lookup;   /* an address inside the instruction that is being executed: pc, or pc - 1 after a call */
+    uintptr_t pc; /* where control is, or comes back to */
+    uintptr_t
+        lookup; /* an address inside the instruction that is being executed: pc, or pc - 1 after a call */
     uintptr_t return_slot; /* where this frame's return address lies on the stack, 0 if it is not known */
 };
 
@@ -22,7 +23,7 @@ typedef bool unwind_visitor(void *context, const struct stack_frame *frame);
 
 enum unwind_end {
     UNWIND_COMPLETE, /* the outermost frame was reached, or the visitor stopped */
-    UNWIND_LOST,     /* a frame without usable unwind information: *ret_lost_sp is where the known part ends */
+    UNWIND_LOST, /* a frame without usable unwind information: *ret_lost_sp is where the known part ends */
 };
 
 /* 0 or -ENOMEM. Before the first stop, on the engine's thread. */

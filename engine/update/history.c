@@ -1,9 +1,10 @@
 /*
- * The history of one process. The last updates can be undone: their previous code is kept. Older ones are there to stay, and
- * code that neither runs nor could be rolled back to is freed, so that a thousand updates take the memory of a few.
+ * The history of one process. The last updates can be undone: their previous code is kept. Older ones are
+ * there to stay, and code that neither runs nor could be rolled back to is freed, so that a thousand updates
+ * take the memory of a few.
  *
- * Image life: in use while a function's version in force lies in it, or a version that an undoable entry goes back to; for ever if it is pinned (it
- * introduced functions, to which the program may hold pointers).
+ * Image life: in use while a function's version in force lies in it, or a version that an undoable entry goes
+ * back to; for ever if it is pinned (it introduced functions, to which the program may hold pointers).
  */
 #include "engine/update/history.h"
 
@@ -43,7 +44,8 @@ bool update_history(size_t index, struct update_entry *ret)
         return false;
     }
     const struct applied *entry = &history.entries[index];
-    *ret = (struct update_entry){ entry->id, entry->title, (unsigned)entry->transition_count, entry->undoable };
+    *ret =
+        (struct update_entry){ entry->id, entry->title, (unsigned)entry->transition_count, entry->undoable };
     return true;
 }
 
@@ -61,7 +63,8 @@ int history_reserve(void)
     return 0;
 }
 
-/* ---- giving back superseded code ------------------------------------------------------------------------ */
+/* ---- giving back superseded code ------------------------------------------------------------------------
+ */
 
 static bool is_in_use(const struct image *image)
 {
@@ -131,7 +134,8 @@ static void reclaim(void)
     }
 }
 
-/* ---- entries -------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------------------
+ */
 
 void history_push(struct update *update)
 {
@@ -176,7 +180,8 @@ struct applied *history_last(const char **ret_reason)
 int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count)
 {
     size_t count = 0, each = sizeof(((struct version *)0)->ranges) / sizeof(struct code_range);
-    struct affected_range *ranges = calloc(applied->transition_count * each + applied->image_count + 1, sizeof(*ranges));
+    struct affected_range *ranges =
+        calloc(applied->transition_count * each + applied->image_count + 1, sizeof(*ranges));
 
     if (!ranges) {
         return -ENOMEM;
@@ -185,8 +190,8 @@ int history_ranges(const struct applied *applied, struct affected_range **ret, s
         const struct transition *transition = &applied->transitions[i];
         for (size_t k = 0; k < transition->after.count; k++) {
             const struct code_range *range = &transition->after.ranges[k];
-            ranges[count++] =
-                (struct affected_range){ range->start, range->start + range->size, transition->function->name };
+            ranges[count++] = (struct affected_range){ range->start, range->start + range->size,
+                                                       transition->function->name };
         }
     }
     count = plan_sort_ranges(ranges, count);

@@ -7,8 +7,8 @@
 /* Makes room for one more entry, so that history_push cannot fail. 0 or -ENOMEM. */
 int history_reserve(void);
 
-/* Takes what is needed to undo UPDATE, which was just committed, and frees UPDATE. Superseded code that nothing can
- * reach any more is given back to the system. World running. */
+/* Takes what is needed to undo UPDATE, which was just committed, and frees UPDATE. Superseded code that
+ * nothing can reach any more is given back to the system. World running. */
 void history_push(struct update *update);
 
 /* The last update, as long as it can be undone; else NULL, with the reason in *ret_reason. */

@@ -1,6 +1,6 @@
 /*
- * Planning: from the patch's records to transitions of functions, the code that no stack may hold, and room in the undo log. All that can be
- * refused is refused here, while the program runs on undisturbed.
+ * Planning: from the patch's records to transitions of functions, the code that no stack may hold, and room
+ * in the undo log. All that can be refused is refused here, while the program runs on undisturbed.
  */
 #include "engine/update/plan.h"
 
@@ -15,7 +15,8 @@
 #define JUMP_SIZE 5
 #define BREAKPOINT 0xcc
 
-/* ---- identity ------------------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------------------
+ */
 
 /* The patch must have been made for exactly the updates that are in force: same ids, same order. */
 static int check_order(struct update *update, const json_t *after)
@@ -29,15 +30,17 @@ static int check_order(struct update *update, const json_t *after)
         }
         const char *id = json_string_value(json_array_get(after, i));
         if (i >= known || !id || strcmp(id, entry.id) != 0) {
-            return load_refuse(&update->patch,
-                               "the program has update %zu (%s) in force, which this patch was not made after; make the "
-                               "patch with --after, or roll that update back",
-                               i + 1, entry.title);
+            return load_refuse(
+                &update->patch,
+                "the program has update %zu (%s) in force, which this patch was not made after; make the "
+                "patch with --after, or roll that update back",
+                i + 1, entry.title);
         }
     }
     if (known > history_count()) {
-        return load_refuse(&update->patch, "the patch comes after %zu updates, but the program has only %zu in force; apply "
-                                           "the missing ones first",
+        return load_refuse(&update->patch,
+                           "the patch comes after %zu updates, but the program has only %zu in force; apply "
+                           "the missing ones first",
                            known, history_count());
     }
     return 0;
@@ -51,11 +54,12 @@ static int read_manifest(struct update *update)
     json_t *after = NULL;
     int format = 0, status;
 
-    if (!manifest || json_unpack(manifest, "{s:i, s:s, s?s, s?o}", "format", &format, "id", &id, "title", &title, "after",
-                                 &after) != 0) {
+    if (!manifest || json_unpack(manifest, "{s:i, s:s, s?s, s?o}", "format", &format, "id", &id, "title",
+                                 &title, "after", &after) != 0) {
         status = load_refuse(&update->patch, "malformed manifest");
     } else if (format != MOLT_PATCH_FORMAT) {
-        status = load_refuse(&update->patch, "patch format %d; this engine knows %d", format, MOLT_PATCH_FORMAT);
+        status =
+            load_refuse(&update->patch, "patch format %d; this engine knows %d", format, MOLT_PATCH_FORMAT);
     } else {
         update->id = strdup(id);
         update->title = strdup(title);
@@ -65,7 +69,8 @@ static int read_manifest(struct update *update)
     return status;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------------------------------------
+ */
 
 /* Whether symbol name PART is FUNCTION's followed by a dot: f.cold, f.part.0. */
 static bool is_part_of(const char *part, const char *function)
@@ -108,7 +113,8 @@ static struct function *find_function(struct update *update, const struct molt_p
     }
     uintptr_t identity = update->patch.modules[record->module].module.bias + record->address;
     struct function *function = registry_function_at(identity);
-    return function ? function : registry_add_function(unit, name, identity, record->size, record->room, NULL);
+    return function ? function
+                    : registry_add_function(unit, name, identity, record->size, record->room, NULL);
 }
 
 static int check_function(struct update *update, const struct function *function)
@@ -116,13 +122,15 @@ static int check_function(struct update *update, const struct function *function
     const uint8_t *code = (const uint8_t *)function->identity;
 
     if (function->room < JUMP_SIZE) {
-        return load_refuse(&update->patch,
-                           "%s (%s) is %u bytes long, too short for the jump to its new version; give it a body of some "
-                           "statements in the baseline, or rebuild without -Os",
-                           function->name, function->unit, (unsigned)function->room);
+        return load_refuse(
+            &update->patch,
+            "%s (%s) is %u bytes long, too short for the jump to its new version; give it a body of some "
+            "statements in the baseline, or rebuild without -Os",
+            function->name, function->unit, (unsigned)function->room);
     }
     if (code[0] == BREAKPOINT) {
-        return load_refuse(&update->patch, "a debugger has a breakpoint at the entry of %s; remove it, then apply again",
+        return load_refuse(&update->patch,
+                           "a debugger has a breakpoint at the entry of %s; remove it, then apply again",
                            function->name);
     }
     return 0;
@@ -184,8 +192,8 @@ static int plan_functions(struct update *update)
     for (size_t i = 0; i < count; i++) {
         const struct molt_patch_function *record = &file->patch_functions[i];
         if (record->flags & MOLT_FUNCTION_PART && !(record->flags & MOLT_FUNCTION_EARLIER)) {
-            add_range(update, update->patch.modules[record->module].module.bias + record->address, record->size,
-                      patch_file_string(file, record->name));
+            add_range(update, update->patch.modules[record->module].module.bias + record->address,
+                      record->size, patch_file_string(file, record->name));
         }
         if (record->flags & (MOLT_FUNCTION_PART | MOLT_FUNCTION_REMOVED)) {
             continue;
@@ -203,9 +211,11 @@ static int plan_functions(struct update *update)
     return 0;
 }
 
-/* ---- data ----------------------------------------------------------------------------------------------- */
+/* ---- data -----------------------------------------------------------------------------------------------
+ */
 
-/* A thread that is being created has its thread-local memory initialised by its creator: no thread may be doing that. */
+/* A thread that is being created has its thread-local memory initialised by its creator: no thread may be
+ * doing that. */
 static void avoid_thread_creation(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;

@@ -28,7 +28,8 @@ struct update {
     uint64_t prepare_us;
 };
 
-/* Works out what UPDATE, whose patch is loaded, does to the program. 0, -EINVAL with UPDATE->patch.reason, or -ENOMEM. */
+/* Works out what UPDATE, whose patch is loaded, does to the program. 0, -EINVAL with UPDATE->patch.reason, or
+ * -ENOMEM. */
 int plan_update(struct update *update);
 
 /* Sorts COUNT ranges and joins those that overlap; returns how many remain. */

@@ -1,10 +1,12 @@
 /*
- * The transaction, as in figure 4 of the gDSU paper: receive (control.c), verify, load, plan | safe point, migrate, validate, commit or
- * discard | resume, retire. What is left of the first bar runs beside the program and leaves it untouched; what is between the bars
- * runs while all threads are stopped and is taken back by the undo log if anything fails.
+ * The transaction, as in figure 4 of the gDSU paper: receive (control.c), verify, load, plan | safe point,
+ * migrate, validate, commit or discard | resume, retire. What is left of the first bar runs beside the
+ * program and leaves it untouched; what is between the bars runs while all threads are stopped and is taken
+ * back by the undo log if anything fails.
  *
- * A lock is held while the process is being changed, and by fork in the forking thread, so that no child is born in the middle
- * of it. It is not held while a safe point is awaited: the awaited thread may be on its way into fork.
+ * A lock is held while the process is being changed, and by fork in the forking thread, so that no child is
+ * born in the middle of it. It is not held while a safe point is awaited: the awaited thread may be on its
+ * way into fork.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -75,7 +77,8 @@ static int fail(struct update_report *report, enum update_outcome outcome, int s
     return status;
 }
 
-/* ---- verify, load, plan --------------------------------------------------------------------------------- */
+/* ---- verify, load, plan ---------------------------------------------------------------------------------
+ */
 
 static int prepare(struct update *update)
 {
@@ -139,7 +142,8 @@ void update_discard(struct update *update)
     free(update);
 }
 
-/* ---- in the stopped world ------------------------------------------------------------------------------- */
+/* ---- in the stopped world -------------------------------------------------------------------------------
+ */
 
 static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
 {
@@ -193,7 +197,8 @@ static int initialise_thread_locals(struct update *update, const struct world *w
     for (size_t i = 1; i < update->patch.file.section_count && status == 0; i++) {
         const struct loaded_section *section = &update->patch.sections[i];
         if (section->class == SECTION_TLS && section->bytes) {
-            status = tls_initialise(world, section->address, section->bytes, update->patch.file.sections[i].sh_size);
+            status = tls_initialise(world, section->address, section->bytes,
+                                    update->patch.file.sections[i].sh_size);
         }
     }
     return status;
@@ -206,8 +211,8 @@ static int validate(const struct update *update)
         const uint8_t *code = (const uint8_t *)update->transitions[i].function->identity;
         int32_t distance;
         memcpy(&distance, code + 1, sizeof(distance));
-        if (code[0] != 0xe9 ||
-            (uintptr_t)code + 5 + (uintptr_t)(intptr_t)distance != update->transitions[i].after.ranges[0].start) {
+        if (code[0] != 0xe9 || (uintptr_t)code + 5 + (uintptr_t)(intptr_t)distance !=
+                                   update->transitions[i].after.ranges[0].start) {
             return -EIO;
         }
     }
@@ -236,7 +241,8 @@ static int change(struct update *update, const struct world *world)
     return 0;
 }
 
-/* ---- safe point ----------------------------------------------------------------------------------------- */
+/* ---- safe point -----------------------------------------------------------------------------------------
+ */
 
 struct watcher {
     update_progress *progress;
@@ -268,8 +274,8 @@ static int reach_safe_point(const struct affected_range *ranges, size_t count, u
     report->waited_us = point->waited_us;
     if (status == -EBUSY || status == -ETIMEDOUT) {
         memcpy(report->blocked_by, point->blocked_by, sizeof(report->blocked_by));
-        snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s", (unsigned)timeout_ms,
-                 point->blocked_by);
+        snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s",
+                 (unsigned)timeout_ms, point->blocked_by);
         return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
     }
     return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
@@ -291,7 +297,8 @@ static void tell(update_progress *progress, void *context, const char *phase, co
     }
 }
 
-/* ---- commit, try, roll back ----------------------------------------------------------------------------- */
+/* ---- commit, try, roll back -----------------------------------------------------------------------------
+ */
 
 static void withdraw_definitions(const struct update *update)
 {
@@ -311,9 +318,11 @@ static int publish_definitions(struct update *update)
         const struct molt_patch_definition *definition = &file->patch_definitions[i];
         const Elf64_Sym *symbol = &file->symbols[definition->symbol];
         const struct loaded_section *section = &update->patch.sections[symbol->st_shndx];
-        const char *unit = patch_file_string(file, definition->unit), *name = patch_file_string(file, definition->name);
+        const char *unit = patch_file_string(file, definition->unit),
+                   *name = patch_file_string(file, definition->name);
         bool is_tls = section->class == SECTION_TLS;
-        uintptr_t address = is_tls ? section->address + symbol->st_value : update->patch.symbols[definition->symbol].address;
+        uintptr_t address =
+            is_tls ? section->address + symbol->st_value : update->patch.symbols[definition->symbol].address;
         status = registry_define(unit, name, is_tls, address);
         if (status == 0 && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && !registry_function_at(address)) {
             struct image *home = update->patch.modules[section->module].image;
@@ -353,7 +362,8 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         return status;
     }
     tell(progress, context, "safe-point", "");
-    status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
+    status =
+        reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
     if (status == 0) {
         status = change(update, &world);
         resume(&world, report);
@@ -389,7 +399,8 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     if (changes_nothing(update)) {
         report->outcome = UPDATE_NOTHING;
     } else {
-        status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
+        status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world,
+                                  report);
         if (status == 0) {
             resume(&world, report);
             report->outcome = UPDATE_PREPARED;
@@ -400,7 +411,8 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     return status;
 }
 
-int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context, struct update_report *report)
+int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context,
+                    struct update_report *report)
 {
     const struct watcher watcher = { progress, context };
     uint64_t start = monotonic_us();

@@ -1,6 +1,7 @@
 /*
- * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its protection alone: no page of the
- * program is ever writable and executable, and its list of mappings does not change.
+ * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its
+ * protection alone: no page of the program is ever writable and executable, and its list of mappings does not
+ * change.
  */
 #include "engine/update/undo.h"
 
@@ -28,13 +29,15 @@ int undo_init(void)
 
 void undo_synchronise_code(void)
 {
-    /* Where the kernel lacks it, the interrupt return that every stopped thread goes through serialises too. */
+    /* Where the kernel lacks it, the interrupt return that every stopped thread goes through serialises too.
+     */
     raw_syscall4(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
 }
 
 int undo_reserve(struct undo_log *log, size_t entries, size_t bytes)
 {
-    struct undo_entry *more_entries = realloc(log->entries, (log->count + entries + 1) * sizeof(*log->entries));
+    struct undo_entry *more_entries =
+        realloc(log->entries, (log->count + entries + 1) * sizeof(*log->entries));
     if (!more_entries) {
         return -ENOMEM;
     }

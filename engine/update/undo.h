@@ -1,6 +1,6 @@
 /*
- * Every write to the program's own memory goes through here and can be taken back, newest first. Usable in a stopped world: the
- * log's memory is reserved beforehand.
+ * Every write to the program's own memory goes through here and can be taken back, newest first. Usable in a
+ * stopped world: the log's memory is reserved beforehand.
  */
 #ifndef MOLT_ENGINE_UPDATE_UNDO_H
 #define MOLT_ENGINE_UPDATE_UNDO_H
@@ -24,7 +24,8 @@ struct undo_log {
 /* Makes room for ENTRIES writes of BYTES bytes in all. 0 or -ENOMEM. */
 int undo_reserve(struct undo_log *log, size_t entries, size_t bytes);
 
-/* Writes SIZE bytes at ADDRESS, whatever its protection, and remembers the old ones. 0, or a negative errno and nothing written. */
+/* Writes SIZE bytes at ADDRESS, whatever its protection, and remembers the old ones. 0, or a negative errno
+ * and nothing written. */
 int undo_write(struct undo_log *log, uintptr_t address, const void *bytes, size_t size);
 
 /* Takes back all writes. 0, or the first error (the others are still taken back). */

@@ -1,6 +1,6 @@
 /*
- * The engine's core: a patch in, an updated process out. Everything here runs on the engine's own thread, one update at
- * a time (engine/control.c sees to that); nothing here knows about sockets.
+ * The engine's core: a patch in, an updated process out. Everything here runs on the engine's own thread, one
+ * update at a time (engine/control.c sees to that); nothing here knows about sockets.
  */
 #ifndef MOLT_ENGINE_UPDATE_UPDATE_H
 #define MOLT_ENGINE_UPDATE_UPDATE_H
@@ -10,13 +10,13 @@
 #include <stdint.h>
 
 /* name, word in results */
-#define UPDATE_OUTCOMES(X)                                                                       \
-    X(PREPARED, "prepared")           /* loaded and planned; the program is untouched */         \
-    X(UPDATED, "updated")             /* committed */                                            \
-    X(NOTHING, "nothing to update")   /* the patch changes nothing */                            \
-    X(ROLLED_BACK, "rolled back")     /* the last update was undone */                           \
-    X(REFUSED, "refused")             /* cannot be applied to this program; `reason` says why */ \
-    X(NO_SAFE_POINT, "no safe point") /* `blocked_by` names threads and functions */             \
+#define UPDATE_OUTCOMES(X)                                                                                   \
+    X(PREPARED, "prepared")           /* loaded and planned; the program is untouched */                     \
+    X(UPDATED, "updated")             /* committed */                                                        \
+    X(NOTHING, "nothing to update")   /* the patch changes nothing */                                        \
+    X(ROLLED_BACK, "rolled back")     /* the last update was undone */                                       \
+    X(REFUSED, "refused")             /* cannot be applied to this program; `reason` says why */             \
+    X(NO_SAFE_POINT, "no safe point") /* `blocked_by` names threads and functions */                         \
     X(FAILED, "failed")               /* a validation failed; discarded */
 
 enum update_outcome {
@@ -44,23 +44,27 @@ typedef void update_progress(void *context, const char *phase, const char *messa
 /* Word for OUTCOME. */
 const char *update_outcome_word(enum update_outcome outcome);
 
-/* Finds the program's modules and makes ready to stop threads. Called once on the engine's thread; 0 or negative errno. */
+/* Finds the program's modules and makes ready to stop threads. Called once on the engine's thread; 0 or
+ * negative errno. */
 int engine_core_init(void);
 
 /*
- * Verifies, loads and plans the patch of SIZE bytes at BYTES (from malloc, taken, freed in every case). The program
- * is untouched afterwards. 0 with *ret to be committed or discarded, or -EINVAL with the reason in *report, or -ENOMEM.
+ * Verifies, loads and plans the patch of SIZE bytes at BYTES (from malloc, taken, freed in every case). The
+ * program is untouched afterwards. 0 with *ret to be committed or discarded, or -EINVAL with the reason in
+ * *report, or -ENOMEM.
  */
 int update_prepare(void *bytes, size_t size, struct update **ret, struct update_report *report);
 
 /*
- * Brings the prepared update into the program: waits at most TIMEOUT_MS for a safe point, commits. UPDATE is consumed. 0 if
- * committed (or NOTHING), else a negative errno with outcome and reason in *report and the program as it was.
+ * Brings the prepared update into the program: waits at most TIMEOUT_MS for a safe point, commits. UPDATE is
+ * consumed. 0 if committed (or NOTHING), else a negative errno with outcome and reason in *report and the
+ * program as it was.
  */
 int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
                   struct update_report *report);
 
-/* As commit up to the safe point, then discards: says whether and how fast the update could be made. UPDATE is consumed. */
+/* As commit up to the safe point, then discards: says whether and how fast the update could be made. UPDATE
+ * is consumed. */
 int update_try(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
                struct update_report *report);
 
@@ -68,9 +72,11 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
 void update_discard(struct update *update);
 
 /* Undoes the last update that was committed, at a safe point, as update_commit. */
-int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context, struct update_report *report);
+int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context,
+                    struct update_report *report);
 
-/* The updates in force, oldest first: INDEX from 0; false past the end. Strings stay valid until the next update. */
+/* The updates in force, oldest first: INDEX from 0; false past the end. Strings stay valid until the next
+ * update. */
 struct update_entry {
     const char *id;
     const char *title;
@@ -79,7 +85,8 @@ struct update_entry {
 };
 bool update_history(size_t index, struct update_entry *ret);
 
-/* Around fork, in the forking thread: wait for a transaction under way to end; let the child forget the parent's. */
+/* Around fork, in the forking thread: wait for a transaction under way to end; let the child forget the
+ * parent's. */
 void engine_core_fork_prepare(void);
 void engine_core_fork_parent(void);
 void engine_core_fork_child(void);
