@@ -166,8 +166,8 @@ static bool read_header_line(const char *line, size_t length, bool *known, size_
 /* Reads header lines up to the empty one. Returns 0, JSONRPC_MORE or an error. */
 static int read_header(struct jsonrpc_framing *framing)
 {
-    const char *bytes = framing->buffer.bytes + framing->start;
     size_t left = framing->buffer.length - framing->start;
+    const char *bytes = left ? framing->buffer.bytes + framing->start : NULL;
     const char *end = left ? memmem(bytes, left, "\r\n\r\n", 4) : NULL;
     bool known = false;
 
