@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
+import { check } from './client.mjs';
 import { build, editedTree, Load, plainAnswer, Server } from './server.mjs';
 
 const usual = ['gcc-O2-pie', 'clang-O2-pie'];
@@ -56,13 +57,19 @@ const args = process.argv.slice(2);
 const configurations = args[0] === '--all' ? everyConfiguration.filter((name) => !name.includes('O1'))
     : args.length ? args : usual;
 let passed = 0, failed = 0;
-for (const configuration of configurations)
+
+async function attempt(what, play) {
     try {
-        await play(configuration);
+        await play();
         passed++;
     } catch (error) {
         failed++;
-        console.log(`FAILED memcached ${configuration}: ${error.message}`);
+        console.log(`FAILED memcached, ${what}: ${error.message}`);
     }
+}
+
+await attempt('the client that counts failures', check);
+for (const configuration of configurations)
+    await attempt(configuration, () => play(configuration));
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
