@@ -186,7 +186,6 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struc
         barrier_hold(); /* threads held since an earlier round stay held */
     }
     resume_world();
-    stop_settle();
     return 1;
 }
 
@@ -200,7 +199,6 @@ static void give_up(uint32_t timeout_ms)
     if (stop_world(timeout_ms, &world, &stuck) == 0) {
         barrier_remove_all(&world);
         resume_world();
-        stop_settle();
     } /* else they stay, and let threads pass when they are reached */
 }
 

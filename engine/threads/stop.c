@@ -226,8 +226,6 @@ static int grow(size_t capacity)
 static void read_syscall(struct stopped_thread *thread)
 {
     char path[32], line[256];
-    long number;
-    unsigned long sp, pc;
 
     thread->interrupted_syscall = -1;
     snprintf(path, sizeof(path), "%d/syscall", (int)thread->tid);
@@ -238,11 +236,17 @@ static void read_syscall(struct stopped_thread *thread)
     ssize_t length = read(file, line, sizeof(line) - 1);
     close(file);
     line[length > 0 ? length : 0] = '\0';
-    if (sscanf(line, "%ld %*x %*x %*x %*x %*x %*x %lx %lx", &number, &sp, &pc) == 3 && number >= 0) {
-        thread->interrupted_syscall = number;
-        thread->syscall_sp = sp;
-        thread->syscall_pc = pc;
+    if (line[0] < '0' || line[0] > '9') {
+        return;
     }
+    char *rest;
+    long number = strtol(line, &rest, 10);
+    for (int i = 0; i < 6; i++) {
+        strtoul(rest, &rest, 16);
+    }
+    thread->interrupted_syscall = number;
+    thread->syscall_sp = strtoul(rest, &rest, 16);
+    thread->syscall_pc = strtoul(rest, NULL, 16);
 }
 
 /* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or
@@ -386,11 +390,26 @@ static int stop_attempt(uint32_t timeout_ms, pid_t *ret_stuck)
     return 0;
 }
 
+/* Threads of the stop before may still be on their way out of the handler; their slots are about to be used
+ * again. */
+static void await_departure(void)
+{
+    const struct timespec patience = { .tv_sec = 1 };
+    uint32_t inside;
+
+    while ((inside = atomic_load(&stopper.inside)) != 0) {
+        if (futex_wait(&stopper.inside, inside, &patience) == -ETIMEDOUT) {
+            break; /* a thread held by a debugger, say: it will find the generation changed */
+        }
+    }
+}
+
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
 {
     int status = stopper.slots ? 0 : grow(256);
 
     while (status == 0) {
+        await_departure();
         stopper.count = 0;
         atomic_store(&stopper.stopped, 0);
         status = take_signal();
@@ -403,7 +422,6 @@ int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
             return 0;
         }
         resume_world();
-        stop_settle();
         if (status == -EXFULL) {
             status = grow(stopper.capacity * 2);
         } else {
@@ -417,18 +435,6 @@ void resume_world(void)
 {
     atomic_fetch_add(&stopper.generation, 1);
     futex_wake_all(&stopper.generation);
-}
-
-void stop_settle(void)
-{
-    const struct timespec patience = { .tv_sec = 1 };
-    uint32_t inside;
-
-    while ((inside = atomic_load(&stopper.inside)) != 0) {
-        if (futex_wait(&stopper.inside, inside, &patience) == -ETIMEDOUT) {
-            break; /* a thread held by a debugger, say: it will find the generation changed */
-        }
-    }
     if (atomic_load(&stopper.stopped) >= stopper.count) {
         give_signal_back();
     } /* else a signal is still on its way: the handler stays, ignores it, and hands on what is not ours */

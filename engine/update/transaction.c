@@ -287,7 +287,6 @@ static void resume(const struct world *world, struct update_report *report)
     resume_world();
     report->pause_us = monotonic_us() - world->began_us;
     leave_critical();
-    stop_settle();
 }
 
 static void tell(update_progress *progress, void *context, const char *phase, const char *message)

@@ -151,7 +151,6 @@ static void test_busy_threads_are_caught_outside(void **state)
         }
         assert_int_equal(atomic_load(&entered), before);
         resume_world();
-        stop_settle();
     }
     join(threads, 4);
     assert_int_equal(results_wrong, 0);

@@ -117,7 +117,6 @@ static void test_stops_everything_unnoticed(void **state)
         }
         assert_int_equal(atomic_load(&progress), before);
         resume_world();
-        stop_settle();
     }
     finish = true;
     for (size_t i = 0; i < KINDS * EACH; i++) {
@@ -137,7 +136,6 @@ static void test_leaves_the_signal_as_it_was(void **state)
     fclose(file);
     assert_int_equal(stop_world(20000, &world, &stuck), 0);
     resume_world();
-    stop_settle();
     file = fopen("/proc/self/status", "r");
     size = fread(after, 1, sizeof(after) - 1, file);
     after[size] = '\0';
