@@ -3,6 +3,7 @@
 // A story is a conversation with the program, line by line:
 //
 //   about TEXT            what the fixture is for
+//   flags FLAG...         more flags for the compiler
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
@@ -31,6 +32,7 @@ export function names() {
 
 const settings = {
     about: (fixture, words) => { fixture.about = words.join(' '); },
+    flags: (fixture, words) => { fixture.flags = words; },
     link: (fixture, words) => { fixture.link = words; },
     library: (fixture, words) => { fixture.libraries.push(...words); },
     plugin: (fixture, words) => { fixture.plugins.push(...words); },
@@ -71,9 +73,9 @@ function parseStep(line) {
     }
 }
 
-/** Returns { name, about, link, libraries, plugins, cold, steps, versions }. */
+/** Returns { name, about, flags, link, libraries, plugins, cold, steps, versions }. */
 export function load(name) {
-    const fixture = { name, about: '', link: [], libraries: [], plugins: [], cold: true, steps: [] };
+    const fixture = { name, about: '', flags: [], link: [], libraries: [], plugins: [], cold: true, steps: [] };
     for (const line of fs.readFileSync(path.join(fixtures, name, 'story'), 'utf8').split('\n')) {
         const [verb, ...words] = line.split(/\s+/);
         if (settings[verb])
