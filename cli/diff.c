@@ -1,0 +1,239 @@
+/*
+ * molt diff: a patch from two states of the sources. Where the states come from (directories, revisions, the baseline that the editor keeps)
+ * is decided here; what a patch is, is patch/'s business.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/changes.h"
+#include "cli/command.h"
+#include "cli/revisions.h"
+#include "patch/session.h"
+
+struct trees {
+    char *from, *to;                   /* directories; to NULL: the source root itself */
+    char *from_checkout, *to_checkout; /* to be removed afterwards */
+};
+
+/* ---- where the two trees are ---------------------------------------------------------------------------- */
+
+static struct molt_error *check_out_range(const char *range, const char *root, struct trees *trees)
+{
+    const char *dots = strstr(range, "..");
+    char *from = strndup(range, (size_t)(dots - range));
+    struct molt_error *error = from ? revisions_make_directory(&trees->from_checkout) : molt_error_nomem();
+
+    error = error ? error : revisions_check_out(root, *from ? from : "HEAD", trees->from_checkout);
+    if (!error && dots[2]) { /* "FROM.." leads to the working tree */
+        error = revisions_make_directory(&trees->to_checkout);
+        error = error ? error : revisions_check_out(root, dots + 2, trees->to_checkout);
+    }
+    free(from);
+    if (error) {
+        return error;
+    }
+    trees->from = strdup(trees->from_checkout);
+    trees->to = trees->to_checkout ? strdup(trees->to_checkout) : NULL;
+    return trees->from && (trees->to || !trees->to_checkout) ? NULL : molt_error_nomem();
+}
+
+static struct molt_error *use_baseline(const char *root, struct trees *trees)
+{
+    trees->from = path_join(root, ".molt/baseline");
+    if (!trees->from) {
+        return molt_error_nomem();
+    }
+    return access(trees->from, R_OK) == 0
+               ? NULL
+               : molt_error_new(
+                     MOLT_ERROR_REFUSED,
+                     "there is no record of the sources that the program was built from (%s); open the "
+                     "project in an "
+                     "editor with Molt before changing it, or name them with --from DIR or FROM..TO",
+                     trees->from);
+}
+
+static struct molt_error *absolute(const char *path, char **ret)
+{
+    *ret = realpath(path, NULL);
+    return *ret ? NULL : molt_error_new(MOLT_ERROR_USAGE, "cannot read %s: %s", path, strerror(errno));
+}
+
+static struct molt_error *find_trees(const struct cli_arguments *arguments, const char *root,
+                                     struct trees *trees)
+{
+    const char *from = cli_value(arguments, "from"), *to = cli_value(arguments, "to");
+    const char *range = arguments->operands[0];
+
+    if (range && (from || to)) {
+        return molt_error_new(MOLT_ERROR_USAGE, "FROM..TO and --from or --to exclude each other");
+    }
+    if (range) {
+        return strstr(range, "..")
+                   ? check_out_range(range, root, trees)
+                   : molt_error_new(MOLT_ERROR_USAGE, "'%s' is no range of revisions: FROM..TO", range);
+    }
+    struct molt_error *error = from ? absolute(from, &trees->from) : use_baseline(root, trees);
+    return error || !to ? error : absolute(to, &trees->to);
+}
+
+static void trees_deinit(struct trees *trees)
+{
+    revisions_remove(trees->from_checkout);
+    revisions_remove(trees->to_checkout);
+    free(trees->from);
+    free(trees->to);
+}
+
+/* ---- building ------------------------------------------------------------------------------------------- */
+
+static void show_progress(void *context, const char *phase, unsigned done, unsigned total)
+{
+    if (total > 1 && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\rmolt: %s %u of %u\033[K%s", phase, done, total, done == total ? "\r\033[K" : "");
+    }
+}
+
+static void print_diagnostics(const struct molt_diagnostics *diagnostics)
+{
+    static const char *const words[] = { "", "error", "warning", "note" };
+
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        const struct molt_diagnostic *item = &diagnostics->items[i];
+        if (item->file) {
+            fprintf(stderr, "%s:%u:%u: ", item->file, item->line, item->column);
+        }
+        fprintf(stderr, "%s: %s\n", words[item->severity], item->message);
+    }
+}
+
+/* Writes the patch under a name beside PATH and moves it there: nobody ever sees half of it. */
+static struct molt_error *write_patch(const char *path, const void *bytes, size_t size)
+{
+    struct text name = { 0 };
+    text_printf(&name, "%s.XXXXXX", path);
+    char *temporary = text_steal(&name);
+    if (!temporary) {
+        return molt_error_nomem();
+    }
+    int file = mkostemp(temporary, O_CLOEXEC);
+    int status = file < 0 ? -errno : 0;
+    for (size_t done = 0; status == 0 && done < size;) {
+        ssize_t written = write(file, (const char *)bytes + done, size - done);
+        status = written < 0 ? -errno : 0;
+        done += written > 0 ? (size_t)written : 0;
+    }
+    if (file >= 0) {
+        mode_t mask = umask(0);
+        umask(mask);
+        status = status < 0 ? status : fchmod(file, 0666 & ~mask) < 0 ? -errno : 0;
+        status = close(file) < 0 && status == 0 ? -errno : status;
+    }
+    if (status == 0 && rename(temporary, path) < 0) {
+        status = -errno;
+    }
+    if (status < 0 && file >= 0) {
+        unlink(temporary);
+    }
+    free(temporary);
+    return status < 0 ? molt_error_errno(status, "cannot write %s", path) : NULL;
+}
+
+static void print_result(const struct patch_result *result, const char *output, bool as_json)
+{
+    if (as_json) {
+        json_dumpf(result->manifest, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else if (result->empty) {
+        printf("%s: nothing to update\n", output);
+    } else {
+        printf("%s: %u function%s in %u unit%s, %zu bytes, made in %.0f ms\n", output, result->functions,
+               result->functions == 1 ? "" : "s", result->units, result->units == 1 ? "" : "s", result->size,
+               result->total_ms);
+    }
+}
+
+static struct molt_error *build(const struct cli_arguments *arguments, struct patch_session *session)
+{
+    const char *output = cli_value(arguments, "output");
+    struct trees trees = { 0 };
+    struct patch_result result = { 0 };
+    struct patch_request request = { .title = cli_value(arguments, "title"), .progress = show_progress };
+    struct molt_error *error = find_trees(arguments, patch_session_root(session), &trees);
+
+    request.after = cli_values(arguments, "after", &request.after_count);
+    request.from = trees.from;
+    request.to = trees.to;
+    if (!error) {
+        error =
+            changes_between(trees.from, trees.to ? trees.to : patch_session_root(session), &request.changes);
+    }
+    if (!error) {
+        error = patch_session_build(session, &request, &result);
+        print_diagnostics(&result.diagnostics);
+    }
+    error = error ? error : write_patch(output, result.bytes, result.size);
+    if (!error) {
+        print_result(&result, output, cli_flag(arguments, "json"));
+    }
+    json_decref(request.changes);
+    patch_result_deinit(&result);
+    trees_deinit(&trees);
+    return error;
+}
+
+static struct molt_error *run_diff(const struct cli_arguments *arguments, int *ret_status)
+{
+    const char *build_directory = cli_value(arguments, "build");
+    struct patch_options options = {
+        .build = build_directory                                    ? build_directory
+                 : access("build/compile_commands.json", R_OK) == 0 ? "build"
+                                                                    : ".",
+        .root = cli_value(arguments, "root"),
+    };
+    struct patch_session *session = NULL;
+
+    options.binaries = cli_values(arguments, "binary", &options.binary_count);
+    if (!cli_value(arguments, "output")) {
+        return molt_error_new(MOLT_ERROR_USAGE, "name the patch file with -o FILE");
+    }
+    struct molt_error *error = patch_session_create(&options, &session);
+    error = error ? error : build(arguments, session);
+    patch_session_destroy(session);
+    return error;
+}
+
+static const struct cli_option diff_options[] = {
+    { 'o', "output", "FILE", "the patch file to write" },
+    { 'p', "build", "DIR", "build directory, with compile_commands.json (build, or here)" },
+    { 0, "from", "DIR", "the sources that the program was built from" },
+    { 0, "to", "DIR", "the new sources (the source root itself)" },
+    { 0, "after", "PATCH", "a patch that is in force already; repeat in order" },
+    { 0, "binary", "FILE",
+      "executable or library to patch; repeat for several (all below the build directory)" },
+    { 0, "root", "DIR", "the source root (the deepest directory that holds all files)" },
+    { 0, "title", "TEXT", "a line about the patch, for people" },
+    { 'j', "json", NULL, "print the manifest" },
+    { 0 },
+};
+
+const struct cli_command command_diff = {
+    .name = "diff",
+    .synopsis = "[-p BUILD] [FROM..TO | --from DIR --to DIR] -o FILE",
+    .summary = "make a patch from two states of the sources",
+    .description = "Makes the patch FILE that leads a running program from one state of its sources to "
+                   "another: two revisions of git\n"
+                   "(FROM.. leads to the working tree), two directories, or, without either, from the "
+                   "sources that the program\n"
+                   "was built from, as an editor with Molt keeps them, to the working tree.",
+    .options = diff_options,
+    .operands_min = 0,
+    .operands_max = 1,
+    .run = run_diff,
+};

@@ -1,0 +1,187 @@
+/* molt doctor: what would stand in the way, before it does. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/program.h"
+#include "cli/targets.h"
+#include "patch/session.h"
+
+struct findings {
+    json_t *list;
+    bool bad;
+};
+
+/* Adds one finding: OK, or what is wrong with its REMEDY. FATAL: updates cannot work. */
+static void note(struct findings *findings, bool ok, bool fatal, const char *subject, const char *remedy)
+{
+    findings->bad |= !ok && fatal;
+    json_array_append_new(findings->list, json_pack("{s:s, s:s, s:s}", "check", subject, "state",
+                                                    ok      ? "ok"
+                                                    : fatal ? "fails"
+                                                            : "warning",
+                                                    "remedy", ok ? "" : remedy));
+}
+
+static void check_machine(struct findings *findings)
+{
+    char *engine = NULL;
+    struct molt_error *error = program_engine(&engine);
+    int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC),
+        syscalls = open("/proc/self/syscall", O_RDONLY | O_CLOEXEC);
+
+    note(findings, !error, true, "the engine libmolt.so is found", error ? error->message : "");
+    note(findings, memory >= 0, true, "/proc/self/mem can be written",
+         "the kernel forbids it: boot without proc_mem.force_override=never, or allow it in the container");
+    note(findings, syscalls >= 0, false, "/proc/PID/syscall can be read",
+         "without it, a blocked call that libc did not make may see EINTR once per update: allow /proc in "
+         "the container");
+    if (memory >= 0) {
+        close(memory);
+    }
+    if (syscalls >= 0) {
+        close(syscalls);
+    }
+    free(engine);
+    molt_error_destroy(error);
+}
+
+static void check_program(struct findings *findings, const char *path)
+{
+    struct program program;
+    struct molt_error *error = program_inspect(path, &program);
+
+    note(findings, !error, true, path, error ? error->message : "");
+    molt_error_destroy(error);
+    if (error) {
+        return;
+    }
+    note(findings, program.dynamic || program.script, true, "the program is dynamically linked",
+         "link it without -static: the engine is loaded by the dynamic linker");
+    note(findings, !program.privileged, true, "the program is not set-user-id",
+         "run a copy without these bits");
+    note(findings, program.has_build_id || program.script, true, "the program has a build-id",
+         "link with -Wl,--build-id");
+    note(findings, program.has_debug_info || program.script, false, "the program has debug information",
+         "compile with -g, or install its separate debug file: patches cannot be made without");
+    note(findings, program.has_symbols || program.script, false, "the program has a symbol table",
+         "do not strip it where patches are made; where they are applied it may be stripped");
+    note(findings, !program.is_lto, false, "the program was not built with -flto",
+         "build without -flto: objects of single files cannot be compared with such a program");
+    program_deinit(&program);
+}
+
+static void check_build(struct findings *findings, const char *build)
+{
+    const struct patch_options options = { .build = build };
+    struct patch_session *session = NULL;
+    struct molt_error *error = patch_session_create(&options, &session);
+
+    note(findings, !error, true, "patches can be made from this build", error ? error->message : "");
+    molt_error_destroy(error);
+    patch_session_destroy(session);
+}
+
+static void check_target(struct findings *findings, const struct target *target)
+{
+    const char *exe = json_string_value(json_object_get(target->status, "exe"));
+
+    note(findings, true, true, "the engine answers", "");
+    if (exe) {
+        note(findings, access(exe, R_OK) == 0, false, "the running program's file is still there",
+             "it was replaced or removed: patches are made against the file that runs; keep a copy");
+        if (access(exe, R_OK) == 0) {
+            check_program(findings, exe);
+        }
+    }
+}
+
+/* WHO is a running program, or a program file. */
+static struct molt_error *check_who(struct findings *findings, const char *who)
+{
+    struct targets targets;
+
+    if (strchr(who, '/')) {
+        check_program(findings, who);
+        return NULL;
+    }
+    struct molt_error *error = targets_find(who, &targets);
+    if (error) {
+        return error;
+    }
+    for (size_t i = 0; i < targets.count; i++) {
+        check_target(findings, &targets.items[i]);
+    }
+    targets_deinit(&targets);
+    return NULL;
+}
+
+static void print_findings(const struct findings *findings)
+{
+    size_t index;
+    json_t *finding;
+
+    json_array_foreach(findings->list, index, finding)
+    {
+        const char *remedy = json_string_value(json_object_get(finding, "remedy"));
+        printf("%-8s %s\n", json_string_value(json_object_get(finding, "state")),
+               json_string_value(json_object_get(finding, "check")));
+        if (remedy && *remedy) {
+            printf("         %s\n", remedy);
+        }
+    }
+}
+
+static struct molt_error *run_doctor(const struct cli_arguments *arguments, int *ret_status)
+{
+    const char *build = cli_value(arguments, "build");
+    struct findings findings = { .list = json_array() };
+    struct molt_error *error = NULL;
+
+    check_machine(&findings);
+    if (!build) {
+        build = access("build/compile_commands.json", R_OK) == 0 ? "build"
+                : access("compile_commands.json", R_OK) == 0     ? "."
+                                                                 : NULL;
+    }
+    if (build) {
+        check_build(&findings, build);
+    }
+    if (arguments->operands[0]) {
+        error = check_who(&findings, arguments->operands[0]);
+    }
+    if (!error && cli_flag(arguments, "json")) {
+        json_dumpf(findings.list, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (!error) {
+        print_findings(&findings);
+    }
+    *ret_status = findings.bad ? 2 : 0;
+    json_decref(findings.list);
+    return error;
+}
+
+static const struct cli_option doctor_options[] = {
+    { 'p', "build", "DIR", "build directory to check (build, or here, if it has compile_commands.json)" },
+    { 'j', "json", NULL, "print the findings as JSON" },
+    { 0 },
+};
+
+const struct cli_command command_doctor = {
+    .name = "doctor",
+    .synopsis = "[-p BUILD] [--json] [WHO | PROGRAM-FILE]",
+    .summary = "say what would stand in the way of updates, and the remedy",
+    .description = "Checks this machine, the build, and a running program (pid or name) or a program file (a "
+                   "path with a slash).\n"
+                   "Exits with 2 if something is found that updates cannot work with.",
+    .options = doctor_options,
+    .operands_min = 0,
+    .operands_max = 1,
+    .run = run_doctor,
+};

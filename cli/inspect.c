@@ -1,0 +1,130 @@
+/* molt inspect: what a patch holds. */
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "patch/manifest.h"
+
+static void print_entries(const json_t *manifest, const char *key, const char *title, const char *detail)
+{
+    const json_t *entries = json_object_get(manifest, key);
+    size_t index;
+    json_t *entry;
+
+    if (!json_array_size(entries)) {
+        return;
+    }
+    printf("%s:\n", title);
+    json_array_foreach(entries, index, entry)
+    {
+        const char *name = "", *unit = "", *text = "";
+        int line = 0;
+        json_unpack(entry, "{s?s, s?s, s?i, s?s}", "name", &name, "unit", &unit, "line", &line, detail,
+                    &text);
+        printf("    %-32s %s", name, unit);
+        if (line) {
+            printf(":%d", line);
+        }
+        printf("  %s\n", text);
+    }
+}
+
+static void print_changes(const json_t *manifest)
+{
+    const json_t *changes = json_object_get(manifest, "changes");
+    size_t index;
+    json_t *change;
+
+    if (json_array_size(changes)) {
+        printf("structural changes:\n");
+    }
+    json_array_foreach(changes, index, change)
+    {
+        const char *kind = "", *action = "", *name = "", *owner = NULL, *file = "";
+        int line = 0;
+        json_unpack(change, "{s?s, s?s, s?s, s?s, s?s, s?i}", "kind", &kind, "action", &action, "name", &name,
+                    "owner", &owner, "file", &file, "line", &line);
+        printf("    %s %s %s%s%s  %s:%d\n", kind, action, owner ? owner : "", owner ? "." : "", name, file,
+               line);
+    }
+}
+
+static void print_warnings(const json_t *manifest)
+{
+    size_t index;
+    json_t *warning;
+
+    json_array_foreach(json_object_get(manifest, "warnings"), index, warning)
+    {
+        const char *file = NULL, *message = "";
+        int line = 0;
+        json_unpack(warning, "{s?s, s?i, s?s}", "file", &file, "line", &line, "message", &message);
+        if (file) {
+            printf("warning: %s:%d: %s\n", file, line, message);
+        } else {
+            printf("warning: %s\n", message);
+        }
+    }
+}
+
+static void print_manifest(const json_t *manifest)
+{
+    const char *id = "", *title = "", *created = "";
+    size_t index;
+    json_t *module;
+
+    json_unpack((json_t *)manifest, "{s?s, s?s, s?s}", "id", &id, "title", &title, "created", &created);
+    printf("patch %.12s%s%s, made %s\n", id, *title ? ": " : "", title, created);
+    json_array_foreach(json_object_get(manifest, "modules"), index, module)
+    {
+        const char *path = "", *build_id = "";
+        json_unpack(module, "{s?s, s?s}", "path", &path, "build_id", &build_id);
+        printf("for %s, build-id %s\n", path, build_id);
+    }
+    if (json_array_size(json_object_get(manifest, "after"))) {
+        printf("after %zu earlier patch(es)\n", json_array_size(json_object_get(manifest, "after")));
+    }
+    if (!json_array_size(json_object_get(manifest, "functions")) &&
+        !json_array_size(json_object_get(manifest, "data"))) {
+        printf("it changes nothing\n");
+    }
+    print_entries(manifest, "functions", "functions", "reason");
+    print_entries(manifest, "data", "data", "kind");
+    print_changes(manifest);
+    print_warnings(manifest);
+}
+
+static struct molt_error *run_inspect(const struct cli_arguments *arguments, int *ret_status)
+{
+    json_t *manifest;
+    struct molt_error *error = patch_manifest_load(arguments->operands[0], &manifest);
+
+    if (error) {
+        return error;
+    }
+    if (cli_flag(arguments, "json")) {
+        json_dumpf(manifest, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        print_manifest(manifest);
+    }
+    json_decref(manifest);
+    return NULL;
+}
+
+static const struct cli_option inspect_options[] = {
+    { 'j', "json", NULL, "print the manifest as it is" },
+    { 0 },
+};
+
+const struct cli_command command_inspect = {
+    .name = "inspect",
+    .synopsis = "[--json] FILE",
+    .summary = "show what a patch holds",
+    .description = "Shows which build the patch FILE is for, which functions and data it changes and why, "
+                   "the structural changes\n"
+                   "behind them, and warnings. FILE is an ELF object: readelf, objdump and gdb open it too.",
+    .options = inspect_options,
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run_inspect,
+};

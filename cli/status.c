@@ -1,0 +1,75 @@
+/* molt status: the engines here. */
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/targets.h"
+
+static void print_target(const json_t *status)
+{
+    int pid = 0, threads = 0;
+    const char *name = "", *exe = "", *result = NULL;
+    json_t *updates = NULL, *last = NULL, *update;
+    size_t index;
+
+    json_unpack((json_t *)status, "{s:i, s?s, s?s, s?i, s?o, s?o}", "pid", &pid, "name", &name, "exe", &exe,
+                "threads", &threads, "updates", &updates, "last", &last);
+    printf("%d %s: %s, %d thread%s, %zu update%s in force\n", pid, name, exe, threads,
+           threads == 1 ? "" : "s", json_array_size(updates), json_array_size(updates) == 1 ? "" : "s");
+    json_array_foreach(updates, index, update)
+    {
+        const char *id = "", *title = "";
+        int functions = 0;
+        json_unpack(update, "{s?s, s?s, s?i}", "id", &id, "title", &title, "functions", &functions);
+        printf("    %zu. %.12s %s (%d function%s)\n", index + 1, id, title, functions,
+               functions == 1 ? "" : "s");
+    }
+    if (json_is_object(last) && json_unpack(last, "{s:s}", "result", &result) == 0) {
+        const char *reason = json_string_value(json_object_get(last, "reason"));
+        printf("    last: %s%s%s\n", result, reason && *reason ? ": " : "", reason ? reason : "");
+    }
+}
+
+static struct molt_error *run_status(const struct cli_arguments *arguments, int *ret_status)
+{
+    struct targets targets;
+    struct molt_error *error = targets_find(arguments->operands[0], &targets);
+
+    if (error) {
+        return error;
+    }
+    if (cli_flag(arguments, "json")) {
+        json_t *all = json_array();
+        for (size_t i = 0; i < targets.count; i++) {
+            json_array_append(all, targets.items[i].status);
+        }
+        json_dumpf(all, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(all);
+    } else if (!targets.count) {
+        printf("no program with an engine runs here; start one with: molt run -- PROGRAM\n");
+    } else {
+        for (size_t i = 0; i < targets.count; i++) {
+            print_target(targets.items[i].status);
+        }
+    }
+    targets_deinit(&targets);
+    return NULL;
+}
+
+static const struct cli_option status_options[] = {
+    { 'j', "json", NULL, "print an array with all that the engines say" },
+    { 0 },
+};
+
+const struct cli_command command_status = {
+    .name = "status",
+    .synopsis = "[--json] [WHO]",
+    .summary = "list the programs that can be updated",
+    .description = "Lists the running programs with an engine, or those that WHO, a pid or a name, means: "
+                   "threads, updates in\n"
+                   "force, the last result.",
+    .options = status_options,
+    .operands_min = 0,
+    .operands_max = 1,
+    .run = run_status,
+};

@@ -1,0 +1,358 @@
+/*
+ * molt apply and molt rollback. Several processes of one program change together: all are prepared before the first
+ * commits, and if one fails to commit, those that did are rolled back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/targets.h"
+#include "link/protocol.h"
+
+#define DEFAULT_TIMEOUT_MS 5000
+#define GRACE_MS 30000 /* beyond the safe point's time, for everything else an engine does */
+
+struct batch {
+    struct targets targets;
+    json_t **results; /* per target: its last result object, owned; NULL: not reached */
+    json_t **updates; /* per target: what "prepare" called the update */
+    int timeout_ms;
+    bool quiet;
+};
+
+/* ---- one call ------------------------------------------------------------------------------------------- */
+
+static void show_progress(void *context, const char *method, json_t *params)
+{
+    const struct batch *batch = context;
+    const char *phase = NULL, *message = "";
+
+    if (!batch->quiet && strcmp(method, link_method_name(LINK_METHOD_PROGRESS)) == 0 &&
+        json_unpack(params, "{s:s, s?s}", "phase", &phase, "message", &message) == 0 && *message) {
+        fprintf(stderr, "molt: waiting for a %s: %s\n",
+                strcmp(phase, "safe-point") == 0 ? "safe point" : phase, message);
+    }
+}
+
+/* Calls METHOD of target INDEX; its result replaces results[INDEX]. */
+static struct molt_error *call(struct batch *batch, size_t index, enum link_method method, json_t *params)
+{
+    const struct target *target = &batch->targets.items[index];
+    json_t *result = NULL;
+    int status = link_client_call(target->client, link_method_name(method), params,
+                                  batch->timeout_ms + GRACE_MS, show_progress, batch, &result);
+    struct molt_error *error = target_error(target, status, result);
+
+    if (!error) {
+        json_decref(batch->results[index]);
+        batch->results[index] = result;
+    }
+    return error;
+}
+
+static enum link_result result_of(const struct batch *batch, size_t index)
+{
+    const char *word = json_string_value(json_object_get(batch->results[index], "result"));
+    int result = word ? link_result_of(word) : -1;
+
+    return result < 0 ? LINK_RESULT_REFUSED : (enum link_result)result;
+}
+
+static bool succeeded(const struct batch *batch, size_t index)
+{
+    return batch->results[index] && link_result_exit_status(result_of(batch, index)) == 0;
+}
+
+/* ---- output --------------------------------------------------------------------------------------------- */
+
+static void print_line(const json_t *result)
+{
+    const char *word = "", *reason = "", *blocked_by = "";
+    int functions = 0, types = 0;
+    json_int_t instances = 0, moved = 0;
+    double pause = 0, total = 0;
+
+    json_unpack((json_t *)result, "{s:s, s?i, s?i, s?I, s?I, s?F, s?F, s?s, s?s}", "result", &word,
+                "functions", &functions, "types", &types, "instances", &instances, "moved", &moved,
+                "pause_ms", &pause, "total_ms", &total, "reason", &reason, "blocked_by", &blocked_by);
+    int known = link_result_of(word);
+    printf("%s", known < 0 ? word : link_result_text((enum link_result)known));
+    if (known == LINK_RESULT_UPDATED || known == LINK_RESULT_ROLLED_BACK || known == LINK_RESULT_PREPARED) {
+        printf(": %d function%s", functions, functions == 1 ? "" : "s");
+        if (types) {
+            printf(", %d type%s, %lld instances (%lld moved)", types, types == 1 ? "" : "s",
+                   (long long)instances, (long long)moved);
+        }
+        printf(" in %.*f ms, paused %.2g ms", total < 10 ? 1 : 0, total, pause);
+    } else if (*reason) {
+        printf(": %s", reason);
+    }
+    putchar('\n');
+}
+
+/* One result as it is; several as an array, each with its pid. */
+static void print_json(const struct batch *batch)
+{
+    json_t *all = json_array();
+
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        if (batch->results[i]) {
+            json_object_set_new(batch->results[i], "pid", json_integer(batch->targets.items[i].pid));
+            json_array_append(all, batch->results[i]);
+        }
+    }
+    json_dumpf(json_array_size(all) == 1 ? json_array_get(all, 0) : all, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(all);
+}
+
+static int print_results(const struct batch *batch, bool as_json)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        int one = batch->results[i] ? link_result_exit_status(result_of(batch, i)) : 0;
+        status = one > status ? one : status;
+        if (!as_json && batch->results[i]) {
+            if (batch->targets.count > 1) {
+                printf("%d: ", (int)batch->targets.items[i].pid);
+            }
+            print_line(batch->results[i]);
+        }
+    }
+    if (as_json) {
+        print_json(batch);
+    }
+    return status;
+}
+
+/* ---- the batch ------------------------------------------------------------------------------------------ */
+
+static struct molt_error *batch_init(struct batch *batch, const char *who,
+                                     const struct cli_arguments *arguments)
+{
+    *batch = (struct batch){ .quiet = cli_flag(arguments, "quiet") };
+    struct molt_error *error = cli_timeout(arguments, DEFAULT_TIMEOUT_MS, &batch->timeout_ms);
+
+    error = error ? error : targets_find(who, &batch->targets);
+    if (!error) {
+        batch->results = calloc(batch->targets.count, sizeof(*batch->results));
+        batch->updates = calloc(batch->targets.count, sizeof(*batch->updates));
+        error = batch->results && batch->updates ? NULL : molt_error_nomem();
+    }
+    return error;
+}
+
+static void batch_deinit(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        if (batch->results) {
+            json_decref(batch->results[i]);
+        }
+        if (batch->updates) {
+            json_decref(batch->updates[i]);
+        }
+    }
+    free(batch->results);
+    free(batch->updates);
+    targets_deinit(&batch->targets);
+}
+
+static struct molt_error *prepare_one(struct batch *batch, size_t index, const void *bytes, size_t size)
+{
+    const struct target *target = &batch->targets.items[index];
+    json_t *upload = NULL;
+    int status = link_client_upload(target->client, bytes, size, &upload);
+    struct molt_error *error = target_error(target, status, upload);
+
+    if (error) {
+        return error;
+    }
+    json_t *params = json_pack("{s:O}", "upload", json_object_get(upload, "upload"));
+    json_decref(upload);
+    error = call(batch, index, LINK_METHOD_PREPARE, params);
+    if (!error) {
+        batch->updates[index] = json_incref(json_object_get(batch->results[index], "update"));
+    }
+    return error;
+}
+
+/* Drops what was prepared and not committed, from INDEX on. The connection's end would do it, too; this is sooner. */
+static void discard_from(struct batch *batch, size_t index)
+{
+    for (; index < batch->targets.count; index++) {
+        if (batch->updates[index] && succeeded(batch, index)) {
+            json_t *kept = json_incref(batch->results[index]);
+            molt_error_destroy(
+                call(batch, index, LINK_METHOD_DISCARD, json_pack("{s:O}", "update", batch->updates[index])));
+            json_decref(batch->results[index]);
+            batch->results[index] = kept;
+        }
+    }
+}
+
+/* Takes back the commits of targets [0, count): the last of COUNT failed. */
+static struct molt_error *undo_commits(struct batch *batch, size_t count)
+{
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; i < count && !error; i++) {
+        if (result_of(batch, i) == LINK_RESULT_UPDATED) {
+            error = call(batch, i, LINK_METHOD_ROLLBACK, json_pack("{s:i}", "timeout_ms", batch->timeout_ms));
+            error = molt_error_prefix(error,
+                                      "another process could not be updated, and undoing the update failed");
+        }
+    }
+    return error;
+}
+
+static struct molt_error *prepare_all(struct batch *batch, const void *bytes, size_t size, bool *ret_ready)
+{
+    *ret_ready = true;
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        struct molt_error *error = prepare_one(batch, i, bytes, size);
+        if (error || !succeeded(batch, i)) {
+            *ret_ready = false;
+            discard_from(batch, 0);
+            return error;
+        }
+    }
+    return NULL;
+}
+
+static struct molt_error *commit_all(struct batch *batch, bool dry_run)
+{
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        if (!batch->updates[i]) {
+            continue; /* nothing to update */
+        }
+        struct molt_error *error = call(batch, i, LINK_METHOD_COMMIT,
+                                        json_pack("{s:O, s:i, s:b}", "update", batch->updates[i],
+                                                  "timeout_ms", batch->timeout_ms, "dry_run", dry_run));
+        if (error || !succeeded(batch, i)) {
+            discard_from(batch, i + 1);
+            struct molt_error *second = undo_commits(batch, i);
+            if (error) {
+                molt_error_destroy(second);
+                return error;
+            }
+            return second;
+        }
+    }
+    return NULL;
+}
+
+/* ---- commands ------------------------------------------------------------------------------------------- */
+
+static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *ret_size)
+{
+    struct stat info;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (file < 0 || fstat(file, &info) < 0) {
+        struct molt_error *error =
+            molt_error_new(MOLT_ERROR_USAGE, "cannot read %s: %s", path, strerror(errno));
+        if (file >= 0) {
+            close(file);
+        }
+        return error;
+    }
+    char *bytes = malloc((size_t)info.st_size + 1);
+    size_t size = 0;
+    ssize_t got = 1;
+    while (bytes && size < (size_t)info.st_size &&
+           (got = read(file, bytes + size, (size_t)info.st_size - size)) > 0) {
+        size += (size_t)got;
+    }
+    close(file);
+    if (!bytes || got < 0) {
+        free(bytes);
+        return bytes ? molt_error_new(MOLT_ERROR_USAGE, "cannot read %s: %s", path, strerror(errno))
+                     : molt_error_nomem();
+    }
+    *ret_bytes = bytes;
+    *ret_size = size;
+    return NULL;
+}
+
+static struct molt_error *run_apply(const struct cli_arguments *arguments, int *ret_status)
+{
+    struct batch batch = { 0 };
+    void *bytes = NULL;
+    size_t size = 0;
+    bool ready = false;
+    struct molt_error *error = read_file(arguments->operands[0], &bytes, &size);
+
+    error = error ? error : batch_init(&batch, arguments->operands[1], arguments);
+    error = error ? error : prepare_all(&batch, bytes, size, &ready);
+    error = error || !ready ? error : commit_all(&batch, cli_flag(arguments, "dry-run"));
+    if (!error) {
+        *ret_status = print_results(&batch, cli_flag(arguments, "json"));
+    }
+    batch_deinit(&batch);
+    free(bytes);
+    return error;
+}
+
+static struct molt_error *run_rollback(const struct cli_arguments *arguments, int *ret_status)
+{
+    struct batch batch = { 0 };
+    struct molt_error *error = batch_init(&batch, arguments->operands[0], arguments);
+
+    for (size_t i = 0; i < batch.targets.count && !error; i++) {
+        error = call(&batch, i, LINK_METHOD_ROLLBACK, json_pack("{s:i}", "timeout_ms", batch.timeout_ms));
+    }
+    if (!error) {
+        *ret_status = print_results(&batch, cli_flag(arguments, "json"));
+    }
+    batch_deinit(&batch);
+    return error;
+}
+
+static const struct cli_option apply_options[] = {
+    { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
+    { 'n', "dry-run", NULL, "go as far as the safe point, then discard" },
+    { 'j', "json", NULL, "print the result as JSON" },
+    { 'q', "quiet", NULL, "no progress on stderr" },
+    { 0 },
+};
+
+const struct cli_command command_apply = {
+    .name = "apply",
+    .synopsis = "[--timeout SECONDS] [--dry-run] [--json] FILE WHO",
+    .summary = "apply a patch to a running program",
+    .description = "Brings the patch FILE into WHO, a pid or a name, while it runs: waits for a safe point, "
+                   "at which no thread\n"
+                   "executes a function that changes, and commits; or discards the update and leaves the "
+                   "program as it was.\n"
+                   "A name means all processes that bear it: they are updated together or not at all.",
+    .options = apply_options,
+    .operands_min = 2,
+    .operands_max = 2,
+    .run = run_apply,
+};
+
+static const struct cli_option rollback_options[] = {
+    { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
+    { 'j', "json", NULL, "print the result as JSON" },
+    { 'q', "quiet", NULL, "no progress on stderr" },
+    { 0 },
+};
+
+const struct cli_command command_rollback = {
+    .name = "rollback",
+    .synopsis = "[--timeout SECONDS] [--json] WHO",
+    .summary = "undo the last update of a running program",
+    .description = "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "
+                   "last 16 updates\n"
+                   "are kept.",
+    .options = rollback_options,
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run_rollback,
+};
