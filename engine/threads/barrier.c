@@ -1,5 +1,5 @@
 /*
- * Return barriers (DESIGN 4.4; gDSU section 4.3 hijacks contexts for the same purpose).
+ * Return barriers (DESIGN 4.4; gDSU section 4.4 hijacks contexts for the same purpose).
  *
  * The stubs are generated into a page range whose second half holds their data, so that a stub finds its
  * data, and so does whoever unwinds through it, at a fixed distance:

@@ -1,6 +1,6 @@
 /*
  * Bringing the program to a safe update point: a moment at which no thread's stack holds an affected function
- * (gDSU section 4.3).
+ * (gDSU section 4.4).
  */
 #ifndef MOLT_ENGINE_THREADS_SAFE_POINT_H
 #define MOLT_ENGINE_THREADS_SAFE_POINT_H
