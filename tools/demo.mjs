@@ -29,8 +29,9 @@ class Editor {
         this.nvim = path.join(root, '.deps/editors/nvim-trixie/bin/nvim');
         const command = [this.nvim, '--clean', '--listen', this.address,
             '--cmd', `set runtimepath^=${path.join(root, 'editor-clients/neovim')}`,
-            '--cmd', `let $PATH="${path.join(molt.buildDirectory, 'lsp-server')}:".$PATH`,
-            '--cmd', 'set number laststatus=2 noswapfile', '-c', 'set statusline=%f\\ %m%=%{v:lua.require(\'molt\').statusline()}\\ ',
+            '--cmd', `lua vim.g.molt = { cmd = { '${path.join(molt.buildDirectory, 'lsp-server/molt-lsp')}' } }`,
+            '--cmd', 'set number laststatus=2 noswapfile',
+            '--cmd', "set statusline=%f\\ %m%=%{%v:lua.require'molt'.statusline()%}\\ ",
             file];
         const quoted = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
         const result = await run('tmux', [...this.#session, '-f', '/dev/null', 'new-session', '-d', '-x', '110', '-y', '16', quoted],
@@ -50,7 +51,7 @@ class Editor {
     /** The status that the language server last told the editor, or null. */
     async status() {
         try {
-            return JSON.parse(await this.evaluate('vim.json.encode(require("molt").status())'));
+            return JSON.parse(await this.evaluate('vim.json.encode(require("molt.status").of() or vim.NIL)'));
         } catch {
             return null;
         }
