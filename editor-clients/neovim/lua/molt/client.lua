@@ -1,0 +1,187 @@
+--- The language client: how the server is started, and what its own messages do.
+---
+--- Neovim 0.11 and later start it by vim.lsp.enable('molt') and lsp/molt.lua; 0.10 by an autocommand. Both take the
+--- same description from here. Positions are counted in clangd's encoding wherever clangd is attached, since Neovim
+--- warns about clients of one buffer that count differently.
+local config = require('molt.config')
+local log = require('molt.log')
+local root = require('molt.root')
+local status = require('molt.status')
+
+local M = {}
+
+M.NAME = 'molt'
+M.FILETYPES = { 'c', 'cpp' }
+
+---@param filter? table as for vim.lsp.get_clients
+---@return vim.lsp.Client[]
+function M.clients(filter)
+  return vim.lsp.get_clients(vim.tbl_extend('force', { name = M.NAME }, filter or {}))
+end
+
+--- The encoding that clangd uses, if it runs.
+---@return string?
+local function clangd_encoding()
+  local clangd = vim.lsp.get_clients({ name = 'clangd' })[1]
+  return clangd and clangd.offset_encoding
+end
+
+local function before_init(params)
+  params.initializationOptions = config.server()
+  local encoding = clangd_encoding()
+  if encoding then
+    local general = params.capabilities.general or {}
+    general.positionEncodings = { encoding }
+    params.capabilities.general = general
+  end
+end
+
+local handlers = {
+  ['molt/status'] = function(_, result)
+    status.set(result)
+  end,
+  ['molt/runningChanged'] = function(_, result)
+    require('molt.signs').running_changed(result.uris)
+  end,
+  ['window/logMessage'] = function(_, result)
+    log.add(result.type, result.message)
+  end,
+}
+
+local function on_exit(code, signal, id)
+  vim.schedule(function()
+    status.clear()
+    require('molt.signs').clear()
+    if code ~= 0 and vim.v.exiting == vim.NIL then
+      log.add(1, ('the server ended with status %d, signal %d'):format(code, signal))
+      vim.notify('Molt: the language server ended unexpectedly; see :Molt log', vim.log.levels.ERROR)
+    end
+    M.restarted(id)
+  end)
+end
+
+--- The description of the server, for vim.lsp.config and vim.lsp.start. `cmd` is read when it is started.
+---@return table
+function M.description()
+  local capabilities = vim.lsp.protocol.make_client_capabilities()
+  return {
+    name = M.NAME,
+    cmd = config.get().cmd,
+    filetypes = M.FILETYPES,
+    capabilities = capabilities,
+    before_init = before_init,
+    handlers = handlers,
+    on_exit = on_exit,
+  }
+end
+
+--- Starts the server for a buffer, if its file lies in a project; a second buffer of the project joins it.
+---@param buffer? integer
+---@return integer? client_id
+function M.start(buffer)
+  buffer = (buffer == nil or buffer == 0) and vim.api.nvim_get_current_buf() or buffer
+  local path = vim.api.nvim_buf_get_name(buffer)
+  if vim.bo[buffer].buftype ~= '' or path == '' then
+    return
+  end
+  local directory = root.find(vim.fs.normalize(vim.fn.fnamemodify(path, ':p')))
+  if not directory then
+    return
+  end
+  local description = vim.lsp.config and vim.lsp.config[M.NAME] or M.description()
+  description = vim.tbl_extend('force', vim.deepcopy(description), { root_dir = directory })
+  return vim.lsp.start(description, { bufnr = buffer })
+end
+
+---@type table<integer, integer[]> client id: buffers to attach once it has ended
+local restarts = {}
+
+--- Ends a server and starts it again for the same buffers (the journal keeps what is pending).
+---@param client vim.lsp.Client
+function M.restart(client)
+  if not restarts[client.id] then
+    restarts[client.id] = vim.tbl_keys(client.attached_buffers or {})
+    client.stop(client)
+  end
+end
+
+---@param id integer a client that ended
+function M.restarted(id)
+  for _, buffer in ipairs(restarts[id] or {}) do
+    if vim.api.nvim_buf_is_loaded(buffer) then
+      M.start(buffer)
+    end
+  end
+  restarts[id] = nil
+end
+
+--- clangd came to a buffer where Molt is: both must count alike.
+---@param clangd vim.lsp.Client
+---@param buffer integer
+function M.match_encoding(clangd, buffer)
+  for _, client in ipairs(M.clients({ bufnr = buffer })) do
+    if client.offset_encoding ~= clangd.offset_encoding then
+      log.add(4, ('clangd counts in %s: starting again with it'):format(clangd.offset_encoding))
+      M.restart(client)
+    end
+  end
+end
+
+--- The client for the current buffer, else any; nothing (and a word to the user) without one.
+---@return vim.lsp.Client?
+function M.current()
+  local client = M.clients({ bufnr = 0 })[1] or M.clients()[1]
+  if not client then
+    vim.notify('Molt: no language server runs here; see :checkhealth molt', vim.log.levels.WARN)
+  end
+  return client
+end
+
+--- Sends a request; `method` is the same in every version of Neovim, only its calling is not.
+---@param client vim.lsp.Client
+---@param method string
+---@param params table
+---@param callback fun(error: table?, result: any)
+function M.request(client, method, params, callback)
+  local handler = function(error, result)
+    callback(error, result ~= vim.NIL and result or nil)
+  end
+  if vim.fn.has('nvim-0.11') == 1 then
+    client:request(method, params, handler)
+  else
+    client.request(method, params, handler)
+  end
+end
+
+--- The settings changed while servers run.
+function M.configured()
+  for _, client in ipairs(M.clients()) do
+    local params = { settings = { molt = config.server() } }
+    if vim.fn.has('nvim-0.11') == 1 then
+      client:notify('workspace/didChangeConfiguration', params)
+    else
+      client.notify('workspace/didChangeConfiguration', params)
+    end
+  end
+end
+
+--- Runs one of the server's commands for the workspace of the current buffer.
+---@param command "molt.apply"|"molt.discard"|"molt.rollback"|"molt.status"
+---@param callback? fun(result: any)
+function M.execute(command, callback)
+  local client = M.current()
+  if not client then
+    return
+  end
+  local here = status.of(0)
+  local params = { command = command, arguments = here and { { workspace = here.workspace } } or {} }
+  M.request(client, 'workspace/executeCommand', params, function(error, result)
+    if error then
+      vim.notify('Molt: ' .. error.message, vim.log.levels.ERROR)
+    elseif callback then
+      callback(result)
+    end
+  end)
+end
+
+return M

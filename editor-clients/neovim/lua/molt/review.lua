@@ -1,0 +1,232 @@
+--- The review of the pending change set, as Neovim's own vim.pack asks for confirmation: a buffer in which :write
+--- applies the changes and :quit leaves them pending. The text is the server's.
+local client = require('molt.client')
+local config = require('molt.config')
+
+local M = {}
+
+local namespace = vim.api.nvim_create_namespace('molt.review')
+local ACTIONS = {
+  added = 'MoltReviewAdded',
+  removed = 'MoltReviewRemoved',
+  modified = 'MoltReviewModified',
+  renamed = 'MoltReviewModified',
+  moved = 'MoltReviewModified',
+  retyped = 'MoltReviewModified',
+}
+
+---@class molt.Change see docs/protocol.md
+---@field kind string
+---@field confidence number
+---@field action string
+---@field name string
+---@field owner? string
+---@field uri string
+---@field line? integer 0-based
+---@field oldLine? integer 0-based
+
+---@class molt.Review
+---@field workspace string
+---@field text string
+---@field changes molt.Change[]
+
+---@type table<integer, { workspace: string, rows: table<integer, molt.Change> }>
+local reviews = {}
+
+--- What the text calls a change, and how much of it stands before the name.
+---@param change molt.Change
+---@return string words
+---@return integer before
+local function label(change)
+  local owner = change.owner and change.owner ~= vim.NIL and change.owner ~= '' and change.owner .. '.' or ''
+  local before = ('%s %s'):format(change.kind, owner)
+  return before .. change.name, #before
+end
+
+--- Which row of the text speaks of which change: they come in the same order.
+---@param lines string[]
+---@param changes molt.Change[]
+---@return table<integer, molt.Change> by 0-based row
+local function rows_of(lines, changes)
+  local ret, row = {}, 1
+  for _, change in ipairs(changes) do
+    local words = label(change)
+    for at = row, #lines do
+      if lines[at]:find(words, 1, true) then
+        ret[at - 1], row = change, at + 1
+        break
+      end
+    end
+  end
+  return ret
+end
+
+---@param buffer integer
+---@param lines string[]
+local function highlight(buffer, lines)
+  vim.api.nvim_buf_clear_namespace(buffer, namespace, 0, -1)
+  local function paint(row, first, last, group)
+    if first then
+      vim.api.nvim_buf_set_extmark(buffer, namespace, row, first - 1, { end_col = last, hl_group = group })
+    end
+  end
+  for row, line in ipairs(lines) do
+    if row == 1 then
+      paint(0, 1, #line, 'MoltReviewTitle')
+    elseif line:match('^%S') and not line:match('^%u%l+: ') then
+      paint(row - 1, 1, #line, 'MoltReviewFile')
+    end
+  end
+  for row, change in pairs(reviews[buffer].rows) do
+    local words, before = label(change)
+    local first, last = lines[row + 1]:find(words, 1, true)
+    paint(row, first + before, last, 'MoltReviewName')
+    first, last = lines[row + 1]:find(change.action, 1, true)
+    paint(row, first, last, ACTIONS[change.action] or 'MoltReviewModified')
+  end
+end
+
+---@param buffer integer
+---@param review molt.Review
+local function fill(buffer, review)
+  local lines = vim.split((review.text:gsub('\n$', '')), '\n', { plain = true })
+  reviews[buffer] = { workspace = review.workspace, rows = rows_of(lines, review.changes) }
+  vim.bo[buffer].modifiable = true
+  vim.api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
+  vim.bo[buffer].modifiable = false
+  vim.bo[buffer].modified = false
+  highlight(buffer, lines)
+end
+
+--- Goes to the source of the entry under the cursor.
+function M.jump()
+  local review = reviews[vim.api.nvim_get_current_buf()]
+  local change = review and review.rows[vim.api.nvim_win_get_cursor(0)[1] - 1]
+  if not change then
+    return
+  end
+  local line = change.line ~= vim.NIL and change.line or change.oldLine
+  local path = vim.uri_to_fname(change.uri)
+  local window = vim.fn.win_getid(vim.fn.winnr('#'))
+  if window ~= 0 and vim.bo[vim.api.nvim_win_get_buf(window)].buftype == '' then
+    vim.api.nvim_set_current_win(window)
+  else
+    vim.cmd('aboveleft split')
+  end
+  if vim.fn.bufnr(path) ~= vim.api.nvim_get_current_buf() then
+    vim.cmd.edit(vim.fn.fnameescape(path))
+  end
+  if line and line ~= vim.NIL then
+    vim.api.nvim_win_set_cursor(0, { math.min(line + 1, vim.api.nvim_buf_line_count(0)), 0 })
+  end
+end
+
+--- Moves to the next (1) or previous (-1) entry.
+---@param direction 1|-1
+function M.step(direction)
+  local review = reviews[vim.api.nvim_get_current_buf()]
+  local row = vim.api.nvim_win_get_cursor(0)[1] - 1
+  local rows = review and vim.tbl_keys(review.rows) or {}
+  table.sort(rows, function(a, b)
+    return (a - b) * direction < 0
+  end)
+  for _, at in ipairs(rows) do
+    if (at - row) * direction > 0 then
+      vim.api.nvim_win_set_cursor(0, { at + 1, 0 })
+      return
+    end
+  end
+end
+
+---@param buffer integer
+local function set_up(buffer)
+  vim.bo[buffer].buftype = 'acwrite'
+  vim.bo[buffer].bufhidden = 'wipe'
+  vim.bo[buffer].swapfile = false
+  vim.bo[buffer].filetype = 'molt-review'
+  local group = vim.api.nvim_create_augroup('molt.review.' .. buffer, {})
+  vim.api.nvim_create_autocmd('BufWriteCmd', {
+    group = group,
+    buffer = buffer,
+    desc = 'Molt: apply the pending change set',
+    callback = function()
+      vim.bo[buffer].modified = false
+      require('molt').apply()
+    end,
+  })
+  vim.api.nvim_create_autocmd('User', {
+    group = group,
+    pattern = 'MoltStatus',
+    desc = 'Molt: keep the review true',
+    callback = function()
+      M.refresh(buffer)
+    end,
+  })
+  vim.api.nvim_create_autocmd('BufWipeout', {
+    group = group,
+    buffer = buffer,
+    callback = function()
+      reviews[buffer] = nil
+      vim.api.nvim_del_augroup_by_id(group)
+    end,
+  })
+end
+
+--- Asks the server for the review again, if the buffer still shows it.
+---@param buffer integer
+function M.refresh(buffer)
+  local review, server = reviews[buffer], client.clients()[1]
+  if not review or not server then
+    return
+  end
+  client.request(server, 'molt/review', { workspace = review.workspace }, function(error, result)
+    if not error and reviews[buffer] and vim.api.nvim_buf_is_valid(buffer) then
+      fill(buffer, result)
+    end
+  end)
+end
+
+---@param review molt.Review
+local function show(review)
+  local name = ('molt://%s/pending'):format(vim.uri_to_fname(review.workspace))
+  local buffer = vim.fn.bufnr(vim.fn.fnameescape(name))
+  local window = buffer ~= -1 and vim.fn.bufwinid(buffer) or -1
+  if window ~= -1 then
+    vim.api.nvim_set_current_win(window)
+  else
+    vim.cmd(config.get().review.split)
+    buffer = vim.api.nvim_create_buf(false, false)
+    vim.api.nvim_buf_set_name(buffer, name)
+    vim.api.nvim_win_set_buf(0, buffer)
+    set_up(buffer)
+    vim.api.nvim_win_set_height(0, math.min(14, math.max(6, select(2, review.text:gsub('\n', '')) + 1)))
+  end
+  fill(buffer, review)
+  local first = vim.tbl_keys(reviews[buffer].rows)
+  table.sort(first)
+  vim.api.nvim_win_set_cursor(0, { (first[1] or 0) + 1, 0 })
+end
+
+--- Opens the review for the workspace of the current buffer.
+function M.open()
+  local server = client.current()
+  if not server then
+    return
+  end
+  local params = vim.empty_dict()
+  local here = require('molt.status').of(0)
+  if here then
+    params.workspace = here.workspace
+  elseif vim.bo.buftype == '' then
+    params.textDocument = { uri = vim.uri_from_bufnr(0) }
+  end
+  client.request(server, 'molt/review', params, function(error, result)
+    if error or not result then
+      vim.notify('Molt: ' .. (error and error.message or 'nothing to review'), vim.log.levels.WARN)
+    else
+      show(result)
+    end
+  end)
+end
+
+return M

@@ -1,0 +1,157 @@
+--- What the server last said of each workspace (molt/status), and the line that a status line shows of it.
+---
+--- The server's latest status is the whole truth, so nothing is computed here. Whoever wants to follow it listens
+--- to the autocommand User MoltStatus.
+local M = {}
+
+---@class molt.Engine
+---@field pid integer
+---@field name string
+---@field state "ready"|"other-build"|"unknown-updates"
+
+---@class molt.Status see docs/protocol.md
+---@field workspace string
+---@field health "ok"|"warning"|"error"
+---@field quiescent boolean
+---@field message string
+---@field phase string
+---@field pending { count: integer, heldBack: boolean, unsaved: integer, files: { uri: string, count: integer }[] }
+---@field held? string
+---@field engines molt.Engine[]
+---@field canRollback boolean
+---@field lastUpdate? table
+
+---@type table<string, molt.Status>
+local statuses = {}
+---@type table<string, string>
+local progress = {}
+
+local ICONS = { ok = '●', warning = '▲', error = '✖' }
+local GROUPS = { ok = 'MoltStatusOk', warning = 'MoltStatusWarning', error = 'MoltStatusError' }
+
+local function announce(workspace)
+  vim.api.nvim_exec_autocmds('User', { pattern = 'MoltStatus', modeline = false, data = statuses[workspace] })
+  vim.cmd.redrawstatus({ bang = true })
+end
+
+--- A value as JSON has it: null is nothing.
+local function plain(value)
+  if value ~= vim.NIL then
+    return value
+  end
+end
+
+---@param status molt.Status
+function M.set(status)
+  status.held = plain(status.held)
+  status.lastUpdate = plain(status.lastUpdate)
+  statuses[status.workspace] = status
+  announce(status.workspace)
+end
+
+--- Forgets a workspace whose server is gone.
+---@param workspace string
+function M.forget(workspace)
+  statuses[workspace] = nil
+  announce(workspace)
+end
+
+--- Forgets everything: the last server is gone.
+function M.clear()
+  for workspace in pairs(statuses) do
+    statuses[workspace] = nil
+  end
+  progress = {}
+  vim.cmd.redrawstatus({ bang = true })
+end
+
+--- Work-done progress of an update: what a status line says while it lasts.
+---@param token string|integer
+---@param value { kind: "begin"|"report"|"end", title?: string, message?: string }
+function M.progress(token, value)
+  token = tostring(token)
+  if value.kind == 'end' then
+    progress[token] = nil
+  else
+    progress[token] = value.message or value.title or progress[token]
+  end
+  vim.cmd.redrawstatus({ bang = true })
+end
+
+---@return table<string, molt.Status>
+function M.all()
+  return statuses
+end
+
+--- The status of the workspace that a buffer lies in: the one with the longest path above it, or the only one.
+---@param buffer? integer
+---@return molt.Status?
+function M.of(buffer)
+  local uri = vim.uri_from_bufnr(buffer or 0)
+  local best, only, count
+  count = 0
+  for workspace, status in pairs(statuses) do
+    count, only = count + 1, status
+    local folder = workspace:gsub('/*$', '/')
+    if vim.startswith(uri, folder) and (not best or #workspace > #best.workspace) then
+      best = status
+    end
+  end
+  return best or (count == 1 and only or nil)
+end
+
+---@param status molt.Status
+---@return string
+local function words(status)
+  local _, running = next(progress)
+  if not status.quiescent and running then
+    return running
+  end
+  return status.message
+end
+
+--- For a status line: `%{%v:lua.require'molt'.statusline()%}`. Empty without a server.
+---@param opts? { buffer?: integer, plain?: boolean } plain: no highlight groups
+---@return string
+function M.line(opts)
+  opts = opts or {}
+  local status = M.of(opts.buffer)
+  if not status then
+    return ''
+  end
+  local icon = status.quiescent and ICONS[status.health] or '◌'
+  local text = ('%s Molt: %s'):format(icon, words(status))
+  if opts.plain then
+    return text
+  end
+  local group = status.quiescent and GROUPS[status.health] or 'MoltStatusBusy'
+  return ('%%#%s#%s%%*'):format(group, (text:gsub('%%', '%%%%')))
+end
+
+--- All that is known, for :Molt status.
+---@return { [1]: string, [2]: string }[] chunks of text and highlight group
+function M.report()
+  local ret = {}
+  local function say(group, format, ...)
+    ret[#ret + 1] = { format:format(...) .. '\n', group }
+  end
+  for _, status in vim.spairs(statuses) do
+    say('Title', '%s', vim.uri_to_fname(status.workspace))
+    say(GROUPS[status.health] or 'Normal', '  %s', status.message)
+    if status.held then
+      say('MoltStatusWarning', '  held: %s', status.held)
+    end
+    for _, file in ipairs(status.pending.files or {}) do
+      say('Normal', '  %s: %d pending', vim.fn.fnamemodify(vim.uri_to_fname(file.uri), ':~:.'), file.count)
+    end
+    for _, engine in ipairs(status.engines) do
+      say('Normal', '  %s (pid %d): %s', engine.name, engine.pid, engine.state)
+    end
+    if status.lastUpdate then
+      say('Normal', '  last: %s', status.lastUpdate.message)
+    end
+  end
+  return ret
+end
+
+return M
