@@ -65,9 +65,9 @@ struct change {
 
 /* A file that the recorder knows and whose text differs from the baseline or does not parse. */
 struct change_file {
-    const char *path; /* relative to the root if below it, else absolute */
-    bool changed;     /* text differs from the baseline, if only by a comment */
-    bool has_error;   /* the current text has a syntax error that the baseline had not */
+    const char *path;    /* relative to the root if below it, else absolute */
+    bool changed;        /* text differs from the baseline, if only by a comment */
+    bool has_error;      /* the current text has a syntax error that the baseline had not */
     unsigned error_line; /* 1-based line of the first such error, 0 for none */
 };
 

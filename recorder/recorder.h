@@ -43,8 +43,8 @@ void recorder_destroy(struct recorder *recorder);
 struct molt_error *recorder_set_baseline(struct recorder *recorder, const char *path, const char *text,
                                          size_t length);
 
-/* didOpen: TEXT (copied) is what the editor shows. Without a stated baseline the file on disk is taken for it.
- * Opening an open file replaces its text. */
+/* didOpen: TEXT (copied) is what the editor shows. Without a stated baseline the file on disk is taken for
+ * it. Opening an open file replaces its text. */
 struct molt_error *recorder_open(struct recorder *recorder, const char *path, const char *text,
                                  size_t length);
 

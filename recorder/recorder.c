@@ -1,0 +1,534 @@
+/*
+ * The recorder: the files it knows, by path, with the change list of each kept until the file changes again;
+ * and the journal, told of everything that makes a file differ from its baseline.
+ */
+#include "recorder/recorder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "recorder/changes.h"
+#include "recorder/journal.h"
+#include "recorder/snapshot.h"
+
+struct entry {
+    struct file file;
+    bool current; /* the list is that of the file as it is */
+    struct change_list list;
+};
+
+struct recorder {
+    char *root;
+    struct file_context context;
+    struct journal *journal; /* NULL: none */
+    bool journal_failed;     /* said so already */
+    struct entry **entries;  /* sorted by path */
+    size_t count, capacity;
+    struct change_set *set; /* the last one, or NULL: something changed since */
+};
+
+/* --- the table of files --- */
+
+/* Index of the entry called PATH, or of where it belongs. */
+static size_t find_index(const struct recorder *recorder, const char *path)
+{
+    size_t low = 0, high = recorder->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(recorder->entries[middle]->file.path, path) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static struct entry *lookup(const struct recorder *recorder, const char *path)
+{
+    size_t index = find_index(recorder, path);
+
+    return index < recorder->count && strcmp(recorder->entries[index]->file.path, path) == 0
+               ? recorder->entries[index]
+               : NULL;
+}
+
+/* As lookup, for a path as the caller gave it. */
+static struct entry *find(const struct recorder *recorder, const char *path)
+{
+    char *full = path_normalise(recorder->root, path);
+    struct entry *entry = full ? lookup(recorder, full) : NULL;
+
+    free(full);
+    return entry;
+}
+
+static bool reserve_entry(struct recorder *recorder)
+{
+    if (recorder->count < recorder->capacity) {
+        return true;
+    }
+    size_t capacity = recorder->capacity ? recorder->capacity * 2 : 32;
+    struct entry **entries = realloc(recorder->entries, capacity * sizeof(*entries));
+    if (!entries) {
+        return false;
+    }
+    recorder->entries = entries;
+    recorder->capacity = capacity;
+    return true;
+}
+
+static struct molt_error *find_or_add(struct recorder *recorder, const char *path, struct entry **ret)
+{
+    char *full = path_normalise(recorder->root, path);
+
+    if (!full) {
+        return molt_error_nomem();
+    }
+    size_t index = find_index(recorder, full);
+    if (index < recorder->count && strcmp(recorder->entries[index]->file.path, full) == 0) {
+        free(full);
+        *ret = recorder->entries[index];
+        return NULL;
+    }
+    struct entry *entry = calloc(1, sizeof(*entry));
+    if (!entry || !reserve_entry(recorder)) {
+        free(entry);
+        free(full);
+        return molt_error_nomem();
+    }
+    file_init(&entry->file, full);
+    memmove(recorder->entries + index + 1, recorder->entries + index,
+            (recorder->count - index) * sizeof(*recorder->entries));
+    recorder->entries[index] = entry;
+    recorder->count++;
+    *ret = entry;
+    return NULL;
+}
+
+static void touch(struct recorder *recorder, struct entry *entry)
+{
+    entry->current = false;
+    change_set_destroy(recorder->set);
+    recorder->set = NULL;
+}
+
+/* --- the journal --- */
+
+/* Recording goes on without a journal: it is said once. */
+static void journal_trouble(struct recorder *recorder, struct molt_error *error)
+{
+    if (error && !recorder->journal_failed) {
+        molt_log(MOLT_LOG_WARNING, "unsaved edits would not survive a crash: %s", error->message);
+    }
+    recorder->journal_failed = error != NULL;
+    molt_error_destroy(error);
+}
+
+static struct molt_error *append_record(struct recorder *recorder, struct text *record)
+{
+    return record->failed ? molt_error_nomem()
+                          : journal_append(recorder->journal, record->bytes, record->length);
+}
+
+static struct molt_error *append_state(struct recorder *recorder, struct file *file)
+{
+    struct text record = { 0 };
+
+    snapshot_write(&record, file);
+    struct molt_error *error = append_record(recorder, &record);
+    file->journaled = !error;
+    text_deinit(&record);
+    return error;
+}
+
+static struct molt_error *append_drop(struct recorder *recorder, struct file *file)
+{
+    struct text record = { 0 };
+
+    snapshot_write_drop(&record, file->path);
+    struct molt_error *error = append_record(recorder, &record);
+    file->journaled = error != NULL;
+    text_deinit(&record);
+    return error;
+}
+
+/* Writes the state of all files that matter into a new journal. */
+static struct molt_error *rewrite_journal(struct recorder *recorder)
+{
+    struct molt_error *error = journal_rewrite_begin(recorder->journal);
+
+    if (error) {
+        return error;
+    }
+    for (size_t i = 0; !error && i < recorder->count; i++) {
+        if (recorder->entries[i]->file.journaled) {
+            error = append_state(recorder, &recorder->entries[i]->file);
+        }
+    }
+    if (error) {
+        journal_rewrite_abort(recorder->journal);
+        return error;
+    }
+    return journal_rewrite_end(recorder->journal);
+}
+
+static void compact(struct recorder *recorder)
+{
+    if (recorder->journal && journal_has_grown(recorder->journal)) {
+        journal_trouble(recorder, rewrite_journal(recorder));
+    }
+}
+
+/* Tells the journal that FILE has another state now, other than by edits. */
+static void note_state(struct recorder *recorder, struct file *file)
+{
+    if (!recorder->journal || file->stale) {
+        return;
+    }
+    if (!file_is_unchanged(file)) {
+        journal_trouble(recorder, append_state(recorder, file));
+    } else if (file->journaled) {
+        journal_trouble(recorder, append_drop(recorder, file));
+    }
+    compact(recorder);
+}
+
+static void note_edits(struct recorder *recorder, struct file *file, struct text *record)
+{
+    if (!recorder->journal || file->stale) {
+        return;
+    }
+    journal_trouble(recorder,
+                    file->journaled ? append_record(recorder, record) : append_state(recorder, file));
+    compact(recorder);
+}
+
+static struct molt_error *find_for_replay(const char *path, void *context, struct file **ret)
+{
+    struct entry *entry = NULL;
+
+    struct molt_error *error = find_or_add(context, path, &entry);
+    if (!error) {
+        *ret = &entry->file;
+    }
+    return error;
+}
+
+static struct molt_error *replay(struct cursor record, void *context)
+{
+    struct recorder *recorder = context;
+
+    return snapshot_replay(&recorder->context, record, find_for_replay, recorder);
+}
+
+/* --- life --- */
+
+struct molt_error *recorder_create(const char *root, const char *state_directory, struct recorder **ret)
+{
+    struct recorder *recorder = calloc(1, sizeof(*recorder));
+
+    if (!recorder || !(recorder->root = path_normalise("/", root))) {
+        free(recorder);
+        return molt_error_nomem();
+    }
+    struct molt_error *error = file_context_init(&recorder->context);
+    if (!error && state_directory) {
+        error = journal_open(state_directory, &recorder->journal);
+        error = error ? error : journal_replay(recorder->journal, replay, recorder);
+    }
+    if (error) {
+        recorder_destroy(recorder);
+        return error;
+    }
+    *ret = recorder;
+    return NULL;
+}
+
+void recorder_destroy(struct recorder *recorder)
+{
+    if (!recorder) {
+        return;
+    }
+    for (size_t i = 0; i < recorder->count; i++) {
+        file_deinit(&recorder->entries[i]->file);
+        change_list_deinit(&recorder->entries[i]->list);
+        free(recorder->entries[i]);
+    }
+    free(recorder->entries);
+    change_set_destroy(recorder->set);
+    journal_close(recorder->journal);
+    file_context_deinit(&recorder->context);
+    free(recorder->root);
+    free(recorder);
+}
+
+/* --- events --- */
+
+/* The file on disk; a file that is not there gives *ret NULL, and no error. */
+static struct molt_error *read_disk(const char *path, char **ret, size_t *ret_length)
+{
+    FILE *stream = fopen(path, "re");
+    struct text text = { 0 };
+    char chunk[65536];
+    size_t got;
+
+    if (!stream) {
+        *ret = NULL;
+        *ret_length = 0;
+        return errno == ENOENT || errno == ENOTDIR ? NULL : molt_error_errno(errno, "%s", path);
+    }
+    while ((got = fread(chunk, 1, sizeof(chunk), stream))) {
+        text_append(&text, chunk, got);
+    }
+    bool failed = ferror(stream);
+    int errnum = errno;
+    fclose(stream);
+    size_t length = text.length;
+    char *bytes = failed ? NULL : text_steal(&text);
+    text_deinit(&text);
+    if (!bytes) {
+        return failed ? molt_error_errno(errnum, "%s", path) : molt_error_nomem();
+    }
+    *ret = bytes;
+    *ret_length = length;
+    return NULL;
+}
+
+/* Takes the text on disk as the baseline of a file that has none. */
+static struct molt_error *baseline_from_disk(struct recorder *recorder, struct file *file)
+{
+    char *text;
+    size_t length;
+
+    if (file->has_baseline) {
+        return NULL;
+    }
+    struct molt_error *error = read_disk(file->path, &text, &length);
+    if (!error) {
+        error = file_set_baseline(&recorder->context, file, text, length);
+        free(text);
+    }
+    return error;
+}
+
+/* The text on disk becomes current. */
+static struct molt_error *take_disk(struct recorder *recorder, struct entry *entry)
+{
+    struct file *file = &entry->file;
+    char *text;
+    size_t length;
+
+    struct molt_error *error = read_disk(file->path, &text, &length);
+    if (error) {
+        return error;
+    }
+    touch(recorder, entry);
+    error = file_set_text(&recorder->context, file, text, length);
+    free(text);
+    if (!error) {
+        file->recovered = false;
+        note_state(recorder, file);
+    }
+    return error;
+}
+
+struct molt_error *recorder_set_baseline(struct recorder *recorder, const char *path, const char *text,
+                                         size_t length)
+{
+    struct entry *entry;
+
+    struct molt_error *error = find_or_add(recorder, path, &entry);
+    if (error) {
+        return error;
+    }
+    touch(recorder, entry);
+    error = file_set_baseline(&recorder->context, &entry->file, text, length);
+    if (!error) {
+        note_state(recorder, &entry->file);
+    }
+    return error;
+}
+
+struct molt_error *recorder_committed(struct recorder *recorder, const char *path, const char *text,
+                                      size_t length)
+{
+    return recorder_set_baseline(recorder, path, text, length);
+}
+
+struct molt_error *recorder_open(struct recorder *recorder, const char *path, const char *text, size_t length)
+{
+    struct entry *entry;
+
+    struct molt_error *error = find_or_add(recorder, path, &entry);
+    error = error ? error : baseline_from_disk(recorder, &entry->file);
+    if (error) {
+        return error;
+    }
+    touch(recorder, entry);
+    error = file_set_text(&recorder->context, &entry->file, text ? text : "", length);
+    if (!error) {
+        entry->file.open = true;
+        entry->file.recovered = false;
+        note_state(recorder, &entry->file);
+    }
+    return error;
+}
+
+/* What recorder_apply was given, while its edits are applied. */
+struct transaction {
+    enum position_encoding encoding;
+    const struct recorder_edit *edits;
+    struct text record;
+};
+
+static struct molt_error *next_edit(const struct file *file, size_t index, void *context,
+                                    struct byte_edit *ret)
+{
+    struct transaction *transaction = context;
+    const struct recorder_edit *edit = &transaction->edits[index];
+    const struct document *document = &file->document;
+
+    if (edit->length > DOCUMENT_MAX) {
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s: an edit of more than 1 GB", file->path);
+    }
+    ret->text = edit->text ? edit->text : "";
+    ret->length = (uint32_t)edit->length;
+    ret->start = edit->whole ? 0
+                             : document_offset(document, edit->start_line, edit->start_character,
+                                               transaction->encoding);
+    ret->end = edit->whole
+                   ? document->length
+                   : document_offset(document, edit->end_line, edit->end_character, transaction->encoding);
+    snapshot_add_edit(&transaction->record, ret);
+    return NULL;
+}
+
+struct molt_error *recorder_apply(struct recorder *recorder, const char *path,
+                                  enum position_encoding encoding, const struct recorder_edit *edits,
+                                  size_t count)
+{
+    struct transaction transaction = { .encoding = encoding, .edits = edits };
+    struct entry *entry = find(recorder, path);
+
+    if (!entry || !entry->file.open) {
+        return molt_error_new(MOLT_ERROR_USAGE, "%s: an edit of a file that is not open", path);
+    }
+    touch(recorder, entry);
+    snapshot_begin_edits(&transaction.record, entry->file.path);
+    struct molt_error *error = file_edit(&recorder->context, &entry->file, count, next_edit, &transaction);
+    if (!error) {
+        note_edits(recorder, &entry->file, &transaction.record);
+    }
+    text_deinit(&transaction.record);
+    return error;
+}
+
+struct molt_error *recorder_close(struct recorder *recorder, const char *path)
+{
+    struct entry *entry = find(recorder, path);
+
+    if (!entry || !entry->file.open) {
+        return NULL;
+    }
+    entry->file.open = false;
+    return take_disk(recorder, entry);
+}
+
+struct molt_error *recorder_disk_changed(struct recorder *recorder, const char *path)
+{
+    struct entry *entry = find(recorder, path);
+
+    if (!entry || entry->file.open || !entry->file.has_baseline) {
+        return NULL;
+    }
+    return take_disk(recorder, entry);
+}
+
+struct molt_error *recorder_settle(struct recorder *recorder)
+{
+    for (size_t i = 0; i < recorder->count; i++) {
+        if (recorder->entries[i]->file.recovered) {
+            struct molt_error *error = take_disk(recorder, recorder->entries[i]);
+            if (error) {
+                return error;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* --- questions --- */
+
+/* PATH as it is called in a change set. */
+static const char *display_name(const struct recorder *recorder, const char *path)
+{
+    const char *below = path_below(recorder->root, path);
+
+    return below && *below ? below : path;
+}
+
+static struct molt_error *bring_up_to_date(struct recorder *recorder, struct entry *entry)
+{
+    if (entry->current) {
+        return NULL;
+    }
+    change_list_deinit(&entry->list);
+    struct molt_error *error = changes_of_file(&recorder->context, &entry->file,
+                                               display_name(recorder, entry->file.path), &entry->list);
+    entry->current = !error;
+    return error;
+}
+
+struct molt_error *recorder_changes(struct recorder *recorder, struct change_set **ret)
+{
+    struct change_list all = { 0 };
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; !error && !recorder->set && i < recorder->count; i++) {
+        error = bring_up_to_date(recorder, recorder->entries[i]);
+        if (!error) {
+            change_list_append(&all, &recorder->entries[i]->list);
+        }
+    }
+    if (!error && !recorder->set) {
+        changes_pair(&all);
+        error = change_list_finish(&all, &recorder->set);
+    }
+    change_list_deinit(&all);
+    if (!error) {
+        *ret = change_set_hold(recorder->set);
+    }
+    return error;
+}
+
+static bool text_of(const struct document *document, bool exists, const char **ret_text, size_t *ret_length)
+{
+    if (!exists) {
+        return false;
+    }
+    *ret_text = document->text ? document->text : "";
+    *ret_length = document->length;
+    return true;
+}
+
+bool recorder_text(const struct recorder *recorder, const char *path, const char **ret_text,
+                   size_t *ret_length)
+{
+    const struct entry *entry = find(recorder, path);
+
+    return entry && text_of(&entry->file.document, entry->file.exists, ret_text, ret_length);
+}
+
+bool recorder_baseline(const struct recorder *recorder, const char *path, const char **ret_text,
+                       size_t *ret_length)
+{
+    const struct entry *entry = find(recorder, path);
+
+    return entry && text_of(&entry->file.baseline_document, entry->file.existed, ret_text, ret_length);
+}
