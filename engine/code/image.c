@@ -5,13 +5,15 @@
 
 static struct image *images;
 
-void image_register(struct image *image)
+int image_register(struct image *image)
 {
-    image->next = images;
-    images = image;
-    if (image->eh_frame) {
-        unwind_tables_register(image->eh_frame);
+    int status = image->eh_frame ? unwind_tables_register(image->eh_frame) : 0;
+
+    if (status == 0) {
+        image->next = images;
+        images = image;
     }
+    return status;
 }
 
 void image_forget(struct image *image)

@@ -373,7 +373,10 @@ static int seal_images(struct loaded_patch *patch)
             return load_refuse(patch, "this system does not let memory become executable: %s",
                                strerror(-status));
         }
-        image_register(image);
+        status = image_register(image);
+        if (status < 0) {
+            return status;
+        }
     }
     return 0;
 }

@@ -5,12 +5,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cursor.h"
+
+#define STATIC_TLS_MAX (128ul << 10)
 
 struct search {
     const uint8_t *build_id;
@@ -41,21 +42,13 @@ static bool read_build_id(const struct dl_phdr_info *info, struct module *module
     return false;
 }
 
-/* Static TLS lies in the same mapping as the thread's control block, just below it; TLS that was loaded later
- * does not. */
+/* Static TLS lies on the stack mapping of a thread, just below its control block; TLS that was loaded later lies elsewhere. A guard
+ * page ends the mapping below, and the engine's stack is small. */
 static bool is_static_tls(uintptr_t block)
 {
     uintptr_t thread = (uintptr_t)__builtin_thread_pointer();
-    pthread_attr_t attributes;
-    void *stack;
-    size_t size;
 
-    if (block >= thread || pthread_getattr_np(pthread_self(), &attributes) != 0) {
-        return false;
-    }
-    bool found = pthread_attr_getstack(&attributes, &stack, &size) == 0 && block >= (uintptr_t)stack;
-    pthread_attr_destroy(&attributes);
-    return found;
+    return block < thread && thread - block < STATIC_TLS_MAX;
 }
 
 static void read_segments(const struct dl_phdr_info *info, struct module *module)

@@ -1,6 +1,6 @@
 /*
  * Unwind tables of loaded code. libgcc's unwinder, which serves C++ exceptions, backtrace() and
- * pthread_cancel, learns of them by __register_frame; our own walk (threads/unwind.c) uses a search table of
+ * pthread_cancel, learns of them by __register_frame_info; our own walk (threads/unwind.c) uses a search table of
  * the kind that linkers write.
  */
 #include "engine/code/unwind_tables.h"
@@ -12,23 +12,32 @@
 #include "base/cursor.h"
 #include "engine/sort.h"
 
-/* From libgcc_s, which libmolt.so is linked to. */
-void __register_frame(void *begin);
-void __deregister_frame(void *begin);
+/* From libgcc_s, which libmolt.so is linked to. OBJECT is libgcc's to use; __register_frame would take it from the program's heap. */
+void __register_frame_info(const void *begin, void *object);
+void *__deregister_frame_info(const void *begin);
+
+#define LIBGCC_OBJECT_SIZE                                                                                   \
+    128 /* its struct object has 48 bytes; generous, since its layout is libgcc's own */
 
 #define DW_EH_PE_pcrel_sdata4 0x1b
 #define DW_EH_PE_absptr 0x00
 
 enum { CFA_DEF_EXPRESSION = 0x0f, CFA_EXPRESSION = 0x10, RETURN_ADDRESS_COLUMN = 16 };
 
-void unwind_tables_register(const void *eh_frame)
+int unwind_tables_register(const void *eh_frame)
 {
-    __register_frame((void *)eh_frame);
+    void *object = calloc(1, LIBGCC_OBJECT_SIZE);
+
+    if (!object) {
+        return -ENOMEM;
+    }
+    __register_frame_info(eh_frame, object);
+    return 0;
 }
 
 void unwind_tables_forget(const void *eh_frame)
 {
-    __deregister_frame((void *)eh_frame);
+    free(__deregister_frame_info(eh_frame));
 }
 
 int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *cfa, size_t cfa_size,
@@ -85,8 +94,11 @@ int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *c
     }
     memcpy(table, cie, sizeof(cie));
     memcpy(table + sizeof(cie), fde, at);
-    __register_frame(table);
-    return 0;
+    int status = unwind_tables_register(table);
+    if (status < 0) {
+        free(table);
+    }
+    return status;
 }
 
 /* Calls back for each FDE with its offset and the address its code starts at. Returns how many, or -EBADMSG.

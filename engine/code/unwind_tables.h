@@ -16,7 +16,7 @@ int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *c
 
 /* Registers and forgets a relocated .eh_frame section, terminated by a zero word. Outside of a stopped world.
  */
-void unwind_tables_register(const void *eh_frame);
+int unwind_tables_register(const void *eh_frame);
 void unwind_tables_forget(const void *eh_frame);
 
 /*

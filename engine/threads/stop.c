@@ -70,14 +70,15 @@ __asm__(".text\n"
 /* ---- the handler: runs on the stopped thread ------------------------------------------------------------
  */
 
-static struct stopped_thread *find_slot(pid_t tid)
+/* The slot that a signal's value names, or NULL: the signal is late, from a stop that is over. */
+static struct stopped_thread *slot_of_signal(const siginfo_t *info, uint32_t *ret_generation)
 {
-    for (size_t i = 0; i < stopper.count; i++) {
-        if (stopper.slots[i].tid == tid) {
-            return &stopper.slots[i];
-        }
-    }
-    return NULL;
+    uint64_t value = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
+    uint32_t generation = atomic_load(&stopper.generation), index = (uint32_t)value;
+
+    *ret_generation = generation;
+    return generation % 2 && value >> 32 == generation && index < stopper.count ? &stopper.slots[index]
+                                                                                : NULL;
 }
 
 /* The number of the call that ended just before PC: as libc's wrappers load it, `mov $number, %eax; syscall`.
@@ -131,11 +132,10 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
         return;
     }
     atomic_fetch_add(&stopper.inside, 1);
-    uint32_t generation = atomic_load(&stopper.generation);
-    struct stopped_thread *thread =
-        generation % 2 ? find_slot((pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0)) : NULL;
+    uint32_t generation;
+    struct stopped_thread *thread = slot_of_signal(info, &generation);
 
-    if (thread && thread->generation == generation) {
+    if (thread) {
         restart_syscall(thread, context);
         thread->context = context;
         thread->thread_pointer = (uintptr_t)__builtin_thread_pointer();
@@ -206,6 +206,16 @@ void stop_after_fork(void)
     stopper.count = 0;
 }
 
+static bool has_slot(pid_t tid)
+{
+    for (size_t i = 0; i < stopper.count; i++) {
+        if (stopper.slots[i].tid == tid) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int grow(size_t capacity)
 {
     size_t size = capacity * sizeof(struct stopped_thread);
@@ -251,7 +261,7 @@ static void read_syscall(struct stopped_thread *thread)
 
 /* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or
  * negative errno. */
-static int signal_threads(size_t first)
+static int signal_threads(size_t first, uint32_t generation)
 {
     siginfo_t info = { .si_signo = STOP_SIGNAL, .si_code = SI_QUEUE };
 
@@ -260,6 +270,7 @@ static int signal_threads(size_t first)
     atomic_store(&stopper.expected, (uint32_t)stopper.count);
     for (size_t i = first; i < stopper.count; i++) {
         struct stopped_thread *thread = &stopper.slots[i];
+        info.si_value.sival_ptr = (void *)(uintptr_t)((uint64_t)generation << 32 | i);
         long status = raw_syscall4(SYS_rt_tgsigqueueinfo, info.si_pid, thread->tid, STOP_SIGNAL, (long)&info);
         if (status == -ESRCH) {
             atomic_store(&thread->state, THREAD_GONE);
@@ -281,7 +292,7 @@ struct linux_dirent {
 
 /* Gives every thread that has none a slot, with the call it is blocked in. 0 or a negative errno (-EXFULL:
  * more slots are needed). */
-static int find_new_threads(uint32_t generation)
+static int find_new_threads(void)
 {
     char buffer[4096] __attribute__((aligned(8)));
 
@@ -297,23 +308,35 @@ static int find_new_threads(uint32_t generation)
             struct linux_dirent *entry = (struct linux_dirent *)(buffer + at);
             pid_t tid = atoi(entry->name);
             at += entry->length;
-            if (tid <= 0 || tid == stopper.engine_tid || find_slot(tid)) {
+            if (tid <= 0 || tid == stopper.engine_tid || has_slot(tid)) {
                 continue;
             }
             if (stopper.count == stopper.capacity) {
                 return -EXFULL;
             }
             struct stopped_thread *thread = &stopper.slots[stopper.count];
-            *thread = (struct stopped_thread){ .tid = tid, .generation = generation };
+            *thread = (struct stopped_thread){ .tid = tid };
             read_syscall(thread);
             stopper.count++;
         }
     }
 }
 
-static bool thread_exists(pid_t tid)
+/* False for a thread that is gone, or has ended and is only kept as the process's first one (pthread_exit in main). */
+static bool is_alive(pid_t tid)
 {
-    return raw_syscall4(SYS_tgkill, getpid(), tid, 0, 0) != -ESRCH;
+    char path[32], line[512];
+
+    snprintf(path, sizeof(path), "%d/stat", (int)tid);
+    int file = openat(stopper.task_directory, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return errno != ENOENT && errno != ESRCH;
+    }
+    ssize_t length = read(file, line, sizeof(line) - 1);
+    close(file);
+    line[length > 0 ? length : 0] = '\0';
+    const char *state = strrchr(line, ')'); /* "TID (name) STATE ..." */
+    return !state || (state[2] != 'Z' && state[2] != 'X');
 }
 
 /* Counts threads that ended before the signal reached them as stopped. */
@@ -321,7 +344,7 @@ static void count_gone(void)
 {
     for (size_t i = 0; i < stopper.count; i++) {
         struct stopped_thread *thread = &stopper.slots[i];
-        if (atomic_load(&thread->state) == THREAD_SIGNALLED && !thread_exists(thread->tid)) {
+        if (atomic_load(&thread->state) == THREAD_SIGNALLED && !is_alive(thread->tid)) {
             atomic_store(&thread->state, THREAD_GONE);
             atomic_fetch_add(&stopper.stopped, 1);
         }
@@ -376,11 +399,11 @@ static int stop_attempt(uint32_t timeout_ms, pid_t *ret_stuck)
 
     do {
         known = stopper.count;
-        int status = find_new_threads(generation);
+        int status = find_new_threads();
         if (known == 0) {
             stopper.began_us = monotonic_us();
         }
-        status = status < 0 ? status : signal_threads(known);
+        status = status < 0 ? status : signal_threads(known, generation);
         status = status < 0 ? status : await_arrival(deadline, ret_stuck);
         if (status < 0) {
             return status;

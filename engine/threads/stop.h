@@ -13,8 +13,7 @@
 
 struct stopped_thread {
     pid_t tid;
-    _Atomic uint32_t state;   /* enum in stop.c */
-    uint32_t generation;      /* of the stop that this entry belongs to */
+    _Atomic uint32_t state;   /* whether it has arrived: enum in stop.c */
     ucontext_t *context;      /* the interrupted registers, on the thread's stack; valid while stopped */
     uintptr_t thread_pointer; /* fs base */
     long interrupted_syscall; /* number of the call the thread was blocked in before the stop, -1 for none */

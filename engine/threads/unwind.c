@@ -297,6 +297,9 @@ int unwind_init(void)
         .resume = no_resume,
         .get_proc_name = no_name,
     };
+    if (unwinder.space) {
+        return 0;
+    }
     unwinder.space = unw_create_addr_space(&accessors, 0);
     if (!unwinder.space) {
         return -ENOMEM;
