@@ -56,8 +56,8 @@ static struct {
     uint64_t began_us;           /* when the first signal was sent */
     _Atomic uint32_t inside;     /* how many threads are anywhere in the handler */
     struct kernel_sigaction previous;
-    int task_directory;
-} stopper = { .task_directory = -1 };
+    int task_directory; /* open while threads are being stopped */
+} stopper;
 
 void molt_signal_return(void);
 __asm__(".text\n"
@@ -188,14 +188,9 @@ static void give_signal_back(void)
     raw_syscall4(SYS_rt_sigaction, STOP_SIGNAL, (long)&stopper.previous, 0, sizeof(uint64_t));
 }
 
-int stop_init(void)
+void stop_init(void)
 {
     stopper.engine_tid = (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0);
-    if (stopper.task_directory >= 0) {
-        close(stopper.task_directory);
-    }
-    stopper.task_directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return stopper.task_directory < 0 ? -errno : 0;
 }
 
 void stop_after_fork(void)
@@ -296,7 +291,7 @@ static int find_new_threads(void)
 {
     char buffer[4096] __attribute__((aligned(8)));
 
-    if (lseek(stopper.task_directory, 0, SEEK_SET) < 0) {
+    if (lseek(stopper.task_directory, 0, SEEK_SET) < 0) { /* read anew each time */
         return -errno;
     }
     for (;;) {
@@ -427,19 +422,28 @@ static void await_departure(void)
     }
 }
 
+/* Not kept open: a program may close descriptors that it does not know. */
+static int open_task_directory(void)
+{
+    stopper.task_directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return stopper.task_directory < 0 ? -errno : 0;
+}
+
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
 {
     int status = stopper.slots ? 0 : grow(256);
 
     while (status == 0) {
         await_departure();
-        stopper.count = 0;
-        atomic_store(&stopper.stopped, 0);
-        status = take_signal();
+        status = open_task_directory();
         if (status < 0) {
             return status;
         }
-        status = stop_attempt(timeout_ms, ret_stuck);
+        stopper.count = 0;
+        atomic_store(&stopper.stopped, 0);
+        status = take_signal();
+        status = status < 0 ? status : stop_attempt(timeout_ms, ret_stuck);
+        close(stopper.task_directory);
         if (status == 0) {
             *ret = (struct world){ stopper.slots, stopper.count, stopper.began_us };
             return 0;
@@ -465,11 +469,11 @@ void resume_world(void)
 
 void thread_name(pid_t tid, char *name, size_t size)
 {
-    char path[32];
+    char path[64];
 
     name[0] = '\0';
-    snprintf(path, sizeof(path), "%d/comm", (int)tid);
-    int file = openat(stopper.task_directory, path, O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/self/task/%d/comm", (int)tid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) {
         return;
     }

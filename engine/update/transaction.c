@@ -45,10 +45,8 @@ const char *update_outcome_word(enum update_outcome outcome)
 
 int engine_core_init(void)
 {
-    int status = stop_init();
-
-    status = status < 0 ? status : undo_init();
-    status = status < 0 ? status : unwind_init();
+    stop_init();
+    int status = unwind_init();
     return status < 0 ? status : barrier_init();
 }
 
@@ -155,7 +153,7 @@ static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
         return -ERANGE;
     }
     memcpy(jump + 1, &encoded, sizeof(encoded));
-    return undo_write(undo, from, jump, sizeof(jump));
+    return undo_write(undo, UNDO_CODE, from, jump, sizeof(jump));
 }
 
 /* Leads the function's first address, and the entry of the version that was in force, to the new one. */
@@ -185,7 +183,7 @@ static int write_constants(struct update *update)
             target + data->size > update->patch.modules[data->module].module.end) {
             return -EFAULT;
         }
-        status = undo_write(&update->undo, target, (const void *)source, data->size);
+        status = undo_write(&update->undo, UNDO_CONSTANT, target, (const void *)source, data->size);
     }
     return status;
 }
@@ -364,7 +362,9 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
     status =
         reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
     if (status == 0) {
+        undo_begin();
         status = change(update, &world);
+        undo_end();
         resume(&world, report);
         if (status < 0) {
             fail(report, UPDATE_FAILED, status, NULL);
@@ -436,8 +436,10 @@ int update_rollback(uint32_t timeout_ms, update_progress *progress, void *contex
     if (status < 0) {
         return status;
     }
+    undo_begin();
     status = history_revert(last);
     undo_synchronise_code();
+    undo_end();
     resume(&world, report);
     if (status < 0) {
         return fail(report, UPDATE_FAILED, status, NULL);

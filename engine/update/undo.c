@@ -1,7 +1,9 @@
 /*
- * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its
- * protection alone: no page of the program is ever writable and executable, and its list of mappings does not
- * change.
+ * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its protection alone: no page of the
+ * program is ever writable and executable, and its list of mappings does not change.
+ *
+ * The file is open while the world is stopped only: a program may close all descriptors it does not know, and open files of its own under
+ * their numbers. A program that has given up root's rights may not open it; then pages are made writable for the moment.
  */
 #include "engine/update/undo.h"
 
@@ -10,21 +12,25 @@
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "engine/threads/futex.h"
 
 static int memory_file = -1;
 
-int undo_init(void)
+void undo_begin(void)
+{
+    memory_file = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+    raw_syscall4(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
+}
+
+void undo_end(void)
 {
     if (memory_file >= 0) {
         close(memory_file);
+        memory_file = -1;
     }
-    memory_file = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-    int status = memory_file < 0 ? -errno : 0;
-    raw_syscall4(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0, 0);
-    return status;
 }
 
 void undo_synchronise_code(void)
@@ -52,22 +58,35 @@ int undo_reserve(struct undo_log *log, size_t entries, size_t bytes)
     return 0;
 }
 
-static int write_memory(uintptr_t address, const void *bytes, size_t size)
+static int write_through_protection(enum undo_kind kind, uintptr_t address, const void *bytes, size_t size)
 {
-    ssize_t written = pwrite(memory_file, bytes, size, (off_t)address);
+    uintptr_t first = address & ~4095ul, length = ((address + size + 4095) & ~4095ul) - first;
+    int normal = kind == UNDO_CODE ? PROT_READ | PROT_EXEC : PROT_READ;
 
-    return written == (ssize_t)size ? 0 : written < 0 ? -errno : -EFAULT;
+    if (mprotect((void *)first, length, normal | PROT_WRITE) < 0) {
+        return -errno;
+    }
+    memcpy((void *)address, bytes, size);
+    return mprotect((void *)first, length, normal) < 0 ? -errno : 0;
 }
 
-int undo_write(struct undo_log *log, uintptr_t address, const void *bytes, size_t size)
+static int write_memory(enum undo_kind kind, uintptr_t address, const void *bytes, size_t size)
+{
+    if (memory_file >= 0 && pwrite(memory_file, bytes, size, (off_t)address) == (ssize_t)size) {
+        return 0;
+    }
+    return write_through_protection(kind, address, bytes, size);
+}
+
+int undo_write(struct undo_log *log, enum undo_kind kind, uintptr_t address, const void *bytes, size_t size)
 {
     if (log->count == log->capacity || size > log->room - log->used) {
         return -ENOSPC;
     }
     memcpy(log->bytes + log->used, (const void *)address, size);
-    int status = write_memory(address, bytes, size);
+    int status = write_memory(kind, address, bytes, size);
     if (status == 0) {
-        log->entries[log->count++] = (struct undo_entry){ address, size, log->used };
+        log->entries[log->count++] = (struct undo_entry){ kind, address, size, log->used };
         log->used += size;
     }
     return status;
@@ -79,7 +98,7 @@ int undo_revert(struct undo_log *log)
 
     while (log->count) {
         const struct undo_entry *entry = &log->entries[--log->count];
-        int result = write_memory(entry->address, log->bytes + entry->offset, entry->size);
+        int result = write_memory(entry->kind, entry->address, log->bytes + entry->offset, entry->size);
         status = status < 0 ? status : result;
         log->used = entry->offset;
     }

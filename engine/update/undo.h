@@ -8,7 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the bytes are; it says how their pages are protected. */
+enum undo_kind { UNDO_CODE, UNDO_CONSTANT };
+
 struct undo_entry {
+    enum undo_kind kind;
     uintptr_t address;
     size_t size;
     size_t offset; /* of the old bytes in `bytes` */
@@ -26,15 +30,16 @@ int undo_reserve(struct undo_log *log, size_t entries, size_t bytes);
 
 /* Writes SIZE bytes at ADDRESS, whatever its protection, and remembers the old ones. 0, or a negative errno
  * and nothing written. */
-int undo_write(struct undo_log *log, uintptr_t address, const void *bytes, size_t size);
+int undo_write(struct undo_log *log, enum undo_kind kind, uintptr_t address, const void *bytes, size_t size);
 
 /* Takes back all writes. 0, or the first error (the others are still taken back). */
 int undo_revert(struct undo_log *log);
 
 void undo_deinit(struct undo_log *log);
 
-/* Opens /proc/self/mem, through which code is written; anew in the child of a fork. 0 or negative errno. */
-int undo_init(void);
+/* Opens and closes the way to write, in the stopped world: so nobody can close or replace its descriptor meanwhile. */
+void undo_begin(void);
+void undo_end(void);
 
 /* Makes what was written visible to the instruction fetch of all processors, before threads go on. */
 void undo_synchronise_code(void);

@@ -152,5 +152,6 @@ int main(void)
         cmocka_unit_test(test_stops_everything_unnoticed),
         cmocka_unit_test(test_leaves_the_signal_as_it_was),
     };
-    return stop_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+    stop_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
