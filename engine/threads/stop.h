@@ -29,9 +29,9 @@ struct world {
 /* Microseconds of the monotonic clock. */
 uint64_t monotonic_us(void);
 
-/* 0, or a negative errno if /proc/self/task cannot be read. The calling thread becomes the one that is never
+/* The calling thread becomes the one that is never
  * stopped. */
-int stop_init(void);
+void stop_init(void);
 
 /*
  * Stops all threads and points *ret at them until resume_world. 0; -ETIMEDOUT if a thread did not stop within
