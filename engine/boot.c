@@ -1,0 +1,172 @@
+/*
+ * How the engine comes to life: when libmolt.so is loaded, before main, and again in each forked child. The
+ * socket is there before the program's first instruction, so whoever sees the process can reach it;
+ * everything else is done on the engine's thread. Whatever fails here is written to the file that MOLT_LOG
+ * names, and the program runs without an engine.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/control.h"
+#include "engine/private_heap.h"
+#include "engine/status.h"
+#include "engine/update/update.h"
+
+#define STACK_SIZE ((size_t)512 << 10)
+
+static struct {
+    char name[128];
+    char log_path[PATH_MAX];
+    pthread_mutex_t setting_up; /* held while the core is set up: no fork in the middle of it */
+} boot = { .setting_up = PTHREAD_MUTEX_INITIALIZER };
+
+/* Opens the file for each line: the engine keeps no descriptor that the program could close and reuse. */
+static void log_to_file(enum molt_log_level level, const char *line, void *context)
+{
+    char buffer[1100];
+    int fd = open(boot.log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    int length = snprintf(buffer, sizeof(buffer), "molt[%d] %s: %s\n", (int)getpid(), boot.name, line);
+
+    if (fd >= 0 && length > 0) {
+        ssize_t written =
+            write(fd, buffer, (size_t)length < sizeof(buffer) ? (size_t)length : sizeof(buffer));
+        (void)written; /* nobody to tell */
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Takes what is needed from the environment, which is the program's from here on. */
+static void read_environment(void)
+{
+    const char *name = secure_getenv("MOLT_NAME");
+    const char *log_path = secure_getenv("MOLT_LOG");
+    char executable[PATH_MAX];
+
+    if (log_path && *log_path && strlen(log_path) < sizeof(boot.log_path)) {
+        strcpy(boot.log_path, log_path);
+        molt_log_to(log_to_file, NULL, MOLT_LOG_INFO);
+    }
+    if (!name || !*name) {
+        status_executable(executable, sizeof(executable));
+        name = strrchr(executable, '/');
+        name = name ? name + 1 : executable;
+    }
+    snprintf(boot.name, sizeof(boot.name), "%.*s", (int)sizeof(boot.name) - 1, name);
+}
+
+static void *run(void *unused)
+{
+    prctl(PR_SET_NAME, "molt");
+    pthread_mutex_lock(&boot.setting_up);
+    int error = engine_core_init();
+    pthread_mutex_unlock(&boot.setting_up);
+    if (error) {
+        molt_log(MOLT_LOG_ERROR, "programs cannot be updated here: %s", strerrordesc_np(-error));
+    }
+    error = control_serve(error);
+    molt_log(MOLT_LOG_ERROR, "the socket is lost: %s", strerrordesc_np(-error));
+    return NULL;
+}
+
+/* The thread inherits a mask that blocks everything, so no signal meant for the program is ever handled on
+ * it. */
+static int start_thread(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all;
+    sigset_t before;
+
+    int error = pthread_attr_init(&attributes);
+    if (error) {
+        return -error;
+    }
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&thread, &attributes, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return -error;
+}
+
+static void start(void)
+{
+    char reason[256] = "";
+    int error = control_listen(boot.name, reason, sizeof(reason));
+
+    if (error) {
+        molt_log(MOLT_LOG_ERROR, "no engine: %s", reason);
+        return;
+    }
+    error = start_thread();
+    if (error) {
+        molt_log(MOLT_LOG_ERROR, "no engine: no thread: %s", strerrordesc_np(-error));
+        control_unlink();
+    }
+}
+
+/* Locks are taken in the order in which the engine's thread takes them: the core's lock may be waited for
+ * while a transaction runs, which allocates. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&boot.setting_up);
+    engine_core_fork_prepare();
+    control_fork_prepare();
+    private_heap_fork_prepare();
+}
+
+static void after_fork_in_parent(void)
+{
+    private_heap_fork_parent();
+    control_fork_parent();
+    engine_core_fork_parent();
+    pthread_mutex_unlock(&boot.setting_up);
+}
+
+static void after_fork_in_child(void)
+{
+    int saved = errno;
+
+    private_heap_fork_child();
+    control_fork_child();
+    engine_core_fork_child();
+    pthread_mutex_unlock(&boot.setting_up);
+    start();
+    errno = saved;
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    int saved = errno;
+
+    if (!getauxval(AT_SECURE)) { /* a set-user-id program is not its caller's to update */
+        read_environment();
+        if (!pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
+            start();
+        }
+    }
+    errno = saved;
+}
+
+__attribute__((destructor)) static void unload(void)
+{
+    int saved = errno;
+
+    control_unlink();
+    errno = saved;
+}

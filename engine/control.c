@@ -1,0 +1,291 @@
+/*
+ * What can be asked of the engine, one function per method. Prepared updates are kept here, each bound to the
+ * connection that made it, until they are committed or discarded or the connection ends.
+ */
+#include "engine/control.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jsonrpc.h"
+#include "engine/status.h"
+#include "engine/update/update.h"
+#include "link/protocol.h"
+#include "link/server.h"
+
+#define PREPARED_MAX 32
+#define DEFAULT_TIMEOUT_MS 5000
+#define LONGEST_TIMEOUT_MS 3600000
+
+struct prepared {
+    struct update *update; /* NULL: the slot is free */
+    uint64_t connection;
+    json_int_t number;
+};
+
+static struct {
+    struct link_server *server;
+    char name[128];
+    int core_error;
+    struct prepared prepared[PREPARED_MAX];
+    json_int_t updates; /* numbers given out */
+    json_t *last;       /* result of the last commit or rollback */
+} control;
+
+static enum link_result result_of(enum update_outcome outcome)
+{
+    switch (outcome) {
+    case UPDATE_PREPARED:
+        return LINK_RESULT_PREPARED;
+    case UPDATE_UPDATED:
+        return LINK_RESULT_UPDATED;
+    case UPDATE_NOTHING:
+        return LINK_RESULT_NOTHING;
+    case UPDATE_ROLLED_BACK:
+        return LINK_RESULT_ROLLED_BACK;
+    case UPDATE_NO_SAFE_POINT:
+        return LINK_RESULT_NO_SAFE_POINT;
+    case UPDATE_FAILED:
+        return LINK_RESULT_VALIDATION;
+    case UPDATE_REFUSED:
+        break;
+    }
+    return LINK_RESULT_REFUSED;
+}
+
+/* Text from a patch or from the program need not be UTF-8, which JSON must be. */
+static json_t *text_value(const char *text)
+{
+    json_t *value = json_string(text);
+
+    if (value) {
+        return value;
+    }
+    char plain[1024];
+    size_t length = strnlen(text, sizeof(plain) - 1);
+    for (size_t i = 0; i < length; i++) {
+        plain[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+    }
+    plain[length] = '\0';
+    return json_string(plain);
+}
+
+static json_t *describe(enum link_result result, const struct update_report *report)
+{
+    return json_pack("{s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "result", link_result_word(result),
+                     "functions", (int)report->functions, "types", (int)report->types, "instances",
+                     (json_int_t)report->instances, "moved", (json_int_t)report->moved, "waited_ms",
+                     (double)report->waited_us / 1000, "pause_ms", (double)report->pause_us / 1000,
+                     "total_ms", (double)report->total_us / 1000, "blocked_by",
+                     text_value(report->blocked_by), "reason", text_value(report->reason));
+}
+
+/* Remembers how it ended, for status, and tells everybody. */
+static void finish(struct link_call *call, const struct update_report *report)
+{
+    json_t *result = describe(result_of(report->outcome), report);
+
+    json_decref(control.last);
+    control.last = json_incref(result);
+    link_call_result(call, result);
+    link_server_broadcast(control.server, link_method_name(LINK_METHOD_CHANGED));
+}
+
+static void on_progress(void *context, const char *phase, const char *message)
+{
+    link_call_notify(context, link_method_name(LINK_METHOD_PROGRESS),
+                     json_pack("{s:s, s:o}", "phase", phase, "message", text_value(message ? message : "")));
+}
+
+static uint32_t timeout_of(const struct link_call *call)
+{
+    json_t *value = json_object_get(call->params, "timeout_ms");
+    json_int_t timeout = json_is_integer(value) ? json_integer_value(value) : DEFAULT_TIMEOUT_MS;
+
+    return (uint32_t)(timeout < 0 ? 0 : timeout > LONGEST_TIMEOUT_MS ? LONGEST_TIMEOUT_MS : timeout);
+}
+
+/* The prepared update that the call names, or NULL and the call has been answered. */
+static struct prepared *find_prepared(struct link_call *call)
+{
+    json_int_t number = json_integer_value(json_object_get(call->params, "update"));
+
+    for (size_t i = 0; i < PREPARED_MAX; i++) {
+        struct prepared *slot = &control.prepared[i];
+
+        if (slot->update && slot->connection == call->connection && slot->number == number) {
+            return slot;
+        }
+    }
+    link_call_fail(call, LINK_ERROR_NO_SUCH, "this connection has prepared no update %lld",
+                   (long long)number);
+    return NULL;
+}
+
+static struct update *take_prepared(struct prepared *slot)
+{
+    struct update *update = slot->update;
+
+    *slot = (struct prepared){ 0 };
+    return update;
+}
+
+static void call_status(struct link_call *call)
+{
+    json_t *status = status_describe(control.name);
+
+    json_object_set_new(status, "last", control.last ? json_incref(control.last) : json_null());
+    link_call_result(call, status);
+}
+
+static void call_prepare(struct link_call *call)
+{
+    json_int_t upload = json_integer_value(json_object_get(call->params, "upload"));
+    struct prepared *slot = control.prepared;
+    struct update_report report = { 0 };
+    struct update *update = NULL;
+    size_t size;
+
+    while (slot < control.prepared + PREPARED_MAX && slot->update) {
+        slot++;
+    }
+    if (slot == control.prepared + PREPARED_MAX) {
+        link_call_fail(call, LINK_ERROR_TOO_MANY, "too many updates are prepared");
+        return;
+    }
+    void *bytes = link_call_take_upload(call, upload, &size);
+    if (!bytes) {
+        link_call_fail(call, LINK_ERROR_NO_SUCH, "this connection has no upload %lld", (long long)upload);
+        return;
+    }
+    if (update_prepare(bytes, size, &update, &report)) {
+        link_call_result(call, describe(LINK_RESULT_REFUSED, &report));
+        return;
+    }
+    *slot = (struct prepared){ update, call->connection, ++control.updates };
+    json_t *result = describe(LINK_RESULT_PREPARED, &report);
+    json_object_set_new(result, "update", json_integer(slot->number));
+    link_call_result(call, result);
+}
+
+static void call_commit(struct link_call *call)
+{
+    struct prepared *slot = find_prepared(call);
+    struct update_report report = { 0 };
+
+    if (!slot) {
+        return;
+    }
+    if (json_is_true(json_object_get(call->params, "dry_run"))) {
+        update_try(take_prepared(slot), timeout_of(call), on_progress, call, &report);
+        link_call_result(call, describe(result_of(report.outcome), &report));
+        return;
+    }
+    update_commit(take_prepared(slot), timeout_of(call), on_progress, call, &report);
+    finish(call, &report);
+}
+
+static void call_discard(struct link_call *call)
+{
+    struct prepared *slot = find_prepared(call);
+    struct update_report report = { 0 };
+
+    if (slot) {
+        update_discard(take_prepared(slot));
+        link_call_result(call, describe(LINK_RESULT_DISCARDED, &report));
+    }
+}
+
+static void call_rollback(struct link_call *call)
+{
+    struct update_report report = { 0 };
+
+    update_rollback(timeout_of(call), on_progress, call, &report);
+    finish(call, &report);
+}
+
+static void on_call(void *context, struct link_call *call)
+{
+    int method = link_method_of(call->method);
+
+    if (control.core_error && method != LINK_METHOD_STATUS) {
+        link_call_fail(call, LINK_ERROR_NOT_READY, "the engine could not be set up in this process: %s",
+                       strerrordesc_np(-control.core_error));
+        return;
+    }
+    switch (method) {
+    case LINK_METHOD_STATUS:
+        call_status(call);
+        return;
+    case LINK_METHOD_PREPARE:
+        call_prepare(call);
+        return;
+    case LINK_METHOD_COMMIT:
+        call_commit(call);
+        return;
+    case LINK_METHOD_DISCARD:
+        call_discard(call);
+        return;
+    case LINK_METHOD_ROLLBACK:
+        call_rollback(call);
+        return;
+    default:
+        link_call_fail(call, JSONRPC_METHOD_NOT_FOUND, "the engine knows no method %.64s", call->method);
+    }
+}
+
+static void on_closed(void *context, uint64_t connection)
+{
+    for (size_t i = 0; i < PREPARED_MAX; i++) {
+        if (control.prepared[i].update && control.prepared[i].connection == connection) {
+            update_discard(take_prepared(&control.prepared[i]));
+        }
+    }
+}
+
+int control_listen(const char *name, char *reason, size_t reason_size)
+{
+    const struct link_handler handler = { .call = on_call, .closed = on_closed };
+
+    snprintf(control.name, sizeof(control.name), "%s", name);
+    return link_server_create(&handler, &control.server, reason, reason_size);
+}
+
+int control_serve(int core_error)
+{
+    int error;
+
+    control.core_error = core_error;
+    for (size_t i = 0; i < PREPARED_MAX; i++) { /* what a parent had prepared when this process was forked */
+        update_discard(take_prepared(&control.prepared[i]));
+    }
+    do {
+        error = link_server_step(control.server, -1);
+    } while (!error);
+    return error;
+}
+
+void control_unlink(void)
+{
+    if (control.server) {
+        link_server_unlink(control.server);
+    }
+}
+
+void control_fork_prepare(void)
+{
+    link_server_fork_prepare();
+}
+
+void control_fork_parent(void)
+{
+    link_server_fork_parent();
+}
+
+void control_fork_child(void)
+{
+    link_server_fork_child(control.server);
+    control.server = NULL;
+}

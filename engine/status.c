@@ -1,0 +1,118 @@
+/* The status object: the process, its modules with their build-ids, its threads, the updates in force. */
+#include "engine/status.h"
+
+#include <elf.h>
+#include <limits.h>
+#include <link.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/update/update.h"
+
+void status_executable(char *target, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", target, size - 1);
+
+    target[length > 0 ? length : 0] = '\0';
+}
+
+/* Looks for the build-id among the notes at NOTES; its size, or 0. */
+static size_t find_build_id(const uint8_t *notes, size_t size, const uint8_t **ret)
+{
+    size_t at = 0;
+
+    while (at + sizeof(ElfW(Nhdr)) <= size) {
+        ElfW(Nhdr) header;
+
+        memcpy(&header, notes + at, sizeof(header));
+        size_t name = at + sizeof(header);
+        size_t description = name + (((size_t)header.n_namesz + 3) & ~(size_t)3);
+        if (description > size || header.n_descsz > size - description) {
+            return 0;
+        }
+        if (header.n_type == NT_GNU_BUILD_ID && header.n_namesz == 4 && !memcmp(notes + name, "GNU", 4)) {
+            *ret = notes + description;
+            return header.n_descsz;
+        }
+        at = description + (((size_t)header.n_descsz + 3) & ~(size_t)3);
+    }
+    return 0;
+}
+
+static void append_module(json_t *modules, const char *path, const uint8_t *id, size_t size)
+{
+    char hex[2 * 64 + 1] = "";
+
+    for (size_t i = 0; i < size && i < 64; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", id[i]);
+    }
+    json_array_append_new(modules, json_pack("{s:s, s:s}", "path", path, "build_id", hex));
+}
+
+/* Called with the dynamic linker's lock held, for each module; the executable comes first and has no name. */
+static int visit_module(struct dl_phdr_info *info, size_t size, void *modules)
+{
+    char executable[PATH_MAX];
+    const char *path = info->dlpi_name;
+
+    if (!*path) {
+        if (json_array_size(modules)) {
+            return 0;
+        }
+        status_executable(executable, sizeof(executable));
+        path = executable;
+    } else if (!strchr(path, '/')) {
+        return 0; /* the vdso */
+    }
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        const uint8_t *id = NULL;
+
+        if (header->p_type == PT_NOTE) {
+            size_t length =
+                find_build_id((const uint8_t *)(info->dlpi_addr + header->p_vaddr), header->p_memsz, &id);
+            if (length) {
+                append_module(modules, path, id, length);
+                return 0;
+            }
+        }
+    }
+    append_module(modules, path, NULL, 0);
+    return 0;
+}
+
+/* Threads of the program: the engine's own is not counted. */
+static int count_threads(void)
+{
+    struct stat status;
+
+    return stat("/proc/self/task", &status) ? 0 : (int)status.st_nlink - 3;
+}
+
+static json_t *describe_updates(void)
+{
+    json_t *updates = json_array();
+    struct update_entry entry;
+
+    for (size_t i = 0; update_history(i, &entry); i++) {
+        json_array_append_new(updates, json_pack("{s:s, s:s, s:i, s:b}", "id", entry.id ? entry.id : "",
+                                                 "title", entry.title ? entry.title : "", "functions",
+                                                 (int)entry.functions, "revertible", (int)entry.revertible));
+    }
+    return updates;
+}
+
+json_t *status_describe(const char *name)
+{
+    char executable[PATH_MAX];
+    json_t *modules = json_array();
+
+    dl_iterate_phdr(visit_module, modules);
+    status_executable(executable, sizeof(executable));
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:o}", "pid", (int)getpid(), "name", name, "exe",
+                     executable, "version", MOLT_VERSION, "build_ids", modules, "threads", count_threads(),
+                     "updates", describe_updates());
+}

@@ -1,0 +1,14 @@
+/* What `molt status` says about this process. */
+#ifndef MOLT_ENGINE_STATUS_H
+#define MOLT_ENGINE_STATUS_H
+
+#include <jansson.h>
+
+/* The status object (link/protocol.h) without "last"; NULL without memory. NAME is borrowed. Takes the
+ * dynamic linker's lock. */
+json_t *status_describe(const char *name);
+
+/* Path of the executable in TARGET, "" if it cannot be read. */
+void status_executable(char *target, size_t size);
+
+#endif

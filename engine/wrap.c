@@ -1,0 +1,137 @@
+/*
+ * What --wrap leads here: the functions of the C library that hand out memory, over the private heap. One
+ * that is wrapped (see meson.build) and not here fails to link, so no library can bring in a new one
+ * unnoticed.
+ */
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/private_heap.h"
+
+/* the linker's names for what the callers call malloc and so on */
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+void __wrap_free(void *pointer);
+size_t __wrap_malloc_usable_size(void *pointer);
+char *__wrap_strdup(const char *string);
+char *__wrap_strndup(const char *string, size_t limit);
+int __wrap_vasprintf(char **ret, const char *format, va_list arguments);
+int __wrap_asprintf(char **ret, const char *format, ...);
+int __wrap___vasprintf_chk(char **ret, int flag, const char *format, va_list arguments);
+int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...);
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **ret);
+int __wrap_getifaddrs(struct ifaddrs **ret);
+
+void *__wrap_malloc(size_t size)
+{
+    return private_heap_allocate(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(count, size, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *pointer = private_heap_allocate(total);
+    return pointer ? memset(pointer, 0, total) : NULL;
+}
+
+void *__wrap_realloc(void *pointer, size_t size)
+{
+    return private_heap_resize(pointer, size);
+}
+
+void __wrap_free(void *pointer)
+{
+    private_heap_free(pointer);
+}
+
+size_t __wrap_malloc_usable_size(void *pointer)
+{
+    return private_heap_usable(pointer);
+}
+
+static char *copy_string(const char *string, size_t length)
+{
+    char *copy = private_heap_allocate(length + 1);
+
+    if (copy) {
+        memcpy(copy, string, length);
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
+char *__wrap_strdup(const char *string)
+{
+    return copy_string(string, strlen(string));
+}
+
+char *__wrap_strndup(const char *string, size_t limit)
+{
+    return copy_string(string, strnlen(string, limit));
+}
+
+int __wrap_vasprintf(char **ret, const char *format, va_list arguments)
+{
+    va_list again;
+
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *string = length < 0 ? NULL : private_heap_allocate((size_t)length + 1);
+    if (!string) {
+        return -1;
+    }
+    *ret = string;
+    return vsnprintf(string, (size_t)length + 1, format, arguments);
+}
+
+int __wrap_asprintf(char **ret, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = __wrap_vasprintf(ret, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+int __wrap___vasprintf_chk(char **ret, int flag, const char *format, va_list arguments)
+{
+    return __wrap_vasprintf(ret, format, arguments);
+}
+
+int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = __wrap_vasprintf(ret, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+/* libwebsockets could look for names and interfaces of the network. The engine has no business there. */
+
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **ret)
+{
+    return EAI_FAIL;
+}
+
+int __wrap_getifaddrs(struct ifaddrs **ret)
+{
+    errno = ENOSYS;
+    return -1;
+}
