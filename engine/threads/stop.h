@@ -1,6 +1,6 @@
 /*
- * Stopping the world: every thread of the program, the engine's own apart, is held inside a signal handler,
- * with its registers at hand, and let go again without noticing.
+ * Stopping the world: every thread of the program, the engine's own apart, is held inside a signal handler, with
+ * its registers at hand, and let go again without noticing.
  */
 #ifndef MOLT_ENGINE_THREADS_STOP_H
 #define MOLT_ENGINE_THREADS_STOP_H
@@ -16,7 +16,7 @@ struct stopped_thread {
     _Atomic uint32_t state;   /* whether it has arrived: enum in stop.c */
     ucontext_t *context;      /* the interrupted registers, on the thread's stack; valid while stopped */
     uintptr_t thread_pointer; /* fs base */
-    long interrupted_syscall; /* number of the call the thread was blocked in before the stop, -1 for none */
+    long interrupted_syscall; /* number of the call it was blocked in before the stop, -1 for none */
     uintptr_t syscall_pc, syscall_sp;
 };
 
@@ -29,26 +29,20 @@ struct world {
 /* Microseconds of the monotonic clock. */
 uint64_t monotonic_us(void);
 
-/* The calling thread becomes the one that is never
- * stopped. */
+/* The calling thread becomes the one that is never stopped. */
 void stop_init(void);
 
 /*
  * Stops all threads and points *ret at them until resume_world. 0; -ETIMEDOUT if a thread did not stop within
- * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -ENOMEM; -EAGAIN if signals cannot be
- * queued.
+ * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -EAGAIN if signals cannot be queued; other
+ * negative errnos if there is no memory, or /proc cannot be read.
  */
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck);
 
-/* Lets all threads go on. */
+/* Lets all threads go on, and gives the signal back to the program. */
 void resume_world(void);
 
-/* After resume_world: waits until every thread has left the handler, and gives the signal back to the
- * program. */
-void stop_settle(void);
-
-/* The child of a fork has one thread and no stop under way; the caller becomes the engine's thread again by
- * stop_init. */
+/* The child of a fork has one thread and no stop under way. */
 void stop_after_fork(void);
 
 /* Copies the name of thread TID into NAME. */
