@@ -15,7 +15,7 @@ const struct cli_command *const cli_commands[] = { &command_run,    &command_sta
                                                    &command_apply,  &command_rollback,
                                                    &command_doctor, NULL };
 
-/* ---- parsing -------------------------------------------------------------------------------------------- */
+/* ---- parsing ----------------------------------------------------------------------------------------- */
 
 static int option_index(const struct cli_arguments *arguments, const char *name)
 {
@@ -171,7 +171,7 @@ struct molt_error *cli_timeout(const struct cli_arguments *arguments, int fallba
     return NULL;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------- */
 
 /* Prints ERROR, as JSON to stdout if that was asked for, else as a line to stderr. Returns the exit status. */
 static int report(struct molt_error *error, bool as_json)

@@ -21,7 +21,7 @@ struct trees {
     char *from_checkout, *to_checkout; /* to be removed afterwards */
 };
 
-/* ---- where the two trees are ---------------------------------------------------------------------------- */
+/* ---- where the two trees are ------------------------------------------------------------------------- */
 
 static struct molt_error *check_out_range(const char *range, const char *root, struct trees *trees)
 {
@@ -91,7 +91,7 @@ static void trees_deinit(struct trees *trees)
     free(trees->to);
 }
 
-/* ---- building ------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, const char *phase, unsigned done, unsigned total)
 {

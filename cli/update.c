@@ -25,7 +25,7 @@ struct batch {
     bool quiet;
 };
 
-/* ---- one call ------------------------------------------------------------------------------------------- */
+/* ---- one call ---------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, const char *method, json_t *params)
 {
@@ -68,7 +68,7 @@ static bool succeeded(const struct batch *batch, size_t index)
     return batch->results[index] && link_result_exit_status(result_of(batch, index)) == 0;
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------ */
 
 static void print_line(const json_t *result)
 {
@@ -131,7 +131,7 @@ static int print_results(const struct batch *batch, bool as_json)
     return status;
 }
 
-/* ---- the batch ------------------------------------------------------------------------------------------ */
+/* ---- the batch --------------------------------------------------------------------------------------- */
 
 static struct molt_error *batch_init(struct batch *batch, const char *who,
                                      const struct cli_arguments *arguments)
@@ -247,7 +247,7 @@ static struct molt_error *commit_all(struct batch *batch, bool dry_run)
     return NULL;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------------------- */
 
 static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *ret_size)
 {

@@ -41,8 +41,7 @@ struct arena {
 
 static struct arena *arenas;
 
-/* ---- reserving ------------------------------------------------------------------------------------------
- */
+/* ---- reserving --------------------------------------------------------------------------------------- */
 
 struct gap_search {
     uintptr_t low, high, near; /* where the arena may lie, and what it should be close to */
@@ -144,8 +143,7 @@ int arena_of(const struct module *module, bool fixed, struct arena **ret)
     return 0;
 }
 
-/* ---- code -----------------------------------------------------------------------------------------------
- */
+/* ---- code -------------------------------------------------------------------------------------------- */
 
 static bool page_used(const struct arena *arena, size_t page)
 {
@@ -196,8 +194,7 @@ void arena_code_free(struct arena *arena, void *code, size_t size)
     mark_pages(arena, (size_t)((uint8_t *)code - arena->base) / PAGE, count, false);
 }
 
-/* ---- pools ----------------------------------------------------------------------------------------------
- */
+/* ---- pools ------------------------------------------------------------------------------------------- */
 
 static uint8_t *pool_base(const struct arena *arena, enum arena_pool pool)
 {

@@ -39,8 +39,7 @@ const char *load_symbol_name(const struct loaded_patch *patch, size_t symbol)
                                                          : patch_file_section_name(&patch->file, section);
 }
 
-/* ---- modules --------------------------------------------------------------------------------------------
- */
+/* ---- modules ----------------------------------------------------------------------------------------- */
 
 static int find_modules(struct loaded_patch *patch)
 {
@@ -88,8 +87,7 @@ static void close_pools(struct loaded_patch *patch)
     patch->pools_open = false;
 }
 
-/* ---- symbols --------------------------------------------------------------------------------------------
- */
+/* ---- symbols ----------------------------------------------------------------------------------------- */
 
 static void set_reserve_symbol(struct loaded_symbol *symbol, size_t offset)
 {
@@ -228,8 +226,7 @@ static int resolve_symbols(struct loaded_patch *patch)
     return 0;
 }
 
-/* ---- constants ------------------------------------------------------------------------------------------
- */
+/* ---- constants --------------------------------------------------------------------------------------- */
 
 uintptr_t load_string(struct loaded_patch *patch, size_t section, uint64_t offset)
 {
@@ -325,8 +322,7 @@ static int place_constant(struct loaded_patch *patch, size_t index, unsigned dep
     return 0;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------
- */
+/* ---- all of it --------------------------------------------------------------------------------------- */
 
 static int relocate_all(struct loaded_patch *patch)
 {

@@ -72,8 +72,7 @@ void load_discard(struct loaded_patch *patch);
 /* Gives back what only loading needed; code and data stay. */
 void load_finish(struct loaded_patch *patch);
 
-/* ---- between load.c, place.c and relocate_x86_64.c -------------------------------------------------------
- */
+/* ---- between load.c, place.c and relocate_x86_64.c --------------------------------------------------- */
 
 /* PLT and GOT entries of one symbol near one module; 0: none, else 1 + index. */
 struct symbol_slots {

@@ -45,8 +45,7 @@ static bool is_branch(const uint8_t *contents, uint64_t offset, uint32_t type)
     return offset >= 2 && contents[offset - 2] == 0x0f && (contents[offset - 1] & 0xf0) == 0x80;
 }
 
-/* ---- PLT and GOT ----------------------------------------------------------------------------------------
- */
+/* ---- PLT and GOT ------------------------------------------------------------------------------------- */
 
 static void count_slot(uint32_t *slot, size_t *count, size_t entries)
 {
@@ -135,8 +134,7 @@ void relocate_fill_slots(struct loaded_patch *patch, uint32_t index)
     }
 }
 
-/* ---- single relocations ---------------------------------------------------------------------------------
- */
+/* ---- single relocations ------------------------------------------------------------------------------ */
 
 static int out_of_reach(struct loaded_patch *patch, const struct site *site)
 {

@@ -67,8 +67,7 @@ __asm__(".text\n"
         "    syscall\n"
         ".size molt_signal_return, . - molt_signal_return\n");
 
-/* ---- the handler: runs on the stopped thread ------------------------------------------------------------
- */
+/* ---- the handler: runs on the stopped thread --------------------------------------------------------- */
 
 /* The slot that a signal's value names, or NULL: the signal is late, from a stop that is over. */
 static struct stopped_thread *slot_of_signal(const siginfo_t *info, uint32_t *ret_generation)
@@ -152,8 +151,7 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
     }
 }
 
-/* ---- the engine's side ----------------------------------------------------------------------------------
- */
+/* ---- the engine's side ------------------------------------------------------------------------------- */
 
 uint64_t monotonic_us(void)
 {

@@ -46,8 +46,7 @@ struct walk {
     bool without_table;            /* the last step met a function without unwind information */
 };
 
-/* ---- memory ---------------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------------------ */
 
 static const struct mapping *find_mapping(uintptr_t address)
 {
@@ -188,8 +187,7 @@ static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t 
     return 0;
 }
 
-/* ---- registers ------------------------------------------------------------------------------------------
- */
+/* ---- registers --------------------------------------------------------------------------------------- */
 
 static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write,
                            void *context)
@@ -217,8 +215,7 @@ static int no_float_registers(unw_addr_space_t space, unw_regnum_t number, unw_f
     return -UNW_EBADREG;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------
- */
+/* ---- tables ------------------------------------------------------------------------------------------ */
 
 /* The binary search table behind a .eh_frame_hdr (LSB, "Exception Frames"): version 1, pcrel sdata4, udata4,
  * datarel sdata4. */
@@ -282,8 +279,7 @@ static int no_name(unw_addr_space_t space, unw_word_t address, char *name, size_
     return -UNW_ENOINFO;
 }
 
-/* ---- walking --------------------------------------------------------------------------------------------
- */
+/* ---- walking ----------------------------------------------------------------------------------------- */
 
 int unwind_init(void)
 {

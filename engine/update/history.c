@@ -63,8 +63,7 @@ int history_reserve(void)
     return 0;
 }
 
-/* ---- giving back superseded code ------------------------------------------------------------------------
- */
+/* ---- giving back superseded code --------------------------------------------------------------------- */
 
 static bool is_in_use(const struct image *image)
 {
@@ -134,8 +133,7 @@ static void reclaim(void)
     }
 }
 
-/* ---- entries --------------------------------------------------------------------------------------------
- */
+/* ---- entries ----------------------------------------------------------------------------------------- */
 
 void history_push(struct update *update)
 {

@@ -15,8 +15,7 @@
 #define JUMP_SIZE 5
 #define BREAKPOINT 0xcc
 
-/* ---- identity -------------------------------------------------------------------------------------------
- */
+/* ---- identity ---------------------------------------------------------------------------------------- */
 
 /* The patch must have been made for exactly the updates that are in force: same ids, same order. */
 static int check_order(struct update *update, const json_t *after)
@@ -69,8 +68,7 @@ static int read_manifest(struct update *update)
     return status;
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------
- */
+/* ---- functions --------------------------------------------------------------------------------------- */
 
 /* Whether symbol name PART is FUNCTION's followed by a dot: f.cold, f.part.0. */
 static bool is_part_of(const char *part, const char *function)
@@ -211,8 +209,7 @@ static int plan_functions(struct update *update)
     return 0;
 }
 
-/* ---- data -----------------------------------------------------------------------------------------------
- */
+/* ---- data -------------------------------------------------------------------------------------------- */
 
 /* A thread that is being created has its thread-local memory initialised by its creator: no thread may be
  * doing that. */

@@ -75,8 +75,7 @@ static int fail(struct update_report *report, enum update_outcome outcome, int s
     return status;
 }
 
-/* ---- verify, load, plan ---------------------------------------------------------------------------------
- */
+/* ---- verify, load, plan ------------------------------------------------------------------------------ */
 
 static int prepare(struct update *update)
 {
@@ -140,8 +139,7 @@ void update_discard(struct update *update)
     free(update);
 }
 
-/* ---- in the stopped world -------------------------------------------------------------------------------
- */
+/* ---- in the stopped world ---------------------------------------------------------------------------- */
 
 static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
 {
@@ -239,8 +237,7 @@ static int change(struct update *update, const struct world *world)
     return 0;
 }
 
-/* ---- safe point -----------------------------------------------------------------------------------------
- */
+/* ---- safe point -------------------------------------------------------------------------------------- */
 
 struct watcher {
     update_progress *progress;
@@ -294,8 +291,7 @@ static void tell(update_progress *progress, void *context, const char *phase, co
     }
 }
 
-/* ---- commit, try, roll back -----------------------------------------------------------------------------
- */
+/* ---- commit, try, roll back -------------------------------------------------------------------------- */
 
 static void withdraw_definitions(const struct update *update)
 {
