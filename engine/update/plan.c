@@ -115,13 +115,10 @@ static struct function *find_function(struct update *update, const struct molt_p
                     : registry_add_function(unit, name, identity, record->size, record->room, NULL);
 }
 
-static int check_function(struct update *update, const struct function *function, bool bypassed)
+static int check_function(struct update *update, const struct function *function)
 {
     const uint8_t *code = (const uint8_t *)function->identity;
 
-    if (bypassed) {
-        return 0;
-    }
     if (function->room < JUMP_SIZE) {
         return load_refuse(
             &update->patch,
@@ -144,8 +141,7 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
     if (!function) {
         return -ENOMEM;
     }
-    bool bypassed = record->flags & MOLT_FUNCTION_BYPASSED;
-    int status = check_function(update, function, bypassed);
+    int status = check_function(update, function);
     if (status < 0) {
         return status;
     }
@@ -154,7 +150,7 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
         return load_refuse(&update->patch, "malformed patch: %s has no code", function->name);
     }
     update->transitions[update->transition_count++] =
-        (struct transition){ function, function->current, after, bypassed };
+        (struct transition){ .function = function, .before = function->current, .after = after };
     return 0;
 }
 

@@ -1,0 +1,294 @@
+/*
+ * All programs or none. Each step is done in every program before the next step is begun in any; what was
+ * begun is taken back if a step fails anywhere: a prepared update is discarded by closing its connection, a
+ * committed one is rolled back.
+ *
+ * A program that ends meanwhile does not hold up the others, unless it was the only one.
+ */
+#include "lsp-server/delivery.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "link/client.h"
+#include "link/protocol.h"
+#include "lsp-server/lsp.h"
+
+#define PREPARE_TIMEOUT_MS 30000
+#define GRACE_MS 10000 /* beyond the time-out that the engine itself keeps */
+
+struct target {
+    const struct delivery_target *who;
+    struct link_client *client;
+    json_t *update; /* prepared, its id */
+    json_t *result; /* of the last call */
+    bool gone;
+    bool committed;
+};
+
+struct run {
+    const struct delivery *delivery;
+    struct target *targets;
+    char *reason;    /* of the failure */
+    json_t *failure; /* result object of the target that failed, or NULL */
+};
+
+static void say(const struct run *run, const char *phase, const char *message)
+{
+    if (run->delivery->progress)
+        run->delivery->progress(run->delivery->context, phase, message);
+}
+
+static bool fail(struct run *run, const struct target *target, const char *what, const char *why)
+{
+    struct text text = { 0 };
+
+    if (!run->reason) {
+        text_printf(&text, "%s (pid %d) %s: %s", target->who->name, (int)target->who->pid, what, why);
+        run->reason = text_steal(&text);
+    }
+    return false;
+}
+
+/* The link broke. If the program is gone, that is a fact about the program and not about the update. */
+static bool lost(struct run *run, struct target *target, const char *when, int error)
+{
+    link_client_close(target->client);
+    target->client = NULL;
+    if (error == -ECONNRESET || error == -ENOENT || error == -ECONNREFUSED) {
+        target->gone = true;
+        fail(run, target, "went away", when);
+        return run->delivery->target_count > 1;
+    }
+    return fail(run, target, error == -ETIMEDOUT ? "does not answer" : "cannot be reached", strerror(-error));
+}
+
+/* RESULT of a call that got through: whether it is one of the two that mean success. */
+static bool accepted(struct run *run, struct target *target, int status, const char *what,
+                     enum link_result good, enum link_result good_too)
+{
+    int result;
+
+    if (status == LINK_CALL_FAILED)
+        return fail(run, target, what, json_text(target->result, "message", "refused"));
+    result = link_result_of(json_text(target->result, "result", ""));
+    if (result == (int)good || result == (int)good_too)
+        return true;
+    if (!run->failure)
+        run->failure = json_incref(target->result);
+    return fail(run, target, what, json_text(target->result, "reason", "refused"));
+}
+
+static bool open_target(struct run *run, struct target *target)
+{
+    int error = link_client_open(target->who->path, &target->client);
+
+    return error ? lost(run, target, "before the update", error) : true;
+}
+
+static void forget_result(struct target *target)
+{
+    json_decref(target->result);
+    target->result = NULL;
+}
+
+static bool prepare(struct run *run, struct target *target)
+{
+    json_t *upload;
+    int status;
+
+    forget_result(target);
+    say(run, "uploading", "");
+    status =
+        link_client_upload(target->client, run->delivery->patch, run->delivery->patch_size, &target->result);
+    if (status < 0)
+        return lost(run, target, "while the update was sent", status);
+    if (status)
+        return accepted(run, target, status, "takes no update", LINK_RESULT_PREPARED, LINK_RESULT_PREPARED);
+    upload = json_incref(json_object_get(target->result, "upload"));
+    forget_result(target);
+    say(run, "preparing", "");
+    status = link_client_call(target->client, link_method_name(LINK_METHOD_PREPARE),
+                              json_pack("{s:o}", "upload", upload), PREPARE_TIMEOUT_MS, NULL, NULL,
+                              &target->result);
+    if (status < 0)
+        return lost(run, target, "while it prepared the update", status);
+    if (!accepted(run, target, status, "refuses", LINK_RESULT_PREPARED, LINK_RESULT_NOTHING))
+        return false;
+    target->update = json_incref(json_object_get(target->result, "update"));
+    return true;
+}
+
+static void notified(void *context, const char *method, json_t *params)
+{
+    struct run *run = context;
+
+    if (!strcmp(method, link_method_name(LINK_METHOD_PROGRESS)))
+        say(run, run->delivery->patch ? "committing" : "rolling-back", json_text(params, "message", ""));
+}
+
+static int call_timed(struct run *run, struct target *target, enum link_method method, json_t *params)
+{
+    unsigned timeout = run->delivery->timeout_ms;
+
+    forget_result(target);
+    json_object_set_new(params, "timeout_ms", json_integer(timeout));
+    return link_client_call(target->client, link_method_name(method), params, (int)timeout + GRACE_MS,
+                            notified, run, &target->result);
+}
+
+static bool commit(struct run *run, struct target *target)
+{
+    int status;
+
+    if (!target->update) /* it said that there is nothing to update in it */
+        return true;
+    say(run, "committing", "");
+    status = call_timed(run, target, LINK_METHOD_COMMIT, json_pack("{s:O}", "update", target->update));
+    if (status < 0)
+        return lost(run, target, "while it committed the update", status);
+    target->committed =
+        accepted(run, target, status, "did not update", LINK_RESULT_UPDATED, LINK_RESULT_NOTHING);
+    return target->committed;
+}
+
+static bool roll_back(struct run *run, struct target *target)
+{
+    int status;
+
+    say(run, "rolling-back", "");
+    status = call_timed(run, target, LINK_METHOD_ROLLBACK, json_object());
+    if (status < 0)
+        return lost(run, target, "while it rolled back", status);
+    target->committed =
+        accepted(run, target, status, "did not roll back", LINK_RESULT_ROLLED_BACK, LINK_RESULT_NOTHING);
+    return target->committed;
+}
+
+static bool each(struct run *run, bool (*step)(struct run *, struct target *))
+{
+    for (size_t i = 0; i < run->delivery->target_count; i++) {
+        if (!run->targets[i].gone && !step(run, &run->targets[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool cancelled(struct run *run)
+{
+    if (!run->delivery->cancel || !*run->delivery->cancel)
+        return false;
+    run->failure =
+        json_pack("{s:s,s:s}", "result", link_result_word(LINK_RESULT_DISCARDED), "reason", "cancelled");
+    return true;
+}
+
+/* Some have committed and one could not: the others go back. */
+static void take_back(struct run *run)
+{
+    char *reason = run->reason;
+
+    run->reason = NULL;
+    for (size_t i = 0; i < run->delivery->target_count; i++) {
+        struct target *target = &run->targets[i];
+
+        if (target->committed && target->update && !target->gone) {
+            roll_back(run, target);
+            target->committed = false;
+        }
+    }
+    if (run->reason) { /* one cannot go back: the worst news first */
+        free(reason);
+        return;
+    }
+    run->reason = reason;
+}
+
+static bool deliver(struct run *run)
+{
+    if (!each(run, open_target))
+        return false;
+    if (!run->delivery->patch)
+        return !cancelled(run) && each(run, roll_back);
+    if (!each(run, prepare) || cancelled(run))
+        return false;
+    if (each(run, commit))
+        return true;
+    take_back(run);
+    return false;
+}
+
+static double largest(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* One object out of those of all programs. */
+static json_t *sum_up(const struct run *run, bool done)
+{
+    double functions = 0, types = 0, instances = 0, moved = 0, waited = 0, pause = 0, total = 0;
+    const char *word = link_result_word(run->delivery->patch ? LINK_RESULT_NOTHING : LINK_RESULT_ROLLED_BACK);
+    bool applied = false;
+
+    for (size_t i = 0; i < run->delivery->target_count; i++) {
+        const json_t *result = run->targets[i].result;
+
+        if (!run->targets[i].committed)
+            continue;
+        applied = true;
+        if (!strcmp(word, link_result_word(LINK_RESULT_NOTHING)))
+            word = json_text(result, "result", word);
+        functions = largest(functions, json_number(result, "functions", 0));
+        types = largest(types, json_number(result, "types", 0));
+        instances += json_number(result, "instances", 0);
+        moved += json_number(result, "moved", 0);
+        waited = largest(waited, json_number(result, "waited_ms", 0));
+        pause = largest(pause, json_number(result, "pause_ms", 0));
+        total = largest(total, json_number(result, "total_ms", 0));
+    }
+    if (!done || (!applied && run->reason))
+        word = run->failure ? json_text(run->failure, "result", "failed") : "failed";
+    return json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s}", "result", word, "applied", applied,
+                     "functions", functions, "types", types, "instances", instances, "moved", moved,
+                     "waited_ms", waited, "pause_ms", pause, "total_ms", total, "reason",
+                     run->reason    ? run->reason
+                     : run->failure ? json_text(run->failure, "reason", "")
+                                    : "",
+                     "blocked_by", run->failure ? json_text(run->failure, "blocked_by", "") : "");
+}
+
+json_t *delivery_run(const struct delivery *delivery)
+{
+    struct run run = { .delivery = delivery,
+                       .targets = calloc(delivery->target_count + 1, sizeof *run.targets) };
+    json_t *result;
+    bool done;
+
+    if (!run.targets)
+        return NULL;
+    for (size_t i = 0; i < delivery->target_count; i++)
+        run.targets[i].who = &delivery->targets[i];
+    done = deliver(&run);
+    result = sum_up(&run, done);
+    for (size_t i = 0; i < delivery->target_count; i++) {
+        link_client_close(run.targets[i].client);
+        json_decref(run.targets[i].update);
+        json_decref(run.targets[i].result);
+    }
+    json_decref(run.failure);
+    free(run.reason);
+    free(run.targets);
+    return result;
+}
+
+void delivery_targets_free(struct delivery_target *targets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(targets[i].name);
+        free(targets[i].path);
+    }
+    free(targets);
+}

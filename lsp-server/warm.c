@@ -1,0 +1,96 @@
+/*
+ * Warming up: the baseline's objects are built in the background and checked against the binaries, so that a
+ * save costs one compile, and so that a program built from other sources is noticed before the first save. A
+ * save that comes meanwhile stops it and does not wait.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsp-server/lsp.h"
+#include "lsp-server/status.h"
+#include "lsp-server/update.h"
+#include "lsp-server/workspace.h"
+
+struct warming {
+    struct workspace *workspace;
+    char *tree;
+    json_t *patches;
+    struct molt_error *error;
+};
+
+static void warming_work(void *context)
+{
+    struct warming *warming = context;
+    struct workspace *workspace = warming->workspace;
+    const char **patches = json_strings(warming->patches);
+    struct patch_request request = {
+        .from = warming->tree,
+        .after = patches,
+        .after_count = json_array_size(warming->patches),
+        .cancel = &workspace->stop_warming,
+    };
+
+    warming->error = patches ? patch_session_warm(workspace->session, &request) : molt_error_nomem();
+    free(patches);
+}
+
+static void warming_done(void *context)
+{
+    struct warming *warming = context;
+    struct workspace *workspace = warming->workspace;
+
+    workspace->session_lent = false;
+    if (workspace_job_done(workspace)) {
+        if (!workspace->stop_warming)
+            workspace->warm = true;
+        if (warming->error && !workspace->stop_warming) {
+            free(workspace->trouble);
+            workspace->trouble = strdup(warming->error->message);
+        }
+        workspace_log(workspace, warming->error);
+        warming->error = NULL;
+        if (workspace->state == WORKSPACE_LOADING)
+            workspace_load(workspace);
+        else
+            update_resume(workspace->update);
+        status_send(workspace);
+    }
+    molt_error_destroy(warming->error);
+    json_decref(warming->patches);
+    free(warming->tree);
+    free(warming);
+}
+
+void workspace_warm_up(struct workspace *workspace)
+{
+    struct warming *warming;
+    struct molt_error *error;
+
+    if (workspace->state == WORKSPACE_LOADING && workspace->recorder && !workspace->session_lent &&
+        !workspace->baseline_lent) {
+        workspace_load(workspace); /* a reload was asked for meanwhile */
+        return;
+    }
+    if (workspace->state != WORKSPACE_READY || workspace->warm || workspace->session_lent ||
+        !workspace->baseline || !json_array_size(workspace->baseline->build_ids) ||
+        !update_idle(workspace->update))
+        return;
+    warming = calloc(1, sizeof *warming);
+    if (!warming)
+        return;
+    warming->workspace = workspace;
+    warming->tree = strdup(workspace->baseline->tree);
+    warming->patches = baseline_patches(workspace->baseline);
+    workspace->stop_warming = 0;
+    workspace->session_lent = true;
+    workspace->jobs++;
+    error = jobs_start(workspace->server->jobs, warming_work, warming_done, warming, JOB_BACKGROUND);
+    if (error) {
+        workspace->jobs--;
+        workspace->session_lent = false;
+        json_decref(warming->patches);
+        free(warming->tree);
+        free(warming);
+    }
+    workspace_log(workspace, error);
+}

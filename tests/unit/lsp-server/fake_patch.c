@@ -1,0 +1,190 @@
+/*
+ * A patch builder for the tests of the language server: no compiler, no binaries. The build's binary has the build-id that the file BUILD/build-id
+ * names ("b1" without one). A patch is a text that names the files that differ. What a source contains steers it: a line "#error" does not compile, the
+ * word "layout" is refused, "same" makes no difference to the program.
+ */
+#include "patch/session.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "lsp-server/files.h"
+
+struct patch_session {
+    char *build, *root;
+};
+
+struct molt_error *patch_session_create(const struct patch_options *options, struct patch_session **ret)
+{
+    struct patch_session *session = calloc(1, sizeof *session);
+    char *database = path_join(options->build, "compile_commands.json"), *text, *slash;
+    size_t length;
+    int error = file_read(database, &text, &length);
+
+    free(database);
+    if (error || strstr(text, "broken")) {
+        if (!error)
+            free(text);
+        free(session);
+        return molt_error_new(MOLT_ERROR_REFUSED, "compile_commands.json is broken");
+    }
+    free(text);
+    session->build = strdup(options->build);
+    session->root = strdup(options->root ? options->root : options->build);
+    if (!options->root && (slash = strrchr(session->root, '/')) && !strcmp(slash, "/build"))
+        *slash = '\0';
+    *ret = session;
+    return NULL;
+}
+
+void patch_session_destroy(struct patch_session *session)
+{
+    if (!session)
+        return;
+    free(session->build);
+    free(session->root);
+    free(session);
+}
+
+const char *patch_session_root(const struct patch_session *session)
+{
+    return session->root;
+}
+
+json_t *patch_session_modules(const struct patch_session *session)
+{
+    char *path = path_join(session->build, "build-id"), *id = NULL;
+    size_t length;
+    json_t *modules;
+
+    if (!file_read(path, &id, &length))
+        id[strcspn(id, "\n")] = '\0';
+    free(path);
+    path = path_join(session->build, "server");
+    modules = json_pack("[{s:s,s:s}]", "path", path, "build_id", id ? id : "b1");
+    free(path);
+    free(id);
+    return modules;
+}
+
+struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request)
+{
+    return NULL;
+}
+
+/* Calls VISIT for each C source right below the root. */
+static void each_source(const char *root, void (*visit)(void *context, const char *name), void *context)
+{
+    DIR *directory = opendir(root);
+    struct dirent *entry;
+
+    while (directory && (entry = readdir(directory))) {
+        const char *dot = strrchr(entry->d_name, '.');
+
+        if (dot && (!strcmp(dot, ".c") || !strcmp(dot, ".h")))
+            visit(context, entry->d_name);
+    }
+    if (directory)
+        closedir(directory);
+}
+
+struct copying {
+    const char *from, *to;
+};
+
+static void copy_source(void *context, const char *name)
+{
+    struct copying *copying = context;
+    char *from = path_join(copying->from, name), *to = path_join(copying->to, name);
+
+    file_copy(from, to);
+    free(from);
+    free(to);
+}
+
+struct molt_error *patch_session_snapshot(struct patch_session *session, const char *directory)
+{
+    struct copying copying = { session->root, directory };
+
+    each_source(session->root, copy_source, &copying);
+    return NULL;
+}
+
+struct building {
+    const struct patch_request *request;
+    const char *from, *to;
+    struct patch_result *result;
+    struct text patch;
+    bool empty, layout;
+    unsigned long hash;
+};
+
+static unsigned line_of(const char *text, const char *at)
+{
+    unsigned line = 1;
+
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+static void build_source(void *context, const char *name)
+{
+    struct building *building = context;
+    char *old = path_join(building->from, name), *new = path_join(building->to, name), *text = NULL, *at;
+    size_t length;
+
+    if (!file_same(old, new) && !file_read(new, &text, &length)) {
+        at = strstr(text, "#error");
+        if (at)
+            molt_diagnostics_add(&building->result->diagnostics, MOLT_SEVERITY_ERROR, new, line_of(text, at),
+                                 2, "compile", "#error said so");
+        building->layout |= strstr(text, "layout") != NULL;
+        building->empty &= strstr(text, "same") != NULL;
+        text_printf(&building->patch, " %s", name);
+        for (at = text; *at; at++)
+            building->hash = building->hash * 31 + (unsigned char)*at;
+    }
+    free(text);
+    free(old);
+    free(new);
+}
+
+struct molt_error *patch_session_build(struct patch_session *session, const struct patch_request *request,
+                                       struct patch_result *ret)
+{
+    struct building building = { request, request->from, request->to ? request->to : session->root, ret,
+                                 .empty = true };
+    char id[40];
+
+    *ret = (struct patch_result){ .compile_ms = 1, .total_ms = 2 };
+    if (request->progress)
+        request->progress(request->context, "compiling", 0, 1);
+    each_source(building.to, build_source, &building);
+    if (molt_diagnostics_has_error(&ret->diagnostics) || building.layout) {
+        text_deinit(&building.patch);
+        return building.layout
+                   ? molt_error_at(MOLT_ERROR_REFUSED, "main.c", 1, "the layout of struct s changed")
+                   : molt_error_new(MOLT_ERROR_REFUSED, "the sources do not compile");
+    }
+    snprintf(id, sizeof id, "%zu%lx", request->after_count, building.hash & 0xffff);
+    ret->empty = building.empty;
+    ret->bytes = malloc(building.patch.length + sizeof id + 4);
+    ret->size =
+        (size_t)sprintf(ret->bytes, "id %s%s\n", id, building.patch.length ? building.patch.bytes : "");
+    text_deinit(&building.patch);
+    ret->manifest = json_pack("{s:s,s:[{s:s}]}", "id", id, "functions", "name", "answer");
+    ret->functions = 1;
+    return NULL;
+}
+
+void patch_result_deinit(struct patch_result *result)
+{
+    free(result->bytes);
+    json_decref(result->manifest);
+    molt_diagnostics_deinit(&result->diagnostics);
+}
