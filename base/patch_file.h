@@ -51,12 +51,12 @@ struct molt_patch_section {
 };
 
 /* kind, meaning of `value` and `module` */
-#define MOLT_BINDING_KINDS(X)                                                                                \
+#define MOLT_BINDING_KINDS(X)                                                                                  \
     X(ADDRESS) /* address `value` in module `module`: an existing function or object, static ones included   \
-                */                                                                                           \
-    X(TLS)     /* offset `value` in the TLS segment of module `module` */                                    \
-    X(IMPORT)  /* looked up by the symbol's name in the program's global scope, as the dynamic linker would; \
-                  `value` is a string: the symbol version, or 0 */                                           \
+                */ \
+    X(TLS)     /* offset `value` in the TLS segment of module `module` */                                      \
+    X(IMPORT) /* looked up by the symbol's name in the program's global scope, as the dynamic linker would; \
+                  `value` is a string: the symbol version, or 0 */  \
     X(EARLIER) /* defined by an earlier patch: `value` is the string of its unit; name as the definition's,  \
                   held in `module` as a string */
 
@@ -79,6 +79,9 @@ enum molt_function_flags {
     MOLT_FUNCTION_PART =
         1, /* a piece of a function (.cold and the like): may not be on a stack, is not redirected */
     MOLT_FUNCTION_REMOVED = 2, /* no longer in the source: stays as it is for whoever still calls it */
+    MOLT_FUNCTION_BYPASSED =
+        8, /* too short for a jump (room < 5) and its address is not taken: all its callers
+                                   are in the patch and call the new definition */
     MOLT_FUNCTION_EARLIER = 4, /* first defined by an earlier patch: `address` is 0, unit and name find it */
 };
 
@@ -132,8 +135,7 @@ struct patch_file {
     size_t strings_size;
 #define MOLT_PATCH_ARRAYS(X)                                                                                 \
     X(modules, module)                                                                                       \
-    X(sections, section) X(bindings, binding) X(functions, function) X(data, data)                           \
-        X(definitions, definition)
+    X(sections, section) X(bindings, binding) X(functions, function) X(data, data) X(definitions, definition)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

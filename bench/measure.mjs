@@ -7,7 +7,7 @@ import * as molt from '../tests/system/molt.mjs';
 import { Talker } from '../tests/system/process.mjs';
 import { load, writeTrees } from '../tests/system/story.mjs';
 
-export const work = path.join(molt.buildDirectory, 'bench');
+export const work = path.join(molt.buildDirectory, 'bench-work');
 export const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export function quantile(values, q) {

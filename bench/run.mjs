@@ -24,7 +24,7 @@ if (options.help || positionals.some((row) => !rows.includes(row))) {
     console.log(usage);
     process.exit(options.help ? 0 : 1);
 }
-if (!isBuilt()) {
+if (!isBuilt() && positionals.join() !== "keystroke") {
     console.error('Molt is not built: ninja -C build');
     process.exit(1);
 }

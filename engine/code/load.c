@@ -206,8 +206,8 @@ static int resolve_symbols(struct loaded_patch *patch)
     }
     for (size_t i = 0; i < file->patch_functions_count; i++) {
         const struct molt_patch_function *record = &file->patch_functions[i];
-        if (!record->symbol) {
-            continue;
+        if (!record->symbol || record->flags & MOLT_FUNCTION_BYPASSED) {
+            continue; /* pointers to a function without a jump must lead to its new code */
         }
         const Elf64_Sym *definition = &file->symbols[record->symbol];
         uintptr_t identity = identity_of(patch, record);

@@ -13,6 +13,7 @@
 struct transition {
     struct function *function;
     struct version before, after;
+    bool bypassed; /* no jump at its first address: its callers, all in the patch, call the new version */
 };
 
 struct update {

@@ -1,0 +1,33 @@
+/**
+ * The language client. The server's commands are not registered one to one, as the library would do by itself:
+ * the extension has commands of the same names that also show what came of them.
+ */
+import * as vscode from 'vscode';
+import {
+    DynamicFeature, LanguageClient, LanguageClientOptions, ServerOptions, StaticFeature, TransportKind,
+} from 'vscode-languageclient/node';
+import { serverSettings } from './settings';
+
+class MoltClient extends LanguageClient {
+    override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
+        const method = 'registrationType' in feature ? feature.registrationType.method : undefined;
+        if (method !== 'workspace/executeCommand') {
+            super.registerFeature(feature);
+        }
+    }
+}
+
+export function createClient(output: vscode.LogOutputChannel): LanguageClient {
+    const command = vscode.workspace.getConfiguration('molt').get('server.path', 'molt-lsp');
+    const server: ServerOptions = { command, transport: TransportKind.stdio };
+    const options: LanguageClientOptions = {
+        documentSelector: [
+            { scheme: 'file', language: 'c' },
+            { scheme: 'file', language: 'cpp' },
+        ],
+        initializationOptions: serverSettings(),
+        outputChannel: output,
+        markdown: { isTrusted: false },
+    };
+    return new MoltClient('molt', 'Molt', server, options);
+}

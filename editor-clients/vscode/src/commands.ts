@@ -1,0 +1,66 @@
+/**
+ * The commands. Each asks the server; failures are the server's to tell (window/showMessage).
+ */
+import * as path from 'path';
+import * as vscode from 'vscode';
+import { LanguageClient } from 'vscode-languageclient/node';
+import { reviewRequest, Status } from './protocol';
+import { runningUri } from './running';
+import { State } from './state';
+
+/** The workspace that a command is about: the active editor's, the only one, or the one that the user picks. */
+async function workspaceFor(state: State): Promise<Status | undefined> {
+    const statuses = state.all();
+    const active = vscode.window.activeTextEditor?.document.uri.toString() ?? '';
+    const inside = statuses.find((status) => active.startsWith(`${status.workspace}/`));
+    if (inside || statuses.length < 2) {
+        return inside ?? statuses[0];
+    }
+    const items = statuses.map((status) => ({
+        label: vscode.workspace.asRelativePath(vscode.Uri.parse(status.workspace)), description: status.message, status,
+    }));
+    return (await vscode.window.showQuickPick(items, { title: 'Molt' }))?.status;
+}
+
+async function execute(client: LanguageClient, state: State, command: string): Promise<void> {
+    const status = await workspaceFor(state);
+    await client.sendRequest('workspace/executeCommand', { command, arguments: status ? [{ workspace: status.workspace }] : [] });
+}
+
+async function review(client: LanguageClient, state: State): Promise<void> {
+    const status = await workspaceFor(state);
+    if (!status) {
+        return;
+    }
+    const found = await client.sendRequest(reviewRequest, { workspace: status.workspace });
+    const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(found.uri));
+    await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true, preview: true });
+}
+
+async function compare(target: vscode.Uri | { uri: vscode.Uri } | undefined): Promise<void> {
+    const uri = target instanceof vscode.Uri ? target : target?.uri ?? vscode.window.activeTextEditor?.document.uri;
+    if (uri) {
+        await vscode.commands.executeCommand('vscode.diff', runningUri(uri), uri, `${path.basename(uri.path)} (running ↔ edited)`);
+    }
+}
+
+export function registerCommands(state: State, client: () => LanguageClient | undefined, output: vscode.LogOutputChannel,
+    restart: () => Promise<void>): vscode.Disposable {
+    const withClient = (action: (client: LanguageClient) => Promise<void>) => async () => {
+        const running = client();
+        if (running) {
+            await action(running);
+        } else {
+            void vscode.window.showWarningMessage('Molt: the language server does not run here.');
+        }
+    };
+    const register = vscode.commands.registerCommand;
+    return vscode.Disposable.from(
+        ...['molt.apply', 'molt.discard', 'molt.rollback'].map((command) =>
+            register(command, withClient((running) => execute(running, state, command)))),
+        register('molt.review', withClient((running) => review(running, state))),
+        register('molt.open', compare),
+        register('molt.log', () => output.show()),
+        register('molt.restart', restart),
+    );
+}

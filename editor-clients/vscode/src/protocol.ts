@@ -1,0 +1,60 @@
+/**
+ * The language server's own messages, as docs/protocol.md has them.
+ */
+import { NotificationType, RequestType } from 'vscode-languageclient/node';
+
+export interface Engine {
+    pid: number;
+    name: string;
+    exe: string;
+    threads: number;
+    updates: number;
+    state: 'ready' | 'other-build' | 'unknown-updates';
+}
+
+export interface LastUpdate {
+    result: string;
+    message: string;
+    functions: string[];
+    reason: string;
+    blockedBy: string;
+}
+
+export interface Status {
+    workspace: string;
+    health: 'ok' | 'warning' | 'error';
+    quiescent: boolean;
+    message: string;
+    phase: string;
+    readOnly: boolean;
+    pending: { count: number; heldBack: boolean; unsaved: number; files: { uri: string; count: number }[] };
+    held: string | null;
+    engines: Engine[];
+    canRollback: boolean;
+    lastUpdate: LastUpdate | null;
+}
+
+export interface Change {
+    kind: string;
+    action: string;
+    name: string;
+    owner: string | null;
+    uri: string;
+    line: number | null;
+    oldLine: number | null;
+    evidence: string;
+    confidence: number;
+    declaration: string;
+}
+
+export interface Review {
+    workspace: string;
+    uri: string;
+    text: string;
+    changes: Change[];
+}
+
+export const statusNotification = new NotificationType<Status>('molt/status');
+export const runningChanged = new NotificationType<{ workspace: string; uris: string[] }>('molt/runningChanged');
+export const reviewRequest = new RequestType<{ workspace?: string }, Review, void>('molt/review');
+export const runningRequest = new RequestType<{ textDocument: { uri: string } }, { text: string | null }, void>('molt/running');

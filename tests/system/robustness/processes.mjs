@@ -1,0 +1,69 @@
+// Several processes, what `molt status` tells of them, and programs that cannot have an engine.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import * as molt from '../molt.mjs';
+import { run } from '../process.mjs';
+import { demand, demandRefusal, Victim } from './victim.mjs';
+
+async function statusOf(...who) {
+    const result = await molt.call(['status', '--json', ...who]);
+    demand(result.status === 0, `molt status: ${result.output}`);
+    return JSON.parse(result.stdout);
+}
+
+async function status() {
+    const victim = await Victim.create('many-threads');
+    await victim.ask('idle 10');
+    const [before] = await statusOf(victim.pid);
+    demand(String(before.pid) === victim.pid, `pid ${before.pid}`);
+    demand(before.name === 'program', `name ${before.name}`);
+    demand(before.exe === victim.file, `exe ${before.exe}`);
+    demand(before.threads === 11, `${before.threads} threads, where the program has 11`);
+    demand(before.updates.length === 0, 'updates before any');
+
+    demand((await victim.apply(await victim.patch())).status === 0, 'the update');
+    const [after] = await statusOf('program');
+    demand(after.updates.length === 1, `updates: ${JSON.stringify(after.updates)}`);
+    demand(after.last?.result === 'updated', `last: ${JSON.stringify(after.last)}`);
+    const people = await molt.call(['status']);
+    demand(people.stdout.includes(victim.pid), `for people: ${people.stdout}`);
+}
+
+/** A program and its child bear one name: they are updated together. */
+async function byName() {
+    const victim = await Victim.create('fork');
+    await victim.ask('fork');
+    const engines = await statusOf('program');
+    demand(engines.length === 2, `${engines.length} engines, where program and child are two`);
+    const patch = await victim.patch();
+    const applied = await molt.call(['apply', patch, 'program']);
+    demand(applied.status === 0, `molt apply: ${applied.output}`);
+    demand(await victim.ask('call') === 'version 2', 'the program is not updated');
+    const child = await victim.ask('ask');
+    demand(child === 'child says version 2', child);
+    const back = await molt.call(['rollback', 'program']);
+    demand(back.status === 0, `molt rollback: ${back.output}`);
+    demand(await victim.ask('ask') === 'child says version 1', 'the child is not back');
+    demand(await victim.ask('call') === 'version 1', 'the program is not back');
+}
+
+async function withoutEngine() {
+    const victim = await Victim.create('body', { start: false });
+    const source = path.join(victim.directory, 'static.c'), program = path.join(victim.directory, 'static');
+    fs.writeFileSync(source, 'int main(void) { return 0; }\n');
+    await run('gcc', ['-static', source, '-o', program]);
+    demandRefusal('a static program', await molt.call(['run', '--', program]), [2], ['static']);
+    demandRefusal('no program', await molt.call(['run', '--', path.join(victim.directory, 'none')]), [1, 2, 5], ['none']);
+    demandRefusal('no executable', await molt.call(['run', '--', source]), [1, 2, 5], ['static.c']);
+}
+
+/** `molt run` hands on arguments, streams and the exit status. */
+async function handsOn() {
+    const result = await molt.call(['run', '--', '/bin/sh', '-c', 'echo "$0 $1"; echo aside >&2; exit 7', 'a b', 'c']);
+    demand(result.status === 7, `exit status ${result.status}`);
+    demand(result.stdout === 'a b c\n' && result.stderr === 'aside\n', `output: ${result.output}`);
+}
+
+export const cases = { status, 'program and child by name': byName, 'without engine': withoutEngine,
+    'run hands on': handsOn };
