@@ -1,0 +1,193 @@
+/*
+ * Making a command line out of the user's. What says where results go, and what would keep definitions out of the
+ * object (link-time optimisation) or debug information out of its sections, is dropped; everything else stays. In a
+ * mirror, all paths below the root are rewritten and mapped back by -ffile-prefix-map, so that __FILE__ and
+ * the debug information do not know the difference.
+ */
+#include "patch/command.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+typedef LIST(char *) arguments;
+
+static bool starts(const char *string, const char *prefix)
+{
+    return strncmp(string, prefix, strlen(prefix)) == 0;
+}
+
+/* How many arguments to drop at ARGUMENT. */
+static unsigned dropped(const char *argument, enum command_kind kind)
+{
+    static const char *const with_value[] = { "-o", "-MF", "-MT", "-MQ", "-MJ" };
+    static const char *const alone[] = {
+        "-M",  "-flto",         "-ffat-lto-objects", "-fno-fat-lto-objects", "-Wp,-M",
+        "-gz", "-gsplit-dwarf", "-save-temps",       "--save-temps",         "-fuse-linker-plugin"
+    };
+    static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
+                                            "-fno-function-sections", "-fno-data-sections" };
+
+    for (size_t i = 0; i < sizeof(with_value) / sizeof(*with_value); i++) {
+        if (strcmp(argument, with_value[i]) == 0) {
+            return 2;
+        }
+    }
+    if (starts(argument, "-o") && argument[2] && !starts(argument, "-objc")) {
+        return 1;
+    }
+    for (size_t i = 0; i < sizeof(alone) / sizeof(*alone); i++) {
+        if (starts(argument, alone[i])) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; kind != COMMAND_PLAIN && i < sizeof(sections) / sizeof(*sections); i++) {
+        if (strcmp(argument, sections[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether the text before a path, within one argument, is something a path may follow. */
+static bool may_precede_path(const char *argument, size_t length)
+{
+    if (length == 0 || strchr("=,:\"", argument[length - 1])) {
+        return true;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (argument[i] != '-' && !isalpha((unsigned char)argument[i])) {
+            return false;
+        }
+    }
+    return argument[0] == '-' || argument[0] == '@';
+}
+
+/* ARGUMENT with PREFIX, where a path begins with it, replaced. */
+static char *rewrite(const char *argument, const char *prefix, const char *replacement)
+{
+    struct text result = { 0 };
+    size_t length = strlen(prefix);
+    const char *from = argument;
+
+    text_puts(&result, "");
+    for (const char *hit; (hit = strstr(from, prefix)); from = hit + length) {
+        bool whole = hit[length] == '/' || hit[length] == '\0' || strchr(",:=\"", hit[length]);
+        text_append(&result, from, hit - from);
+        text_puts(&result, whole && may_precede_path(argument, hit - argument) ? replacement : prefix);
+    }
+    text_puts(&result, from);
+    return must_have(text_steal(&result));
+}
+
+/* One argument as it is to be in TREE. Definitions are left alone: they would end up in strings. */
+static char *place_argument(const struct tree *tree, const char *argument)
+{
+    if (tree->in_place || starts(argument, "-D") || starts(argument, "-U")) {
+        return must_strdup(argument);
+    }
+    char *root = tree_mirror_path(tree, tree->db->root), *build = tree_mirror_path(tree, tree->db->build);
+    bool map = strstr(argument, "-prefix-map=") != NULL;
+    const char *equal = map ? strrchr(argument, '=') : NULL;
+    char *head = equal ? must_strndup(argument, equal - argument) : must_strdup(argument);
+    char *once = rewrite(head, tree->db->root, root);
+    char *twice = path_below(tree->db->root, tree->db->build) ? must_strdup(once)
+                                                              : rewrite(once, tree->db->build, build);
+    char *result = must_printf("%s%s", twice, equal ? equal : "");
+
+    free(root);
+    free(build);
+    free(head);
+    free(once);
+    free(twice);
+    return result;
+}
+
+bool command_is_clang(const struct compile_entry *entry)
+{
+    for (size_t i = 0; i < entry->argument_count && i < 3 && entry->arguments[i][0] != '-'; i++) {
+        const char *slash = strrchr(entry->arguments[i], '/');
+        if (strstr(slash ? slash + 1 : entry->arguments[i], "clang")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add(arguments *list, const char *argument)
+{
+    LIST_ADD(list, must_strdup(argument));
+}
+
+static void add_sections(arguments *list, const struct compile_entry *entry, enum command_kind kind)
+{
+    add(list, "-fno-lto");
+    if (kind != COMMAND_PLAIN) {
+        add(list, "-ffunction-sections");
+        add(list, "-fdata-sections");
+        add(list, "-fno-common");
+    }
+    if (kind == COMMAND_INDIRECT) {
+        add(list, command_is_clang(entry) ? "-fno-direct-access-external-data" : "-mno-direct-extern-access");
+    }
+}
+
+char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
+                    const char *output, const char *dependencies)
+{
+    arguments list = { 0 };
+    bool mapped = tree->in_place, debug = false, compile = false;
+
+    for (size_t i = 0; i < entry->argument_count; i++) {
+        const char *argument = entry->arguments[i];
+        unsigned drop = i > 0 ? dropped(argument, kind) : 0;
+        if (drop) {
+            i += drop - 1;
+            continue;
+        }
+        if (i > 0 && !mapped && argument[0] == '-') {
+            LIST_ADD(&list, must_printf("-ffile-prefix-map=%s=%s", tree->mirror, tree->top));
+            mapped = true;
+        }
+        debug = debug || (starts(argument, "-g") && strcmp(argument, "-g0") != 0);
+        compile = compile || strcmp(argument, "-c") == 0;
+        LIST_ADD(&list, i > 0 ? place_argument(tree, argument) : must_strdup(argument));
+    }
+    if (!mapped) {
+        LIST_ADD(&list, must_printf("-ffile-prefix-map=%s=%s", tree->mirror, tree->top));
+    }
+    if (!debug) {
+        add(&list, "-g");
+    }
+    if (kind == COMMAND_DEPENDENCIES) {
+        add(&list, "-M");
+        add(&list, "-MF");
+        add(&list, dependencies ? dependencies : "");
+    } else {
+        add_sections(&list, entry, kind);
+        if (!compile) {
+            add(&list, "-c");
+        }
+        add(&list, "-MD");
+    }
+    if (kind != COMMAND_DEPENDENCIES && dependencies) {
+        add(&list, "-MF");
+        add(&list, dependencies);
+    }
+    if (output) {
+        add(&list, "-o");
+        add(&list, output);
+    }
+    LIST_ADD(&list, NULL);
+    return list.items;
+}
+
+void command_free(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++) {
+        free(list[i]);
+    }
+    free(list);
+}

@@ -1,0 +1,24 @@
+/* The compiler's command line for one unit in one tree. */
+#ifndef MOLT_PATCH_COMMAND_H
+#define MOLT_PATCH_COMMAND_H
+
+#include "patch/compile_db.h"
+#include "patch/tree.h"
+
+enum command_kind {
+    COMMAND_DEPENDENCIES, /* which files does it include */
+    COMMAND_OBJECT,       /* an object to compare: each definition in its own section */
+    COMMAND_INDIRECT,     /* as OBJECT, but objects of other modules are reached through the GOT */
+    COMMAND_PLAIN,        /* as the program was built: nothing about sections */
+};
+
+/* Arguments from ENTRY, NULL-terminated, to be freed by command_free. OUTPUT: the object; DEPENDENCIES: the file for make
+ * rules; both absolute, both may be NULL to leave them out (for hashing). */
+char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
+                    const char *output, const char *dependencies);
+void command_free(char **arguments);
+
+/* Whether the compiler is clang, by its name. */
+bool command_is_clang(const struct compile_entry *entry);
+
+#endif

@@ -1,0 +1,32 @@
+/* The compile database: how each translation unit of the program was compiled. */
+#ifndef MOLT_PATCH_COMPILE_DB_H
+#define MOLT_PATCH_COMPILE_DB_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "patch/memory.h"
+
+/* One command. */
+struct compile_entry {
+    char *file;       /* absolute, normalised */
+    char *name;       /* relative to the root (absolute if outside): the unit's name in patches */
+    char *directory;  /* working directory, absolute */
+    char **arguments; /* NULL-terminated, [0] is the compiler (or ccache, distcc before it) */
+    size_t argument_count;
+    size_t file_argument; /* index of the source file among the arguments */
+};
+
+struct compile_db {
+    char *path;  /* of compile_commands.json */
+    char *root;  /* source root, absolute, normalised */
+    char *build; /* directory of the database, absolute */
+    LIST(struct compile_entry *) entries;
+};
+
+/* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out. REFUSED if there is
+ * none or it cannot be understood. */
+struct molt_error *compile_db_load(const char *build, const char *root, struct compile_db *ret);
+void compile_db_deinit(struct compile_db *db);
+
+#endif

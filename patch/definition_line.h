@@ -1,0 +1,10 @@
+/* Where a definition stands in the source. */
+#ifndef MOLT_PATCH_DEFINITION_LINE_H
+#define MOLT_PATCH_DEFINITION_LINE_H
+
+#include "patch/object.h"
+
+/* The line SYMBOL is declared at, by the debug information; 0 if it does not say. */
+unsigned definition_line(struct object *object, const struct object_symbol *symbol);
+
+#endif

@@ -1,0 +1,474 @@
+/* Binaries of the build. Symbols are indexed once, debug information is only opened: what is in a unit is read when asked. */
+#include "patch/image.h"
+
+#include <dwarf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+bool image_is_binary(const char *path)
+{
+    Elf64_Ehdr header;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool whole = fd >= 0 && read(fd, &header, sizeof(header)) == sizeof(header);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return whole && memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 && header.e_ident[EI_CLASS] == ELFCLASS64 &&
+           header.e_machine == EM_X86_64 && (header.e_type == ET_EXEC || header.e_type == ET_DYN);
+}
+
+static Elf_Scn *find_section(Elf *elf, const char *wanted)
+{
+    size_t names;
+    Elf_Scn *scn = NULL;
+
+    elf_getshdrstrndx(elf, &names);
+    while ((scn = elf_nextscn(elf, scn))) {
+        Elf64_Shdr *header = elf64_getshdr(scn);
+        const char *name = header ? elf_strptr(elf, names, header->sh_name) : NULL;
+        if (name && strcmp(name, wanted) == 0) {
+            return scn;
+        }
+    }
+    return NULL;
+}
+
+static Elf_Scn *find_symtab(Elf *elf)
+{
+    Elf_Scn *scn = NULL;
+
+    while ((scn = elf_nextscn(elf, scn))) {
+        Elf64_Shdr *header = elf64_getshdr(scn);
+        if (header && header->sh_type == SHT_SYMTAB && header->sh_size > sizeof(Elf64_Sym)) {
+            return scn;
+        }
+    }
+    return NULL;
+}
+
+static void read_build_id(struct image *image)
+{
+    Elf_Scn *scn = NULL;
+
+    while (!image->build_id_size && (scn = elf_nextscn(image->elf, scn))) {
+        Elf64_Shdr *header = elf64_getshdr(scn);
+        Elf_Data *data = header && header->sh_type == SHT_NOTE ? elf_getdata(scn, NULL) : NULL;
+        size_t at = 0, name, description;
+        GElf_Nhdr note;
+        while (data && (at = gelf_getnote(data, at, &note, &name, &description)) > 0) {
+            if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && note.n_descsz <= MOLT_BUILD_ID_MAX &&
+                memcmp((char *)data->d_buf + name, "GNU", 4) == 0) {
+                memcpy(image->build_id, (char *)data->d_buf + description, note.n_descsz);
+                image->build_id_size = note.n_descsz;
+            }
+        }
+    }
+}
+
+static bool has_pie_flag(Elf *elf)
+{
+    Elf_Scn *scn = find_section(elf, ".dynamic");
+    Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
+
+    for (size_t i = 0; data && i < data->d_size / sizeof(Elf64_Dyn); i++) {
+        const Elf64_Dyn *entry = (const Elf64_Dyn *)data->d_buf + i;
+        if (entry->d_tag == DT_FLAGS_1) {
+            return entry->d_un.d_val & DF_1_PIE;
+        }
+    }
+    return false;
+}
+
+static void read_segments(struct image *image)
+{
+    size_t count = 0;
+    Elf64_Phdr *headers = elf64_getphdr(image->elf);
+    bool interpreter = false;
+
+    elf_getphdrnum(image->elf, &count);
+    image->segments = must_calloc(count + 1, sizeof(*headers));
+    for (size_t i = 0; headers && i < count; i++) {
+        interpreter = interpreter || headers[i].p_type == PT_INTERP;
+        if (headers[i].p_type == PT_LOAD) {
+            image->segments[image->segment_count++] = headers[i];
+        }
+    }
+    image->fixed = elf64_getehdr(image->elf)->e_type == ET_EXEC;
+    image->executable = image->fixed || has_pie_flag(image->elf) || interpreter;
+}
+
+/* Opens PATH as the image's debug file if its build-id is the same. */
+static bool try_debug_file(struct image *image, const char *path)
+{
+    struct image other = { 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    other.elf = fd >= 0 ? elf_begin(fd, ELF_C_READ_MMAP, NULL) : NULL;
+    if (other.elf) {
+        read_build_id(&other);
+    }
+    if (other.elf && other.build_id_size == image->build_id_size &&
+        memcmp(other.build_id, image->build_id, image->build_id_size) == 0 && find_symtab(other.elf)) {
+        image->symbolic = other.elf;
+        image->symbolic_fd = fd;
+        return true;
+    }
+    elf_end(other.elf);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return false;
+}
+
+static bool find_debug_file(struct image *image)
+{
+    char hex[2 * MOLT_BUILD_ID_MAX + 1] = "";
+    Elf_Scn *scn = find_section(image->elf, ".gnu_debuglink");
+    Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
+    const char *link = data && memchr(data->d_buf, '\0', data->d_size) ? data->d_buf : NULL;
+    int directory = strrchr(image->path, '/') - image->path;
+    bool found = false;
+
+    for (size_t i = 0; i < image->build_id_size; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", image->build_id[i]);
+    }
+    char *paths[] = {
+        must_printf("/usr/lib/debug/.build-id/%.2s/%s.debug", hex, hex + 2),
+        link ? must_printf("%.*s/%s", directory, image->path, link) : NULL,
+        link ? must_printf("%.*s/.debug/%s", directory, image->path, link) : NULL,
+        link ? must_printf("/usr/lib/debug%.*s/%s", directory, image->path, link) : NULL,
+        must_printf("%s.debug", image->path),
+    };
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+        found = found || (paths[i] && try_debug_file(image, paths[i]));
+        free(paths[i]);
+    }
+    return found;
+}
+
+static int by_address(const void *left, const void *right)
+{
+    const struct image_symbol *a = *(struct image_symbol *const *)left;
+    const struct image_symbol *b = *(struct image_symbol *const *)right;
+
+    if (a->value != b->value) {
+        return a->value < b->value ? -1 : 1;
+    }
+    return a->size > b->size ? -1 : a->size < b->size;
+}
+
+/* The symbol's name without "@VERSION". */
+static const char *plain_name(const char *name, string_list *owned)
+{
+    const char *at = strchr(name, '@');
+
+    if (!at || at == name) {
+        return name;
+    }
+    char *copy = must_strndup(name, at - name);
+    LIST_ADD(owned, copy);
+    return copy;
+}
+
+static void index_symbols(struct image *image)
+{
+    Elf_Scn *scn = find_symtab(image->symbolic);
+    Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
+    size_t count = data ? data->d_size / sizeof(Elf64_Sym) : 0;
+    const Elf64_Sym *raw = data ? data->d_buf : NULL;
+    uint32_t strings = scn ? elf64_getshdr(scn)->sh_link : 0;
+    const char *file = NULL;
+
+    image->symbols = must_calloc(count, sizeof(*image->symbols));
+    image->by_address = must_calloc(count, sizeof(*image->by_address));
+    for (size_t i = 1; i < count; i++) {
+        const char *name = elf_strptr(image->symbolic, strings, raw[i].st_name);
+        unsigned char type = ELF64_ST_TYPE(raw[i].st_info);
+        if (type == STT_FILE) {
+            file = name;
+        }
+        if (!name || !*name || raw[i].st_shndx == SHN_UNDEF || type == STT_FILE || type == STT_SECTION) {
+            continue;
+        }
+        struct image_symbol *symbol = &image->symbols[image->symbol_count++];
+        *symbol = (struct image_symbol){
+            .name = plain_name(name, &image->owned),
+            .file = ELF64_ST_BIND(raw[i].st_info) == STB_LOCAL ? (file ? file : "") : NULL,
+            .value = raw[i].st_value,
+            .size = raw[i].st_size,
+            .type = type,
+        };
+        symbol->next = table_put(&image->names, symbol->name, symbol);
+        if (type == STT_FUNC || type == STT_OBJECT || type == STT_GNU_IFUNC) {
+            image->by_address[image->by_address_count++] = symbol;
+        }
+    }
+    qsort(image->by_address, image->by_address_count, sizeof(*image->by_address), by_address);
+}
+
+static void index_exports(struct image *image)
+{
+    Elf_Scn *scn = image->executable ? NULL : find_section(image->elf, ".dynsym");
+    Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
+
+    for (size_t i = 1; data && i < data->d_size / sizeof(Elf64_Sym); i++) {
+        const Elf64_Sym *raw = (const Elf64_Sym *)data->d_buf + i;
+        const char *name = elf_strptr(image->elf, elf64_getshdr(scn)->sh_link, raw->st_name);
+        if (name && raw->st_shndx != SHN_UNDEF && ELF64_ST_VISIBILITY(raw->st_other) == STV_DEFAULT) {
+            table_put(&image->exports, name, image);
+        }
+    }
+}
+
+bool image_is_exported(const struct image *image, const char *name)
+{
+    return table_get(&image->exports, name) != NULL;
+}
+
+static void index_units(struct image *image)
+{
+    Dwarf_CU *unit = NULL;
+    uint8_t kind;
+    Dwarf_Die die;
+
+    while (image->dwarf && dwarf_get_units(image->dwarf, unit, &unit, NULL, &kind, &die, NULL) == 0) {
+        Dwarf_Attribute attribute;
+        const char *name = kind == DW_UT_compile || kind == DW_UT_partial ? dwarf_diename(&die) : NULL;
+        const char *directory =
+            name && dwarf_attr(&die, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
+        char *path = name ? path_normalise(directory ? directory : "/", name) : NULL;
+        if (path) {
+            LIST_ADD(&image->units, (struct image_unit){ path, dwarf_dieoffset(&die) });
+        }
+    }
+}
+
+static struct molt_error *open_image(struct image *image)
+{
+    image->fd = open(image->path, O_RDONLY | O_CLOEXEC);
+    image->elf = image->fd >= 0 ? elf_begin(image->fd, ELF_C_READ_MMAP, NULL) : NULL;
+    if (!image->elf || !image_is_binary(image->path)) {
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s is not an x86-64 executable or shared library",
+                              image->path);
+    }
+    read_build_id(image);
+    if (!image->build_id_size) {
+        return molt_error_new(MOLT_ERROR_REFUSED,
+                              "%s has no build-id, by which Molt knows it again: link it with -Wl,--build-id",
+                              image->path);
+    }
+    read_segments(image);
+    image->symbolic = image->elf;
+    if (!find_symtab(image->elf)) {
+        image->stripped = true;
+        if (!find_debug_file(image)) {
+            return molt_error_new(
+                MOLT_ERROR_REFUSED,
+                "%s is stripped and its debug file was not found: keep it beside the program as %s.debug "
+                "(objcopy --only-keep-debug before strip), or give the unstripped file with --binary",
+                image->path, image->path);
+        }
+    }
+    index_symbols(image);
+    index_exports(image);
+    image->dwarf = dwarf_begin_elf(image->symbolic, DWARF_C_READ, NULL);
+    index_units(image);
+    return NULL;
+}
+
+struct molt_error *image_open(const char *path, struct image **ret)
+{
+    struct image *image = must_calloc(1, sizeof(*image));
+
+    elf_version(EV_CURRENT);
+    char *real = realpath(path, NULL);
+    image->path = real ? real : must_strdup(path);
+    image->symbolic_fd = -1;
+    struct molt_error *error = open_image(image);
+    if (error) {
+        image_close(image);
+        return error;
+    }
+    *ret = image;
+    return NULL;
+}
+
+void image_close(struct image *image)
+{
+    if (!image) {
+        return;
+    }
+    for (size_t i = 0; i < image->units.count; i++) {
+        free(image->units.items[i].path);
+    }
+    for (size_t i = 0; i < image->owned.count; i++) {
+        free(image->owned.items[i]);
+    }
+    LIST_FREE(&image->owned);
+    LIST_FREE(&image->units);
+    table_deinit(&image->names);
+    table_deinit(&image->exports);
+    free(image->symbols);
+    free(image->by_address);
+    free(image->segments);
+    dwarf_end(image->dwarf);
+    if (image->symbolic != image->elf) {
+        elf_end(image->symbolic);
+    }
+    elf_end(image->elf);
+    if (image->fd >= 0) {
+        close(image->fd);
+    }
+    if (image->symbolic_fd >= 0) {
+        close(image->symbolic_fd);
+    }
+    free(image->path);
+    free(image);
+}
+
+/* Whether PATH ends in the whole components of NAME. */
+static bool ends_in(const char *path, const char *name)
+{
+    size_t length = strlen(path), tail = strlen(name);
+
+    return length > tail && path[length - tail - 1] == '/' && strcmp(path + length - tail, name) == 0;
+}
+
+const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name)
+{
+    for (size_t i = 0; i < image->units.count; i++) {
+        if (strcmp(image->units.items[i].path, path) == 0) {
+            return &image->units.items[i];
+        }
+    }
+    for (size_t i = 0; i < image->units.count; i++) {
+        if (ends_in(image->units.items[i].path, name)) {
+            return &image->units.items[i];
+        }
+    }
+    return NULL;
+}
+
+const struct image_symbol *image_find_global(const struct image *image, const char *name)
+{
+    const struct image_symbol *symbol = table_get(&image->names, name);
+
+    while (symbol && symbol->file) {
+        symbol = symbol->next;
+    }
+    return symbol;
+}
+
+/* Whether debug information says that ADDRESS belongs to UNIT: code by its ranges, data by a variable there. */
+static bool in_unit(const struct image *image, const struct image_unit *unit,
+                    const struct image_symbol *symbol)
+{
+    Dwarf_Die die;
+
+    if (!unit || !image->dwarf || !dwarf_offdie(image->dwarf, unit->die, &die)) {
+        return false;
+    }
+    return symbol->type != STT_FUNC || dwarf_haspc(&die, symbol->value) == 1;
+}
+
+const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
+                                            const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const struct image_symbol *found = NULL;
+
+    for (const struct image_symbol *symbol = table_get(&image->names, name); symbol; symbol = symbol->next) {
+        const char *file = symbol->file ? strrchr(symbol->file, '/') : NULL;
+        if (!symbol->file || strcmp(file ? file + 1 : symbol->file, base) != 0) {
+            continue;
+        }
+        if (!found || !in_unit(image, unit, found)) {
+            found = symbol;
+        }
+    }
+    return found;
+}
+
+static const Elf64_Phdr *segment_of(const struct image *image, uint64_t address)
+{
+    for (size_t i = 0; i < image->segment_count; i++) {
+        const Elf64_Phdr *segment = &image->segments[i];
+        if (address >= segment->p_vaddr && address - segment->p_vaddr < segment->p_filesz) {
+            return segment;
+        }
+    }
+    return NULL;
+}
+
+uint64_t image_bytes_left(const struct image *image, uint64_t address)
+{
+    const Elf64_Phdr *segment = segment_of(image, address);
+
+    return segment ? segment->p_filesz - (address - segment->p_vaddr) : 0;
+}
+
+const uint8_t *image_bytes(const struct image *image, uint64_t address, size_t size)
+{
+    const Elf64_Phdr *segment = segment_of(image, address);
+    size_t total = 0;
+    const char *bytes = elf_rawfile(image->elf, &total);
+
+    if (!segment || !bytes || size > image_bytes_left(image, address)) {
+        return NULL;
+    }
+    uint64_t offset = segment->p_offset + (address - segment->p_vaddr);
+    return offset <= total && size <= total - offset ? (const uint8_t *)bytes + offset : NULL;
+}
+
+/* Index of the first symbol at an address above ADDRESS. */
+static size_t first_above(const struct image *image, uint64_t address)
+{
+    size_t low = 0, high = image->by_address_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (image->by_address[middle]->value <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+uint64_t image_room(const struct image *image, const struct image_symbol *symbol)
+{
+    size_t next = first_above(image, symbol->value);
+    uint64_t end = symbol->value + symbol->size;
+    uint64_t limit = next < image->by_address_count ? image->by_address[next]->value : end + 16;
+
+    limit = limit < end + 64 ? limit : end + 64;
+    for (uint64_t at = end; at < limit; at++) {
+        const uint8_t *byte = image_bytes(image, at, 1);
+        /* padding: int3, zero, or the bytes that no-operations of several bytes are made of */
+        if (!byte || !memchr("\xcc\x90\x00\x66\x2e\x0f\x1f\x84\x80\x40\x44", *byte, 11)) {
+            return at - symbol->value;
+        }
+    }
+    return limit > symbol->value ? limit - symbol->value : symbol->size;
+}
+
+const struct image_symbol *image_symbol_at(const struct image *image, uint64_t address)
+{
+    for (size_t i = first_above(image, address); i-- > 0;) {
+        const struct image_symbol *symbol = image->by_address[i];
+        if (address < symbol->value + symbol->size || address == symbol->value) {
+            return symbol;
+        }
+        if (symbol->value + 0x10000 < address) {
+            break;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,90 @@
+/*
+ * An executable or shared library of the build: its symbols, its code, and which translation units it was made from.
+ * Where the file itself is stripped, symbols and debug information come from its separate debug file.
+ */
+#ifndef MOLT_PATCH_IMAGE_H
+#define MOLT_PATCH_IMAGE_H
+
+#include <elf.h>
+#include <elfutils/libdw.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/patch_file.h"
+#include "patch/memory.h"
+
+typedef LIST(char *) string_list;
+
+struct image_symbol {
+    const char *name; /* without a version */
+    const char *file; /* of local symbols: the source file's name as the compiler noted it; NULL for others */
+    uint64_t value, size;
+    unsigned char type;
+    struct image_symbol *next; /* of the same name */
+};
+
+/* One compile unit of the debug information. */
+struct image_unit {
+    char *path; /* of the source, absolute */
+    Dwarf_Off die;
+};
+
+struct image {
+    char *path;
+    uint8_t build_id[MOLT_BUILD_ID_MAX];
+    size_t build_id_size;
+    bool executable;
+    bool fixed; /* not position independent */
+    bool stripped;
+    Elf *elf;      /* the file itself */
+    Elf *symbolic; /* where symbols are: the same or the debug file */
+    Dwarf *dwarf;
+    int fd, symbolic_fd;
+    struct image_symbol *symbols; /* functions, objects and thread-local objects */
+    size_t symbol_count;
+    struct image_symbol **by_address; /* without the thread-local ones */
+    size_t by_address_count;
+    struct table names;   /* name -> first symbol */
+    struct table exports; /* names a shared library offers */
+    LIST(struct image_unit) units;
+    Elf64_Phdr *segments;
+    size_t segment_count;
+    string_list owned; /* names without their versions */
+};
+
+/* Opens the ELF file at PATH. REFUSED: it has no build-id, or neither symbols nor a debug file. */
+struct molt_error *image_open(const char *path, struct image **ret);
+void image_close(struct image *image);
+
+/* Whether the file at PATH is an x86-64 executable or shared library. */
+bool image_is_binary(const char *path);
+
+/* The compile unit made from the source at PATH (absolute), NAME being its path relative to the source root for sources
+ * that lay elsewhere then; NULL if there is none. */
+const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name);
+
+/* The extern definition NAME, or NULL. */
+const struct image_symbol *image_find_global(const struct image *image, const char *name);
+
+/* Whether NAME is a definition of a shared library that another module may take the place of: then only the dynamic
+ * linker's rules tell what the name means. */
+bool image_is_exported(const struct image *image, const char *name);
+
+/* The definition with internal linkage NAME of the unit made from the file at PATH; NULL if it has none. */
+const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
+                                            const char *path, const char *name);
+
+/* SIZE bytes of the loaded image at ADDRESS, or NULL if the file does not hold them all. */
+const uint8_t *image_bytes(const struct image *image, uint64_t address, size_t size);
+
+/* How many bytes follow ADDRESS in its segment's part of the file. */
+uint64_t image_bytes_left(const struct image *image, uint64_t address);
+
+/* Bytes from SYMBOL's address to the next thing that is not padding. */
+uint64_t image_room(const struct image *image, const struct image_symbol *symbol);
+
+/* The symbol that ADDRESS lies in, or NULL. */
+const struct image_symbol *image_symbol_at(const struct image *image, uint64_t address);
+
+#endif

@@ -1,0 +1,30 @@
+/* A session, as session.c, build.c and their helpers see it. */
+#ifndef MOLT_PATCH_SESSION_PRIVATE_H
+#define MOLT_PATCH_SESSION_PRIVATE_H
+
+#include "patch/compile.h"
+#include "patch/image.h"
+#include "patch/object.h"
+#include "patch/session.h"
+
+struct patch_session {
+    struct compile_db db;
+    char *cache; /* directory, absolute */
+    unsigned jobs;
+    struct file_hashes *hashes;
+    struct unit *units;
+    size_t unit_count;
+    LIST(struct image *) images;
+    LIST(struct object *) objects; /* analysed, oldest first */
+};
+
+/* The analysed object at PATH; stays the session's. */
+struct molt_error *session_object(struct patch_session *session, const char *path, struct object **ret);
+
+/* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */
+void session_trim(struct patch_session *session);
+
+/* Finds out which files each unit reads in the tree `from` (or, where it is equal, `to`) of REQUEST. */
+struct molt_error *session_dependencies(struct patch_session *session, const struct patch_request *request);
+
+#endif

@@ -1,0 +1,77 @@
+/* Sources by line, read once per build. */
+#include "patch/source_lines.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/file.h"
+
+struct split {
+    char *path, *bytes;
+    LIST(char *) lines;
+};
+
+struct source_lines {
+    const struct tree *from, *to;
+    struct table files; /* path -> struct split */
+};
+
+struct source_lines *source_lines_create(const struct tree *from, const struct tree *to)
+{
+    struct source_lines *lines = must_calloc(1, sizeof(*lines));
+
+    lines->from = from;
+    lines->to = to;
+    return lines;
+}
+
+void source_lines_destroy(struct source_lines *lines)
+{
+    for (size_t i = 0; lines && i < lines->files.capacity; i++) {
+        struct split *split = lines->files.slots[i].value;
+        if (split) {
+            LIST_FREE(&split->lines);
+            free(split->bytes);
+            free(split->path);
+            free(split);
+        }
+    }
+    if (lines) {
+        table_deinit(&lines->files);
+    }
+    free(lines);
+}
+
+static struct split *load(struct source_lines *lines, const struct tree *tree, const char *file)
+{
+    char *path = tree_file(tree, file);
+    struct split *split = table_get(&lines->files, path);
+    size_t size;
+
+    if (split) {
+        free(path);
+        return split;
+    }
+    split = must_calloc(1, sizeof(*split));
+    split->path = path;
+    molt_error_destroy(file_read(path, &split->bytes, &size));
+    for (char *at = split->bytes; at && *at;) {
+        char *end = strchrnul(at, '\n');
+        LIST_ADD(&split->lines, at);
+        at = *end ? end + 1 : end;
+        *end = '\0';
+    }
+    table_put(&lines->files, path, split);
+    return split;
+}
+
+bool source_lines_same(void *context, const char *file, unsigned old_line, unsigned new_line)
+{
+    struct source_lines *lines = context;
+    struct split *old = load(lines, lines->from, file), *new = load(lines, lines->to, file);
+
+    return old_line && new_line && old_line <= old->lines.count &&
+           new_line <=
+               new->lines.count &&strpbrk(old->lines.items[old_line - 1], "()_abcdefghijklmnopqrstuvwxyz") &&
+           strcmp(old->lines.items[old_line - 1], new->lines.items[new_line - 1]) == 0;
+}
