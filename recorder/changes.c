@@ -161,7 +161,8 @@ static void compare_declaration(struct derivation *derivation, const struct segm
     bool renamed = strcmp(declaration_name(&segment->content->declarations, index),
                           declaration_name(&base_segment->content->declarations, base_index)) != 0;
     bool retyped = old->type_hash != item->type_hash || old->prototype != item->prototype;
-    bool modified = old->value_hash != item->value_hash || (!retyped && old->names_hash != item->names_hash);
+    bool modified = old->value_hash != item->value_hash ||
+                    (item->kind == DECLARATION_FUNCTION && !retyped && old->names_hash != item->names_hash);
     bool moved = derivation->moved && derivation->moved[identity->base];
     bool conditioned = item->owner < 0 && derivation->conditions &&
                        derivation->conditions[segment_index] !=

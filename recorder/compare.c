@@ -285,7 +285,7 @@ struct molt_error *hunks_replace(struct hunks *hunks, uint32_t start, const char
     while (end < least - begin && old_text[old_length - end - 1] == new_text[new_length - end - 1]) {
         end++;
     }
-    while (end && new_text[new_length - end - 1] != '\n') {
+    while (end && end < new_length && new_text[new_length - end - 1] != '\n') {
         end--;
     }
     return differ(&comparison, begin, old_length - end, begin, new_length - end, false);

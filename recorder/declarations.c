@@ -225,15 +225,18 @@ static void keep_outermost(struct extractor *extractor)
 /* Whether the segment ends inside of a body or initialiser. */
 static bool has_open_body(const struct extractor *extractor, uint32_t length)
 {
-    const struct segment_region *last = extractor->regions + extractor->region_count - 1;
-
-    return extractor->region_count && last->kind != REGION_DIRECTIVE && last->end == length;
+    if (!extractor->region_count) {
+        return false;
+    }
+    const struct segment_region *last = &extractor->regions[extractor->region_count - 1];
+    return last->kind != REGION_DIRECTIVE && last->end == length;
 }
 
 static void build_skeleton(struct extractor *extractor, const char *segment, uint32_t length)
 {
     uint32_t from = 0;
 
+    extractor->length = length;
     keep_outermost(extractor);
     text_clear(&extractor->skeleton);
     for (uint32_t i = 0; i < extractor->region_count; i++) {
@@ -256,7 +259,7 @@ static uint32_t map_offset(const struct extractor *extractor, uint32_t offset, b
         }
         offset += region->end - region->start;
     }
-    return offset;
+    return offset < extractor->length ? offset : extractor->length;
 }
 
 struct range extractor_range(const struct extractor *extractor, TSNode node)
@@ -335,12 +338,12 @@ static bool parse_skeleton(struct extractor *extractor, const char *segment, uin
 }
 
 static bool extract_declaration(struct extractor *extractor, const char *segment, uint32_t length,
-                                bool function, struct declarations *ret)
+                                struct declarations *ret)
 {
     uint64_t leftover = 0;
 
     extractor->region_count = 0;
-    segment_regions(segment, 0, length, collect_region, extractor);
+    bool function = segment_regions(segment, 0, length, collect_region, extractor);
     for (uint32_t i = 0; i < extractor->region_count; i++) {
         const struct segment_region *region = &extractor->regions[i];
         if (region->kind == REGION_DIRECTIVE) {
@@ -351,8 +354,6 @@ static bool extract_declaration(struct extractor *extractor, const char *segment
     if (!parse_skeleton(extractor, segment, length, ret, &leftover)) {
         return false;
     }
-    function |= has_open_body(extractor, length) &&
-                extractor->regions[extractor->region_count - 1].kind == REGION_BODY;
     if (function && extractor->region_count && !has_root(ret, first, true)) {
         add_function_by_tokens(extractor, ret, segment, length);
     } else if (!has_root(ret, first, false)) {
@@ -362,6 +363,20 @@ static bool extract_declaration(struct extractor *extractor, const char *segment
         ret->items[first].value_hash = hash_mix(ret->items[first].value_hash, leftover);
     }
     return true;
+}
+
+/* Notes in each owner what it holds, to tell two of one name apart. */
+static void hash_holdings(struct declarations *declarations)
+{
+    for (uint32_t i = declarations->count; i-- > 0;) {
+        const struct declaration *item = &declarations->items[i];
+        if (item->owner >= 0) {
+            struct declaration *owner = &declarations->items[item->owner];
+            const char *name = declaration_name(declarations, i);
+            owner->names_hash = hash_mix(hash_bytes(owner->names_hash, name, strlen(name)),
+                                         item->type_hash ^ item->value_hash ^ item->names_hash);
+        }
+    }
 }
 
 struct molt_error *declarations_extract(struct extractor *extractor, const char *text,
@@ -378,12 +393,13 @@ struct molt_error *declarations_extract(struct extractor *extractor, const char 
     } else if (span->kind == SEGMENT_LINKAGE) {
         add_titled(&found, segment, 0, length);
     } else if (span->kind == SEGMENT_DECLARATION) {
-        done = extract_declaration(extractor, segment, length, span->function, &found);
+        done = extract_declaration(extractor, segment, length, &found);
     }
     if (!done || found.names.failed) {
         declarations_deinit(&found);
         return molt_error_nomem();
     }
+    hash_holdings(&found);
     *ret = found;
     return NULL;
 }

@@ -29,7 +29,7 @@ struct declaration {
     uint32_t head_end;   /* where the part worth showing ends: before a body, a value, members */
     uint64_t type_hash;  /* of its type or signature, names of its own and of parameters left out */
     uint64_t value_hash; /* of the rest: body, value, what was not understood */
-    uint64_t names_hash; /* of a defined function's parameter names */
+    uint64_t names_hash; /* of a defined function's parameter names; of all that a type holds */
 };
 
 enum conditional_kind { CONDITIONAL_NONE, CONDITIONAL_IF, CONDITIONAL_ELSE, CONDITIONAL_END };
@@ -48,7 +48,8 @@ struct extractor {
     struct text skeleton;
     struct segment_region *regions;
     uint32_t region_count, region_capacity;
-    bool failed; /* memory ran out */
+    uint32_t length; /* of the segment: the skeleton may have a closing brace more */
+    bool failed;     /* memory ran out */
 };
 
 struct molt_error *extractor_init(struct extractor *extractor);

@@ -48,6 +48,19 @@ bool file_is_unchanged(const struct file *file)
             memcmp(file->document.text, file->baseline_document.text, file->document.length) == 0);
 }
 
+/* The text is the baseline's again: so is everything else. */
+static void reset_identities(struct file *file)
+{
+    for (uint32_t i = 0; i < file->current.count; i++) {
+        struct segment *segment = &file->current.items[i];
+        if (segment->identities) {
+            memcpy(segment->identities, file->baseline.items[i].identities,
+                   segment->content->declarations.count * sizeof(struct identity));
+        }
+    }
+    file->ghosts.count = 0;
+}
+
 /* The text has become the document's by HUNKS: brings outline and identities after it. */
 static struct molt_error *advance(struct file_context *context, struct file *file, const struct hunks *hunks,
                                   enum evidence evidence)
@@ -60,6 +73,9 @@ static struct molt_error *advance(struct file_context *context, struct file *fil
         error = identity_match(file, &file->current, &made, hunks, evidence, &context->next_id);
         outline_deinit(&file->current);
         file->current = made;
+    }
+    if (!error && file->has_baseline && file_is_unchanged(file)) {
+        reset_identities(file);
     }
     file->stale = error != NULL;
     return error;
@@ -96,7 +112,7 @@ static struct molt_error *number_baseline(struct file_context *context, const st
             segment->identities[k] = (struct identity){ .id = known ? known[k].id : context->next_id++,
                                                         .base = (int32_t)count,
                                                         .evidence = EVIDENCE_NAME };
-            bases[count++] = (struct base_item){ i, k };
+            bases[count++] = (struct base_item){ .segment = i, .index = k };
         }
     }
     *ret_bases = bases;
@@ -211,6 +227,7 @@ static struct molt_error *install_baseline(struct file_context *context, struct 
     file->baseline_document = *baseline;
     file->bases = bases;
     file->base_count = count;
+    identity_find_namesakes(file);
     return NULL;
 }
 

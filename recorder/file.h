@@ -15,6 +15,7 @@
 /* Where a declaration of the baseline stands in the baseline's outline. */
 struct base_item {
     uint32_t segment, index;
+    bool namesake; /* there is another of this name */
 };
 
 /* A declaration of the baseline that the current text lacks: the memory of its name, and the place where it

@@ -42,9 +42,10 @@ struct match {
     struct arrival *arrivals;
     uint32_t arrival_count;
     uint32_t levels;
+    bool namesakes; /* one of several of one name was matched */
 };
 
-static uint64_t key_of(const struct declarations *declarations, uint32_t index, uint64_t owner)
+uint64_t identity_key(const struct declarations *declarations, uint32_t index, uint64_t owner)
 {
     const struct declaration *item = &declarations->items[index];
     const char *name = declaration_name(declarations, index);
@@ -114,7 +115,7 @@ static void add_removed(struct match *match, const struct segment *segment)
             .declaration = item,
             .identity = segment->identities[i],
             .owner = owner,
-            .key = key_of(declarations, i, owner),
+            .key = identity_key(declarations, i, owner),
             .place = place_of(match->hunks, item, segment->span.lead, segment->identities[i].base),
         };
     }
@@ -131,7 +132,7 @@ static void add_ghost(struct match *match, const struct ghost *ghost)
         .declaration = item,
         .identity = segment->identities[base->index],
         .owner = owner,
-        .key = key_of(&segment->content->declarations, base->index, owner),
+        .key = identity_key(&segment->content->declarations, base->index, owner),
         .place = move_ghost(match->hunks, *ghost),
         .ghost = true,
     };
@@ -256,6 +257,11 @@ static uint32_t find_key(const struct match *match, uint64_t key)
     return low;
 }
 
+static bool same_content(const struct declaration *a, const struct declaration *b)
+{
+    return a->type_hash == b->type_hash && a->value_hash == b->value_hash && a->names_hash == b->names_hash;
+}
+
 /* SAME: of several of one name (branches of an #if), take one that is otherwise equal too. */
 static void match_by_name(struct match *match, uint32_t level, bool same)
 {
@@ -266,16 +272,16 @@ static void match_by_name(struct match *match, uint32_t level, bool same)
         }
         const struct declaration *item = arrival_declaration(arrival);
         uint64_t key =
-            key_of(&arrival->segment->content->declarations, arrival->index, arrival_owner(arrival));
+            identity_key(&arrival->segment->content->declarations, arrival->index, arrival_owner(arrival));
         for (uint32_t k = find_key(match, key); k < match->candidate_count; k++) {
             struct candidate *candidate = &match->candidates[k];
             if (candidate->key != key) {
                 break;
             }
-            const struct declaration *other = candidate->declaration;
-            if (!candidate->taken &&
-                (!same || (other->type_hash == item->type_hash && other->value_hash == item->value_hash))) {
+            if (!candidate->taken && (!same || same_content(candidate->declaration, item))) {
                 take(arrival, candidate, EVIDENCE_NAME);
+                match->namesakes |=
+                    candidate->identity.base >= 0 && match->file->bases[candidate->identity.base].namesake;
                 break;
             }
         }
@@ -375,6 +381,7 @@ struct molt_error *identity_match(struct file *file, const struct outline *old, 
         give_new_ids(&match, level);
     }
     done = done && keep_ghosts(&match);
+    done = done && identity_reconcile(file, made, match.namesakes, next_id);
     free(match.candidates);
     free(match.arrivals);
     return done ? NULL : molt_error_nomem();

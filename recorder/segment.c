@@ -460,7 +460,6 @@ bool segment_cut(const char *text, uint32_t length, uint32_t start, struct segme
     } else {
         span.kind = SEGMENT_DECLARATION;
         span.end = cut_declaration(&cutter, first);
-        span.function = cutter.brace == BRACE_FUNCTION && !cutter.depth;
     }
     span.scanned = cutter.reader.position > cutter.scanned ? cutter.reader.position : cutter.scanned;
     span.scanned += span.scanned < length;
@@ -468,7 +467,7 @@ bool segment_cut(const char *text, uint32_t length, uint32_t start, struct segme
     return true;
 }
 
-void segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context)
+bool segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context)
 {
     struct cutter cutter = {
         .text = text,
@@ -483,4 +482,5 @@ void segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visi
     } else if (cutter.depth && cutter.brace == BRACE_INITIALISER) {
         report(&cutter, REGION_INITIALISER, cutter.region_start, end);
     }
+    return cutter.brace == BRACE_FUNCTION;
 }

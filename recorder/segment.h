@@ -28,7 +28,6 @@ struct segment_span {
     uint32_t lead;    /* its first token: comments before belong to the segment, but do not count */
     uint32_t end;     /* exclusive */
     uint32_t scanned; /* the cut depends on no byte from here on */
-    bool function;    /* ends with the body of a function */
 };
 
 /* The segment that begins at START; false if nothing is left there. */
@@ -48,8 +47,8 @@ struct segment_region {
 
 typedef void segment_visitor(const struct segment_region *region, void *context);
 
-/* Reports the regions of the declaration TEXT[lead, end), each when its end is reached: those inside of
- * another before it. */
-void segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context);
+/* Reports the regions of the declaration TEXT[lead, end), each when its end is reached: those inside of another
+ * before it. Returns whether it ends with, or in, the body of a function. */
+bool segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context);
 
 #endif
