@@ -11,6 +11,7 @@
 //   << MESSAGE          waits for the answer to the last request, which must contain all of this
 //   ! MESSAGE           no message that the last < or << went through contained this
 //   restart             kills the server without a goodbye and starts another
+//   server N            from here on the talk is with the N-th server (the first is 1), started if need be
 //   exit STATUS         closes the server's input and waits for its end
 //
 // $ROOT stands for the root's URI and $DIR for its path. An expected object is contained in a larger one; a string
@@ -30,15 +31,19 @@ const work = path.join(root, 'work');
 fs.mkdirSync(path.join(runtime, 'molt'), { recursive: true, mode: 0o700 });
 fs.mkdirSync(work);
 
-let child, received, wake, ended, id = 0, seen = [];
+const talks = new Map();
+let talk, id = 0, seen = [];
 
-function start() {
+function start(number) {
     let buffer = Buffer.alloc(0);
-    received = [];
-    child = spawn(server, ['--stdio'], { env: { ...process.env, XDG_RUNTIME_DIR: runtime }, cwd: work,
+    const received = [];
+    const child = spawn(server, ['--stdio'], { env: { ...process.env, XDG_RUNTIME_DIR: runtime }, cwd: work,
         stdio: ['pipe', 'pipe', 'inherit'] });
+    const mine = { number, child, received, wake: null,
+        ended: new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal ?? code))) };
+    talks.set(number, mine);
+    talk = mine;
     child.stdin.on('error', () => {});
-    ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal ?? code)));
     child.stdout.on('data', (bytes) => {
         buffer = Buffer.concat([buffer, bytes]);
         for (;;) {
@@ -49,16 +54,16 @@ function start() {
             const message = JSON.parse(buffer.subarray(end + 4, end + 4 + length));
             buffer = buffer.subarray(end + 4 + length);
             if (message.method && message.id !== undefined)
-                send({ id: message.id, result: null });
+                send({ id: message.id, result: null }, mine);
             received.push(message);
         }
-        wake?.();
+        mine.wake?.();
     });
 }
 
-function send(message) {
+function send(message, to = talk) {
     const body = Buffer.from(JSON.stringify({ jsonrpc: '2.0', ...message }));
-    child.stdin.write(Buffer.concat([Buffer.from(`Content-Length: ${body.length}\r\n\r\n`), body]));
+    to.child.stdin.write(Buffer.concat([Buffer.from(`Content-Length: ${body.length}\r\n\r\n`), body]));
 }
 
 function contains(actual, expected) {
@@ -77,8 +82,8 @@ async function expect(expected) {
     const deadline = Date.now() + patience;
     seen = [];
     for (;;) {
-        while (received.length) {
-            const message = received.shift();
+        while (talk.received.length) {
+            const message = talk.received.shift();
             seen.push(message);
             if (contains(message, expected))
                 return;
@@ -88,7 +93,7 @@ async function expect(expected) {
                 seen.map((message) => JSON.stringify(message)).join('\n      '));
         await new Promise((resolve) => {
             const timer = setTimeout(resolve, deadline - Date.now() + 1);
-            wake = () => { clearTimeout(timer); resolve(); };
+            talk.wake = () => { clearTimeout(timer); resolve(); };
         });
     }
 }
@@ -128,19 +133,24 @@ const steps = {
             throw new Error(`came: ${JSON.stringify(message)}`);
     },
     async restart() {
-        child.kill('SIGKILL');
-        await ended;
-        start();
+        talk.child.kill('SIGKILL');
+        await talk.ended;
+        start(talk.number);
+    },
+    server([number]) {
+        talk = talks.get(number);
+        if (!talk)
+            start(number);
     },
     async exit([status]) {
-        child.stdin.end();
-        const code = await ended;
+        talk.child.stdin.end();
+        const code = await talk.ended;
         if (String(code) !== status)
             throw new Error(`the server ended with ${code}`);
     },
 };
 
-start();
+start('1');
 let number = 0, failed = false;
 for (const line of fs.readFileSync(conversation, 'utf8').split('\n')) {
     number++;
@@ -155,6 +165,7 @@ for (const line of fs.readFileSync(conversation, 'utf8').split('\n')) {
         break;
     }
 }
-child.kill('SIGKILL');
+for (const { child } of talks.values())
+    child.kill('SIGKILL');
 fs.rmSync(root, { recursive: true });
 process.exit(failed ? 1 : 0);
