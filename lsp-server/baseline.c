@@ -116,7 +116,7 @@ static int save(const struct baseline *baseline)
 {
     json_t *json = json_pack("{s:O,s:O}", "build_ids", baseline->build_ids, "updates", baseline->updates);
     char *path = in_state(baseline, "baseline.json"), *bytes = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
-    int error = path && bytes ? file_write(path, bytes, strlen(bytes)) : -ENOMEM;
+    int error = path && bytes ? files_write(path, bytes, strlen(bytes)) : -ENOMEM;
 
     free(bytes);
     free(path);
@@ -128,10 +128,10 @@ static int save(const struct baseline *baseline)
 static int make_state(const struct baseline *baseline)
 {
     char *ignore = in_state(baseline, ".gitignore");
-    int error = ignore ? directory_make(baseline->state) : -ENOMEM;
+    int error = ignore ? files_make_directory(baseline->state) : -ENOMEM;
 
     if (!error && access(ignore, F_OK))
-        error = file_write(ignore, "*\n", 2);
+        error = files_write(ignore, "*\n", 2);
     free(ignore);
     return error;
 }
@@ -142,9 +142,9 @@ struct molt_error *baseline_begin(struct baseline *baseline, char **ret_director
     int error = directory ? make_state(baseline) : -ENOMEM;
 
     if (!error)
-        error = tree_remove(directory);
+        error = files_remove_tree(directory);
     if (!error)
-        error = directory_make(directory);
+        error = files_make_directory(directory);
     if (error) {
         free(directory);
         return failed(error, "keep the program's sources");
@@ -162,9 +162,9 @@ struct molt_error *baseline_finish(struct baseline *baseline, const json_t *buil
     if (!error && unlink(key) && errno != ENOENT) /* until it is there again, there is no baseline */
         error = -errno;
     if (!error)
-        error = tree_remove(baseline->tree);
+        error = files_remove_tree(baseline->tree);
     if (!error)
-        error = tree_remove(updates);
+        error = files_remove_tree(updates);
     if (!error && rename(fresh, baseline->tree))
         error = -errno;
     if (!error) {
@@ -190,7 +190,7 @@ static int copy_if_there(const char *from_directory, const char *name, const cha
                          const char *kind, bool *ret)
 {
     char *from = path_join(from_directory, name), *to = join(to_directory, kind, name);
-    int error = from && to ? file_copy(from, to) : -ENOMEM;
+    int error = from && to ? files_copy(from, to) : -ENOMEM;
 
     free(from);
     free(to);
@@ -203,7 +203,7 @@ static int stage_file(void *context, const char *name)
     struct staging *staging = context;
     struct baseline *baseline = staging->baseline;
     char *old = path_join(baseline->tree, name), *new = path_join(baseline->root, name);
-    bool same = old && new &&file_same(old, new), before = false, after = false;
+    bool same = old && new &&files_same(old, new), before = false, after = false;
     int error = old && new ? 0 : -ENOMEM;
 
     free(old);
@@ -223,14 +223,14 @@ static int stage_file(void *context, const char *name)
 struct molt_error *baseline_stage(struct baseline *baseline, const json_t *extra, json_t **ret)
 {
     struct staging staging = { baseline, join(baseline->state, "updates", "pending"), json_array() };
-    int error = staging.pending && staging.files ? tree_remove(staging.pending) : -ENOMEM;
+    int error = staging.pending && staging.files ? files_remove_tree(staging.pending) : -ENOMEM;
     size_t i;
     json_t *name;
 
     if (!error)
-        error = directory_make(staging.pending);
+        error = files_make_directory(staging.pending);
     if (!error)
-        error = tree_walk(baseline->tree, stage_file, &staging);
+        error = files_walk_tree(baseline->tree, stage_file, &staging);
     json_array_foreach(extra, i, name)
     {
         char *known = path_join(baseline->tree, json_string_value(name));
@@ -252,7 +252,7 @@ struct molt_error *baseline_stage(struct baseline *baseline, const json_t *extra
 static bool same_state(const char *directory_a, const char *directory_b, const char *name)
 {
     char *a = path_join(directory_a, name), *b = path_join(directory_b, name);
-    bool same = a && b && (file_same(a, b) || (access(a, F_OK) && access(b, F_OK)));
+    bool same = a && b && (files_same(a, b) || (access(a, F_OK) && access(b, F_OK)));
 
     free(a);
     free(b);
@@ -344,12 +344,12 @@ struct molt_error *baseline_publish(struct baseline *baseline, const char *id, c
     char *record_path = pending ? path_join(pending, "record.json") : NULL;
     json_t *record = json_pack("{s:s,s:s,s:O}", "id", id, "title", title, "files", (json_t *)files);
     char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
-    int error = final && patch_path && record_path && text ? file_write(patch_path, patch, size) : -ENOMEM;
+    int error = final && patch_path && record_path && text ? files_write(patch_path, patch, size) : -ENOMEM;
 
     if (!error)
-        error = file_write(record_path, text, strlen(text));
+        error = files_write(record_path, text, strlen(text));
     if (!error)
-        error = tree_remove(final);
+        error = files_remove_tree(final);
     if (!error && rename(pending, final))
         error = -errno;
     free(text);
@@ -376,7 +376,7 @@ static int move_files(struct baseline *baseline, const char *directory, const ch
         if (!error)
             error = from && to ? 0 : -ENOMEM;
         if (!error && json_flag(file, kind, false))
-            error = file_copy(from, to);
+            error = files_copy(from, to);
         else if (!error && unlink(to) && errno != ENOENT)
             error = -errno;
         free(from);
@@ -430,7 +430,7 @@ void baseline_withdraw(struct baseline *baseline, const char *id)
 {
     char *directory = update_directory(baseline, json_array_size(baseline->updates), id);
 
-    if (directory && tree_remove(directory))
+    if (directory && files_remove_tree(directory))
         molt_log(MOLT_LOG_WARNING, "cannot remove %s", directory);
     free(directory);
 }
@@ -452,7 +452,7 @@ struct molt_error *baseline_roll_back(struct baseline *baseline)
     if (!error)
         error = save(baseline);
     if (!error && directory)
-        tree_remove(directory);
+        files_remove_tree(directory);
     free(directory);
     return failed(error, "move the baseline back");
 }

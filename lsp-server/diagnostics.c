@@ -82,7 +82,7 @@ static json_t *range_of(struct workspace *workspace, const char *file, unsigned 
     if (!line)
         line = 1;
     if (!workspace->recorder || !recorder_text(workspace->recorder, file, &text, &length)) {
-        if (!file_read(file, &read, &length))
+        if (!files_read(file, &read, &length))
             text = read;
     }
     found = find_line(text ? text : "", text ? length : 0, line, &line_length);

@@ -1,5 +1,5 @@
 /*
- * Files as wholes. Everything under .molt/ is written through file_write, so that an editor killed at any
+ * Files as wholes. Everything under .molt/ is written through files_write, so that an editor killed at any
  * moment leaves the old or the new state of a file, never half of one.
  */
 #include "lsp-server/files.h"
@@ -16,7 +16,7 @@
 
 #include "base/text.h"
 
-int file_read(const char *path, char **ret_bytes, size_t *ret_length)
+int files_read(const char *path, char **ret_bytes, size_t *ret_length)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct text text = { 0 };
@@ -45,7 +45,7 @@ int file_read(const char *path, char **ret_bytes, size_t *ret_length)
     return 0;
 }
 
-int directory_make(const char *path)
+int files_make_directory(const char *path)
 {
     char *copy;
     int error = 0;
@@ -76,7 +76,7 @@ static int make_parent(const char *path)
 
     if (slash && slash != copy) {
         *slash = '\0';
-        error = directory_make(copy);
+        error = files_make_directory(copy);
     }
     free(copy);
     return error;
@@ -95,7 +95,7 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-int file_write(const char *path, const void *bytes, size_t length)
+int files_write(const char *path, const void *bytes, size_t length)
 {
     struct text temporary = { 0 };
     int fd, error = make_parent(path);
@@ -123,15 +123,15 @@ int file_write(const char *path, const void *bytes, size_t length)
     return error;
 }
 
-int file_copy(const char *from, const char *to)
+int files_copy(const char *from, const char *to)
 {
     char *bytes;
     size_t length;
-    int error = file_read(from, &bytes, &length);
+    int error = files_read(from, &bytes, &length);
 
     if (error)
         return error;
-    error = file_write(to, bytes, length);
+    error = files_write(to, bytes, length);
     free(bytes);
     return error;
 }
@@ -141,7 +141,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path) && errno != ENOENT ? -errno : 0;
 }
 
-int tree_remove(const char *path)
+int files_remove_tree(const char *path)
 {
     int error = nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 
@@ -187,14 +187,14 @@ static int walk_directory(const struct walk *walk, const char *relative)
     return result;
 }
 
-int tree_walk(const char *directory, int (*visit)(void *context, const char *relative), void *context)
+int files_walk_tree(const char *directory, int (*visit)(void *context, const char *relative), void *context)
 {
     struct walk walk = { directory, visit, context };
 
     return walk_directory(&walk, "");
 }
 
-bool file_same(const char *a, const char *b)
+bool files_same(const char *a, const char *b)
 {
     struct stat sa, sb;
     char *bytes_a = NULL, *bytes_b = NULL;
@@ -203,8 +203,8 @@ bool file_same(const char *a, const char *b)
 
     if (stat(a, &sa) || stat(b, &sb) || sa.st_size != sb.st_size)
         return false;
-    same = !file_read(a, &bytes_a, &length_a) && !file_read(b, &bytes_b, &length_b) && length_a == length_b &&
-           !memcmp(bytes_a, bytes_b, length_a);
+    same = !files_read(a, &bytes_a, &length_a) && !files_read(b, &bytes_b, &length_b) &&
+           length_a == length_b && !memcmp(bytes_a, bytes_b, length_a);
     free(bytes_a);
     free(bytes_b);
     return same;

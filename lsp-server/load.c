@@ -36,7 +36,7 @@ int load_lock(const char *root, char **ret_holder)
     ssize_t length;
     int fd = -1;
 
-    if (path && !directory_make(directory))
+    if (path && !files_make_directory(directory))
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     free(path);
     free(directory);
@@ -120,7 +120,7 @@ static int note_difference(void *context, const char *name)
     char *old = path_join(load->baseline->tree, name), *new = path_join(load->root, name), *text = NULL;
     size_t length;
 
-    if (old && new && !file_same(old, new) && !file_read(old, &text, &length)) {
+    if (old && new && !files_same(old, new) && !files_read(old, &text, &length)) {
         molt_error_destroy(recorder_set_baseline(load->recorder, new, text, length));
         molt_error_destroy(recorder_disk_changed(load->recorder, new));
     }
@@ -141,7 +141,7 @@ static void open_recorder(struct load *load)
     }
     keep_first(load, error);
     if (load->recorder && load->baseline && json_array_size(load->baseline->build_ids))
-        tree_walk(load->baseline->tree, note_difference, load);
+        files_walk_tree(load->baseline->tree, note_difference, load);
     free(state);
 }
 

@@ -129,7 +129,7 @@ static struct molt_error *take_file(struct settings *settings, const char *folde
     json_t *object = NULL;
     unsigned line = 0;
     size_t length;
-    int status = path ? file_read(path, &bytes, &length) : -ENOMEM;
+    int status = path ? files_read(path, &bytes, &length) : -ENOMEM;
 
     if (status == 0)
         status = toml_parse(bytes, length, &object, &line, &reason);

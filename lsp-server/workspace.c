@@ -117,7 +117,7 @@ void workspace_state_baseline(struct workspace *workspace, const char *path, boo
     if (!workspace->baseline || !json_array_size(workspace->baseline->build_ids) ||
         !(kept = baseline_path(workspace->baseline, path)))
         return;
-    error = file_read(kept, &text, &length);
+    error = files_read(kept, &text, &length);
     if (committed)
         workspace_log(workspace, recorder_committed(workspace->recorder, path, error ? NULL : text, length));
     else if (!error || access(path, F_OK)) /* a file that is neither there nor in the baseline is new */

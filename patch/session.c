@@ -246,3 +246,18 @@ struct molt_error *patch_session_snapshot(struct patch_session *session, const c
     table_deinit(&done);
     return error;
 }
+
+json_t *patch_session_modules(const struct patch_session *session)
+{
+    json_t *modules = json_array();
+
+    for (size_t i = 0; i < session->images.count; i++) {
+        const struct image *image = session->images.items[i];
+        char hex[2 * MOLT_BUILD_ID_MAX + 1] = "";
+
+        for (size_t k = 0; k < image->build_id_size; k++)
+            snprintf(hex + 2 * k, 3, "%02x", image->build_id[k]);
+        json_array_append_new(modules, json_pack("{s:s,s:s}", "path", image->path, "build_id", hex));
+    }
+    return modules;
+}

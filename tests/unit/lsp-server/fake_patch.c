@@ -23,7 +23,7 @@ struct molt_error *patch_session_create(const struct patch_options *options, str
     struct patch_session *session = calloc(1, sizeof *session);
     char *database = path_join(options->build, "compile_commands.json"), *text, *slash;
     size_t length;
-    int error = file_read(database, &text, &length);
+    int error = files_read(database, &text, &length);
 
     free(database);
     if (error || strstr(text, "broken")) {
@@ -61,7 +61,7 @@ json_t *patch_session_modules(const struct patch_session *session)
     size_t length;
     json_t *modules;
 
-    if (!file_read(path, &id, &length))
+    if (!files_read(path, &id, &length))
         id[strcspn(id, "\n")] = '\0';
     free(path);
     path = path_join(session->build, "server");
@@ -101,7 +101,7 @@ static void copy_source(void *context, const char *name)
     struct copying *copying = context;
     char *from = path_join(copying->from, name), *to = path_join(copying->to, name);
 
-    file_copy(from, to);
+    files_copy(from, to);
     free(from);
     free(to);
 }
@@ -138,7 +138,7 @@ static void build_source(void *context, const char *name)
     char *old = path_join(building->from, name), *new = path_join(building->to, name), *text = NULL, *at;
     size_t length;
 
-    if (!file_same(old, new) && !file_read(new, &text, &length)) {
+    if (!files_same(old, new) && !files_read(new, &text, &length)) {
         at = strstr(text, "#error");
         if (at)
             molt_diagnostics_add(&building->result->diagnostics, MOLT_SEVERITY_ERROR, new, line_of(text, at),

@@ -27,7 +27,7 @@ static void put(const char *name, const char *text)
 {
     char *path = path_join(root, name);
 
-    assert_int_equal(file_write(path, text, strlen(text)), 0);
+    assert_int_equal(files_write(path, text, strlen(text)), 0);
     free(path);
 }
 
@@ -35,7 +35,7 @@ static void assert_holds(const char *name, const char *expected)
 {
     char *path = path_join(root, name), *text = NULL;
     size_t length;
-    int error = file_read(path, &text, &length);
+    int error = files_read(path, &text, &length);
 
     if (!expected)
         assert_int_equal(error, -2);
@@ -53,7 +53,7 @@ static int make_root(void **state)
 
 static int remove_root(void **state)
 {
-    return tree_remove(root);
+    return files_remove_tree(root);
 }
 
 /* A baseline with a.c "1" and b.c "1", and the same files in the root. */
@@ -69,10 +69,10 @@ static struct baseline *fresh(void)
     assert_false(baseline_fits(baseline, ids));
     ok(baseline_begin(baseline, &directory));
     path = path_join(directory, "a.c");
-    file_write(path, "1", 1);
+    files_write(path, "1", 1);
     free(path);
     path = path_join(directory, "sub/b.c");
-    file_write(path, "1", 1);
+    files_write(path, "1", 1);
     free(path);
     ok(baseline_finish(baseline, ids));
     assert_true(baseline_fits(baseline, ids));
@@ -230,7 +230,7 @@ static void test_no_key(void **state)
 
     assert_true(baseline_fits(baseline, ids));
     baseline_destroy(baseline);
-    assert_int_equal(file_write(path, "{\"build_ids\": [\"a", 16), 0);
+    assert_int_equal(files_write(path, "{\"build_ids\": [\"a", 16), 0);
     ok(baseline_load(root, &baseline));
     assert_false(baseline_fits(baseline, ids));
     baseline_destroy(baseline);

@@ -20,7 +20,7 @@ static void put(const char *name, const char *text)
 {
     char *path = path_join(root, name);
 
-    assert_int_equal(file_write(path, text, strlen(text)), 0);
+    assert_int_equal(files_write(path, text, strlen(text)), 0);
     free(path);
 }
 
@@ -32,7 +32,7 @@ static int make_root(void **state)
 
 static int remove_root(void **state)
 {
-    return tree_remove(root);
+    return files_remove_tree(root);
 }
 
 static void assert_in_root(const char *path, const char *name)
