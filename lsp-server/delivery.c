@@ -79,6 +79,11 @@ static bool accepted(struct run *run, struct target *target, int status, const c
         return true;
     if (!run->failure)
         run->failure = json_incref(target->result);
+    if (run->delivery->target_count == 1 && !run->reason && *json_text(target->result, "reason", "")) {
+        run->reason =
+            strdup(json_text(target->result, "reason", "")); /* whom it is about goes without saying */
+        return false;
+    }
     return fail(run, target, what, json_text(target->result, "reason", "refused"));
 }
 

@@ -48,7 +48,7 @@ static char *message_of(const struct outcome *outcome)
     } else if (!strcmp(outcome->result, "nothing")) {
         text_puts(&text, "nothing to update");
     } else if (!strcmp(outcome->result, "no-safe-point")) {
-        text_printf(&text, "no safe point: %s", reason ? reason : blocked_by);
+        text_puts(&text, reason ? reason : blocked_by);
     } else if (!strcmp(outcome->result, "validation")) {
         text_printf(&text, "discarded, a validation failed: %s", reason ? reason : "no reason given");
     } else {

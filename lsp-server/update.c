@@ -204,6 +204,8 @@ static void take_note(void *context)
         text_puts(&text, note->phase);
         if (note->message[0])
             text_printf(&text, "%s%s", update->phase == PHASE_BUILDING ? " " : ": ", note->message);
+        if (!update->progress) /* only now: an update that has nothing to do shows none */
+            update->progress = progress_begin(note->workspace->server, "Molt: updating");
         if (!text_failed(&text))
             progress_report(update->progress, text.bytes);
         status_send(note->workspace);
@@ -431,8 +433,6 @@ static void build_done(void *context)
         return;
     }
     workspace->baseline_lent = true;
-    if (!round->update->progress)
-        round->update->progress = progress_begin(workspace->server, "Molt: updating");
     if (find_targets(round)) {
         deliver(round);
         return;
@@ -507,7 +507,6 @@ static void start_build(struct update *update)
 
     if (!error) {
         describe_changes(round);
-        update->progress = progress_begin(workspace->server, "Molt: updating");
         set_phase(update, PHASE_BUILDING, "building");
         workspace->session_lent = workspace->baseline_lent = true;
         workspace->jobs++;
@@ -535,7 +534,6 @@ static void start_roll_back(struct update *update)
         cannot(update, "failed", "out of memory");
         return;
     }
-    update->progress = progress_begin(workspace->server, "Molt: rolling back");
     workspace->baseline_lent = true;
     deliver(round);
 }
