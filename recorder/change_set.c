@@ -9,7 +9,7 @@
 
 #include "recorder/changes.h"
 
-enum { BODY_MIN = 60 }; /* bytes of a function below which the same body is no evidence */
+enum { BODY_MIN = 40 }; /* bytes of a function below which the same body is no evidence */
 
 struct shared_set {
     struct change_set set; /* must be first */
@@ -141,7 +141,9 @@ static void join(struct change_list *list, struct change_record *removed, struct
 {
     struct change_record record = *added;
     bool same_file = same_string(removed->change.file, added->change.file);
-    bool with_owner = added->change.owner && same_string(removed->change.owner, added->change.owner);
+    bool renamed = !same_string(removed->change.name, added->change.name);
+    bool with_owner = added->change.owner && *added->change.owner &&
+                      same_string(removed->change.owner, added->change.owner);
 
     removed->dropped = true;
     record.change.id = removed->change.id;
@@ -150,11 +152,12 @@ static void join(struct change_list *list, struct change_record *removed, struct
     record.change.evidence = evidence;
     record.change.confidence = confidence;
     added->dropped = true;
-    if (!same_string(removed->change.name, added->change.name)) {
+    if (renamed) {
         record.change.old_name = removed->change.name;
         record.change.action = CHANGE_RENAMED;
         change_list_add(list, &record);
-    } else if (!with_owner || removed->type_hash != added->type_hash) {
+    }
+    if (!with_owner && !(same_file && renamed)) {
         record.change.action = CHANGE_MOVED;
         change_list_add(list, &record);
     }

@@ -244,6 +244,9 @@ static void build_skeleton(struct extractor *extractor, const char *segment, uin
         from = extractor->regions[i].end;
     }
     text_append(&extractor->skeleton, segment + from, length - from);
+    for (uint32_t i = 0; i < extractor->ending.aggregate; i++) {
+        text_puts(&extractor->skeleton, ";};");
+    }
     if (has_open_body(extractor, length)) {
         text_puts(&extractor->skeleton, "};");
     }
@@ -337,13 +340,19 @@ static bool parse_skeleton(struct extractor *extractor, const char *segment, uin
     return true;
 }
 
+static bool ends_with_body(const struct extractor *extractor)
+{
+    return extractor->ending.function && extractor->region_count &&
+           extractor->regions[extractor->region_count - 1].kind == REGION_BODY;
+}
+
 static bool extract_declaration(struct extractor *extractor, const char *segment, uint32_t length,
                                 struct declarations *ret)
 {
     uint64_t leftover = 0;
 
     extractor->region_count = 0;
-    bool function = segment_regions(segment, 0, length, collect_region, extractor);
+    extractor->ending = segment_regions(segment, 0, length, collect_region, extractor);
     for (uint32_t i = 0; i < extractor->region_count; i++) {
         const struct segment_region *region = &extractor->regions[i];
         if (region->kind == REGION_DIRECTIVE) {
@@ -354,7 +363,7 @@ static bool extract_declaration(struct extractor *extractor, const char *segment
     if (!parse_skeleton(extractor, segment, length, ret, &leftover)) {
         return false;
     }
-    if (function && extractor->region_count && !has_root(ret, first, true)) {
+    if (ends_with_body(extractor) && !has_root(ret, first, true)) {
         add_function_by_tokens(extractor, ret, segment, length);
     } else if (!has_root(ret, first, false)) {
         add_titled(ret, segment, 0, length);

@@ -48,7 +48,8 @@ struct extractor {
     struct text skeleton;
     struct segment_region *regions;
     uint32_t region_count, region_capacity;
-    uint32_t length; /* of the segment: the skeleton may have a closing brace more */
+    struct segment_ending ending;
+    uint32_t length; /* of the segment: the skeleton may have closing braces more */
     bool failed;     /* memory ran out */
 };
 

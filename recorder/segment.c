@@ -467,7 +467,8 @@ bool segment_cut(const char *text, uint32_t length, uint32_t start, struct segme
     return true;
 }
 
-bool segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context)
+struct segment_ending segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit,
+                                      void *context)
 {
     struct cutter cutter = {
         .text = text,
@@ -482,5 +483,8 @@ bool segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visi
     } else if (cutter.depth && cutter.brace == BRACE_INITIALISER) {
         report(&cutter, REGION_INITIALISER, cutter.region_start, end);
     }
-    return cutter.brace == BRACE_FUNCTION;
+    return (struct segment_ending){
+        .function = cutter.brace == BRACE_FUNCTION,
+        .aggregate = cutter.brace == BRACE_AGGREGATE ? cutter.depth : 0,
+    };
 }

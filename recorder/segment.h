@@ -47,8 +47,15 @@ struct segment_region {
 
 typedef void segment_visitor(const struct segment_region *region, void *context);
 
+/* How a declaration ends. */
+struct segment_ending {
+    bool function;      /* with, or in, the body of a function */
+    uint32_t aggregate; /* with so many open braces of a struct, union or enum: half-typed */
+};
+
 /* Reports the regions of the declaration TEXT[lead, end), each when its end is reached: those inside of another
- * before it. Returns whether it ends with, or in, the body of a function. */
-bool segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit, void *context);
+ * before it. */
+struct segment_ending segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit,
+                                      void *context);
 
 #endif
