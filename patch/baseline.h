@@ -4,11 +4,19 @@
 
 #include "patch/emit.h"
 
+/* A definition whose code or contents in the binary are not those of the object. */
+struct baseline_difference {
+    const struct object_symbol *symbol;
+    char why[160];
+};
+
+typedef LIST(struct baseline_difference) baseline_differences;
+
 /*
- * Compares each function of the contribution's old object with the code in the binary, those that EARLIER patches replaced
- * left out. REFUSED, naming unit and function, if they differ.
+ * Compares each function and each initialised variable of OBJECT, compiled from what the program is said to be built from,
+ * with the contribution's binary, those that EARLIER patches replaced left out, and appends what differs to RET.
  */
-struct molt_error *baseline_check(const struct contribution *contribution,
-                                  const struct earlier_patch *earlier, size_t earlier_count);
+void baseline_compare(const struct contribution *contribution, struct object *object,
+                      const struct earlier_patch *earlier, size_t earlier_count, baseline_differences *ret);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "patch/baseline.h"
+#include "patch/definition_line.h"
 #include "patch/emit.h"
 #include "patch/layout.h"
 #include "patch/session_private.h"
@@ -273,6 +274,91 @@ static struct contribution *contribute(struct build *build, struct changed_unit 
     return contribution;
 }
 
+/* The refusal for a program that was built from something else. */
+static struct molt_error *baseline_refusal(struct build *build, const struct contribution *contribution,
+                                           const baseline_differences *differences)
+{
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; i < differences->count && i < 8; i++) {
+        const struct baseline_difference *difference = &differences->items[i];
+        struct object *old = contribution->comparison->old;
+        unsigned line = definition_line(old, difference->symbol);
+        char *message = must_printf(
+            "%s was not built from this source or with these flags: %s %s of %s differs (%s)",
+            contribution->image->path, symbol_is_function(old, difference->symbol) ? "function" : "variable",
+            difference->symbol->name, contribution->name, difference->why);
+        molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_ERROR, contribution->source, line, 0,
+                             "baseline-differs", "%s", message);
+        if (!error) {
+            error = molt_error_at(MOLT_ERROR_REFUSED, contribution->source, line, "%s", message);
+        }
+        free(message);
+    }
+    return error;
+}
+
+/* Functions that only differ because of our own flags: the object compiled exactly as the program was has them. They are
+ * replaced, since what is known of them is not what runs. False: others differ too. */
+static struct molt_error *differences_by_flags(struct build *build, struct changed_unit *changed,
+                                               struct contribution *contribution,
+                                               const baseline_differences *differences, bool *ret)
+{
+    compile_jobs jobs = { 0 };
+    baseline_differences plain = { 0 };
+    struct compile_job job = { changed->unit, &build->from, COMMAND_PLAIN };
+    struct object *object;
+
+    LIST_ADD(&jobs, &job);
+    struct molt_error *error = run_jobs(build, &jobs);
+    LIST_FREE(&jobs);
+    if (!error) {
+        error = session_object(build->session, job.object, &object);
+    }
+    free(job.object);
+    if (error) {
+        return error;
+    }
+    baseline_compare(contribution, object, build->earlier, build->earlier_count, &plain);
+    *ret = plain.count == 0;
+    for (size_t i = 0; *ret && i < differences->count; i++) {
+        struct object_symbol *new = changed->comparison.new_of[differences->items[i].symbol->index];
+        if (new &&symbol_is_function(changed->comparison.new, new)) {
+            comparison_mark(&changed->comparison, new, "compiled differently in the program");
+        } else {
+            *ret = false;
+        }
+    }
+    LIST_FREE(&plain);
+    return NULL;
+}
+
+static struct molt_error *check_baseline(struct build *build, struct changed_unit *changed,
+                                         struct contribution *contribution)
+{
+    baseline_differences differences = { 0 };
+    struct molt_error *error = NULL;
+    bool by_flags = false;
+
+    if (session_is_checked(build->session, changed->old.object, contribution->image->path,
+                           build->earlier_count)) {
+        return NULL;
+    }
+    baseline_compare(contribution, changed->comparison.old, build->earlier, build->earlier_count,
+                     &differences);
+    if (differences.count) {
+        error = differences_by_flags(build, changed, contribution, &differences, &by_flags);
+        if (!error && !by_flags) {
+            error = baseline_refusal(build, contribution, &differences);
+        }
+    } else {
+        session_set_checked(build->session, changed->old.object, contribution->image->path,
+                            build->earlier_count);
+    }
+    LIST_FREE(&differences);
+    return error;
+}
+
 /* Finds the binaries that hold the unit, and checks that they were made from its old state. */
 static struct molt_error *place_unit(struct build *build, struct changed_unit *changed)
 {
@@ -284,7 +370,7 @@ static struct molt_error *place_unit(struct build *build, struct changed_unit *c
         const struct image_unit *image_unit = image_find_unit(image, entry->file, entry->name);
         if (image_unit) {
             struct contribution *contribution = contribute(build, changed, image, image_unit);
-            error = baseline_check(contribution, build->earlier, build->earlier_count);
+            error = check_baseline(build, changed, contribution);
         }
     }
     return error;

@@ -159,6 +159,11 @@ void patch_session_destroy(struct patch_session *session)
     for (size_t i = 0; i < session->unit_count; i++) {
         unit_deinit(&session->units[i]);
     }
+    for (size_t i = 0; i < session->checked_keys.count; i++) {
+        free(session->checked_keys.items[i]);
+    }
+    LIST_FREE(&session->checked_keys);
+    table_deinit(&session->checked);
     LIST_FREE(&session->objects);
     LIST_FREE(&session->images);
     free(session->units);
@@ -189,6 +194,24 @@ struct molt_error *session_object(struct patch_session *session, const char *pat
     LIST_ADD(&session->objects, object);
     *ret = object;
     return NULL;
+}
+
+bool session_is_checked(const struct patch_session *session, const char *path, const char *binary,
+                        size_t earlier)
+{
+    char *key = must_printf("%s %s %zu", path, binary, earlier);
+    bool known = table_get(&session->checked, key) != NULL;
+
+    free(key);
+    return known;
+}
+
+void session_set_checked(struct patch_session *session, const char *path, const char *binary, size_t earlier)
+{
+    char *key = must_printf("%s %s %zu", path, binary, earlier);
+
+    LIST_ADD(&session->checked_keys, key);
+    table_put(&session->checked, key, session);
 }
 
 void session_trim(struct patch_session *session)

@@ -16,10 +16,17 @@ struct patch_session {
     size_t unit_count;
     LIST(struct image *) images;
     LIST(struct object *) objects; /* analysed, oldest first */
+    struct table checked;          /* object, binary and number of earlier patches that were found to agree */
+    LIST(char *) checked_keys;
 };
 
 /* The analysed object at PATH; stays the session's. */
 struct molt_error *session_object(struct patch_session *session, const char *path, struct object **ret);
+
+/* Remembers that the object at PATH and the code of the binary are the same, up to EARLIER patches. */
+bool session_is_checked(const struct patch_session *session, const char *path, const char *binary,
+                        size_t earlier);
+void session_set_checked(struct patch_session *session, const char *path, const char *binary, size_t earlier);
 
 /* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */
 void session_trim(struct patch_session *session);
