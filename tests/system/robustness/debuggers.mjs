@@ -15,7 +15,7 @@ async function backtraceBy(configuration) {
     const { stdout } = await run('gdb', ['-nx', '-batch', '-p', victim.pid, '-ex', 'thread apply all backtrace']);
     const stack = stdout.split(/^Thread /m).find((part) => /\btake \(/.test(part));
     demand(stack, `no thread is in take():\n${stdout}`);
-    demand(/\bread \(/.test(stack), `what take() called is not in its backtrace:\n${stack}`);
+    demand(/read \(/.test(stack), `what take() called is not in its backtrace:\n${stack}`);
     demand(/\breader \(/.test(stack), `the caller of take() is not in its backtrace:\n${stack}`);
     demand(/start_thread/.test(stack), `the backtrace stops before the thread's start:\n${stack}`);
 
