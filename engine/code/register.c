@@ -81,6 +81,10 @@ struct debug_object *debug_object_create(const struct loaded_patch *patch)
         const Elf64_Shdr *section = &file->sections[i];
         if (patch->sections[i].class != SECTION_UNLOADED && patch->sections[i].class != SECTION_TLS) {
             sections[i].sh_addr = patch->sections[i].address;
+            if (section->sh_type != SHT_NOBITS &&
+                patch->sections[i].bytes) { /* relocated; gdb unwinds by .eh_frame */
+                memcpy(bytes + section->sh_offset, patch->sections[i].bytes, section->sh_size);
+            }
         }
         if (section->sh_type == SHT_RELA) {
             if (patch->sections[section->sh_info].class == SECTION_UNLOADED) {
