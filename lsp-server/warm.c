@@ -47,8 +47,10 @@ static void warming_done(void *context)
             free(workspace->trouble);
             workspace->trouble = strdup(warming->error->message);
         }
-        workspace_log(workspace, warming->error);
-        warming->error = NULL;
+        if (!workspace->stop_warming) { /* else it was stopped, and says so */
+            workspace_log(workspace, warming->error);
+            warming->error = NULL;
+        }
         if (workspace->state == WORKSPACE_LOADING)
             workspace_load(workspace);
         else

@@ -23,7 +23,7 @@ export async function measure({ rounds = 30 }) {
     client.open(file, original);
     await client.ready();
     for (let i = 0; i < rounds; i++) {
-        const text = original.replace('n < 2 ? n', `n < 2 ? n + ${i % 2 + 1}`);
+        const text = original.replace('n < 2 ? n', `n < 2 ? n + ${i + 1}`);
         client.change(file, text);
         fs.writeFileSync(file, text);
         const started = process.hrtime.bigint();
