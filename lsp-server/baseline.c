@@ -13,11 +13,12 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "lsp-server/baseline_private.h"
 #include "lsp-server/files.h"
 #include "lsp-server/lsp.h"
 
 /* "A/B/C" with any of them NULL left out; NULL without memory. */
-static char *join(const char *a, const char *b, const char *c)
+char *baseline_join(const char *a, const char *b, const char *c)
 {
     struct text text = { 0 };
 
@@ -31,10 +32,10 @@ static char *join(const char *a, const char *b, const char *c)
 
 static char *in_state(const struct baseline *baseline, const char *name)
 {
-    return join(baseline->state, name, NULL);
+    return baseline_join(baseline->state, name, NULL);
 }
 
-static struct molt_error *failed(int error, const char *what)
+struct molt_error *baseline_failed(int error, const char *what)
 {
     return error ? molt_error_errno(error, "cannot %s in .molt", what) : NULL;
 }
@@ -48,8 +49,8 @@ struct molt_error *baseline_load(const char *root, struct baseline **ret)
     if (!baseline)
         return molt_error_nomem();
     baseline->root = strdup(root);
-    baseline->state = join(root, ".molt", NULL);
-    baseline->tree = join(root, ".molt", "baseline");
+    baseline->state = baseline_join(root, ".molt", NULL);
+    baseline->tree = baseline_join(root, ".molt", "baseline");
     if (baseline->state)
         path = in_state(baseline, "baseline.json");
     if (path)
@@ -112,7 +113,7 @@ bool baseline_fits(const struct baseline *baseline, const json_t *build_ids)
     return true;
 }
 
-static int save(const struct baseline *baseline)
+int baseline_save(const struct baseline *baseline)
 {
     json_t *json = json_pack("{s:O,s:O}", "build_ids", baseline->build_ids, "updates", baseline->updates);
     char *path = in_state(baseline, "baseline.json"), *bytes = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
@@ -147,7 +148,7 @@ struct molt_error *baseline_begin(struct baseline *baseline, char **ret_director
         error = files_make_directory(directory);
     if (error) {
         free(directory);
-        return failed(error, "keep the program's sources");
+        return baseline_failed(error, "keep the program's sources");
     }
     *ret_directory = directory;
     return NULL;
@@ -172,12 +173,12 @@ struct molt_error *baseline_finish(struct baseline *baseline, const json_t *buil
         json_decref(baseline->updates);
         baseline->build_ids = json_deep_copy(build_ids);
         baseline->updates = json_array();
-        error = save(baseline);
+        error = baseline_save(baseline);
     }
     free(fresh);
     free(key);
     free(updates);
-    return failed(error, "keep the program's sources");
+    return baseline_failed(error, "keep the program's sources");
 }
 
 struct staging {
@@ -189,7 +190,7 @@ struct staging {
 static int copy_if_there(const char *from_directory, const char *name, const char *to_directory,
                          const char *kind, bool *ret)
 {
-    char *from = path_join(from_directory, name), *to = join(to_directory, kind, name);
+    char *from = path_join(from_directory, name), *to = baseline_join(to_directory, kind, name);
     int error = from && to ? files_copy(from, to) : -ENOMEM;
 
     free(from);
@@ -222,7 +223,7 @@ static int stage_file(void *context, const char *name)
 
 struct molt_error *baseline_stage(struct baseline *baseline, const json_t *extra, json_t **ret)
 {
-    struct staging staging = { baseline, join(baseline->state, "updates", "pending"), json_array() };
+    struct staging staging = { baseline, baseline_join(baseline->state, "updates", "pending"), json_array() };
     int error = staging.pending && staging.files ? files_remove_tree(staging.pending) : -ENOMEM;
     size_t i;
     json_t *name;
@@ -242,7 +243,7 @@ struct molt_error *baseline_stage(struct baseline *baseline, const json_t *extra
     free(staging.pending);
     if (error) {
         json_decref(staging.files);
-        return failed(error, "compare the sources with those of the running program");
+        return baseline_failed(error, "compare the sources with those of the running program");
     }
     *ret = staging.files;
     return NULL;
@@ -261,7 +262,7 @@ static bool same_state(const char *directory_a, const char *directory_b, const c
 
 bool baseline_stage_current(const struct baseline *baseline, const json_t *files)
 {
-    char *after = join(baseline->state, "updates", "pending/after");
+    char *after = baseline_join(baseline->state, "updates", "pending/after");
     bool current = after != NULL;
     size_t i;
     json_t *file;
@@ -276,7 +277,7 @@ bool baseline_stage_current(const struct baseline *baseline, const json_t *files
 }
 
 /* "ROOT/.molt/updates/NNNN-ID", N counting from 1. */
-static char *update_directory(const struct baseline *baseline, size_t index, const char *id)
+char *baseline_update_directory(const struct baseline *baseline, size_t index, const char *id)
 {
     struct text text = { 0 };
 
@@ -284,17 +285,17 @@ static char *update_directory(const struct baseline *baseline, size_t index, con
     return text_steal(&text);
 }
 
-static char *last_update(const struct baseline *baseline)
+char *baseline_last_update(const struct baseline *baseline)
 {
     size_t count = json_array_size(baseline->updates);
 
-    return count ? update_directory(baseline, count - 1,
-                                    json_string_value(json_array_get(baseline->updates, count - 1)))
+    return count ? baseline_update_directory(baseline, count - 1,
+                                             json_string_value(json_array_get(baseline->updates, count - 1)))
                  : NULL;
 }
 
 /* record.json of an update's directory: the array of its files. NULL: there is none. */
-static json_t *read_record(const char *directory)
+json_t *baseline_read_record(const char *directory)
 {
     char *path = path_join(directory, "record.json");
     json_t *record = path ? json_load_file(path, 0, NULL) : NULL, *files = json_object_get(record, "files");
@@ -321,8 +322,9 @@ static bool lists(const json_t *files, const char *name)
 /* All files of the last update are back as they were, and no other file differs from the baseline. */
 bool baseline_stage_undoes(const struct baseline *baseline, const json_t *files)
 {
-    char *directory = last_update(baseline), *before = directory ? path_join(directory, "before") : NULL;
-    json_t *record = directory ? read_record(directory) : NULL, *file;
+    char *directory = baseline_last_update(baseline),
+         *before = directory ? path_join(directory, "before") : NULL;
+    json_t *record = directory ? baseline_read_record(directory) : NULL, *file;
     bool undoes = json_array_size(record) > 0 && before;
     size_t i;
 
@@ -333,185 +335,6 @@ bool baseline_stage_undoes(const struct baseline *baseline, const json_t *files)
     free(before);
     free(directory);
     return undoes;
-}
-
-struct molt_error *baseline_publish(struct baseline *baseline, const char *id, const char *title,
-                                    const void *patch, size_t size, const json_t *files)
-{
-    char *pending = join(baseline->state, "updates", "pending");
-    char *final = update_directory(baseline, json_array_size(baseline->updates), id);
-    char *patch_path = pending ? path_join(pending, "patch.molt") : NULL;
-    char *record_path = pending ? path_join(pending, "record.json") : NULL;
-    json_t *record = json_pack("{s:s,s:s,s:O}", "id", id, "title", title, "files", (json_t *)files);
-    char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
-    int error = final && patch_path && record_path && text ? files_write(patch_path, patch, size) : -ENOMEM;
-
-    if (!error)
-        error = files_write(record_path, text, strlen(text));
-    if (!error)
-        error = files_remove_tree(final);
-    if (!error && rename(pending, final))
-        error = -errno;
-    free(text);
-    json_decref(record);
-    free(record_path);
-    free(patch_path);
-    free(final);
-    free(pending);
-    return failed(error, "keep the update");
-}
-
-/* Makes the baseline's files what they are in DIRECTORY/KIND, for all of FILES. */
-static int move_files(struct baseline *baseline, const char *directory, const char *kind, const json_t *files)
-{
-    int error = 0;
-    size_t i;
-    json_t *file;
-
-    json_array_foreach(files, i, file)
-    {
-        const char *name = json_text(file, "path", "");
-        char *from = join(directory, kind, name), *to = path_join(baseline->tree, name);
-
-        if (!error)
-            error = from && to ? 0 : -ENOMEM;
-        if (!error && json_flag(file, kind, false))
-            error = files_copy(from, to);
-        else if (!error && unlink(to) && errno != ENOENT)
-            error = -errno;
-        free(from);
-        free(to);
-    }
-    return error;
-}
-
-/* Takes over DIRECTORY/KIND as recorded there. */
-static int move_by_record(struct baseline *baseline, const char *directory, const char *kind)
-{
-    json_t *files = directory ? read_record(directory) : NULL;
-    int error = files ? move_files(baseline, directory, kind, files) : -ENOENT;
-
-    json_decref(files);
-    return error;
-}
-
-static int step_forward(struct baseline *baseline, const char *id)
-{
-    char *directory = update_directory(baseline, json_array_size(baseline->updates), id);
-    int error = move_by_record(baseline, directory, "after");
-
-    free(directory);
-    if (!error && json_array_append_new(baseline->updates, json_string(id)))
-        error = -ENOMEM;
-    return error;
-}
-
-static int step_back(struct baseline *baseline)
-{
-    char *directory = last_update(baseline);
-    int error = move_by_record(baseline, directory, "before");
-
-    if (!error)
-        json_array_remove(baseline->updates, json_array_size(baseline->updates) - 1);
-    free(directory);
-    return error;
-}
-
-struct molt_error *baseline_commit(struct baseline *baseline, const char *id)
-{
-    int error = step_forward(baseline, id);
-
-    if (!error)
-        error = save(baseline);
-    return failed(error, "move the baseline on");
-}
-
-void baseline_withdraw(struct baseline *baseline, const char *id)
-{
-    char *directory = update_directory(baseline, json_array_size(baseline->updates), id);
-
-    if (directory && files_remove_tree(directory))
-        molt_log(MOLT_LOG_WARNING, "cannot remove %s", directory);
-    free(directory);
-}
-
-struct molt_error *baseline_absorb(struct baseline *baseline, const json_t *files)
-{
-    char *pending = join(baseline->state, "updates", "pending");
-    int error = pending ? move_files(baseline, pending, "after", files) : -ENOMEM;
-
-    free(pending);
-    return failed(error, "move the baseline on");
-}
-
-struct molt_error *baseline_roll_back(struct baseline *baseline)
-{
-    char *directory = last_update(baseline);
-    int error = step_back(baseline);
-
-    if (!error)
-        error = save(baseline);
-    if (!error && directory)
-        files_remove_tree(directory);
-    free(directory);
-    return failed(error, "move the baseline back");
-}
-
-static bool recorded(const struct baseline *baseline, size_t index, const char *id)
-{
-    char *directory = update_directory(baseline, index, id);
-    json_t *files = directory ? read_record(directory) : NULL;
-    bool there = files != NULL;
-
-    json_decref(files);
-    free(directory);
-    return there;
-}
-
-struct molt_error *baseline_follow(struct baseline *baseline, const json_t *updates,
-                                   enum baseline_follow *ret)
-{
-    size_t common = 0, wanted = json_array_size(updates), had = json_array_size(baseline->updates);
-    int error = 0;
-
-    while (common < wanted && common < had &&
-           json_equal(json_array_get(updates, common), json_array_get(baseline->updates, common)))
-        common++;
-    for (size_t i = common; i < wanted; i++) {
-        const char *id = json_string_value(json_array_get(updates, i));
-
-        if (!id || !recorded(baseline, i, id)) {
-            *ret = BASELINE_UNKNOWN;
-            return NULL;
-        }
-    }
-    while (!error && json_array_size(baseline->updates) > common)
-        error = step_back(baseline);
-    for (size_t i = common; !error && i < wanted; i++)
-        error = step_forward(baseline, json_string_value(json_array_get(updates, i)));
-    if (!error && (common < had || common < wanted))
-        error = save(baseline);
-    if (error)
-        return failed(error, "follow the running program");
-    *ret = common == had && common == wanted ? BASELINE_SAME : BASELINE_MOVED;
-    return NULL;
-}
-
-json_t *baseline_patches(const struct baseline *baseline)
-{
-    json_t *paths = json_array(), *id;
-    size_t i;
-
-    json_array_foreach(baseline->updates, i, id)
-    {
-        char *directory = update_directory(baseline, i, json_string_value(id));
-        char *path = directory ? path_join(directory, "patch.molt") : NULL;
-
-        json_array_append_new(paths, json_string(path ? path : ""));
-        free(path);
-        free(directory);
-    }
-    return paths;
 }
 
 char *baseline_path(const struct baseline *baseline, const char *absolute)

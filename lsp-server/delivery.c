@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "link/client.h"
 #include "link/protocol.h"
+#include "lsp-server/files.h"
 #include "lsp-server/lsp.h"
 
 #define PREPARE_TIMEOUT_MS 30000
@@ -33,6 +34,7 @@ struct run {
     const struct delivery *delivery;
     struct target *targets;
     char *reason;    /* of the failure */
+    char *lost;      /* which program went away; the reason if there is no other */
     json_t *failure; /* result object of the target that failed, or NULL */
 };
 
@@ -53,6 +55,18 @@ static bool fail(struct run *run, const struct target *target, const char *what,
     return false;
 }
 
+/* TARGET went away: a failure only if it was the only one. */
+static bool note_lost(struct run *run, const struct target *target, const char *when)
+{
+    struct text text = { 0 };
+
+    if (!run->lost) {
+        text_printf(&text, "%s (pid %d) went away: %s", target->who->name, (int)target->who->pid, when);
+        run->lost = text_steal(&text);
+    }
+    return run->delivery->target_count > 1;
+}
+
 /* The link broke. If the program is gone, that is a fact about the program and not about the update. */
 static bool lost(struct run *run, struct target *target, const char *when, int error)
 {
@@ -60,8 +74,7 @@ static bool lost(struct run *run, struct target *target, const char *when, int e
     target->client = NULL;
     if (error == -ECONNRESET || error == -ENOENT || error == -ECONNREFUSED) {
         target->gone = true;
-        fail(run, target, "went away", when);
-        return run->delivery->target_count > 1;
+        return note_lost(run, target, when);
     }
     return fail(run, target, error == -ETIMEDOUT ? "does not answer" : "cannot be reached", strerror(-error));
 }
@@ -100,15 +113,14 @@ static void forget_result(struct target *target)
     target->result = NULL;
 }
 
-static bool prepare(struct run *run, struct target *target)
+static bool send_patch(struct run *run, struct target *target, const void *patch, size_t size)
 {
     json_t *upload;
     int status;
 
     forget_result(target);
     say(run, "uploading", "");
-    status =
-        link_client_upload(target->client, run->delivery->patch, run->delivery->patch_size, &target->result);
+    status = link_client_upload(target->client, patch, size, &target->result);
     if (status < 0)
         return lost(run, target, "while the update was sent", status);
     if (status)
@@ -125,6 +137,11 @@ static bool prepare(struct run *run, struct target *target)
         return false;
     target->update = json_incref(json_object_get(target->result, "update"));
     return true;
+}
+
+static bool prepare(struct run *run, struct target *target)
+{
+    return send_patch(run, target, run->delivery->patch, run->delivery->patch_size);
 }
 
 static void notified(void *context, const char *method, json_t *params)
@@ -158,6 +175,37 @@ static bool commit(struct run *run, struct target *target)
     target->committed =
         accepted(run, target, status, "did not update", LINK_RESULT_UPDATED, LINK_RESULT_NOTHING);
     return target->committed;
+}
+
+/* Applies one of the updates that the others have already. */
+static bool apply_missing(struct run *run, struct target *target, const char *path)
+{
+    char *patch;
+    size_t size;
+    int error = files_read(path, &patch, &size);
+    bool applied;
+
+    if (error)
+        return fail(run, target, "cannot be given an earlier update", strerror(-error));
+    applied = send_patch(run, target, patch, size) && !target->gone && commit(run, target);
+    free(patch);
+    json_decref(target->update);
+    target->update = NULL;
+    target->committed = false;
+    return applied || target->gone;
+}
+
+static bool catch_up(struct run *run, struct target *target)
+{
+    size_t i;
+    json_t *path;
+
+    json_array_foreach(target->who->missing, i, path)
+    {
+        if (!target->gone && !apply_missing(run, target, json_string_value(path)))
+            return false;
+    }
+    return true;
 }
 
 static bool roll_back(struct run *run, struct target *target)
@@ -218,7 +266,7 @@ static bool deliver(struct run *run)
         return false;
     if (!run->delivery->patch)
         return !cancelled(run) && each(run, roll_back);
-    if (!each(run, prepare) || cancelled(run))
+    if (!each(run, catch_up) || !each(run, prepare) || cancelled(run))
         return false;
     if (each(run, commit))
         return true;
@@ -236,6 +284,9 @@ static json_t *sum_up(const struct run *run, bool done)
 {
     double functions = 0, types = 0, instances = 0, moved = 0, waited = 0, pause = 0, total = 0;
     const char *word = link_result_word(run->delivery->patch ? LINK_RESULT_NOTHING : LINK_RESULT_ROLLED_BACK);
+    const char *reason = run->reason    ? run->reason
+                         : run->failure ? json_text(run->failure, "reason", "")
+                                        : run->lost;
     bool applied = false;
 
     for (size_t i = 0; i < run->delivery->target_count; i++) {
@@ -254,15 +305,13 @@ static json_t *sum_up(const struct run *run, bool done)
         pause = largest(pause, json_number(result, "pause_ms", 0));
         total = largest(total, json_number(result, "total_ms", 0));
     }
-    if (!done || (!applied && run->reason))
+    if (!done || (!applied && reason))
         word = run->failure ? json_text(run->failure, "result", "failed") : "failed";
     return json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s}", "result", word, "applied", applied,
                      "functions", functions, "types", types, "instances", instances, "moved", moved,
                      "waited_ms", waited, "pause_ms", pause, "total_ms", total, "reason",
-                     run->reason    ? run->reason
-                     : run->failure ? json_text(run->failure, "reason", "")
-                                    : "",
-                     "blocked_by", run->failure ? json_text(run->failure, "blocked_by", "") : "");
+                     reason ? reason : "", "blocked_by",
+                     run->failure ? json_text(run->failure, "blocked_by", "") : "");
 }
 
 json_t *delivery_run(const struct delivery *delivery)
@@ -285,6 +334,7 @@ json_t *delivery_run(const struct delivery *delivery)
     }
     json_decref(run.failure);
     free(run.reason);
+    free(run.lost);
     free(run.targets);
     return result;
 }
@@ -294,6 +344,7 @@ void delivery_targets_free(struct delivery_target *targets, size_t count)
     for (size_t i = 0; i < count; i++) {
         free(targets[i].name);
         free(targets[i].path);
+        json_decref(targets[i].missing);
     }
     free(targets);
 }

@@ -17,7 +17,8 @@ typedef void delivery_progress(void *context, const char *phase, const char *mes
 struct delivery_target {
     pid_t pid;
     char *name;
-    char *path; /* of the socket */
+    char *path;      /* of the socket */
+    json_t *missing; /* patch files that go first: array of paths, or NULL */
 };
 
 struct delivery {

@@ -399,6 +399,20 @@ bool engine_belongs(const struct engine *engine, const struct workspace *workspa
     return false;
 }
 
+/* Whether UPDATES are the first ones of ALL, in their order. */
+static bool is_prefix(const json_t *updates, const json_t *all)
+{
+    size_t i;
+    json_t *id;
+
+    json_array_foreach(updates, i, id)
+    {
+        if (!json_equal(id, json_array_get(all, i)))
+            return false;
+    }
+    return true;
+}
+
 enum engine_match engine_match(const struct engine *engine, const struct workspace *workspace)
 {
     const char *exe = json_text(engine->status, "exe", "");
@@ -416,7 +430,10 @@ enum engine_match engine_match(const struct engine *engine, const struct workspa
     if (!workspace->baseline)
         return ENGINE_READY;
     updates = engine_updates(engine);
-    match = json_equal(updates, workspace->baseline->updates) ? ENGINE_READY : ENGINE_UNKNOWN_UPDATES;
+    if (json_equal(updates, workspace->baseline->updates))
+        match = ENGINE_READY;
+    else
+        match = is_prefix(updates, workspace->baseline->updates) ? ENGINE_BEHIND : ENGINE_UNKNOWN_UPDATES;
     json_decref(updates);
     return match;
 }

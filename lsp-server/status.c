@@ -21,6 +21,7 @@ static const char *const match_words[] = {
     [ENGINE_FOREIGN] = "foreign",
     [ENGINE_READY] = "ready",
     [ENGINE_OTHER_BUILD] = "other-build",
+    [ENGINE_BEHIND] = "behind",
     [ENGINE_UNKNOWN_UPDATES] = "unknown-updates",
 };
 

@@ -240,27 +240,45 @@ static void delivery_note(void *context, const char *phase, const char *message)
     post_note(context, phase, message);
 }
 
-/* The ready engines, as targets of ROUND. */
+/* The patch files that ENGINE lacks of the updates made so far. */
+static json_t *missing_patches(const struct workspace *workspace, const struct engine *engine)
+{
+    json_t *patches = baseline_patches(workspace->baseline), *updates = engine_updates(engine);
+
+    for (size_t i = 0; i < json_array_size(updates); i++)
+        json_array_remove(patches, 0);
+    json_decref(updates);
+    return patches;
+}
+
+static bool add_target(struct round *round, const struct engine *engine)
+{
+    struct delivery *delivery = &round->delivery;
+    struct delivery_target *more, *target;
+
+    more = realloc(delivery->targets, (delivery->target_count + 1) * sizeof *more);
+    if (!more)
+        return false;
+    delivery->targets = more;
+    target = &more[delivery->target_count++];
+    *target = (struct delivery_target){ .pid = engine->pid,
+                                        .name = strdup(engine_name(engine)),
+                                        .path = strdup(engine->path),
+                                        .missing = missing_patches(round->workspace, engine) };
+    return target->name && target->path && target->missing;
+}
+
+/* The engines that the round is for, as its targets. One that is behind catches up with a patch, and has nothing to roll back. */
 static bool find_targets(struct round *round)
 {
     struct workspace *workspace = round->workspace;
-    unsigned count = engines_ready(workspace->server->engines, workspace);
-    struct delivery *delivery = &round->delivery;
 
-    delivery->targets = calloc(count + 1, sizeof *delivery->targets);
-    if (!delivery->targets)
-        return false;
     for (const struct engine *engine = engines_list(workspace->server->engines); engine;
          engine = engine->next) {
-        struct delivery_target *target = &delivery->targets[delivery->target_count];
+        enum engine_match match = engine_match(engine, workspace);
 
-        if (delivery->target_count == count || engine_match(engine, workspace) != ENGINE_READY)
-            continue;
-        target->pid = engine->pid;
-        target->name = strdup(engine_name(engine));
-        target->path = strdup(engine->path);
-        delivery->target_count++;
-        if (!target->name || !target->path)
+        if ((match == ENGINE_READY || (match == ENGINE_BEHIND && round->delivery.patch)) &&
+            !add_target(round, engine))
             return false;
     }
     return true;
