@@ -105,7 +105,7 @@ static const char *health_of(const struct workspace *workspace, unsigned engines
     if ((workspace->state == WORKSPACE_NO_BUILD || (workspace->trouble && !workspace->held)) &&
         workspace->state != WORKSPACE_LOADING)
         return "error";
-    if (workspace->held || (workspace->state == WORKSPACE_READY && workspace->lock < 0) ||
+    if (workspace->held || workspace->doubt || (workspace->state == WORKSPACE_READY && workspace->lock < 0) ||
         (engines && !ready))
         return "warning";
     return last_failed(workspace) ? "error" : "ok";
@@ -147,6 +147,8 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
         text_puts(&text, workspace->trouble);
         return text_steal(&text);
     }
+    if (workspace->doubt)
+        text_printf(&text, "%s - ", workspace->doubt);
     if (workspace->held)
         text_printf(&text, "held: %s - ", workspace->held);
     else if (strcmp(phase, "idle") && strcmp(phase, "no-program"))

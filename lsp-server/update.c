@@ -352,6 +352,8 @@ static void deliver_done(void *context)
         outcome.compile_ms = round->build.result.compile_ms;
         outcome.total_ms = elapsed_ms(update);
         set_held(workspace, NULL);
+        if (json_flag(round->result, "applied", false))
+            workspace_set_doubt(workspace, NULL);
         if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing"))
             diagnostics_clear(workspace);
         else if (strcmp(result, "discarded"))

@@ -11,6 +11,12 @@
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
 
+void workspace_set_doubt(struct workspace *workspace, const struct molt_error *error)
+{
+    free(workspace->doubt);
+    workspace->doubt = error ? strdup(error->message) : NULL;
+}
+
 struct warming {
     struct workspace *workspace;
     char *tree;
@@ -43,10 +49,8 @@ static void warming_done(void *context)
     if (workspace_job_done(workspace)) {
         if (!workspace->stop_warming)
             workspace->warm = true;
-        if (warming->error && !workspace->stop_warming) {
-            free(workspace->trouble);
-            workspace->trouble = strdup(warming->error->message);
-        }
+        if (!workspace->stop_warming)
+            workspace_set_doubt(workspace, warming->error);
         if (!workspace->stop_warming) { /* else it was stopped, and says so */
             workspace_log(workspace, warming->error);
             warming->error = NULL;

@@ -177,6 +177,7 @@ static void take_build(struct workspace *workspace, struct load *load)
     workspace->baseline = load->baseline;
     load->baseline = NULL;
     workspace->warm = false;
+    workspace_set_doubt(workspace, NULL);
     free(workspace->trouble);
     workspace->trouble = load->error ? strdup(load->error->message) : NULL;
     if (load->error)
@@ -371,6 +372,7 @@ static void workspace_closed(uv_handle_t *handle)
         close(workspace->lock);
     free(workspace->lock_holder);
     free(workspace->trouble);
+    free(workspace->doubt);
     free(workspace->held);
     free(workspace->folder);
     free(workspace->root);

@@ -48,7 +48,8 @@ struct workspace {
     enum workspace_state state;
     bool closing;  /* to be freed when no job uses it any more */
     unsigned jobs; /* that use it */
-    char *trouble; /* one line, or NULL */
+    char *trouble; /* with settings or build: one line, or NULL */
+    char *doubt;   /* what the warm-up found out about the program; an update that succeeds dispels it */
 
     struct settings settings;
     struct recorder *recorder;
@@ -119,6 +120,9 @@ bool workspace_take_lock(struct workspace *workspace);
 /* The baseline moved for FILES (array of {"path"} relative to the root, NULL: any): recorder and client are
  * told. */
 void workspace_baseline_moved(struct workspace *workspace, const json_t *files);
+
+/* Keeps what ERROR (borrowed, NULL: nothing) says against updating this program. */
+void workspace_set_doubt(struct workspace *workspace, const struct molt_error *error);
 
 /* Starts the background warm-up if it is due. */
 void workspace_warm_up(struct workspace *workspace);
