@@ -71,8 +71,36 @@ static bool read_message(struct jsonrpc_message *message)
     return message->result != NULL;
 }
 
+/* Whether brackets nest so deeply that parsing them could overflow a small stack. Words in strings do not count. */
+static bool nests_too_deep(const char *bytes, size_t length)
+{
+    unsigned depth = 0;
+    bool string = false;
+
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i];
+
+        if (string) {
+            i += c == '\\';
+            string = c != '"';
+        } else if (c == '"') {
+            string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSONRPC_DEPTH_MAX) {
+                return true;
+            }
+        } else if (c == ']' || c == '}') {
+            depth -= depth > 0;
+        }
+    }
+    return false;
+}
+
 int jsonrpc_parse(const char *bytes, size_t length, struct jsonrpc_message *ret)
 {
+    if (nests_too_deep(bytes, length)) {
+        return -EPROTO;
+    }
     struct jsonrpc_message message = { .root = json_loadb(bytes, length, JSON_ALLOW_NUL, NULL) };
 
     if (!message.root) {

@@ -51,9 +51,11 @@ struct jsonrpc_message {
     json_t *error_data;        /* or NULL */
 };
 
+#define JSONRPC_DEPTH_MAX 128 /* of brackets in brackets: the engine's stack is small */
+
 /*
  * Parses one message of LENGTH bytes. Returns 0; -EBADMSG: not JSON (answer PARSE_ERROR); -EPROTO: JSON but
- * no JSON-RPC 2.0 message, batches included (answer INVALID_REQUEST). Strings may hold NUL characters: see
+ * no JSON-RPC 2.0 message, batches included, or nested too deeply (answer INVALID_REQUEST). Strings may hold NUL characters: see
  * json_string_length.
  */
 int jsonrpc_parse(const char *bytes, size_t length, struct jsonrpc_message *ret);

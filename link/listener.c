@@ -16,15 +16,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define HIGH_DESCRIPTOR 900 /* below FD_SETSIZE and the usual limit of 1024, above what most programs open   \
+#define HIGH_DESCRIPTOR                                                                                      \
+    900 /* below FD_SETSIZE and the usual limit of 1024, above what most programs open   \
                              */
 #define BACKLOG 64
 
-static int move_up(int fd)
+int link_descriptor_raise(int fd)
 {
     struct rlimit limit;
     int high = -1;
 
+    if (fd < 0) {
+        return fd;
+    }
     if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur > HIGH_DESCRIPTOR) {
         high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
     }
@@ -39,7 +43,7 @@ int link_descriptor_init(struct link_descriptor *descriptor, int fd)
 {
     struct stat status;
 
-    fd = move_up(fd);
+    fd = link_descriptor_raise(fd);
     if (fstat(fd, &status) || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
         int error = -errno;
 

@@ -24,6 +24,10 @@ struct link_listener {
     char path[LINK_PATH_MAX];
 };
 
+/* Moves FD up out of the program's way and makes it close-on-exec. Returns the new number, FD itself if there is no
+ * room above or FD is negative. */
+int link_descriptor_raise(int fd);
+
 /* Takes FD; moves it up out of the program's way and makes it close-on-exec. 0, or negative errno and FD is
  * closed. */
 int link_descriptor_init(struct link_descriptor *descriptor, int fd);

@@ -406,6 +406,15 @@ static void adopt(struct link_server *server, struct link_descriptor *descriptor
     client->gone = client->wsi == NULL;
 }
 
+static int reopen_listener(struct link_server *server)
+{
+    char reason[128];
+
+    return link_descriptor_intact(&server->listener.descriptor)
+               ? 0
+               : link_listener_open(&server->listener, reason, sizeof(reason));
+}
+
 /* Takes the connection that waits. 0, or negative errno if the listening socket is of no more use. */
 static int accept_one(struct link_server *server)
 {
@@ -415,8 +424,9 @@ static int accept_one(struct link_server *server)
 
     switch (error) {
     case 0:
+        error = reopen_listener(server); /* the program may have closed it while we waited */
         adopt(server, &descriptor);
-        return 0;
+        return error;
     case -EPERM:
     case -EAGAIN:
         return 0;
@@ -537,22 +547,21 @@ static void carry_out_all(struct link_server *server)
 
 /* The loop. */
 
-/* Finds out whether the program has closed or replaced any of our descriptors. */
+/* Finds out whether the program has closed or replaced any of our descriptors. If so, those of libwebsockets that we do
+ * not know of must be thought lost, too. */
 static int recover(struct link_server *server)
 {
-    char reason[128];
+    bool lost = !link_descriptor_intact(&server->listener.descriptor);
 
     for (size_t i = 0; i < LINK_CONNECTIONS_MAX; i++) {
         struct client *client = &server->clients[i];
 
-        if (client->used && !client->gone && !link_descriptor_intact(&client->descriptor)) {
-            abandon(server);
-        }
+        lost |= client->used && !client->gone && !link_descriptor_intact(&client->descriptor);
     }
-    if (link_descriptor_intact(&server->listener.descriptor)) {
-        return 0;
+    if (lost) {
+        abandon(server);
     }
-    return link_listener_open(&server->listener, reason, sizeof(reason));
+    return reopen_listener(server);
 }
 
 /* A time limit only while a handshake or an end is under way. */
@@ -626,9 +635,11 @@ int link_server_step(struct link_server *server, int timeout_ms)
     if (error) {
         return error;
     }
+    const struct link_descriptor polled = server->listener.descriptor;
     int ready = wait_for_events(server, fds, timeout_ms < 0 && !count_clients(server) ? 0 : timeout_ms);
     error = recover(server);
-    if (!error && ready > 0 && (fds[0].revents & POLLIN)) {
+    if (!error && ready > 0 && (fds[0].revents & POLLIN) &&
+        polled.inode == server->listener.descriptor.inode) {
         error = accept_one(server);
     }
     if (server->lws) {

@@ -89,6 +89,33 @@ static void test_truncations(void **state)
     }
 }
 
+static void test_nesting(void **state)
+{
+    static const struct {
+        size_t depth;
+        int result;
+    } cases[] = {
+        { 1, 0 }, { JSONRPC_DEPTH_MAX - 1, 0 }, { JSONRPC_DEPTH_MAX, -EPROTO }, { 100000, -EPROTO }
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct text text = { 0 };
+        struct jsonrpc_message message = { 0 };
+
+        text_puts(&text, "{\"jsonrpc\":\"2.0\",\"method\":\"[[[[\\\"{{{{\",\"params\":");
+        for (size_t k = 0; k < cases[i].depth; k++) {
+            text_puts(&text, "[");
+        }
+        for (size_t k = 0; k < cases[i].depth; k++) {
+            text_puts(&text, "]");
+        }
+        text_puts(&text, "}");
+        assert_int_equal(jsonrpc_parse(text.bytes, text.length, &message), cases[i].result);
+        jsonrpc_message_deinit(&message);
+        text_deinit(&text);
+    }
+}
+
 static void check_string(char *string, const char *expected)
 {
     assert_non_null(string);
@@ -221,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_null_params_are_none),
         cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_builders),
         cmocka_unit_test(test_streams_in_pieces_of_every_size),
         cmocka_unit_test(test_an_endless_header_is_refused),

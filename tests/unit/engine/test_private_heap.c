@@ -37,9 +37,12 @@ struct item {
 
 static void check_item(const struct item *item, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        assert_int_equal(item->bytes[i], item->mark);
+    size_t good = 0;
+
+    while (good < size && item->bytes[good] == item->mark) {
+        good++;
     }
+    assert_int_equal(good, size);
 }
 
 static void change(struct item *item, uint32_t *state)
@@ -66,7 +69,7 @@ static void exercise(uint32_t seed)
 {
     struct item items[BLOCKS] = { 0 };
 
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 4000; i++) {
         change(&items[next_random(&seed) % BLOCKS], &seed);
     }
     for (size_t i = 0; i < BLOCKS; i++) {
