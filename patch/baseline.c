@@ -81,6 +81,20 @@ static bool same_constant(struct code *code, struct object_place place, uint64_t
                 : differ(code, "another constant");
 }
 
+/* Whether ADDRESS holds the constant that PLACE leads into: constants with a name may be merged with others too. */
+static bool same_named_constant(const struct code *code, struct object_place place, uint64_t address)
+{
+    const struct object_section *section = place.section;
+
+    if (!section || section->kind != SECTION_CONST || !section->bytes || !place.symbol->size ||
+        place.symbol->value + place.symbol->size > section->size) {
+        return false;
+    }
+    const uint8_t *linked =
+        image_bytes(code->contribution->image, address - place.offset, place.symbol->size);
+    return linked && memcmp(linked, section->bytes + place.symbol->value, place.symbol->size) == 0;
+}
+
 /* Whether ADDRESS is what the relocation names. */
 static bool same_target(struct code *code, const struct object_relocation *relocation, uint64_t address)
 {
@@ -104,6 +118,9 @@ static bool same_target(struct code *code, const struct object_relocation *reloc
         if (address == found->value + (uint64_t)place.offset) {
             return true;
         }
+    }
+    if (same_named_constant(code, place, address)) {
+        return true;
     }
     const struct image_symbol *other = image_symbol_at(image, address);
     return differ(code, "it refers to %s instead of %s", other ? other->name : "something else",

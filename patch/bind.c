@@ -100,6 +100,20 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
     return found ? bind_address(emission, contribution->image, symbol, found) : 0;
 }
 
+/* The definition of NAME that the patch adds to another binary, 0 if there is none. */
+static uint32_t defined_elsewhere(const struct emission *emission, const char *name)
+{
+    for (size_t i = 0; i < emission->images.count; i++) {
+        char *key = must_printf("%p %s", (const void *)emission->images.items[i], name);
+        uintptr_t known = (uintptr_t)table_get(&emission->extern_symbols, key);
+        free(key);
+        if (known && emission->writer.symbols.items[known - 1].type != STT_NOTYPE) {
+            return known;
+        }
+    }
+    return 0;
+}
+
 uint32_t bind_undefined(struct emission *emission, struct contribution *contribution,
                         struct object_symbol *symbol)
 {
@@ -111,12 +125,12 @@ uint32_t bind_undefined(struct emission *emission, struct contribution *contribu
         return known;
     }
     const struct image_symbol *found = image_find_global(contribution->image, symbol->name);
-    uint32_t result;
+    uint32_t result = 0;
     if (found && !image_is_exported(contribution->image, symbol->name)) {
         result = bind_address(emission, contribution->image, symbol, found);
     } else if (bind_earlier(emission, symbol->name, "")) {
         result = bind_to_earlier(emission, symbol, symbol->name, "");
-    } else {
+    } else if (found || !(result = defined_elsewhere(emission, symbol->name))) {
         result = undefined(emission, symbol, STT_NOTYPE);
         LIST_ADD(&emission->bindings,
                  (struct molt_patch_binding){ .symbol = result, .kind = MOLT_BINDING_IMPORT });

@@ -239,6 +239,47 @@ void comparison_mark(struct comparison *comparison, struct object_symbol *symbol
     }
 }
 
+/* The function whose inside the data DATA points into, as a table of labels does; NULL if there is none. */
+static struct object_symbol *labelled_function(struct object *object, const struct object_symbol *data)
+{
+    const struct object_section *section = &object->sections[data->section];
+
+    for (size_t i = object_relocation_at(section, data->value);
+         i < section->relocation_count && section->relocations[i].offset < data->value + data->size; i++) {
+        struct object_place place =
+            table_target(object, section, &section->relocations[i], section->relocations[i].offset);
+        if (place.symbol && place.section && place.section->kind == SECTION_CODE && place.offset != 0) {
+            return place.symbol;
+        }
+    }
+    return NULL;
+}
+
+/* Data that leads into the inside of a function belongs to that version of it: both are new together. */
+static void spread_over_labels(struct comparison *comparison)
+{
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        struct object_symbol *data = &comparison->new->symbols[i];
+        if (!data->key || symbol_is_function(comparison->new, data)) {
+            continue;
+        }
+        struct object_symbol *function = labelled_function(comparison->new, data);
+        struct object_symbol *old = comparison->old_of[i];
+        if (!function || (comparison->new_change[i] == CHANGE_NONE &&
+                          comparison->new_change[function->index] == CHANGE_NONE)) {
+            continue;
+        }
+        comparison_mark(comparison, function, "changed");
+        comparison->different = true;
+        comparison->new_change[i] = CHANGE_NEW;
+        comparison->old_of[i] = NULL;
+        if (old) {
+            comparison->new_of[old->index] = NULL;
+            comparison->old_change[old->index] = CHANGE_NONE;
+        }
+    }
+}
+
 /* A function and its cold part change together: the one jumps into the middle of the other. */
 static void spread_over_parts(struct comparison *comparison)
 {
@@ -326,6 +367,7 @@ void comparison_init(struct comparison *comparison, struct object *old, struct o
             comparison->different = true;
         }
     }
+    spread_over_labels(comparison);
     spread_over_parts(comparison);
 }
 

@@ -125,6 +125,26 @@ static bool is_import(const struct emission *emission, uint32_t symbol)
     return false;
 }
 
+/* Whether the new definition itself is what references mean, rather than the place of the old one. */
+static bool is_redefined(const struct contribution *contribution, const struct object_symbol *symbol)
+{
+    const struct comparison *comparison = contribution->comparison;
+    enum change change = comparison->new_change[symbol->index];
+
+    return change == CHANGE_NEW || (change == CHANGE_CHANGED && symbol_is_function(comparison->new, symbol));
+}
+
+/* Whether the field holds a place inside a function rather than the function: a label, an entry of a jump table. Such
+ * fields name the section, since a function's symbol means its identity, the old address. */
+static bool leads_inside(const struct object_section *section, const struct object_relocation *relocation,
+                         const struct object_symbol *named, struct object_place place)
+{
+    if (named->key || !place.section || place.section->kind != SECTION_CODE) {
+        return false;
+    }
+    return place.offset != 0 || (section->kind != SECTION_CODE && relocation_is_relative(relocation->type));
+}
+
 /* One relocation of a copied section. */
 static void copy_relocation(struct emission *emission, struct contribution *contribution,
                             const struct object_section *section, uint32_t index,
@@ -148,6 +168,13 @@ static void copy_relocation(struct emission *emission, struct contribution *cont
         if (code && section->kind == SECTION_CONST && !section->definition_count && !named->key &&
             contribution->comparison->new_change[place.symbol->index] == CHANGE_NONE) {
             return; /* another function's jump table in the same section: nobody reads it */
+        }
+        if (leads_inside(section, relocation, named, place) && is_redefined(contribution, place.symbol)) {
+            target = out_section_symbol(&emission->writer,
+                                        emission_section(emission, contribution, place.section));
+            out_relocation(&emission->writer, index, relocation->offset, relocation->type, target,
+                           addend + (int64_t)named->value);
+            return;
         }
         target = emission_symbol(emission, contribution, place.symbol);
         addend += named == place.symbol ? 0 : (int64_t)(named->value - place.symbol->value);
@@ -175,15 +202,6 @@ uint32_t emission_section(struct emission *emission, struct contribution *contri
 static bool is_const_data(const struct object *object, const struct object_symbol *symbol)
 {
     return object->sections[symbol->section].kind == SECTION_CONST;
-}
-
-/* Whether the new definition itself is what references mean, rather than the place of the old one. */
-static bool is_redefined(const struct contribution *contribution, const struct object_symbol *symbol)
-{
-    const struct comparison *comparison = contribution->comparison;
-    enum change change = comparison->new_change[symbol->index];
-
-    return change == CHANGE_NEW || (change == CHANGE_CHANGED && symbol_is_function(comparison->new, symbol));
 }
 
 /* Makes SYMBOL a definition of the patch. */
@@ -447,7 +465,7 @@ struct molt_error *emission_build(struct emission *emission)
         emission_module(emission, emission->contributions.items[i]->image);
         announce(emission, emission->contributions.items[i]);
     }
-    for (size_t i = 0; i < emission->contributions.count; i++) {
+    for (size_t i = 0; i < emission->contributions.count && !emission->error; i++) {
         place_announced(emission, emission->contributions.items[i]);
         emit_definitions(emission, emission->contributions.items[i]);
         warn_constructors(emission, emission->contributions.items[i]);

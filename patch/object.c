@@ -415,7 +415,8 @@ static struct object_symbol *definition_at(const struct object_section *section,
         }
         found = offset >= (int64_t)symbol->value ? symbol : found;
     }
-    if (section->definition_count == 1) {
+    if (section->definition_count == 1 && section->definitions[0]->value == 0 &&
+        section->definitions[0]->size + section->align > section->size) {
         return section->definitions[0]; /* just before or behind it, as in &array[-1] */
     }
     return section->kind == SECTION_CODE || section->kind == SECTION_DATA || section->kind == SECTION_TLS

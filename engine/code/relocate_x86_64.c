@@ -55,6 +55,15 @@ static void count_slot(uint32_t *slot, size_t *count, size_t entries)
     }
 }
 
+/* Whether SYMBOL may be too far from code near MODULE: not in the patch, or near another module. */
+static bool is_elsewhere(const struct loaded_patch *patch, uint32_t symbol, uint32_t module)
+{
+    uint32_t section = patch->file.symbols[symbol].st_shndx;
+
+    return section == SHN_UNDEF ||
+           (section < patch->file.section_count && patch->sections[section].module != module);
+}
+
 void relocate_count_slots(struct loaded_patch *patch, size_t section)
 {
     struct loaded_module *module = &patch->modules[patch->sections[section].module];
@@ -81,7 +90,7 @@ void relocate_count_slots(struct loaded_patch *patch, size_t section)
             break;
         case R_X86_64_PLT32:
         case R_X86_64_PC32:
-            if (patch->file.symbols[symbol].st_shndx == SHN_UNDEF && !slots->plt) {
+            if (!slots->plt && is_elsewhere(patch, symbol, patch->sections[section].module)) {
                 count_slot(&slots->plt, &module->plt_count, 1);
                 count_slot(&slots->got, &module->got_count, 1);
             }
