@@ -15,6 +15,7 @@
 #include "patch/definition_line.h"
 #include "patch/emit.h"
 #include "patch/layout.h"
+#include "patch/new_sources.h"
 #include "patch/session_private.h"
 #include "patch/source_lines.h"
 
@@ -22,6 +23,7 @@
 struct changed_unit {
     struct unit *unit;
     struct compile_job old, new, indirect;
+    const struct unit *neighbour; /* of a new file: the unit whose place it shares; else NULL */
     bool compared;
     struct comparison comparison;
     struct comparison through_got; /* the same with the indirect object */
@@ -38,6 +40,8 @@ struct build {
     LIST(struct changed_unit *) units;
     LIST(struct contribution *) contributions;
     struct source_lines *lines;
+    new_sources added;
+    struct object *nothing; /* what a new file is compared with */
 };
 
 static double now_ms(void)
@@ -74,7 +78,7 @@ static struct molt_error *open_earlier(struct earlier_patch *patch, const char *
     json_t *manifest = json_loadb(patch->file.manifest, patch->file.manifest_size, 0, NULL);
     const char *id = json_string_value(json_object_get(manifest, "id"));
     patch->id = must_strdup(id ? id : "");
-    json_decref(manifest);
+    patch->manifest = manifest;
     return NULL;
 }
 
@@ -92,19 +96,9 @@ static struct molt_error *open_inputs(struct build *build)
         build->earlier_count++;
         error = open_earlier(&build->earlier[i], request->after[i]);
     }
+    build->nothing = object_empty();
     build->lines = source_lines_create(&build->from, &build->to);
     return error;
-}
-
-/* Whether any binary was made from the unit. */
-static bool is_linked(const struct patch_session *session, const struct unit *unit)
-{
-    for (size_t i = 0; i < session->images.count; i++) {
-        if (image_find_unit(session->images.items[i], unit->entry->file, unit->entry->name)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static const struct dependencies *known_files(struct patch_session *session, const struct unit *unit,
@@ -126,7 +120,7 @@ static struct molt_error *learn_dependencies(struct patch_session *session,
 
     for (size_t i = 0; i < session->unit_count; i++) {
         struct unit *unit = &session->units[i];
-        if (is_linked(session, unit) && !known_files(session, unit, from, to)) {
+        if (session_is_linked(session, unit) && !known_files(session, unit, from, to)) {
             struct compile_job *job = must_calloc(1, sizeof(*job));
             *job = (struct compile_job){ unit, to->in_place ? to : from, COMMAND_DEPENDENCIES };
             LIST_ADD(&jobs, job);
@@ -165,7 +159,7 @@ static void find_changed(struct build *build)
 
     for (size_t i = 0; i < session->unit_count; i++) {
         struct unit *unit = &session->units[i];
-        if (!is_linked(session, unit)) {
+        if (!session_is_linked(session, unit)) {
             continue;
         }
         const struct dependencies *files = known_files(session, unit, &build->from, &build->to);
@@ -257,6 +251,102 @@ static struct molt_error *compare_all(struct build *build)
     for (size_t i = 0; !error && i < build->units.count; i++) {
         error = compare_unit(build, build->units.items[i]);
     }
+    return error;
+}
+
+/* Compiles the files that are new to the build. One that does not compile is no reason to refuse: it may not belong to the
+ * program at all. */
+static struct molt_error *compile_added(struct build *build, struct changed_unit *candidates)
+{
+    struct compile_setup setup = setup_of(build->session, build->request);
+    struct molt_diagnostics problems = { 0 };
+    compile_jobs jobs = { 0 };
+
+    for (size_t i = 0; i < build->added.count; i++) {
+        struct new_source *source = build->added.items[i];
+        candidates[i] = (struct changed_unit){ .unit = &source->unit,
+                                               .neighbour = source->neighbour,
+                                               .old = { &source->unit, &build->from, COMMAND_OBJECT },
+                                               .new = { &source->unit, &build->to, COMMAND_OBJECT },
+                                               .indirect = { &source->unit, &build->to, COMMAND_INDIRECT } };
+        LIST_ADD(&jobs, &candidates[i].new);
+        if (source->earlier) {
+            LIST_ADD(&jobs, &candidates[i].old);
+        }
+    }
+    struct molt_error *error = compile_run(&setup, &jobs, &problems);
+    for (size_t i = 0; i < problems.count; i++) {
+        const struct molt_diagnostic *item = &problems.items[i];
+        if (item->severity == MOLT_SEVERITY_ERROR) {
+            molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, item->file, item->line,
+                                 item->column, "new-file", "%s", item->message);
+        }
+    }
+    molt_diagnostics_deinit(&problems);
+    LIST_FREE(&jobs);
+    return error;
+}
+
+/* Whether a unit that takes part in the patch refers to something that OBJECT defines. */
+static bool is_needed(const struct build *build, const struct object *object)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct changed_unit *changed = build->units.items[i];
+        if (changed->compared && new_source_is_needed(object, changed->comparison.new)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct molt_error *take_added(struct build *build, struct changed_unit *candidate, bool earlier,
+                                     bool *ret_taken)
+{
+    struct object *old = build->nothing, *new;
+    struct molt_error *error = session_object(build->session, candidate->new.object, &new);
+
+    if (!error && earlier) {
+        error = session_object(build->session, candidate->old.object, &old);
+    }
+    if (error || old == new || (!earlier && !is_needed(build, new))) {
+        return error;
+    }
+    struct changed_unit *changed = must_calloc(1, sizeof(*changed));
+    *changed = *candidate;
+    candidate->new.object = candidate->old.object = NULL;
+    comparison_init(&changed->comparison, old, new, source_lines_same, build->lines);
+    changed->compared = true;
+    LIST_ADD(&build->units, changed);
+    *ret_taken = true;
+    return earlier ? layout_check(&changed->comparison, &build->result->diagnostics) : NULL;
+}
+
+/* Adds the new files that what changed refers to, and those that they refer to. */
+static struct molt_error *add_new_sources(struct build *build)
+{
+    new_sources_find(build->session, &build->from, &build->to, build->earlier, build->earlier_count,
+                     &build->added);
+    if (!build->added.count) {
+        return NULL;
+    }
+    struct changed_unit *candidates = must_calloc(build->added.count, sizeof(*candidates));
+    struct molt_error *error = compile_added(build, candidates);
+    bool more = true;
+    while (!error && more) {
+        more = false;
+        for (size_t i = 0; !error && i < build->added.count; i++) {
+            bool taken = false;
+            if (candidates[i].new.object && (!build->added.items[i]->earlier || candidates[i].old.object)) {
+                error = take_added(build, &candidates[i], build->added.items[i]->earlier, &taken);
+            }
+            more = more || taken;
+        }
+    }
+    for (size_t i = 0; i < build->added.count; i++) {
+        free(candidates[i].new.object);
+        free(candidates[i].old.object);
+    }
+    free(candidates);
     return error;
 }
 
@@ -362,15 +452,16 @@ static struct molt_error *check_baseline(struct build *build, struct changed_uni
 /* Finds the binaries that hold the unit, and checks that they were made from its old state. */
 static struct molt_error *place_unit(struct build *build, struct changed_unit *changed)
 {
-    const struct compile_entry *entry = changed->unit->entry;
+    const struct compile_entry *entry = (changed->neighbour ? changed->neighbour : changed->unit)->entry;
     struct molt_error *error = NULL;
 
     for (size_t i = 0; !error && i < build->session->images.count; i++) {
         const struct image *image = build->session->images.items[i];
         const struct image_unit *image_unit = image_find_unit(image, entry->file, entry->name);
         if (image_unit) {
-            struct contribution *contribution = contribute(build, changed, image, image_unit);
-            error = check_baseline(build, changed, contribution);
+            struct contribution *contribution =
+                contribute(build, changed, image, changed->neighbour ? NULL : image_unit);
+            error = changed->neighbour ? NULL : check_baseline(build, changed, contribution);
         }
     }
     return error;
@@ -549,11 +640,14 @@ static void build_deinit(struct build *build)
         free(build->earlier[i].path);
         free(build->earlier[i].bytes);
         free(build->earlier[i].id);
+        json_decref(build->earlier[i].manifest);
     }
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
     free(build->earlier);
     source_lines_destroy(build->lines);
+    new_sources_free(&build->added);
+    object_destroy(build->nothing);
     tree_deinit(&build->from);
     tree_deinit(&build->to);
 }
@@ -571,6 +665,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = compare_all(build);
+    }
+    if (!error) {
+        error = add_new_sources(build);
     }
     if (!error) {
         error = place_all(build);
@@ -603,7 +700,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     struct molt_error *error = open_inputs(&build);
 
     for (size_t i = 0; !error && i < session->unit_count; i++) {
-        if (is_linked(session, &session->units[i])) {
+        if (session_is_linked(session, &session->units[i])) {
             struct compile_job *job = must_calloc(1, sizeof(*job));
             *job = (struct compile_job){ &session->units[i], &build.from, COMMAND_OBJECT };
             LIST_ADD(&jobs, job);

@@ -54,7 +54,7 @@ static void split_command(const char *command, words *list)
     }
 }
 
-static void free_entry(struct compile_entry *entry)
+void compile_entry_free(struct compile_entry *entry)
 {
     for (size_t i = 0; i < entry->argument_count; i++) {
         free(entry->arguments[i]);
@@ -117,7 +117,7 @@ static struct compile_entry *read_entry(const char *build, json_t *record)
     entry->directory = must_have(path_normalise(build, directory ? directory : "."));
     entry->file = must_have(path_normalise(entry->directory, file));
     if (!find_file_argument(entry)) {
-        free_entry(entry);
+        compile_entry_free(entry);
         return NULL;
     }
     return entry;
@@ -208,7 +208,7 @@ struct molt_error *compile_db_load(const char *build, const char *root, struct c
 void compile_db_deinit(struct compile_db *db)
 {
     for (size_t i = 0; i < db->entries.count; i++) {
-        free_entry(db->entries.items[i]);
+        compile_entry_free(db->entries.items[i]);
     }
     LIST_FREE(&db->entries);
     free(db->path);

@@ -27,6 +27,7 @@ struct compile_db {
 /* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out. REFUSED if there is
  * none or it cannot be understood. */
 struct molt_error *compile_db_load(const char *build, const char *root, struct compile_db *ret);
+void compile_entry_free(struct compile_entry *entry);
 void compile_db_deinit(struct compile_db *db);
 
 #endif

@@ -19,6 +19,7 @@ struct earlier_patch {
     char *bytes;
     struct patch_file file;
     char *id;
+    json_t *manifest;
 };
 
 /* The differences of one translation unit, in one binary that it is linked into. */

@@ -377,6 +377,17 @@ struct molt_error *object_load(const char *path, struct object **ret)
     return NULL;
 }
 
+struct object *object_empty(void)
+{
+    struct object *object = must_calloc(1, sizeof(*object));
+
+    object->path = must_strdup("");
+    object->dwarf_tried = true;
+    object->sections = must_calloc(1, sizeof(*object->sections));
+    object->symbols = must_calloc(1, sizeof(*object->symbols));
+    return object;
+}
+
 void object_destroy(struct object *object)
 {
     if (!object) {

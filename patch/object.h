@@ -81,6 +81,9 @@ struct object_place {
 
 /* Reads the object at PATH, made by the user's compiler. */
 struct molt_error *object_load(const char *path, struct object **ret);
+
+/* An object without anything in it. */
+struct object *object_empty(void);
 void object_destroy(struct object *object);
 
 /* Whether TYPE is relative to the place of its field. */

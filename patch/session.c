@@ -214,6 +214,16 @@ void session_set_checked(struct patch_session *session, const char *path, const 
     table_put(&session->checked, key, session);
 }
 
+bool session_is_linked(const struct patch_session *session, const struct unit *unit)
+{
+    for (size_t i = 0; i < session->images.count; i++) {
+        if (image_find_unit(session->images.items[i], unit->entry->file, unit->entry->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void session_trim(struct patch_session *session)
 {
     size_t extra = session->objects.count > KEPT_OBJECTS ? session->objects.count - KEPT_OBJECTS : 0;

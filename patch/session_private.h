@@ -31,6 +31,9 @@ void session_set_checked(struct patch_session *session, const char *path, const 
 /* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */
 void session_trim(struct patch_session *session);
 
+/* Whether any binary was made from the unit. */
+bool session_is_linked(const struct patch_session *session, const struct unit *unit);
+
 /* Finds out which files each unit reads in the tree `from` (or, where it is equal, `to`) of REQUEST. */
 struct molt_error *session_dependencies(struct patch_session *session, const struct patch_request *request);
 
