@@ -4,6 +4,7 @@
  */
 #include "recorder/compare.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,6 +210,18 @@ static struct molt_error *differ(struct comparison *comparison, uint32_t old_sta
         memcmp(comparison->old_text + old_start, comparison->new_text + new_start, old_end - old_start) ==
             0) {
         return NULL;
+    }
+    while (old_start < old_end && new_start < new_end &&
+           isspace((unsigned char)comparison->old_text[old_start]) &&
+           comparison->old_text[old_start] == comparison->new_text[new_start]) {
+        old_start++;
+        new_start++;
+    }
+    while (old_start < old_end && new_start < new_end &&
+           isspace((unsigned char)comparison->old_text[old_end - 1]) &&
+           comparison->old_text[old_end - 1] == comparison->new_text[new_end - 1]) {
+        old_end--;
+        new_end--;
     }
     if (!tokens && old_end > old_start && new_end > new_start) {
         return compare_texts(comparison, old_start, old_end, new_start, new_end, true);
