@@ -56,7 +56,7 @@ export class Subject {
 
     /** The program of another version, started without Molt. */
     async startCold(version) {
-        const directory = path.join(this.directory, version);
+        const directory = `${this.directory}-${version}`;
         return new Talker(await build(this.fixture, this.trees(version), directory, this.configuration), []);
     }
 }
