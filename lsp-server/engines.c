@@ -27,6 +27,7 @@ struct engines {
     uv_fs_event_t watch;
     uv_timer_t retry; /* a socket that did not answer yet is tried again */
     bool discovering, discover_again;
+    bool discovered; /* at least once */
     bool destroyed;
 };
 
@@ -256,6 +257,10 @@ static void discovery_done(void *context)
     if (!discovery->error)
         link_peers_free(discovery->peers, discovery->count);
     free(discovery);
+    if (!engines->discovered && !engines->destroyed) {
+        engines->discovered = true;
+        tell_workspaces(engines);
+    }
     if (engines->discover_again && !engines->destroyed) {
         engines->discover_again = false;
         discover(engines);
@@ -444,6 +449,17 @@ void engines_expect(struct engines *engines, pid_t pid, json_t *updates)
 
     if (engine && engine->status)
         json_object_set(engine->status, "updates", updates);
+}
+
+bool engines_settled(const struct engines *engines)
+{
+    if (!engines || !engines->discovered)
+        return !engines;
+    for (const struct engine *engine = engines->list; engine; engine = engine->next) {
+        if (!engine->status)
+            return false;
+    }
+    return true;
 }
 
 unsigned engines_ready(const struct engines *engines, const struct workspace *workspace)

@@ -49,6 +49,9 @@ const char *engine_name(const struct engine *engine);
 /* An update was delivered to, or rolled back in, the engine of PID: it runs UPDATES (borrowed) now. What it says itself comes a moment later. */
 void engines_expect(struct engines *engines, pid_t pid, json_t *updates);
 
+/* Whether all programs that are there have said what they are; workspace_engines_changed is called when it becomes so. */
+bool engines_settled(const struct engines *engines);
+
 /* How many engines are ready for WORKSPACE. */
 unsigned engines_ready(const struct engines *engines, const struct workspace *workspace);
 

@@ -42,6 +42,7 @@ struct update {
     uv_timer_t timer;
     volatile int cancel; /* looked at by the jobs */
     bool again;          /* another round is wanted after this one */
+    bool repeated;       /* this is such a round: finding nothing to do is not worth a word */
     bool by_hand;
     bool roll_back; /* this round is a rollback that was asked for */
     bool waited;    /* long enough for other saves */
@@ -152,6 +153,7 @@ static void finish(struct update *update, const struct outcome *outcome)
     update->cancel = 0;
     update->by_hand = update->roll_back = false;
     update->phase = PHASE_IDLE;
+    update->repeated = update->again;
     if (update->again) {
         update->again = false;
         begin(update);
@@ -398,7 +400,7 @@ static void build_succeeded(struct round *round)
         diagnostics_clear(workspace);
     if (round->build.outcome == BUILD_NO_EFFECT)
         workspace_baseline_moved(workspace, round->build.files);
-    finish(round->update, &outcome);
+    finish(round->update, round->update->repeated && round->build.outcome == BUILD_SAME ? NULL : &outcome);
 }
 
 /* Returns whether the round goes on with a delivery. */
@@ -597,7 +599,8 @@ void update_resume(struct update *update)
     struct workspace *workspace = update->workspace;
     const char *reason;
 
-    if (update->phase != PHASE_WAITING || workspace->state == WORKSPACE_LOADING || workspace->closing)
+    if (update->phase != PHASE_WAITING || workspace->state == WORKSPACE_LOADING || workspace->closing ||
+        !engines_settled(workspace->server->engines))
         return;
     if (!update->roll_back && !update->waited && other_saves_expected(workspace))
         return;

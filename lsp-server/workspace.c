@@ -528,6 +528,7 @@ void workspace_engines_changed(struct workspace *workspace)
         if (engines_ready(workspace->server->engines, workspace) == 0 && build_is_stale(workspace))
             workspace_reload(workspace);
     }
+    update_resume(workspace->update);
     status_send(workspace);
 }
 

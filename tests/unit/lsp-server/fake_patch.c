@@ -1,7 +1,8 @@
 /*
  * A patch builder for the tests of the language server: no compiler, no binaries. The build's binary has the build-id that the file BUILD/build-id
  * names ("b1" without one). A patch is a text that names the files that differ. What a source contains steers it: a line "#error" does not compile, the
- * word "layout" is refused, "same" makes no difference to the program.
+ * word "layout" is refused, "same" makes no difference to the program,
+ * "slow" compiles until it is cancelled.
  */
 #include "patch/session.h"
 
@@ -143,6 +144,8 @@ static void build_source(void *context, const char *name)
         if (at)
             molt_diagnostics_add(&building->result->diagnostics, MOLT_SEVERITY_ERROR, new, line_of(text, at),
                                  2, "compile", "#error said so");
+        while (strstr(text, "slow") && !*building->request->cancel)
+            usleep(1000);
         building->layout |= strstr(text, "layout") != NULL;
         building->empty &= strstr(text, "same") != NULL;
         text_printf(&building->patch, " %s", name);
@@ -165,7 +168,7 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     if (request->progress)
         request->progress(request->context, "compiling", 0, 1);
     each_source(building.to, build_source, &building);
-    if (molt_diagnostics_has_error(&ret->diagnostics) || building.layout) {
+    if (molt_diagnostics_has_error(&ret->diagnostics) || building.layout || *request->cancel) {
         text_deinit(&building.patch);
         return building.layout
                    ? molt_error_at(MOLT_ERROR_REFUSED, "main.c", 1, "the layout of struct s changed")
