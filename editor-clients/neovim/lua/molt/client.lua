@@ -19,6 +19,16 @@ function M.clients(filter)
   return vim.lsp.get_clients(vim.tbl_extend('force', { name = M.NAME }, filter or {}))
 end
 
+--- Calls a method of a client: before 0.11 they were plain functions.
+---@param client vim.lsp.Client
+---@param name "request"|"notify"|"stop"
+function M.call(client, name, ...)
+  if vim.fn.has('nvim-0.11') == 1 then
+    return client[name](client, ...)
+  end
+  return client[name](...)
+end
+
 --- The encoding that clangd uses, if it runs.
 ---@return string?
 local function clangd_encoding()
@@ -52,11 +62,11 @@ local function on_exit(code, signal, id)
   vim.schedule(function()
     status.clear()
     require('molt.signs').clear()
-    if code ~= 0 and vim.v.exiting == vim.NIL then
-      log.add(1, ('the server ended with status %d, signal %d'):format(code, signal))
-      vim.notify('Molt: the language server ended unexpectedly; see :Molt log', vim.log.levels.ERROR)
-    end
-    M.restarted(id)
+    log.add(code == 0 and signal == 0 and 4 or 1, ('the server ended with status %d, signal %d'):format(code, signal))
+    -- Neovim forgets the client in a callback of its own, scheduled after this one.
+    vim.schedule(function()
+      M.restarted(id)
+    end)
   end)
 end
 
@@ -101,7 +111,7 @@ local restarts = {}
 function M.restart(client)
   if not restarts[client.id] then
     restarts[client.id] = vim.tbl_keys(client.attached_buffers or {})
-    client.stop(client)
+    M.call(client, 'stop')
   end
 end
 
@@ -137,31 +147,21 @@ function M.current()
   return client
 end
 
---- Sends a request; `method` is the same in every version of Neovim, only its calling is not.
+--- Sends a request. The answer null is nil.
 ---@param client vim.lsp.Client
 ---@param method string
 ---@param params table
 ---@param callback fun(error: table?, result: any)
 function M.request(client, method, params, callback)
-  local handler = function(error, result)
+  M.call(client, 'request', method, params, function(error, result)
     callback(error, result ~= vim.NIL and result or nil)
-  end
-  if vim.fn.has('nvim-0.11') == 1 then
-    client:request(method, params, handler)
-  else
-    client.request(method, params, handler)
-  end
+  end)
 end
 
 --- The settings changed while servers run.
 function M.configured()
   for _, client in ipairs(M.clients()) do
-    local params = { settings = { molt = config.server() } }
-    if vim.fn.has('nvim-0.11') == 1 then
-      client:notify('workspace/didChangeConfiguration', params)
-    else
-      client.notify('workspace/didChangeConfiguration', params)
-    end
+    M.call(client, 'notify', 'workspace/didChangeConfiguration', { settings = { molt = config.server() } })
   end
 end
 
