@@ -1,0 +1,82 @@
+// The VS Code client against the scripted server of tests/editors/fake.
+import assert from 'node:assert/strict';
+import { Code, finish, project, received, repository, temporary, test, until } from './harness.mjs';
+
+const log = `${temporary}/fake-vscode.log`;
+const source = 'int answer(void)\n{\n    return 41;\n}\n';
+const directory = project({ 'src/a.c': source, 'src/b.c': source, 'build/compile_commands.json': '[]' });
+const code = await Code.start(directory, {
+    'molt.server.path': `${repository}/tests/editors/fake/molt-lsp`, 'molt.timeout': 2.5,
+}, { FAKE_LOG: log });
+
+await test('starts where a compile database is, with the settings that were given', code, async () => {
+    await code.status(/0 pending changes - fake/);
+    const { initializationOptions } = received(log, 'initialize')[0].params;
+    assert.deepEqual(initializationOptions, { timeout: 2.5 });
+});
+
+await test('an edit is pending in the status bar, the tree and the gutter', code, async () => {
+    await code.open('a.c');
+    await code.view();
+    await code.replaceLine(3, '    return 42;');
+    await code.status(/1 pending change - fake/);
+    await code.tree(['a.c src', 'answer function modified']);
+    await code.page.locator('.dirty-diff-modified').first().waitFor();
+});
+
+await test('the review shows the change set and follows it', code, async () => {
+    await code.command('Molt: Review Pending Changes');
+    await code.review(/1 pending change in[^]*modified {2}function answer, line 1/);
+    await code.screenshot('vscode-client-review');
+    await code.open('b.c');
+    await code.replaceLine(3, '    return 43;');
+    await code.status(/2 pending changes/);
+    await code.review(/2 pending changes in/);
+});
+
+await test('a save by hand is announced as one and updates', code, async () => {
+    await code.save();
+    await code.status(/updated: 1 function in 41 ms/);
+    assert.equal(received(log, 'textDocument/willSave')[0].params.reason, 1);
+    await code.tree([]);
+});
+
+await test('Roll Back makes the changes pending again', code, async () => {
+    await code.command('Molt: Roll the Last Update Back');
+    await code.status(/2 pending changes/);
+    await until('held back', async () => code.page.locator('.pane-header', { hasText: 'held back' }).count());
+});
+
+await test('Update Now applies them', code, async () => {
+    await code.command('Molt: Update the Program Now');
+    await code.status(/updated: 1 function/);
+    await code.tree([]);
+});
+
+await test('Hold Back keeps a save from updating', code, async () => {
+    await code.replaceLine(3, '    return 44;');
+    await code.status(/1 pending change/);
+    await code.command('Molt: Hold Pending Changes Back');
+    await until('held back', async () => code.page.locator('.pane-header', { hasText: 'held back' }).count());
+    await code.save();
+    await code.status(/1 pending change/);
+    await code.tree(['b.c src', 'answer function modified']);
+});
+
+await test('Compare with the Running Program shows both sides', code, async () => {
+    await code.page.locator('.pane-body .monaco-list-row', { hasText: 'b.c' }).hover();
+    await code.page.locator('.pane-body .monaco-list-row .action-label[aria-label*="Compare"]').first().click();
+    await code.page.locator('.tab.active', { hasText: 'running ↔ edited' }).waitFor();
+    await code.review(/return 43;/);
+    await code.screenshot('vscode-client-compare');
+});
+
+await test('changed settings reach the server', code, async () => {
+    const { writeFileSync, mkdirSync } = await import('node:fs');
+    mkdirSync(`${directory}/.vscode`);
+    writeFileSync(`${directory}/.vscode/settings.json`, JSON.stringify({ 'molt.save': 'all' }));
+    await until('message', () => received(log, 'workspace/didChangeConfiguration').some(({ params }) => params.settings?.molt?.save === 'all'));
+});
+
+await code.stop();
+finish();
