@@ -4,11 +4,16 @@
  */
 import * as vscode from 'vscode';
 import {
-    DynamicFeature, LanguageClient, LanguageClientOptions, ServerOptions, StaticFeature, TransportKind,
+    DynamicFeature, LanguageClient, LanguageClientOptions, ServerOptions, State, StaticFeature, TransportKind,
 } from 'vscode-languageclient/node';
 import { serverSettings } from './settings';
 
 class MoltClient extends LanguageClient {
+    /** A server that cannot be started is told by the extension, with what to do about it: once, not twice. */
+    override error(message: string, data?: unknown, show: boolean | 'force' = true): void {
+        super.error(message, data, this.state === State.Running && show);
+    }
+
     override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
         const method = 'registrationType' in feature ? feature.registrationType.method : undefined;
         if (method !== 'workspace/executeCommand') {

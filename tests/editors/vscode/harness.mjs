@@ -1,6 +1,7 @@
 /**
  * Real VS Code (code-server) in headless Chromium: starts both on a project, and offers what the specs do there.
- * Every wait is for something to appear; each case prints a line, the last line is "N passed, N failed".
+ * Every wait is for something to appear; each case prints a line (they build on each other, so the first failure ends a
+ * spec), the last line is "N passed, N failed".
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, readFileSync, writeFileSync } from 'node:fs';
@@ -62,14 +63,16 @@ export class Code {
         const code = new Code();
         const home = mkdtempSync(path.join(temporary, 'code.'));
         mkdirSync(`${home}/user/User`, { recursive: true });
+        mkdirSync(`${home}/user/Machine`, { recursive: true });
+        writeFileSync(`${home}/user/Machine/settings.json`, JSON.stringify(settings));
         writeFileSync(`${home}/user/User/settings.json`, JSON.stringify({
             'files.hotExit': 'off', 'workbench.startupEditor': 'none', 'security.workspace.trust.enabled': false,
             'extensions.autoUpdate': false, 'extensions.autoCheckUpdates': false, 'chat.disableAIFeatures': true,
-            'workbench.colorTheme': 'Default Dark Modern', 'git.enabled': false, 'editor.minimap.enabled': false,
+            'workbench.colorTheme': 'Default Dark Modern', 'git.enabled': false, 'files.autoSave': 'off', 'editor.minimap.enabled': false,
             'window.commandCenter': false, 'telemetry.telemetryLevel': 'off', 'editor.hover.enabled': false,
             'workbench.secondarySideBar.defaultVisibility': 'hidden', 'editor.parameterHints.enabled': false,
             'editor.quickSuggestions': { other: 'off', comments: 'off', strings: 'off' }, 'editor.acceptSuggestionOnEnter': 'off',
-            'editor.autoIndent': 'none', 'editor.autoClosingBrackets': 'never', ...settings,
+            'editor.autoIndent': 'none', 'editor.autoClosingBrackets': 'never',
         }));
         const dirs = ['--user-data-dir', `${home}/user`, '--extensions-dir', `${home}/extensions`];
         const env = { ...process.env, ...environment, HOME: home, XDG_CONFIG_HOME: `${home}/config`, XDG_DATA_HOME: `${home}/data` };
@@ -169,7 +172,8 @@ export class Code {
         const view = this.page.locator('.pane-body .monaco-list-row');
         let found = [];
         await until('', async () => {
-            found = await view.evaluateAll((all) => all.map((row) => row.innerText.replace(/\s+/g, ' ').trim()));
+            found = await view.evaluateAll((all) => all.map((row) => ['.label-name', '.label-description']
+                .map((part) => row.querySelector(part)?.innerText ?? '').join(' ').trim()));
             return JSON.stringify(found) === JSON.stringify(rows);
         }).catch(() => { throw new Error(`the tree is ${JSON.stringify(found)}, not ${JSON.stringify(rows)}`); });
     }
@@ -201,6 +205,9 @@ export function received(log, method) {
 }
 
 export async function test(name, code, action) {
+    if (failed) {
+        return;
+    }
     try {
         await action();
         passed++;

@@ -1,0 +1,160 @@
+-- The whole way: real Neovim, the real language server, a program that serves meanwhile (MOLT_PROJECT, MOLT_PORT).
+local here = vim.fs.dirname(vim.fn.fnamemodify(debug.getinfo(1, 'S').source:sub(2), ':p'))
+package.path = here .. '/?.lua;' .. package.path
+local t = require('harness')
+
+local PROJECT = assert(vim.env.MOLT_PROJECT)
+local LINE = 5
+
+t.load({ cmd = { vim.env.MOLT_BUILD .. '/lsp-server/molt-lsp' } })
+
+-- One connection, open from the first case to the last.
+local connection = assert(vim.uv.new_tcp())
+local heard = ''
+local requests = 0
+connection:connect('127.0.0.1', assert(tonumber(vim.env.MOLT_PORT)), function(failure)
+  assert(not failure, failure)
+  connection:read_start(function(problem, data)
+    assert(not problem, problem)
+    heard = heard .. (data or '')
+  end)
+end)
+
+--- Asks the program on the open connection.
+local function ask()
+  heard = ''
+  requests = requests + 1
+  connection:write('?\n')
+  t.await('answer', function()
+    return heard:find('\n')
+  end)
+  local text, number = heard:match('^(.*) (%d+)\n$')
+  t.equal(requests, tonumber(number), 'requests served on this connection')
+  return text
+end
+
+local function set_line(text)
+  vim.api.nvim_buf_set_lines(0, LINE - 1, LINE, false, { text })
+end
+
+local function result()
+  local last = t.status() and t.status().lastUpdate
+  return last and last.result
+end
+
+local function settled(name)
+  t.await(name, function()
+    return t.status().quiescent and result() == name
+  end, 20)
+end
+
+t.case('live: the server finds the program', function()
+  vim.cmd.edit(PROJECT .. '/src/answer.c')
+  t.await('ready program', function()
+    local status = t.status()
+    return status and status.phase == 'idle' and status.engines[1] and status.engines[1].state == 'ready'
+  end, 20)
+  t.equal('hello from version one', ask(), 'answer')
+  t.equal(0, t.status().pending.count, 'pending')
+end)
+
+t.case('live: an edit is pending, marked, and in the review', function()
+  set_line('    return "hello from version two";')
+  t.await('pending', function()
+    return t.status().pending.count == 1
+  end)
+  t.await('sign', function()
+    return t.signs()[LINE] == 'MoltSignChanged'
+  end)
+  vim.cmd('silent Molt review')
+  t.await('review', function()
+    return vim.bo.filetype == 'molt-review'
+  end)
+  t.matches('modified .*answer', vim.api.nvim_get_current_line(), 'entry')
+  vim.cmd.quit()
+  t.equal('hello from version one', ask(), 'answer')
+end)
+
+t.case('live: a save changes the running program', function()
+  vim.cmd('silent write')
+  settled('updated')
+  t.equal('hello from version two', ask(), 'answer')
+  t.equal(0, t.status().pending.count, 'pending')
+  t.await('signs gone', function()
+    return vim.tbl_isempty(t.signs())
+  end)
+end)
+
+t.case('live: rollback takes it back, the edit stays and is pending', function()
+  vim.cmd('silent Molt rollback')
+  settled('rolled-back')
+  t.equal('hello from version one', ask(), 'answer')
+  t.await('pending', function()
+    return t.status().pending.count == 1
+  end)
+  t.matches('two', vim.api.nvim_buf_get_lines(0, LINE - 1, LINE, false)[1], 'buffer')
+end)
+
+t.case('live: what was held back is applied from the review by :write', function()
+  vim.cmd('silent Molt review')
+  t.await('review', function()
+    return vim.bo.filetype == 'molt-review'
+  end)
+  vim.cmd('silent write')
+  vim.cmd.quit()
+  t.await('updated', function()
+    return t.status().quiescent and result() == 'updated'
+  end, 20)
+  t.equal('hello from version two', ask(), 'answer')
+end)
+
+t.case('live: discarded changes wait for the next edit', function()
+  set_line('    return "hello from version three";')
+  t.await('pending', function()
+    return t.status().pending.count == 1
+  end)
+  vim.cmd('silent Molt discard')
+  t.await('held back', function()
+    return t.status().pending.heldBack
+  end)
+  vim.cmd('silent write')
+  t.await('saved', function()
+    return t.status().quiescent and not vim.bo.modified
+  end)
+  t.equal('hello from version two', ask(), 'answer')
+  vim.cmd('silent Molt apply')
+  t.await('applied', function()
+    return t.status().quiescent and t.status().pending.count == 0
+  end, 20)
+  t.equal('hello from version three', ask(), 'answer')
+end)
+
+t.case('live: an error is a diagnostic, the program runs on, the mended file is applied', function()
+  set_line('    return nonsense;')
+  vim.cmd('silent write')
+  local diagnostic = t.await('diagnostic', function()
+    return vim.diagnostic.get(0)[1]
+  end, 20)
+  t.equal(LINE - 1, diagnostic.lnum, 'line')
+  t.matches('nonsense', diagnostic.message, 'diagnostic')
+  t.equal('hello from version three', ask(), 'answer')
+  set_line('    return "hello from version four";')
+  vim.cmd('silent write')
+  t.await('applied', function()
+    return t.status().quiescent and result() == 'updated' and t.status().pending.count == 0
+  end, 20)
+  t.equal('hello from version four', ask(), 'answer')
+  t.await('no diagnostics', function()
+    return #vim.diagnostic.get(0) == 0
+  end)
+end)
+
+t.case('live: the edit undone and saved leaves nothing pending', function()
+  set_line('    return "hello from version one";')
+  vim.cmd('silent write')
+  t.await('applied', function()
+    return t.status().quiescent and t.status().pending.count == 0 and ask() == 'hello from version one'
+  end, 20)
+end)
+
+t.finish()
