@@ -28,6 +28,12 @@ function details(statuses: Status[]): vscode.MarkdownString {
     return ret;
 }
 
+/** The line in the bar: with nothing pending and nothing wrong, what the last update did. */
+function words(status: Status): string {
+    const settled = status.quiescent && status.health === 'ok' && status.phase === 'idle' && status.pending.count === 0;
+    return settled && status.lastUpdate ? status.lastUpdate.message : status.message;
+}
+
 export class StatusItem implements vscode.Disposable {
     private readonly item = vscode.window.createStatusBarItem('molt.status', vscode.StatusBarAlignment.Left, 10);
 
@@ -44,9 +50,9 @@ export class StatusItem implements vscode.Disposable {
             return;
         }
         const icon = status.quiescent ? icons[status.health] : '$(sync~spin)';
-        this.item.text = `${icon} Molt: ${status.message}`;
+        this.item.text = `${icon} Molt: ${words(status)}`;
         this.item.tooltip = details(this.state.all());
-        this.item.accessibilityInformation = { label: `Molt: ${status.message}` };
+        this.item.accessibilityInformation = { label: `Molt: ${words(status)}` };
         this.item.show();
     }
 

@@ -100,6 +100,7 @@ function M.of(buffer)
   return best or (count == 1 and only or nil)
 end
 
+--- The line for a status line: with nothing pending and nothing wrong, what the last update did.
 ---@param status molt.Status
 ---@return string
 local function words(status)
@@ -107,7 +108,8 @@ local function words(status)
   if not status.quiescent and running then
     return running
   end
-  return status.message
+  local settled = status.quiescent and status.health == 'ok' and status.phase == 'idle' and status.pending.count == 0
+  return settled and status.lastUpdate and status.lastUpdate.message or status.message
 end
 
 --- For a status line: `%{%v:lua.require'molt'.statusline()%}`. Empty without a server.

@@ -1,0 +1,100 @@
+// The whole way: real VS Code, the real language server, a program that serves meanwhile (MOLT_PROJECT, MOLT_PORT).
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { Code, finish, test, until } from './harness.mjs';
+
+/** One connection, open from the first case to the last. */
+class Connection {
+    constructor(port) {
+        this.heard = '';
+        this.requests = 0;
+        this.socket = connect(port, '127.0.0.1').setEncoding('utf8').on('data', (text) => { this.heard += text; });
+    }
+
+    async ask() {
+        this.heard = '';
+        this.requests++;
+        this.socket.write('?\n');
+        await until('answer', () => this.heard.endsWith('\n'));
+        const [, text, number] = /^(.*) (\d+)\n$/.exec(this.heard);
+        assert.equal(Number(number), this.requests, 'requests served on this connection');
+        return text;
+    }
+}
+
+const server = new Connection(Number(process.env.MOLT_PORT));
+const code = await Code.start(process.env.MOLT_PROJECT, { 'molt.server.path': `${process.env.MOLT_BUILD}/lsp-server/molt-lsp` });
+const heldBack = code.page.locator('.pane-header', { hasText: 'held back' });
+const line = 5;
+
+await test('live: the server finds the program', code, async () => {
+    await code.status(/server \(pid \d+\)/);
+    assert.equal(await server.ask(), 'hello from version one');
+    await code.open('answer.c');
+    await code.view();
+});
+
+await test('live: an edit is pending in the tree, the gutter and the review', code, async () => {
+    await code.replaceLine(line, '    return "hello from version two";');
+    await code.status(/1 pending change/);
+    await code.tree(['answer.c src', 'answer function modified']);
+    await code.page.locator('.dirty-diff-modified').first().waitFor();
+    await code.command('Molt: Review Pending Changes');
+    await code.review(/1 pending change in[^]*modified\s+function answer/);
+    await code.screenshot('vscode-pending');
+    assert.equal(await server.ask(), 'hello from version one');
+});
+
+await test('live: a save changes the running program', code, async () => {
+    await code.save();
+    await code.status(/updated: 1 function/);
+    assert.equal(await server.ask(), 'hello from version two');
+    await code.tree([]);
+    await code.review(/^0 pending changes/);
+    await code.screenshot('vscode-updated');
+});
+
+await test('live: rollback takes it back, the edit stays and is pending', code, async () => {
+    await code.command('Molt: Roll the Last Update Back');
+    await until('the old answer', async () => await server.ask() === 'hello from version one');
+    await code.tree(['answer.c src', 'answer function modified']);
+    await heldBack.waitFor();
+    await code.review(/hello from version two/);
+    await code.screenshot('vscode-rolled-back');
+});
+
+await test('live: Update Now applies what was held back', code, async () => {
+    await code.command('Molt: Update the Program Now');
+    await until('the new answer', async () => await server.ask() === 'hello from version two');
+    await code.tree([]);
+});
+
+await test('live: discarded changes wait', code, async () => {
+    await code.replaceLine(line, '    return "hello from version three";');
+    await code.status(/1 pending change/);
+    await code.command('Molt: Hold Pending Changes Back');
+    await heldBack.waitFor();
+    await code.save();
+    assert.equal(await server.ask(), 'hello from version two');
+    await code.status(/1 pending change/);
+});
+
+await test('live: an error is a problem in the file, the program runs on', code, async () => {
+    await code.replaceLine(line, '    return nonsense;');
+    await code.save();
+    await code.page.locator('.squiggly-error').first().waitFor();
+    await code.status(/error/i);
+    await code.screenshot('vscode-refused');
+    assert.equal(await server.ask(), 'hello from version two');
+});
+
+await test('live: the edit undone and saved leaves nothing pending', code, async () => {
+    await code.replaceLine(line, '    return "hello from version one";');
+    await code.save();
+    await until('the first answer', async () => await server.ask() === 'hello from version one');
+    await code.tree([]);
+});
+
+server.socket.destroy();
+await code.stop();
+finish();
