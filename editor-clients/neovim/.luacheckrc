@@ -1,4 +1,3 @@
 std = 'luajit'
-read_globals = { 'vim' }
-globals = { 'vim.g', 'vim.b', 'vim.bo', 'vim.wo', 'vim.o' }
+globals = { 'vim' }
 max_line_length = 120

@@ -27,6 +27,14 @@ async function execute(client: LanguageClient, state: State, command: string): P
     await client.sendRequest('workspace/executeCommand', { command, arguments: status ? [{ workspace: status.workspace }] : [] });
 }
 
+/** What the review shows is what is applied: documents with pending changes are saved first. */
+async function apply(client: LanguageClient, state: State): Promise<void> {
+    const files = new Set(state.all().flatMap((status) => status.pending.files).map((file) => vscode.Uri.parse(file.uri).toString()));
+    const unsaved = vscode.workspace.textDocuments.filter((document) => document.isDirty && files.has(document.uri.toString()));
+    await Promise.all(unsaved.map((document) => document.save()));
+    await execute(client, state, 'molt.apply');
+}
+
 async function review(client: LanguageClient, state: State): Promise<void> {
     const status = await workspaceFor(state);
     if (!status) {
@@ -56,7 +64,8 @@ export function registerCommands(state: State, client: () => LanguageClient | un
     };
     const register = vscode.commands.registerCommand;
     return vscode.Disposable.from(
-        ...['molt.apply', 'molt.discard', 'molt.rollback'].map((command) =>
+        register('molt.apply', withClient((running) => apply(running, state))),
+        ...['molt.discard', 'molt.rollback'].map((command) =>
             register(command, withClient((running) => execute(running, state, command)))),
         register('molt.review', withClient((running) => review(running, state))),
         register('molt.open', compare),

@@ -46,8 +46,8 @@ export class PendingView implements vscode.TreeDataProvider<Node>, vscode.Dispos
         const count = this.state.pending;
         const status = this.state.worst();
         this.view.badge = count > 0 ? { value: count, tooltip: `${count} pending change${count === 1 ? '' : 's'}` } : undefined;
-        this.view.description = status?.pending.heldBack ? 'held back' : undefined;
-        this.view.message = count > 0 && status?.held ? `Held: ${status.held}` : undefined;
+        this.view.message = count === 0 ? undefined : status?.held ? `Held: ${status.held}`
+            : status?.pending.heldBack ? 'Held back until the next edit' : undefined;
         this.changed.fire();
     }
 

@@ -44,7 +44,7 @@ await test('a save by hand is announced as one and updates', code, async () => {
 await test('Roll Back makes the changes pending again', code, async () => {
     await code.command('Molt: Roll the Last Update Back');
     await code.status(/2 pending changes/);
-    await until('held back', async () => code.page.locator('.pane-header', { hasText: 'held back' }).count());
+    await code.page.getByText('Held back until the next edit').waitFor();
 });
 
 await test('Update Now applies them', code, async () => {
@@ -57,7 +57,7 @@ await test('Hold Back keeps a save from updating', code, async () => {
     await code.replaceLine(3, '    return 44;');
     await code.status(/1 pending change/);
     await code.command('Molt: Hold Pending Changes Back');
-    await until('held back', async () => code.page.locator('.pane-header', { hasText: 'held back' }).count());
+    await code.page.getByText('Held back until the next edit').waitFor();
     await code.save();
     await code.status(/1 pending change/);
     await code.tree(['b.c src', 'answer function modified']);

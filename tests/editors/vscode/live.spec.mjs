@@ -24,7 +24,7 @@ class Connection {
 
 const server = new Connection(Number(process.env.MOLT_PORT));
 const code = await Code.start(process.env.MOLT_PROJECT, { 'molt.server.path': `${process.env.MOLT_BUILD}/lsp-server/molt-lsp` });
-const heldBack = code.page.locator('.pane-header', { hasText: 'held back' });
+const heldBack = code.page.getByText('Held back until the next edit');
 const line = 5;
 
 await test('live: the server finds the program', code, async () => {

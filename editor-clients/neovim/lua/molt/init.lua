@@ -24,8 +24,23 @@ local function tell(result)
   end
 end
 
---- Updates the program now.
+--- Writes the modified buffers that have pending changes: what the review shows is what is applied.
+local function save_pending()
+  for _, one in pairs(status.all()) do
+    for _, file in ipairs(one.pending.files) do
+      local buffer = vim.uri_to_bufnr(file.uri)
+      if vim.api.nvim_buf_is_loaded(buffer) and vim.bo[buffer].modified then
+        vim.api.nvim_buf_call(buffer, function()
+          vim.cmd('silent update')
+        end)
+      end
+    end
+  end
+end
+
+--- Updates the program now, whatever saves do. Buffers with pending changes are saved first.
 function M.apply()
+  save_pending()
   client.execute('molt.apply', tell)
 end
 
