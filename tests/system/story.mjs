@@ -14,6 +14,7 @@
 //   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
 //   update begin, end     the same, with lines in between while the update waits
 //   update fails STATUS WORD...   must end with this exit status and name these words
+//   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
 //   diff fails STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
@@ -46,6 +47,8 @@ function parseUpdate(words) {
         return { kind: 'update begin', version: words[1] ?? 'v2' };
     case 'end':
         return { kind: 'update end' };
+    case 'or':
+        return { kind: 'update or refused', version: 'v2', words: words.slice(2) };
     case 'fails':
         return { kind: 'update fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     default:

@@ -68,6 +68,18 @@ class Telling {
             this.applied.push({ version: step.version, file });
             break;
         }
+        case 'update or refused': {
+            const file = await this.patch(step.version);
+            const result = await molt.call(['apply', file, pid]);
+            if (result.status === 2) {
+                demandResult('molt apply', result, 2, step.words);
+                this.over = true;
+            } else {
+                demandResult('molt apply', result, 0, ['updated']);
+                this.applied.push({ version: step.version, file });
+            }
+            break;
+        }
         case 'update begin': {
             const file = await this.patch(step.version);
             this.pending = { version: step.version, file, ...molt.start(['apply', '--timeout', '15', file, pid]) };
@@ -122,7 +134,8 @@ export async function tell(fixture, trees, directory, configuration) {
     try {
         await telling.start();
         for (const step of fixture.steps)
-            await telling.step(step);
+            if (!telling.over)
+                await telling.step(step);
         await telling.end();
         return null;
     } catch (error) {
@@ -133,7 +146,7 @@ export async function tell(fixture, trees, directory, configuration) {
     }
 }
 
-const changesVersion = { 'update': true, 'update end': true, 'rollback': true };
+const changesVersion = { 'update': true, 'update or refused': true, 'update end': true, 'rollback': true };
 
 /**
  * Checks the story against programs that were built from their version and started cold, without Molt: what
