@@ -176,13 +176,13 @@ json_t *status_to_json(struct workspace *workspace)
     bool quiescent = workspace->state != WORKSPACE_LOADING && !update_phase(workspace->update);
     bool can_roll_back = ready && workspace->baseline && json_array_size(workspace->baseline->updates) > 0;
 
-    status =
-        json_pack("{s:s,s:s,s:s,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?}", "workspace", workspace->uri, "root",
-                  workspace->root, "health", health_of(workspace, (unsigned)json_array_size(engines), ready),
-                  "quiescent", quiescent, "message", message ? message : "", "phase", phase, "readOnly",
-                  workspace->state == WORKSPACE_READY && workspace->lock < 0, "pending", changes, "held",
-                  workspace->held, "engines", engines, "canRollback", can_roll_back, "lastUpdate",
-                  workspace->last_update);
+    status = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?}", "workspace", workspace->uri,
+                       "root", workspace->root, "health",
+                       health_of(workspace, (unsigned)json_array_size(engines), ready), "quiescent",
+                       quiescent, "warm", workspace->warm, "message", message ? message : "", "phase", phase,
+                       "readOnly", workspace->state == WORKSPACE_READY && workspace->lock < 0, "pending",
+                       changes, "held", workspace->held, "engines", engines, "canRollback", can_roll_back,
+                       "lastUpdate", workspace->last_update);
     free(message);
     json_decref(changes);
     json_decref(engines);

@@ -47,11 +47,9 @@ static void warming_done(void *context)
 
     workspace->session_lent = false;
     if (workspace_job_done(workspace)) {
-        if (!workspace->stop_warming)
-            workspace->warm = true;
-        if (!workspace->stop_warming)
-            workspace_set_doubt(workspace, warming->error);
         if (!workspace->stop_warming) { /* else it was stopped, and says so */
+            workspace->warm = true;
+            workspace_set_doubt(workspace, warming->error);
             workspace_log(workspace, warming->error);
             warming->error = NULL;
         }

@@ -118,8 +118,8 @@ async function show(configuration) {
         say(`server:  pid ${server.pid}, started by molt run, port ${server.port}`);
         say(`client:  ${connections} connections, ${rate} requests a second, each answer verified; version is "${plainAnswer}"`);
         await editor.open(file, memcached.tree);
-        await editor.until((one) => one.quiescent && one.engines?.some((engine) => engine.state === 'ready'),
-            'the editor finds the program');
+        await editor.until((one) => one.quiescent && one.warm && one.engines?.some((engine) => engine.state === 'ready'),
+            'the editor finds the program, and the baseline is built ahead', 120000);
         await load.reset();
 
         say('editor:  Neovim edits what version answers, and saves');
