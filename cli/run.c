@@ -37,7 +37,8 @@ static struct molt_error *set_environment(const char *engine, const char *name)
         text_printf(&preload, ":%s", present);
     }
     char *value = text_steal(&preload);
-    bool set = value && setenv("LD_PRELOAD", value, 1) == 0 && (!name || setenv("MOLT_NAME", name, 1) == 0);
+    bool set = value && setenv("LD_PRELOAD", value, 1) == 0 &&
+               (name ? setenv("MOLT_NAME", name, 1) : unsetenv("MOLT_NAME")) == 0;
     free(value);
     return set ? NULL : molt_error_nomem();
 }

@@ -42,7 +42,7 @@ static struct molt_error *run_status(const struct cli_arguments *arguments, int 
         for (size_t i = 0; i < targets.count; i++) {
             json_array_append(all, targets.items[i].status);
         }
-        json_dumpf(all, stdout, JSON_INDENT(2));
+        json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
         json_decref(all);
     } else if (!targets.count) {

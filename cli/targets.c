@@ -2,13 +2,18 @@
 #include "cli/targets.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "link/protocol.h"
 
 #define STATUS_MS 5000
+#define STARTING_MS 1000
 
 static bool is_pid(const char *who)
 {
@@ -105,7 +110,30 @@ static struct molt_error *collect(const char *who, const struct link_peer *peers
     return NULL;
 }
 
-struct molt_error *targets_find(const char *who, struct targets *ret)
+/* Whether the process has been started by molt run a moment ago and its engine is on the way. */
+static bool is_starting(const char *pid)
+{
+    char path[64], bytes[65536];
+    bool starting = false;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file >= 0 ? read(file, bytes, sizeof(bytes)) : -1;
+    starting = size > 0 && memmem(bytes, (size_t)size, "libmolt.so", strlen("libmolt.so"));
+    if (file >= 0) {
+        close(file);
+    }
+    snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    size = file >= 0 ? read(file, bytes, sizeof(bytes)) : -1;
+    starting |= size == 5 && memcmp(bytes, "molt\n", 5) == 0;
+    if (file >= 0) {
+        close(file);
+    }
+    return starting;
+}
+
+static struct molt_error *find_now(const char *who, struct targets *ret)
 {
     struct link_peer *peers = NULL;
     size_t count = 0;
@@ -118,6 +146,18 @@ struct molt_error *targets_find(const char *who, struct targets *ret)
     ret->items = calloc(count + 1, sizeof(*ret->items));
     struct molt_error *error = ret->items ? collect(who, peers, count, ret) : molt_error_nomem();
     link_peers_free(peers, count);
+    return error;
+}
+
+struct molt_error *targets_find(const char *who, struct targets *ret)
+{
+    struct molt_error *error = find_now(who, ret);
+
+    for (int i = 0; i < STARTING_MS && !error && !ret->count && who && is_pid(who) && is_starting(who); i++) {
+        targets_deinit(ret);
+        poll(NULL, 0, 1);
+        error = find_now(who, ret);
+    }
     if (!error && who && !ret->count) {
         error = molt_error_new(
             MOLT_ERROR_NOT_FOUND,

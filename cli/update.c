@@ -106,7 +106,8 @@ static void print_json(const struct batch *batch)
             json_array_append(all, batch->results[i]);
         }
     }
-    json_dumpf(json_array_size(all) == 1 ? json_array_get(all, 0) : all, stdout, JSON_COMPACT);
+    json_dumpf(json_array_size(all) == 1 ? json_array_get(all, 0) : all, stdout,
+               JSON_COMPACT | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(all);
 }
