@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,8 @@
 
 #define PIECE 65536
 #define OPEN_TIMEOUT_MS 2000
+#define OPEN_ATTEMPTS 3
+#define OPEN_PAUSE_MS 2
 #define UPLOAD_TIMEOUT_MS 30000
 
 struct link_client {
@@ -239,8 +243,16 @@ static struct lws_context *start_lws(void)
     return lws_create_context(&info);
 }
 
-/* Says why nobody could be reached, which libwebsockets does not; a socket that nobody listens on is removed.
- */
+/* Whether the socket's process is no more. One that lives may be about to listen again. */
+static bool is_orphan(const char *socket_path)
+{
+    const char *slash = strrchr(socket_path, '/');
+    pid_t pid = link_socket_pid(slash ? slash + 1 : socket_path);
+
+    return pid && kill(pid, 0) && errno == ESRCH;
+}
+
+/* Says why nobody could be reached, which libwebsockets does not; the socket of a dead process is removed. */
 static int probe(const char *socket_path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -254,7 +266,7 @@ static int probe(const char *socket_path)
     if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
         error = errno == EAGAIN ? -ETIMEDOUT : -errno;
     }
-    if (error == -ECONNREFUSED) {
+    if (error == -ECONNREFUSED && is_orphan(socket_path)) {
         unlink(socket_path);
     }
     close(fd);
@@ -286,14 +298,10 @@ static int connect_to(struct link_client *client, const char *socket_path)
     return result == -EPROTO ? probe(socket_path) : result;
 }
 
-int link_client_open(const char *socket_path, struct link_client **ret_client)
+static int open_once(const char *socket_path, struct link_client **ret_client)
 {
-    struct link_client *client = NULL;
+    struct link_client *client = calloc(1, sizeof(*client));
 
-    if (strlen(socket_path) >= LINK_PATH_MAX) {
-        return -ENAMETOOLONG;
-    }
-    client = calloc(1, sizeof(*client));
     if (!client) {
         return -ENOMEM;
     }
@@ -305,6 +313,21 @@ int link_client_open(const char *socket_path, struct link_client **ret_client)
     }
     *ret_client = client;
     return 0;
+}
+
+/* An engine may come to be, or make its socket anew, between an attempt and the question why it failed. */
+int link_client_open(const char *socket_path, struct link_client **ret_client)
+{
+    int result = -ENAMETOOLONG;
+
+    for (int i = 0; i < OPEN_ATTEMPTS && strlen(socket_path) < LINK_PATH_MAX; i++) {
+        result = open_once(socket_path, ret_client);
+        if (result != -EPROTO && (result != -ECONNREFUSED || is_orphan(socket_path))) {
+            return result;
+        }
+        poll(NULL, 0, OPEN_PAUSE_MS);
+    }
+    return result;
 }
 
 void link_client_close(struct link_client *client)

@@ -102,7 +102,7 @@ static void path_of(pid_t pid, char *path)
     snprintf(path, LINK_PATH_MAX, "%s/molt/%d.sock", runtime, (int)pid);
 }
 
-/* Connects to the engine of PID. A child may still be on its way to having one. */
+/* Connects to the engine of PID. A child may still be on its way to having one, or have closed its socket just now. */
 static struct link_client *open_client(pid_t pid)
 {
     struct link_client *client = NULL;
@@ -110,7 +110,8 @@ static struct link_client *open_client(pid_t pid)
     int result = -ENOENT;
 
     path_of(pid, path);
-    for (int i = 0; i < 2000 && (result == -ENOENT || result == -ECONNRESET); i++) {
+    for (int i = 0; i < 2000 && (result == -ENOENT || result == -ECONNRESET || result == -ECONNREFUSED);
+         i++) {
         result = link_client_open(path, &client);
         if (result) {
             poll(NULL, 0, 1);

@@ -511,21 +511,35 @@ static void test_discovery(void **state)
     link_peers_free(peers, count);
 }
 
-static void test_nobody_listens(void **state)
+/* A socket that nobody listens on is removed if its process is dead; a living one may be about to listen again. */
+static void check_nobody(pid_t pid, bool removed)
 {
     char path[LINK_PATH_MAX];
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct link_client *client = NULL;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    snprintf(path, sizeof(path), "%s/dead.sock", runtime);
+    snprintf(path, sizeof(path), "%s/%d.sock", runtime, (int)pid);
     assert_int_equal(link_client_open(path, &client), -ENOENT);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     close(fd);
     assert_int_equal(link_client_open(path, &client), -ECONNREFUSED);
-    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(path, F_OK), removed ? -1 : 0);
     assert_null(client);
+    unlink(path);
+}
+
+static void test_nobody_listens(void **state)
+{
+    pid_t dead = fork();
+
+    if (!dead) {
+        _exit(0);
+    }
+    waitpid(dead, NULL, 0);
+    check_nobody(dead, true);
+    check_nobody(getpid(), false);
 }
 
 static void test_the_engine_dies_during_a_call(void **state)
