@@ -46,6 +46,9 @@ static const char *title_of(struct change_list *list, const char *segment, const
     while (length && strchr("{;=, ", title[length - 1])) {
         length--;
     }
+    for (size_t i = 0; i < length; i++) {
+        title[i] = title[i] == '\n' ? ' ' : title[i]; /* in a string that goes on */
+    }
     return change_list_string(list, title, length);
 }
 

@@ -72,16 +72,20 @@ static void append_title(struct text *out, const char *text, uint32_t start, uin
     struct token_reader reader = token_reader_at(text, end, start);
     uint32_t last = start;
 
-    for (;;) {
+    while (out->length < TITLE_MAX) {
         struct token token = token_next(&reader);
-        if (token.kind == TOKEN_END || out->length + (token.end - token.start) > TITLE_MAX) {
+        if (token.kind == TOKEN_END) {
             return;
         }
+        uint32_t left = TITLE_MAX - (uint32_t)out->length, size = token.end - token.start;
         if (token.start > last && out->length) {
             text_puts(out, " ");
         }
-        text_append(out, text + token.start, token.end - token.start);
+        text_append(out, text + token.start, size < left ? size : left);
         last = token.end;
+    }
+    for (size_t i = 0; i < out->length; i++) {
+        out->bytes[i] = out->bytes[i] == '\n' ? ' ' : out->bytes[i];
     }
 }
 
@@ -273,8 +277,8 @@ struct range extractor_range(const struct extractor *extractor, TSNode node)
     return (struct range){ start, end < start ? start : end };
 }
 
-/* The last word before a parenthesis outside of all others, in the head of a function that the grammar did
- * not understand; all of the head if that word is its first, as in "TEST(name)". */
+/* The name of a function whose head the grammar does not understand is the first word before a parenthesis outside of
+ * all others that is not the very first word; in "TEST(name)" it is all of the head. */
 static void add_function_by_tokens(const struct extractor *extractor, struct declarations *ret,
                                    const char *segment, uint32_t length)
 {
@@ -286,11 +290,15 @@ static void add_function_by_tokens(const struct extractor *extractor, struct dec
 
     for (struct token token = token_next(&reader); token.kind != TOKEN_END; token = token_next(&reader)) {
         if (token.first == '(' && parens++ == 0 && before.kind == TOKEN_WORD &&
-            !token_is(segment, &before, "__attribute__")) {
+            !token_is(segment, &before, "__attribute__") && name.start == 0) {
             name = before;
         }
         parens -= token.first == ')';
         before = token;
+    }
+    if (!name.end) {
+        add_titled(ret, segment, 0, length); /* no function at all */
+        return;
     }
     struct range label = { name.start, name.start ? name.end : body->start - 1 };
     append_title(&title, segment, label.start, label.end);
@@ -335,6 +343,7 @@ static bool parse_skeleton(struct extractor *extractor, const char *segment, uin
     if (!tree) {
         return false;
     }
+    extractor->has_error = ts_node_has_error(ts_tree_root_node(tree));
     *leftover = declarations_from_tree(extractor, ts_tree_root_node(tree), segment, length, ret);
     ts_tree_delete(tree);
     return true;
@@ -363,7 +372,9 @@ static bool extract_declaration(struct extractor *extractor, const char *segment
     if (!parse_skeleton(extractor, segment, length, ret, &leftover)) {
         return false;
     }
-    if (ends_with_body(extractor) && !has_root(ret, first, true)) {
+    if (ends_with_body(extractor) && (extractor->has_error || !has_root(ret, first, true))) {
+        ret->count = first;
+        leftover = 0;
         add_function_by_tokens(extractor, ret, segment, length);
     } else if (!has_root(ret, first, false)) {
         add_titled(ret, segment, 0, length);

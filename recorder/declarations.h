@@ -50,6 +50,7 @@ struct extractor {
     uint32_t region_count, region_capacity;
     struct segment_ending ending;
     uint32_t length; /* of the segment: the skeleton may have closing braces more */
+    bool has_error;  /* the skeleton has a syntax error */
     bool failed;     /* memory ran out */
 };
 

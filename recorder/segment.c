@@ -229,6 +229,21 @@ static bool cut_directive(struct cutter *cutter, const struct token *hash)
     return true;
 }
 
+/* In "static MACRO struct s" only the grammar minds the macro. */
+static void report_macro_before(struct cutter *cutter, const struct token *token)
+{
+    static const char *const words[] = { "inline",     "register",      "auto",          "__inline",
+                                         "__inline__", "__extension__", "_Atomic",       "restrict",
+                                         "_Noreturn",  "__thread",      "_Thread_local", NULL };
+    const struct token *before = &cutter->before;
+
+    if (before->kind == TOKEN_WORD && before->end < token->start && !cutter->parens &&
+        !is_declaration_word(cutter->text, before) && !is_attribute_word(cutter->text, before) &&
+        !is_one_of(cutter->text, before, words)) {
+        report(cutter, REGION_MACRO, before->start, before->end);
+    }
+}
+
 /* Follows the words between `struct` and its '{'. */
 static void follow_aggregate(struct cutter *cutter, const struct token *token)
 {
@@ -237,6 +252,7 @@ static void follow_aggregate(struct cutter *cutter, const struct token *token)
     if (token->kind == TOKEN_WORD) {
         if (token_is(text, token, "struct") || token_is(text, token, "union") ||
             token_is(text, token, "enum")) {
+            report_macro_before(cutter, token);
             cutter->aggregate = AGGREGATE_SEEN;
         } else if (cutter->aggregate == AGGREGATE_SEEN) {
             cutter->aggregate = is_attribute_word(text, token) ? AGGREGATE_ATTRIBUTE : AGGREGATE_NAMED;
@@ -275,6 +291,8 @@ static void open_brace(struct cutter *cutter, const struct token *token)
         cutter->aggregate = AGGREGATE_NONE;
         cutter->unindented = false;
         cutter->region_start = token->end;
+    } else if (token->first_column) {
+        cutter->unindented = true; /* the layout is no witness here, as in what parser generators write */
     }
 }
 

@@ -38,6 +38,7 @@ enum region_kind {
     REGION_BODY,        /* of a function, without its braces */
     REGION_INITIALISER, /* between the braces of an initialiser */
     REGION_DIRECTIVE,   /* a directive's line inside of a declaration */
+    REGION_MACRO,       /* a word before `struct`, `union` or `enum` that is no word of C */
 };
 
 struct segment_region {

@@ -441,11 +441,26 @@ static void walk_file_level(struct walk *walk, TSNode node, int depth)
     }
 }
 
+/* Macros that the skeleton lacks. */
+static uint64_t hash_macros(const struct walk *walk)
+{
+    uint64_t hash = 0;
+
+    for (uint32_t i = 0; i < walk->extractor->region_count; i++) {
+        const struct segment_region *region = &walk->extractor->regions[i];
+        if (region->kind == REGION_MACRO) {
+            hash = hash_range(walk, hash_mix(hash, 43), region->start, region->end);
+        }
+    }
+    return hash;
+}
+
 uint64_t declarations_from_tree(struct extractor *extractor, TSNode root, const char *segment,
                                 uint32_t length, struct declarations *ret)
 {
     struct walk walk = { .extractor = extractor, .segment = segment, .length = length, .ret = ret };
 
+    walk.leftover = hash_macros(&walk);
     if (node_is(root, "ERROR")) {
         walk_file_level(&walk, root, 0);
     } else {

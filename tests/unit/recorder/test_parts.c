@@ -85,6 +85,8 @@ static void test_segments(void **state)
         { "MODULE(x)\n#if A\nint a;\n#endif\n", "MODULE(x)\n|#if A\n|int a;\n|#endif\n|" },
         { "#define A \\\n  1\nint a;\n", "#define A \\\n  1\n|int a;\n|" },
         { "char *s = \"}\"; char c = '{';\nint b;\n", "char *s = \"}\";| char c = '{';\n|int b;\n|" },
+        { "int f(int a)\n{\n  switch (a) {\n    case 1:\n{\n  g();\n}\n    break;\n  }\n}\nint b;\n",
+          "int f(int a)\n{\n  switch (a) {\n    case 1:\n{\n  g();\n}\n    break;\n  }\n}\n|int b;\n|" },
         /* half-typed */
         { "int f(void)\n{\n  if (a) {\n  g();\n}\n\nint b;\n",
           "int f(void)\n{\n  if (a) {\n  g();\n}\n|\nint b;\n|" },
