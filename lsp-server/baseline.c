@@ -6,9 +6,12 @@
 #include "lsp-server/baseline.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -51,6 +54,7 @@ struct molt_error *baseline_load(const char *root, struct baseline **ret)
     baseline->root = strdup(root);
     baseline->state = baseline_join(root, ".molt", NULL);
     baseline->tree = baseline_join(root, ".molt", "baseline");
+    baseline->same = json_object();
     if (baseline->state)
         path = in_state(baseline, "baseline.json");
     if (path)
@@ -65,7 +69,8 @@ struct molt_error *baseline_load(const char *root, struct baseline **ret)
     }
     json_decref(json);
     free(path);
-    if (!path || !baseline->root || !baseline->tree || !baseline->build_ids || !baseline->updates) {
+    if (!path || !baseline->root || !baseline->tree || !baseline->same || !baseline->build_ids ||
+        !baseline->updates) {
         baseline_destroy(baseline);
         return molt_error_nomem();
     }
@@ -82,6 +87,7 @@ void baseline_destroy(struct baseline *baseline)
     free(baseline->tree);
     json_decref(baseline->build_ids);
     json_decref(baseline->updates);
+    json_decref(baseline->same);
     free(baseline);
 }
 
@@ -199,12 +205,41 @@ static int copy_if_there(const char *from_directory, const char *name, const cha
     return error == -ENOENT || error == -ENOTDIR ? 0 : error;
 }
 
+/* What stat says about both files, or "" if that does not identify their content: one is missing, or was written so recently that a
+ * later change could bear the same time. */
+static void signature(const char *a, const char *b, char *ret, size_t size)
+{
+    struct stat sa, sb;
+    time_t now = time(NULL);
+
+    *ret = '\0';
+    if (stat(a, &sa) || stat(b, &sb) || sa.st_mtim.tv_sec + 2 > now || sb.st_mtim.tv_sec + 2 > now)
+        return;
+    snprintf(ret, size, "%ju %jd.%09ld %ju %jd.%09ld %jd", (uintmax_t)sa.st_ino, (intmax_t)sa.st_mtim.tv_sec,
+             sa.st_mtim.tv_nsec, (uintmax_t)sb.st_ino, (intmax_t)sb.st_mtim.tv_sec, sb.st_mtim.tv_nsec,
+             (intmax_t)sa.st_size);
+}
+
+static bool known_same(struct baseline *baseline, const char *name, const char *old, const char *new)
+{
+    char now[160];
+    bool same;
+
+    signature(old, new, now, sizeof now);
+    if (now[0] && !strcmp(json_text(baseline->same, name, ""), now))
+        return true;
+    same = files_same(old, new);
+    if (same && now[0])
+        json_object_set_new(baseline->same, name, json_string(now));
+    return same;
+}
+
 static int stage_file(void *context, const char *name)
 {
     struct staging *staging = context;
     struct baseline *baseline = staging->baseline;
     char *old = path_join(baseline->tree, name), *new = path_join(baseline->root, name);
-    bool same = old && new &&files_same(old, new), before = false, after = false;
+    bool same = old && new &&known_same(baseline, name, old, new), before = false, after = false;
     int error = old && new ? 0 : -ENOMEM;
 
     free(old);
