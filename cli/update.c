@@ -271,6 +271,10 @@ static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *
         size += (size_t)got;
     }
     close(file);
+    if (bytes && got >= 0 && size == 0) {
+        free(bytes);
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s is empty: not a patch", path);
+    }
     if (!bytes || got < 0) {
         free(bytes);
         return bytes ? molt_error_new(MOLT_ERROR_USAGE, "cannot read %s: %s", path, strerror(errno))

@@ -93,10 +93,12 @@ static void finish(struct link_call *call, const struct update_report *report)
     link_server_broadcast(control.server, link_method_name(LINK_METHOD_CHANGED));
 }
 
-static void on_progress(void *context, const char *phase, const char *message)
+/* An update whose client has gone is not made behind everybody's back. */
+static bool on_progress(void *context, const char *phase, const char *message)
 {
     link_call_notify(context, link_method_name(LINK_METHOD_PROGRESS),
                      json_pack("{s:s, s:o}", "phase", phase, "message", text_value(message ? message : "")));
+    return !link_call_abandoned(context);
 }
 
 static uint32_t timeout_of(const struct link_call *call)

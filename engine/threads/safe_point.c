@@ -262,7 +262,10 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
         }
         if (wanted->progress && monotonic_us() - told > PROGRESS_US) {
             told = monotonic_us();
-            wanted->progress(wanted->context, wanted->blocked_by);
+            if (!wanted->progress(wanted->context, wanted->blocked_by)) {
+                status = -ECANCELED;
+                break;
+            }
         }
         await_change(&holding, barriers, deadline);
     }

@@ -5,6 +5,7 @@
 #ifndef MOLT_ENGINE_THREADS_SAFE_POINT_H
 #define MOLT_ENGINE_THREADS_SAFE_POINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +21,8 @@ struct safe_point {
     const struct affected_range *ranges; /* ascending by start, not overlapping */
     size_t count;
     uint32_t timeout_ms;
-    void (*progress)(void *context,
-                     const char *blocked_by); /* called while waiting, world running; may be NULL */
+    /* called while waiting, world running; false: give up, -ECANCELED; may be NULL */
+    bool (*progress)(void *context, const char *blocked_by);
     void *context;
     void (*enter_critical)(void); /* around each stop: nothing else may change the process meanwhile (fork) */
     void (*leave_critical)(

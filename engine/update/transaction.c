@@ -247,11 +247,11 @@ struct watcher {
     void *context;
 };
 
-static void report_waiting(void *context, const char *blocked_by)
+static bool report_waiting(void *context, const char *blocked_by)
 {
     const struct watcher *watcher = context;
 
-    watcher->progress(watcher->context, "safe-point", blocked_by);
+    return watcher->progress(watcher->context, "safe-point", blocked_by);
 }
 
 /* Stops the world at a safe point for RANGES. On failure the report is complete and the world runs. */
@@ -275,6 +275,9 @@ static int reach_safe_point(const struct affected_range *ranges, size_t count, u
         snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s",
                  (unsigned)timeout_ms, point->blocked_by);
         return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
+    }
+    if (status == -ECANCELED) {
+        return fail(report, UPDATE_REFUSED, status, "nobody waits for this any more");
     }
     return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
 }

@@ -38,8 +38,9 @@ struct update_report {
 
 struct update; /* a prepared update */
 
-/* PHASE is a word of the transaction (safe-point, commit, ...); both strings are borrowed for the call. */
-typedef void update_progress(void *context, const char *phase, const char *message);
+/* PHASE is a word of the transaction (safe-point, commit, ...); both strings are borrowed for the call. Returns whether
+ * to go on: what still waits for a safe point then is given up when nobody waits for it any more. */
+typedef bool update_progress(void *context, const char *phase, const char *message);
 
 /* Word for OUTCOME. */
 const char *update_outcome_word(enum update_outcome outcome);
