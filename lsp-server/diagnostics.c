@@ -164,11 +164,3 @@ void diagnostics_publish(struct workspace *workspace, const struct molt_diagnost
     publish(workspace, by_file);
     json_decref(by_file);
 }
-
-void diagnostics_clear(struct workspace *workspace)
-{
-    json_t *none = json_object();
-
-    publish(workspace, none);
-    json_decref(none);
-}

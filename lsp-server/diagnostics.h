@@ -14,7 +14,4 @@ struct workspace;
 void diagnostics_publish(struct workspace *workspace, const struct molt_diagnostics *list,
                          const struct molt_error *error);
 
-/* Clears all of the workspace's. */
-void diagnostics_clear(struct workspace *workspace);
-
 #endif

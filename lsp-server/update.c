@@ -22,7 +22,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/outcome.h"
 #include "lsp-server/progress.h"
-#include "lsp-server/review.h"
+#include "lsp-server/round.h"
 #include "lsp-server/status.h"
 #include "lsp-server/workspace.h"
 
@@ -49,16 +49,6 @@ struct update {
     uint64_t started;
     struct waiting *waiting;
     struct progress *progress;
-};
-
-/* A round: both jobs work on it. */
-struct round {
-    struct update *update;
-    struct workspace *workspace;
-    struct jobs *jobs;
-    struct build build;
-    struct delivery delivery;
-    json_t *result; /* of the delivery */
 };
 
 static void begin(struct update *update);
@@ -175,115 +165,27 @@ static void cannot(struct update *update, const char *result, const char *reason
     finish(update, &outcome);
 }
 
-static void free_round(struct round *round)
-{
-    build_deinit(&round->build);
-    delivery_targets_free(round->delivery.targets, round->delivery.target_count);
-    json_decref(round->result);
-    free(round);
-}
-
-/* What a job reports on the way, on its way to the loop. */
-struct note {
-    struct workspace *workspace;
-    char phase[24];
-    char message[200];
-};
-
 static const char *const phase_words[] = { "uploading", "preparing", "committing", "rolling-back" };
 
-static void take_note(void *context)
+void update_noted(struct update *update, const char *phase, const char *message)
 {
-    struct note *note = context;
-    struct update *update = note->workspace->update;
     struct text text = { 0 };
 
-    if (update && update->phase != PHASE_IDLE) {
-        for (size_t i = 0; i < sizeof phase_words / sizeof phase_words[0]; i++) {
-            if (!strcmp(phase_words[i], note->phase))
-                update->detail = phase_words[i];
-        }
-        text_puts(&text, note->phase);
-        if (note->message[0])
-            text_printf(&text, "%s%s", update->phase == PHASE_BUILDING ? " " : ": ", note->message);
-        if (!update->progress) /* only now: an update that has nothing to do shows none */
-            update->progress = progress_begin(note->workspace->server, "Molt: updating");
-        if (!text_failed(&text))
-            progress_report(update->progress, text.bytes);
-        status_send(note->workspace);
-    }
-    text_deinit(&text);
-    free(note);
-}
-
-static void post_note(struct round *round, const char *phase, const char *message)
-{
-    struct note *note = calloc(1, sizeof *note);
-
-    if (!note)
+    if (update->phase == PHASE_IDLE)
         return;
-    note->workspace = round->workspace;
-    snprintf(note->phase, sizeof note->phase, "%s", phase);
-    snprintf(note->message, sizeof note->message, "%s", message);
-    if (jobs_post(round->jobs, take_note, note))
-        free(note);
-}
-
-static void build_progress(void *context, const char *phase, unsigned done, unsigned total)
-{
-    char message[40];
-
-    snprintf(message, sizeof message, "%u/%u", done, total);
-    post_note(context, phase, message);
-}
-
-static void delivery_note(void *context, const char *phase, const char *message)
-{
-    post_note(context, phase, message);
-}
-
-/* The patch files that ENGINE lacks of the updates made so far. */
-static json_t *missing_patches(const struct workspace *workspace, const struct engine *engine)
-{
-    json_t *patches = baseline_patches(workspace->baseline), *updates = engine_updates(engine);
-
-    for (size_t i = 0; i < json_array_size(updates); i++)
-        json_array_remove(patches, 0);
-    json_decref(updates);
-    return patches;
-}
-
-static bool add_target(struct round *round, const struct engine *engine)
-{
-    struct delivery *delivery = &round->delivery;
-    struct delivery_target *more, *target;
-
-    more = realloc(delivery->targets, (delivery->target_count + 1) * sizeof *more);
-    if (!more)
-        return false;
-    delivery->targets = more;
-    target = &more[delivery->target_count++];
-    *target = (struct delivery_target){ .pid = engine->pid,
-                                        .name = strdup(engine_name(engine)),
-                                        .path = strdup(engine->path),
-                                        .missing = missing_patches(round->workspace, engine) };
-    return target->name && target->path && target->missing;
-}
-
-/* The engines that the round is for, as its targets. One that is behind catches up with a patch, and has nothing to roll back. */
-static bool find_targets(struct round *round)
-{
-    struct workspace *workspace = round->workspace;
-
-    for (const struct engine *engine = engines_list(workspace->server->engines); engine;
-         engine = engine->next) {
-        enum engine_match match = engine_match(engine, workspace);
-
-        if ((match == ENGINE_READY || (match == ENGINE_BEHIND && round->delivery.patch)) &&
-            !add_target(round, engine))
-            return false;
+    for (size_t i = 0; i < sizeof phase_words / sizeof phase_words[0]; i++) {
+        if (!strcmp(phase_words[i], phase))
+            update->detail = phase_words[i];
     }
-    return true;
+    text_puts(&text, phase);
+    if (*message)
+        text_printf(&text, "%s%s", update->phase == PHASE_BUILDING ? " " : ": ", message);
+    if (!update->progress) /* only now: an update that has nothing to do shows none */
+        update->progress = progress_begin(update->workspace->server, "Molt: updating");
+    if (!text_failed(&text))
+        progress_report(update->progress, text.bytes);
+    status_send(update->workspace);
+    text_deinit(&text);
 }
 
 static void delivery_work(void *context)
@@ -300,11 +202,8 @@ static void deliver(struct round *round)
     struct workspace *workspace = round->workspace;
     struct molt_error *error = NULL;
 
-    round->delivery.timeout_ms = workspace->settings.timeout_ms;
-    round->delivery.cancel = &round->update->cancel;
-    round->delivery.progress = delivery_note;
-    round->delivery.context = round;
-    set_phase(round->update, PHASE_DELIVERING, round->delivery.patch ? "uploading" : "rolling-back");
+    set_phase(round->workspace->update, PHASE_DELIVERING,
+              round->delivery.patch ? "uploading" : "rolling-back");
     workspace->jobs++;
     error = jobs_start(round->jobs, delivery_work, deliver_done, round, JOB_NORMAL);
     if (error) {
@@ -322,7 +221,8 @@ static void follow_commit(struct round *round)
     bool applied = json_flag(round->result, "applied", false), forward = round->delivery.patch != NULL;
     struct molt_error *error = NULL;
 
-    if (!applied && forward)
+    if (!applied && forward &&
+        strcmp(result, "failed")) /* failed: it may yet turn out to have been committed */
         baseline_withdraw(workspace->baseline, round->build.id);
     if (applied && forward)
         error = baseline_commit(workspace->baseline, round->build.id);
@@ -340,7 +240,7 @@ static void follow_commit(struct round *round)
 static void deliver_done(void *context)
 {
     struct round *round = context;
-    struct update *update = round->update;
+    struct update *update = round->workspace->update;
     struct workspace *workspace = round->workspace;
     const char *result = json_text(round->result, "result", "failed"),
                *reason = json_text(round->result, "reason", "");
@@ -357,18 +257,18 @@ static void deliver_done(void *context)
         if (json_flag(round->result, "applied", false))
             workspace_set_doubt(workspace, NULL);
         if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing"))
-            diagnostics_clear(workspace);
+            diagnostics_publish(workspace, &round->build.result.diagnostics, NULL); /* warnings, or none */
         else if (strcmp(result, "discarded"))
             server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
         finish(update, &outcome);
     }
-    free_round(round);
+    round_free(round);
 }
 
 /* The patch could not be made: compile errors hold the update, anything else refuses it. */
 static void build_failed(struct round *round)
 {
-    struct update *update = round->update;
+    struct update *update = round->workspace->update;
     struct workspace *workspace = round->workspace;
     struct molt_error *error = round->build.error;
     struct outcome outcome = { .result = error->code == MOLT_ERROR_REFUSED ? "refused" : "failed",
@@ -391,22 +291,20 @@ static void build_succeeded(struct round *round)
     struct workspace *workspace = round->workspace;
     struct outcome outcome = { .result = "nothing",
                                .compile_ms = round->build.result.compile_ms,
-                               .total_ms = elapsed_ms(round->update) };
+                               .total_ms = elapsed_ms(round->workspace->update) };
 
     set_held(workspace, NULL);
-    if (round->build.result.diagnostics.count)
-        diagnostics_publish(workspace, &round->build.result.diagnostics, NULL);
-    else
-        diagnostics_clear(workspace);
+    diagnostics_publish(workspace, &round->build.result.diagnostics, NULL);
     if (round->build.outcome == BUILD_NO_EFFECT)
         workspace_baseline_moved(workspace, round->build.files);
-    finish(round->update, round->update->repeated && round->build.outcome == BUILD_SAME ? NULL : &outcome);
+    finish(round->workspace->update,
+           round->workspace->update->repeated && round->build.outcome == BUILD_SAME ? NULL : &outcome);
 }
 
 /* Returns whether the round goes on with a delivery. */
 static bool go_on(struct round *round)
 {
-    struct update *update = round->update;
+    struct update *update = round->workspace->update;
     struct workspace *workspace = round->workspace;
     bool patch = round->build.outcome == BUILD_PATCH;
 
@@ -442,26 +340,26 @@ static void build_done(void *context)
 
     workspace->session_lent = workspace->baseline_lent = false;
     if (!workspace_job_done(workspace)) {
-        free_round(round);
+        round_free(round);
         return;
     }
     if (workspace->state == WORKSPACE_LOADING) { /* the build itself is to be read again first */
-        round->update->again = true;
+        round->workspace->update->again = true;
         round->build.outcome = round->build.outcome == BUILD_PATCH ? BUILD_PATCH : BUILD_MOVED;
-        round->update->cancel = 1;
+        round->workspace->update->cancel = 1;
     }
     if (!go_on(round)) {
-        free_round(round);
+        round_free(round);
         return;
     }
     workspace->baseline_lent = true;
-    if (find_targets(round)) {
+    if (round_find_targets(round)) {
         deliver(round);
         return;
     }
     workspace->baseline_lent = false;
-    cannot(round->update, "failed", "out of memory");
-    free_round(round);
+    cannot(round->workspace->update, "failed", "out of memory");
+    round_free(round);
 }
 
 static void build_work(void *context)
@@ -471,64 +369,14 @@ static void build_work(void *context)
     build_run(&round->build);
 }
 
-/* "handle_version, struct conn and 3 more" */
-static char *title_of(const struct change_set *set)
-{
-    struct text text = { 0 };
-    size_t i;
-
-    for (i = 0; set && i < set->count && i < 3; i++)
-        text_printf(&text, "%s%s", i ? ", " : "", set->items[i].name);
-    if (set && set->count > i)
-        text_printf(&text, " and %zu more", set->count - i);
-    if (!text.length)
-        text_puts(&text, "edit");
-    return text_steal(&text);
-}
-
-/* Fills in what the build wants to know from the recorder. */
-static void describe_changes(struct round *round)
-{
-    struct change_set *set = NULL;
-
-    workspace_log(round->workspace, recorder_changes(round->workspace->recorder, &set));
-    round->build.changes = set ? change_set_to_json(set) : NULL;
-    round->build.title = title_of(set);
-    round->build.extra = json_array();
-    for (size_t i = 0; set && i < set->file_count; i++) {
-        if (set->files[i].changed && set->files[i].path[0] != '/')
-            json_array_append_new(round->build.extra, json_string(set->files[i].path));
-    }
-    change_set_destroy(set);
-}
-
-static struct round *new_round(struct update *update)
-{
-    struct workspace *workspace = update->workspace;
-    struct round *round = calloc(1, sizeof *round);
-
-    if (!round)
-        return NULL;
-    round->update = update;
-    round->workspace = workspace;
-    round->jobs = workspace->server->jobs;
-    round->build.session = workspace->session;
-    round->build.baseline = workspace->baseline;
-    round->build.may_undo = json_array_size(workspace->baseline->updates) > 0;
-    round->build.cancel = &update->cancel;
-    round->build.progress = build_progress;
-    round->build.context = round;
-    return round;
-}
-
 static void start_build(struct update *update)
 {
     struct workspace *workspace = update->workspace;
-    struct round *round = new_round(update);
+    struct round *round = round_create(update->workspace, &update->cancel);
     struct molt_error *error = round ? NULL : molt_error_nomem();
 
     if (!error) {
-        describe_changes(round);
+        round_describe(round);
         set_phase(update, PHASE_BUILDING, "building");
         workspace->session_lent = workspace->baseline_lent = true;
         workspace->jobs++;
@@ -539,7 +387,7 @@ static void start_build(struct update *update)
     if (round) {
         workspace->session_lent = workspace->baseline_lent = false;
         workspace->jobs--;
-        free_round(round);
+        round_free(round);
     }
     cannot(update, "failed", error->message);
     molt_error_destroy(error);
@@ -548,11 +396,11 @@ static void start_build(struct update *update)
 static void start_roll_back(struct update *update)
 {
     struct workspace *workspace = update->workspace;
-    struct round *round = new_round(update);
+    struct round *round = round_create(update->workspace, &update->cancel);
 
-    if (!round || !find_targets(round)) {
+    if (!round || !round_find_targets(round)) {
         if (round)
-            free_round(round);
+            round_free(round);
         cannot(update, "failed", "out of memory");
         return;
     }

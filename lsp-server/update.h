@@ -35,6 +35,9 @@ void update_resume(struct update *update);
 /* Whether the client knows it by this progress token. */
 bool update_has_progress(const struct update *update, const char *token);
 
+/* A job reports: PHASE as in docs/protocol.md or a word of the builder's, MESSAGE for people or "". */
+void update_noted(struct update *update, const char *phase, const char *message);
+
 bool update_idle(const struct update *update);
 
 /* The word for `phase` in molt/status, or NULL while idle. */
