@@ -51,6 +51,7 @@ await test('live: a save changes the running program', code, async () => {
     assert.equal(await server.ask(), 'hello from version two');
     await code.tree([]);
     await code.review(/^0 pending changes/);
+    await code.page.locator('.dirty-diff-modified').first().waitFor({ state: 'detached' });
     await code.screenshot('vscode-updated');
 });
 
@@ -84,6 +85,7 @@ await test('live: an error is a problem in the file, the program runs on', code,
     await code.save();
     await code.page.locator('.squiggly-error').first().waitFor();
     await code.status(/error/i);
+    await code.review(/^1 pending change in[^]*Held: 1 error in answer.c/);
     await code.screenshot('vscode-refused');
     assert.equal(await server.ask(), 'hello from version two');
 });
