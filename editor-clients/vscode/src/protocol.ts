@@ -9,7 +9,7 @@ export interface Engine {
     exe: string;
     threads: number;
     updates: number;
-    state: 'ready' | 'other-build' | 'unknown-updates';
+    state: 'ready' | 'behind' | 'other-build' | 'unknown-updates';
 }
 
 export interface LastUpdate {
@@ -27,7 +27,7 @@ export interface Status {
     message: string;
     phase: string;
     readOnly: boolean;
-    pending: { count: number; heldBack: boolean; unsaved: number; files: { uri: string; count: number }[] };
+    pending: { count: number; revision: number; heldBack: boolean; unsaved: number; files: { uri: string; count: number }[] };
     held: string | null;
     engines: Engine[];
     canRollback: boolean;

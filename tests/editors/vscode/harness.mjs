@@ -104,7 +104,7 @@ export class Code {
     async stop() {
         await this.browser?.close();
         if (this.server && this.server.exitCode === null) {
-            const ended = new Promise((resolve) => this.server.once('exit', resolve));
+            const ended = new Promise((resolve) => this.server.once('close', resolve));
             this.server.kill('SIGTERM');
             await ended;
         }

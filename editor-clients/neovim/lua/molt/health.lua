@@ -62,7 +62,7 @@ local function check_programs()
       health.warn(('No program of %s runs with Molt'):format(path), 'Start it with: molt run -- PROGRAM')
     end
     for _, engine in ipairs(one.engines) do
-      local say = engine.state == 'ready' and health.ok or health.warn
+      local say = (engine.state == 'ready' or engine.state == 'behind') and health.ok or health.warn
       say(('%s (pid %d): %s'):format(engine.name, engine.pid, engine.state))
     end
     if one.health ~= 'ok' then

@@ -7,7 +7,7 @@ local M = {}
 ---@class molt.Engine
 ---@field pid integer
 ---@field name string
----@field state "ready"|"other-build"|"unknown-updates"
+---@field state "ready"|"behind"|"other-build"|"unknown-updates"
 
 ---@class molt.Status see docs/protocol.md
 ---@field workspace string
@@ -15,7 +15,7 @@ local M = {}
 ---@field quiescent boolean
 ---@field message string
 ---@field phase string
----@field pending { count: integer, heldBack: boolean, unsaved: integer, files: { uri: string, count: integer }[] }
+---@field pending { count: integer, revision: integer, heldBack: boolean, unsaved: integer, files: { uri: string, count: integer }[] }
 ---@field held? string
 ---@field engines molt.Engine[]
 ---@field canRollback boolean
