@@ -232,10 +232,18 @@ static void add_uri(struct server *server, json_t *uris, const char *path)
     free(uri);
 }
 
+void review_refresh(struct workspace *workspace)
+{
+    char *review = review_uri(workspace);
+
+    if (review)
+        refresh(workspace->server, review);
+    free(review);
+}
+
 void review_running_changed(struct workspace *workspace, const json_t *files)
 {
     json_t *uris = json_array(), *file;
-    char *review = review_uri(workspace);
     size_t i;
 
     json_array_foreach(files, i, file)
@@ -248,9 +256,7 @@ void review_running_changed(struct workspace *workspace, const json_t *files)
     }
     for (struct document *document = workspace->documents; document && !files; document = document->next)
         add_uri(workspace->server, uris, document->path);
-    if (review)
-        refresh(workspace->server, review);
-    free(review);
+    review_refresh(workspace);
     if (json_array_size(uris))
         server_notify(workspace->server, "molt/runningChanged",
                       json_pack("{s:s,s:O}", "workspace", workspace->uri, "uris", uris));

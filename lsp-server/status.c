@@ -12,6 +12,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/review.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
 
@@ -25,12 +26,37 @@ static const char *const match_words[] = {
     [ENGINE_UNKNOWN_UPDATES] = "unknown-updates",
 };
 
-/* {"count", "heldBack", "unsaved", "files"} */
+/* FNV-1a, 32 bits, of TEXT (NULL: none) and its end. */
+static uint32_t hash_more(uint32_t hash, const char *text)
+{
+    for (const char *c = text ? text : ""; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    return (hash ^ 0xff) * 16777619u;
+}
+
+/* A number that is another one when the change set reads differently: clients then ask for the review again. */
+static int revision_of(const struct change_set *set)
+{
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; set && i < set->count; i++) {
+        const struct change *change = &set->items[i];
+
+        hash = (hash ^ (uint32_t)change->action ^ (uint32_t)change->kind << 8) * 16777619u;
+        hash = (hash ^ change->line) * 16777619u;
+        hash = hash_more(hash_more(hash_more(hash, change->file), change->name), change->owner);
+        hash = hash_more(hash, change->declaration);
+    }
+    return (int)(hash >> 1);
+}
+
+/* {"count", "revision", "heldBack", "unsaved", "files"} */
 static json_t *pending(struct workspace *workspace)
 {
     struct change_set *set = NULL;
     json_t *files = json_array();
     unsigned unsaved = 0;
+    int revision;
     size_t count;
 
     if (workspace->recorder)
@@ -48,11 +74,12 @@ static json_t *pending(struct workspace *workspace)
         free(path);
     }
     count = set ? set->count : 0;
+    revision = revision_of(set);
     change_set_destroy(set);
     for (struct document *document = workspace->documents; document; document = document->next)
         unsaved += document->dirty;
-    return json_pack("{s:i,s:b,s:i,s:o}", "count", (int)count, "heldBack", workspace->held_back, "unsaved",
-                     (int)unsaved, "files", files);
+    return json_pack("{s:i,s:i,s:b,s:i,s:o}", "count", (int)count, "revision", revision, "heldBack",
+                     workspace->held_back, "unsaved", (int)unsaved, "files", files);
 }
 
 static json_t *engine_list(struct workspace *workspace)
@@ -205,6 +232,7 @@ void status_send(struct workspace *workspace)
     json_decref(workspace->sent_status);
     workspace->sent_status = status;
     server_notify(workspace->server, "molt/status", json_incref(status));
+    review_refresh(workspace);
 }
 
 static void send_now(uv_timer_t *timer)
