@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/targets.h"
+#include "link/directory.h"
 #include "patch/session.h"
 
 struct findings {
@@ -42,6 +43,12 @@ static void check_machine(struct findings *findings)
     note(findings, syscalls >= 0, false, "/proc/PID/syscall can be read",
          "without it, a blocked call that libc did not make may see EINTR once per update: allow /proc in "
          "the container");
+    char directory[LINK_PATH_MAX];
+    note(findings, link_directory_make(directory, sizeof(directory)) == 0, true,
+         "there is a private directory for the engines' sockets",
+         "set XDG_RUNTIME_DIR to a directory that is yours alone: neither there nor in /run/user nor in /tmp "
+         "can one "
+         "of mode 0700 be made");
     if (memory >= 0) {
         close(memory);
     }

@@ -441,6 +441,23 @@ static int accept_one(struct link_server *server)
     }
 }
 
+/* Finds out whether the program has closed or replaced any of our descriptors. If so, those of libwebsockets that we do
+ * not know of must be thought lost, too. */
+static int recover(struct link_server *server)
+{
+    bool lost = !link_descriptor_intact(&server->listener.descriptor);
+
+    for (size_t i = 0; i < LINK_CONNECTIONS_MAX; i++) {
+        struct client *client = &server->clients[i];
+
+        lost |= client->used && !client->gone && !link_descriptor_intact(&client->descriptor);
+    }
+    if (lost) {
+        abandon(server);
+    }
+    return reopen_listener(server);
+}
+
 /* Requests. */
 
 static void send_message(struct link_server *server, struct client *client, char *message)
@@ -479,7 +496,7 @@ void link_call_notify(struct link_call *call, const char *method, json_t *params
     struct answering *answering = (struct answering *)call;
 
     send_message(answering->server, answering->client, jsonrpc_notification(method, params));
-    if (answering->server->lws) {
+    if (!recover(answering->server) && answering->server->lws) {
         service(answering->server);
         flush(answering->server);
     }
@@ -546,23 +563,6 @@ static void carry_out_all(struct link_server *server)
 }
 
 /* The loop. */
-
-/* Finds out whether the program has closed or replaced any of our descriptors. If so, those of libwebsockets that we do
- * not know of must be thought lost, too. */
-static int recover(struct link_server *server)
-{
-    bool lost = !link_descriptor_intact(&server->listener.descriptor);
-
-    for (size_t i = 0; i < LINK_CONNECTIONS_MAX; i++) {
-        struct client *client = &server->clients[i];
-
-        lost |= client->used && !client->gone && !link_descriptor_intact(&client->descriptor);
-    }
-    if (lost) {
-        abandon(server);
-    }
-    return reopen_listener(server);
-}
 
 /* A time limit only while a handshake or an end is under way. */
 static int remaining_ms(const struct link_server *server, int timeout_ms)

@@ -383,6 +383,42 @@ static void test_strangers_are_turned_away(void **state)
     close(fd);
 }
 
+/* In the stranger: connects, past the directory and the mode that would have kept him out, and counts what he gets. */
+static int connect_as_stranger(const char *name)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char bytes[512];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+    if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
+        connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+        return 2;
+    }
+    return recv(fd, bytes, sizeof(bytes), 0) > 0 ? 3 : 0;
+}
+
+static void test_another_user_is_turned_away(void **state)
+{
+    struct fixture *fixture = *state;
+    char directory[LINK_PATH_MAX];
+    int status = -1;
+
+    if (geteuid()) {
+        skip(); /* only root can be somebody else */
+    }
+    snprintf(directory, sizeof(directory), "%s/molt", runtime);
+    assert_int_equal(chmod(fixture->path, 0666) | chmod(directory, 0711), 0);
+    pid_t stranger = fork();
+    if (!stranger) {
+        _exit(chdir(directory) ? 1 : connect_as_stranger(strrchr(fixture->path, '/') + 1));
+    }
+    waitpid(stranger, &status, 0);
+    assert_int_equal(chmod(directory, 0700), 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(fixture->closed, 0); /* he has never been a connection */
+}
+
 /* Each closes its connection and does no harm to the next one. */
 static void test_broken_frames(void **state)
 {
@@ -609,6 +645,7 @@ int main(void)
         SERVED(test_connections_are_limited),
         SERVED(test_another_thread_cancels),
         SERVED(test_strangers_are_turned_away),
+        SERVED(test_another_user_is_turned_away),
         SERVED(test_broken_frames),
         SERVED(test_oversize_text),
         SERVED(test_a_client_vanishes_during_its_upload),
