@@ -195,20 +195,24 @@ static bool read_header_line(const char *line, size_t length, bool *known, size_
 static int read_header(struct jsonrpc_framing *framing)
 {
     size_t left = framing->buffer.length - framing->start;
-    const char *bytes = left ? framing->buffer.bytes + framing->start : NULL;
-    const char *end = left ? memmem(bytes, left, "\r\n\r\n", 4) : NULL;
     bool known = false;
 
+    if (!left) {
+        return JSONRPC_MORE;
+    }
+    const char *bytes = framing->buffer.bytes + framing->start;
+    const char *end = memmem(bytes, left, "\r\n\r\n", 4);
     if (!end || end - bytes > JSONRPC_HEADER_MAX) {
         return end || left > JSONRPC_HEADER_MAX ? -EMSGSIZE : JSONRPC_MORE;
     }
-    for (const char *line = bytes; line < end + 2;) {
-        const char *next = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
+    for (size_t at = 0; bytes + at < end + 2;) {
+        const char *line = bytes + at;
+        size_t length = strcspn(line, "\r"); /* ends at `end` at the latest */
 
-        if (!read_header_line(line, (size_t)(next - line), &known, &framing->body)) {
+        if (memcmp(line + length, "\r\n", 2) || !read_header_line(line, length, &known, &framing->body)) {
             return -EBADMSG;
         }
-        line = next + 2;
+        at += length + 2;
     }
     if (!known) {
         return -EBADMSG;
