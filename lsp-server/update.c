@@ -416,7 +416,8 @@ static const char *obstacle(struct update *update)
     if (workspace->state == WORKSPACE_NO_BUILD)
         return workspace->trouble ? workspace->trouble : "there is no build";
     if (workspace->lock < 0)
-        return "another editor updates this workspace; close it there to go on here";
+        return workspace->lock_holder ? "another editor updates this workspace; close it there to go on here"
+                                      : ".molt cannot be written in the source root";
     if (engines_ready(workspace->server->engines, workspace) == 0)
         return "no program of this workspace is running under Molt: start it with molt run";
     if (update->roll_back && json_array_size(workspace->baseline->updates) == 0)
