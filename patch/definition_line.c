@@ -4,6 +4,20 @@
 #include <dwarf.h>
 #include <string.h>
 
+#include "base/text.h"
+
+char *definition_path(Dwarf_Die *die, const char *file)
+{
+    Dwarf_Die unit;
+    Dwarf_Attribute attribute;
+    const char *directory = NULL;
+
+    if (dwarf_diecu(die, &unit, NULL, NULL) && dwarf_attr(&unit, DW_AT_comp_dir, &attribute)) {
+        directory = dwarf_formstring(&attribute);
+    }
+    return must_have(path_normalise(directory ? directory : "/", file));
+}
+
 static bool is_wanted(Dwarf_Die *die, const char *name, size_t length)
 {
     int tag = dwarf_tag(die);

@@ -52,6 +52,20 @@ static Elf_Scn *find_symtab(Elf *elf)
     return NULL;
 }
 
+/* Whether the file has the program's code, rather than room for it as separate debug files have. */
+static bool has_code(Elf *elf)
+{
+    Elf_Scn *scn = NULL;
+
+    while ((scn = elf_nextscn(elf, scn))) {
+        Elf64_Shdr *header = elf64_getshdr(scn);
+        if (header && (header->sh_flags & SHF_EXECINSTR) && header->sh_type != SHT_NOBITS) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void read_build_id(struct image *image)
 {
     Elf_Scn *scn = NULL;
@@ -76,7 +90,7 @@ static bool has_pie_flag(Elf *elf)
     Elf_Scn *scn = find_section(elf, ".dynamic");
     Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
 
-    for (size_t i = 0; data && i < data->d_size / sizeof(Elf64_Dyn); i++) {
+    for (size_t i = 0; data && data->d_buf && i < data->d_size / sizeof(Elf64_Dyn); i++) {
         const Elf64_Dyn *entry = (const Elf64_Dyn *)data->d_buf + i;
         if (entry->d_tag == DT_FLAGS_1) {
             return entry->d_un.d_val & DF_1_PIE;
@@ -217,7 +231,7 @@ static void index_exports(struct image *image)
     Elf_Scn *scn = image->executable ? NULL : find_section(image->elf, ".dynsym");
     Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
 
-    for (size_t i = 1; data && i < data->d_size / sizeof(Elf64_Sym); i++) {
+    for (size_t i = 1; data && data->d_buf && i < data->d_size / sizeof(Elf64_Sym); i++) {
         const Elf64_Sym *raw = (const Elf64_Sym *)data->d_buf + i;
         const char *name = elf_strptr(image->elf, elf64_getshdr(scn)->sh_link, raw->st_name);
         if (name && raw->st_shndx != SHN_UNDEF && ELF64_ST_VISIBILITY(raw->st_other) == STV_DEFAULT) {
@@ -256,6 +270,9 @@ static struct molt_error *open_image(struct image *image)
     if (!image->elf || !image_is_binary(image->path)) {
         return molt_error_new(MOLT_ERROR_REFUSED, "%s is not an x86-64 executable or shared library",
                               image->path);
+    }
+    if (!has_code(image->elf)) {
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s holds debug information only", image->path);
     }
     read_build_id(image);
     if (!image->build_id_size) {

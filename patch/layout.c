@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "patch/definition_line.h"
 
 #define DEPTH_MAX 32
 
@@ -352,7 +353,8 @@ static void explain(Dwarf_Die *old, Dwarf_Die *new, struct text *ret, Dwarf_Die 
 
 static void refuse(struct checking *checking, Dwarf_Die *die, const char *message)
 {
-    const char *file = dwarf_decl_file(die);
+    const char *name = dwarf_decl_file(die);
+    char *file = name ? definition_path(die, name) : NULL;
     int line = 0;
 
     dwarf_decl_line(die, &line);
@@ -361,6 +363,7 @@ static void refuse(struct checking *checking, Dwarf_Die *die, const char *messag
     if (!checking->error) {
         checking->error = molt_error_at(MOLT_ERROR_REFUSED, file, line, "%s", message);
     }
+    free(file);
 }
 
 /* Whether a member that both have is elsewhere now, although the places as such are the same. */

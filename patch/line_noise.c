@@ -9,14 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/definition_line.h"
+
 struct range {
-    const char *file;
+    const char *file; /* as the debug information names it */
+    char *path;       /* absolute, owned */
     int first, last;
 };
 
 typedef LIST(struct range) ranges;
 
-static void widen(ranges *list, const char *file, int line)
+static void widen(ranges *list, Dwarf_Die *unit, const char *file, int line)
 {
     for (size_t i = 0; i < list->count; i++) {
         struct range *range = &list->items[i];
@@ -26,7 +29,7 @@ static void widen(ranges *list, const char *file, int line)
             return;
         }
     }
-    LIST_ADD(list, (struct range){ file, line, line });
+    LIST_ADD(list, (struct range){ file, definition_path(unit, file), line, line });
 }
 
 /* The lines of each file that SYMBOL was compiled from. */
@@ -51,7 +54,7 @@ static void find_ranges(struct object *object, const struct object_symbol *symbo
             dwarf_lineno(line, &number);
             const char *file = dwarf_linesrc(line, NULL, NULL);
             if (address >= low && address < high && number > 0 && file) {
-                widen(ret, file, number);
+                widen(ret, &die, file, number);
             }
         }
     }
@@ -64,7 +67,7 @@ static bool is_moved_line(const ranges *list, uint64_t old, uint64_t new, same_l
     for (size_t i = 0; i < list->count; i++) {
         const struct range *range = &list->items[i];
         if (old + slack >= (uint64_t)range->first && old <= (uint64_t)range->last + slack &&
-            lines(context, range->file, old, new)) {
+            lines(context, range->path, old, new)) {
             return true;
         }
     }
@@ -116,6 +119,9 @@ bool line_noise_only(struct object *old_object, const struct object_symbol *old,
         at += a.length;
     }
     free(masked);
+    for (size_t i = 0; i < list.count; i++) {
+        free(list.items[i].path);
+    }
     LIST_FREE(&list);
     return same;
 }

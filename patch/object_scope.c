@@ -153,6 +153,7 @@ void object_scope_keys(struct object *object, bool all)
             char *text = must_printf("%lx", (unsigned long)object_address(object, symbol));
             LIST_ADD(&texts, text);
             table_put(&scoping.by_address, text, symbol);
+            symbol->key = symbol->name;
             scoping.open++;
         }
     }

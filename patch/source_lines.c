@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/file.h"
 
 struct split {
@@ -44,10 +45,12 @@ void source_lines_destroy(struct source_lines *lines)
 
 static struct split *load(struct source_lines *lines, const struct tree *tree, const char *file)
 {
-    char *path = tree_file(tree, file);
+    char *normal = must_have(path_normalise("/", file));
+    char *path = tree_file(tree, normal);
     struct split *split = table_get(&lines->files, path);
     size_t size;
 
+    free(normal);
     if (split) {
         free(path);
         return split;

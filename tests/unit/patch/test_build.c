@@ -1,0 +1,380 @@
+/* test_build COMPILER FLAGS: patches between versions of small programs hold what changed and nothing else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "project.h"
+
+static const char *compiler = "gcc", *flags = "-O2";
+static const char main_b[] = "int value(int x);\nint main(int c, char **v) { return value(c); }\n";
+
+static bool optimised(void)
+{
+    return !strstr(flags, "-O0");
+}
+
+static void start(struct project *project, const char *a, const char *b)
+{
+    project_init(project, compiler, flags);
+    project_write(project, "v1", "a.c", a);
+    project_write(project, "v1", "b.c", b);
+    project_build(project);
+    project_shell(project, "cp v1/*.? v2/ && cp v1/*.? v3/");
+}
+
+/* A program of A and a main, changed to NEW. */
+static void change(struct project *project, const char *a, const char *new)
+{
+    start(project, a, main_b);
+    project_write(project, "v2", "a.c", new);
+    project_patch(project, "v1", "v2", NULL);
+}
+
+static void nothing_changes(void **state)
+{
+    struct project project;
+
+    start(&project, "int value(int x) { return x + 1; }\n", main_b);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "");
+    assert_true(project.result.empty);
+    assert_int_equal(project.result.units, 0);
+    project_deinit(&project);
+}
+
+static void comments_and_moved_lines(void **state)
+{
+    struct project project;
+
+    change(&project, "#include <assert.h>\nint value(int x)\n{\n    assert(x > 0);\n    return x + 1;\n}\n",
+           "#include <assert.h>\n\n\n/* says something */\nint value(int x)\n{\n    assert(x > 0);\n    "
+           "return x + 1; /* here "
+           "too */\n}\n");
+    assert_string_equal(project_functions(&project), "");
+    assert_true(project.result.empty);
+    project_deinit(&project);
+}
+
+static void one_body(void **state)
+{
+    struct project project;
+
+    change(&project, "int other(int x) { return x * 3; }\nint value(int x) { return x + 1; }\n",
+           "int other(int x) { return x * 3; }\nint value(int x) { return x + 2; }\n");
+    assert_string_equal(project_functions(&project), "value");
+    assert_int_equal(project.file.patch_functions_count, 1);
+    assert_true(project.file.patch_functions[0].address != 0);
+    assert_true(project.file.patch_functions[0].room >= project.file.patch_functions[0].size);
+    assert_int_equal(project.file.patch_functions[0].line, 2);
+    project_deinit(&project);
+}
+
+static void inlined_callee(void **state)
+{
+    struct project project;
+
+    change(&project,
+           "static inline int add(int x) { return x + 1; }\nint value(int x) { return add(x); }\nint "
+           "idle(void) { return "
+           "7; }\n",
+           "static inline int add(int x) { return x + 2; }\nint value(int x) { return add(x); }\nint "
+           "idle(void) { return 7; }\n");
+    assert_string_equal(project_functions(&project), optimised() ? "value" : "add");
+    project_deinit(&project);
+}
+
+static void string_literal(void **state)
+{
+    struct project project;
+    const char *before = "int puts(const char *);\nint one(void) { return puts(\"one\"); }\nint value(int x) "
+                         "{ return puts(\"two\"); }\n";
+    const char *after = "int puts(const char *);\nint one(void) { return puts(\"one\"); }\nint value(int x) "
+                        "{ return puts(\"zwei\"); }\n";
+
+    change(&project, before, after);
+    assert_string_equal(project_functions(&project), "value");
+    project_deinit(&project);
+}
+
+static void switch_table(void **state)
+{
+    struct project project;
+    const char *form = "int puts(const char *);\nint getpid(void);\nint value(int x)\n{\n    switch (x) {\n"
+                       "    case 0: return getpid();\n    case 1: puts(\"a\"); return 4;\n    case %d: "
+                       "puts(\"b\"); return getpid() * 2;\n"
+                       "    case %d: puts(\"c\"); return getpid() * 3;\n    case 4: puts(\"d\"); return 1;\n "
+                       "   case 5: puts(\"e\"); return 2;\n"
+                       "    case 6: return getpid() + 9;\n    }\n    return 0;\n}\n";
+    char before[1024], after[1024];
+
+    snprintf(before, sizeof(before), form, 2, 3);
+    snprintf(after, sizeof(after), form, 3, 2);
+    change(&project, before, after);
+    assert_string_equal(project_functions(&project), "value");
+    project_deinit(&project);
+}
+
+static void statics_of_one_name(void **state)
+{
+    struct project project;
+
+    start(&project,
+          "static __attribute__((noinline)) int helper(int x) { return x + 1; }\nint value(int x) { return "
+          "helper(x); }\n",
+          "int value(int x);\nstatic __attribute__((noinline)) int helper(int x) { return x * 5; }\n"
+          "int main(int c, char **v) { return helper(c) + value(c); }\n");
+    project_write(&project, "v2", "b.c",
+                  "int value(int x);\nstatic __attribute__((noinline)) int helper(int x) { return x * 6; }\n"
+                  "int main(int c, char **v) { return helper(c) + value(c); }\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "helper");
+    assert_string_equal(patch_file_string(&project.file, project.file.patch_functions[0].unit), "b.c");
+    project_deinit(&project);
+}
+
+static void static_local_keeps_its_place(void **state)
+{
+    struct project project;
+
+    change(&project, "int value(int x) { static int count = 3; return count += x; }\n",
+           "int early(int x) { static int count = 9; return count *= x; }\n"
+           "int value(int x) { static int count = 3; return count += 2 * x; }\n");
+    assert_string_equal(project_functions(&project), "early value");
+    assert_int_equal(json_array_size(json_object_get(project.result.manifest, "data")), 1);
+    size_t addresses = 0;
+    for (size_t i = 0; i < project.file.patch_bindings_count; i++) {
+        const struct molt_patch_binding *binding = &project.file.patch_bindings[i];
+        addresses += binding->kind == MOLT_BINDING_ADDRESS &&
+                     strstr(patch_file_symbol_name(&project.file, binding->symbol), "count") != NULL;
+    }
+    assert_int_equal(addresses, 1);
+    project_deinit(&project);
+}
+
+static void header_reaches_all(void **state)
+{
+    struct project project;
+
+    project_init(&project, compiler, flags);
+    project_write(&project, "v1", "h.h", "#define STEP 3\nint value(int x);\n");
+    project_write(&project, "v1", "a.c", "#include \"h.h\"\nint value(int x) { return x + STEP; }\n");
+    project_write(&project, "v1", "b.c",
+                  "#include \"h.h\"\nint main(int c, char **v) { return value(c) * STEP; }\n");
+    project_build(&project);
+    project_shell(&project, "cp v1/*.? v2/");
+    project_write(&project, "v2", "h.h", "#define STEP 4\nint value(int x);\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "main value");
+    assert_int_equal(project.result.units, 2);
+    project_deinit(&project);
+}
+
+static void constant_table(void **state)
+{
+    struct project project;
+
+    change(&project, "const int table[4] = { 1, 2, 3, 4 };\nint value(int x) { return table[x & 3]; }\n",
+           "const int table[4] = { 1, 2, 3, 5 };\nint value(int x) { return table[x & 3]; }\n");
+    assert_string_equal(project_data(&project), "table");
+    assert_int_equal(project.file.patch_data_count, 1);
+    assert_int_equal(project.file.patch_data[0].size, 16);
+    project_deinit(&project);
+}
+
+static void labels_follow_their_function(void **state)
+{
+    struct project project;
+    const char *form = "int value(int x)\n{\n    static const void *const to[] = { &&zero, &&one };\n    int "
+                       "r = 0;\n    goto *to[x & 1];\n"
+                       "zero:\n    r += %d;\none:\n    r += 2;\n    return r;\n}\n";
+    char before[512], after[512];
+
+    snprintf(before, sizeof(before), form, 1);
+    snprintf(after, sizeof(after), form, 5);
+    change(&project, before, after);
+    assert_string_equal(project_functions(&project), "value");
+    assert_int_equal(project.file.patch_data_count, 0); /* the old table stays for the old code */
+    project_deinit(&project);
+}
+
+static void removed_and_added(void **state)
+{
+    struct project project;
+
+    change(&project, "int old(int x) { return x; }\nint value(int x) { return x + 1; }\n",
+           "int fresh(int x) { return x; }\nint value(int x) { return x + 1; }\n");
+    assert_string_equal(project_functions(&project), "fresh old");
+    assert_int_equal(project.file.patch_definitions_count, 1);
+    assert_int_equal(project.file.patch_functions_count, 1);
+    assert_true(project.file.patch_functions[0].flags & MOLT_FUNCTION_REMOVED);
+    project_deinit(&project);
+}
+
+static void refused(struct project *project, const char *part)
+{
+    assert_non_null(project->error);
+    assert_int_equal(project->error->code, MOLT_ERROR_REFUSED);
+    if (!strstr(project->error->message, part)) {
+        fail_msg("\"%s\" does not say \"%s\"", project->error->message, part);
+    }
+}
+
+static void layout_is_refused(void **state)
+{
+    struct project project;
+
+    change(&project,
+           "struct conn {\n    int fd;\n};\nstruct conn all[3];\nint value(int x) { return all[x].fd; }\n",
+           "struct conn {\n    int fd;\n    long more;\n};\nstruct conn all[3];\nint value(int x) { return "
+           "all[x].fd; }\n");
+    refused(&project, "struct conn changed: member 'more'");
+    assert_int_equal(project.error->line, 3);
+    assert_non_null(strstr(project.error->file, "/v1/a.c"));
+    assert_true(project.result.diagnostics.count > 0);
+    assert_null(project.result.bytes);
+    project_deinit(&project);
+}
+
+static void other_source_is_refused(void **state)
+{
+    struct project project;
+
+    start(&project, "int value(int x) { return x * 7; }\n", main_b);
+    project_write(&project, "v2", "a.c", "int value(int x) { return x * 9; }\n");
+    project_write(&project, "v3", "a.c", "int value(int x) { return x * 11; }\n");
+    project_patch(&project, "v2", "v3", NULL);
+    refused(&project, "was not built from this source");
+    refused(&project, "function value of a.c");
+    project_deinit(&project);
+}
+
+static void stripped_program(void **state)
+{
+    struct project project;
+
+    start(&project, "int value(int x) { return x + 1; }\n", main_b);
+    project_write(&project, "v2", "a.c", "int value(int x) { return x + 2; }\n");
+    project_shell(&project, "cd v1/build && objcopy --only-keep-debug program kept && strip program");
+    project_patch(&project, "v1", "v2", NULL);
+    refused(&project, "stripped");
+    project_shell(&project, "cd v1/build && mv kept program.debug");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "value");
+    project_deinit(&project);
+}
+
+static void compile_error(void **state)
+{
+    struct project project;
+
+    change(&project, "int value(int x)\n{\n    return x;\n}\n", "int value(int x)\n{\n    return y;\n}\n");
+    refused(&project, "does not compile");
+    assert_int_equal(project.error->line, 3);
+    assert_non_null(strstr(project.error->file, "/v1/a.c")); /* named as in the root */
+    project_deinit(&project);
+}
+
+static void new_file(void **state)
+{
+    struct project project;
+
+    start(&project, "int value(int x) { return x; }\n", main_b);
+    project_write(&project, "v2", "a.c", "int fresh(int);\nint value(int x) { return fresh(x); }\n");
+    project_write(&project, "v2", "c.c",
+                  "static int factor = 3;\nint fresh(int x) { return x * factor++; }\n");
+    project_write(&project, "v2", "unrelated.c", "int unrelated(void) { return 1; }\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "fresh value");
+    project_deinit(&project);
+}
+
+static void patch_after_patch(void **state)
+{
+    struct project project;
+    const struct molt_patch_function *fresh = NULL;
+
+    start(&project, "int value(int x) { return x; }\n", main_b);
+    project_write(&project, "v2", "a.c",
+                  "int puts(const char *);\nint total;\nint fresh(int x) { puts(\"two\"); return total += x; "
+                  "}\nint value(int x) { return fresh(x) + 1; }\n");
+    project_write(&project, "v3", "a.c",
+                  "int puts(const char *);\nint total;\nint fresh(int x) { puts(\"three\"); return total += "
+                  "x; }\nint value(int x) { return fresh(x) + 1; }\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    project_save(&project, "first.molt");
+    project_patch(&project, "v2", "v3", "first.molt");
+    assert_non_null(strstr(project_functions(&project), "fresh"));
+    for (size_t i = 0; i < project.file.patch_functions_count; i++) {
+        if (project.file.patch_functions[i].flags & MOLT_FUNCTION_EARLIER) {
+            fresh = &project.file.patch_functions[i];
+        }
+    }
+    assert_non_null(fresh);
+    assert_string_equal(patch_file_string(&project.file, fresh->name), "fresh");
+    size_t bound = 0;
+    for (size_t i = 0; i < project.file.patch_bindings_count; i++) {
+        const struct molt_patch_binding *binding = &project.file.patch_bindings[i];
+        bound += binding->kind == MOLT_BINDING_EARLIER &&
+                 strcmp(patch_file_symbol_name(&project.file, binding->symbol), "total") == 0;
+    }
+    assert_int_equal(bound, 1);
+    assert_int_equal(json_array_size(json_object_get(project.result.manifest, "after")), 1);
+    project_deinit(&project);
+}
+
+/* A shared library's data that the program did not use before is out of a 32-bit displacement's reach. */
+static void data_of_libraries(void **state)
+{
+    struct project project;
+
+    change(&project, "#include <stdio.h>\nint value(int x) { return x; }\n",
+           "#include <stdio.h>\nint value(int x) { fputs(\"x\", stderr); return x; }\n");
+    assert_string_equal(project_functions(&project), "value");
+    for (size_t i = 1; i < project.file.section_count; i++) {
+        const Elf64_Shdr *table = &project.file.sections[i];
+        const Elf64_Rela *entries = (const Elf64_Rela *)(project.file.bytes + table->sh_offset);
+        for (size_t k = 0; table->sh_type == SHT_RELA && k < table->sh_size / sizeof(*entries); k++) {
+            const char *name = patch_file_symbol_name(&project.file, ELF64_R_SYM(entries[k].r_info));
+            if (strcmp(name, "stderr") == 0) {
+                assert_int_not_equal(ELF64_R_TYPE(entries[k].r_info), R_X86_64_PC32);
+                assert_int_not_equal(ELF64_R_TYPE(entries[k].r_info), R_X86_64_32);
+            }
+        }
+    }
+    project_deinit(&project);
+}
+
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_changes),
+        cmocka_unit_test(comments_and_moved_lines),
+        cmocka_unit_test(one_body),
+        cmocka_unit_test(inlined_callee),
+        cmocka_unit_test(string_literal),
+        cmocka_unit_test(switch_table),
+        cmocka_unit_test(statics_of_one_name),
+        cmocka_unit_test(static_local_keeps_its_place),
+        cmocka_unit_test(header_reaches_all),
+        cmocka_unit_test(constant_table),
+        cmocka_unit_test(labels_follow_their_function),
+        cmocka_unit_test(removed_and_added),
+        cmocka_unit_test(layout_is_refused),
+        cmocka_unit_test(other_source_is_refused),
+        cmocka_unit_test(stripped_program),
+        cmocka_unit_test(compile_error),
+        cmocka_unit_test(new_file),
+        cmocka_unit_test(patch_after_patch),
+        cmocka_unit_test(data_of_libraries),
+    };
+
+    compiler = count > 1 ? arguments[1] : compiler;
+    flags = count > 2 ? arguments[2] : flags;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
