@@ -18,6 +18,18 @@ char *definition_path(Dwarf_Die *die, const char *file)
     return must_have(path_normalise(directory ? directory : "/", file));
 }
 
+/* libdw takes file 0 for none; since DWARF 5 it is the unit's own source, and clang counts so. */
+char *definition_file(Dwarf_Die *die)
+{
+    const char *name = dwarf_decl_file(die);
+    Dwarf_Die unit;
+
+    if (!name && dwarf_hasattr(die, DW_AT_decl_file) && dwarf_diecu(die, &unit, NULL, NULL)) {
+        name = dwarf_diename(&unit);
+    }
+    return name ? definition_path(die, name) : NULL;
+}
+
 static bool is_wanted(Dwarf_Die *die, const char *name, size_t length)
 {
     int tag = dwarf_tag(die);

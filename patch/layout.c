@@ -353,8 +353,7 @@ static void explain(Dwarf_Die *old, Dwarf_Die *new, struct text *ret, Dwarf_Die 
 
 static void refuse(struct checking *checking, Dwarf_Die *die, const char *message)
 {
-    const char *name = dwarf_decl_file(die);
-    char *file = name ? definition_path(die, name) : NULL;
+    char *file = definition_file(die);
     int line = 0;
 
     dwarf_decl_line(die, &line);
@@ -412,10 +411,12 @@ static void check_enumeration(struct checking *checking, const char *name, Dwarf
             if (one && other && strcmp(one, other) == 0 && before != after) {
                 int line = 0;
                 dwarf_decl_line(new, &line);
-                molt_diagnostics_add(checking->diagnostics, MOLT_SEVERITY_WARNING, dwarf_decl_file(new), line,
-                                     0, "enumerator-renumbered",
+                char *file = definition_file(new);
+                molt_diagnostics_add(checking->diagnostics, MOLT_SEVERITY_WARNING, file, line, 0,
+                                     "enumerator-renumbered",
                                      "%s of %s was %ld, is %ld: values already stored keep their number", one,
                                      name, (long)before, (long)after);
+                free(file);
             }
         }
     }

@@ -61,8 +61,8 @@ void project_build(struct project *project)
 
     project_shell(project,
                   "cd v1/build && for f in a b; do %s %s -g -c ../$f.c -o $f.o || exit 1; done && "
-                  "%s -Wl,--build-id -o program a.o b.o",
-                  project->compiler, project->flags, project->compiler);
+                  "%s %s -Wl,--build-id -o program a.o b.o",
+                  project->compiler, project->flags, project->compiler, project->flags);
     snprintf(
         database, sizeof(database),
         "[{\"directory\": \"%1$s/v1/build\", \"file\": \"../a.c\", \"command\": \"%2$s %3$s -g -c ../a.c -o "
