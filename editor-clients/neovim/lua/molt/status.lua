@@ -9,13 +9,20 @@ local M = {}
 ---@field name string
 ---@field state "ready"|"behind"|"other-build"|"unknown-updates"
 
+---@class molt.Pending
+---@field count integer
+---@field revision integer another number whenever the change set reads differently
+---@field heldBack boolean
+---@field unsaved integer
+---@field files { uri: string, count: integer }[]
+
 ---@class molt.Status see docs/protocol.md
 ---@field workspace string
 ---@field health "ok"|"warning"|"error"
 ---@field quiescent boolean
 ---@field message string
 ---@field phase string
----@field pending { count: integer, revision: integer, heldBack: boolean, unsaved: integer, files: { uri: string, count: integer }[] }
+---@field pending molt.Pending
 ---@field held? string
 ---@field engines molt.Engine[]
 ---@field canRollback boolean
