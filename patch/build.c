@@ -449,36 +449,86 @@ static struct molt_error *check_baseline(struct build *build, struct changed_uni
     return error;
 }
 
-/* Finds the binaries that hold the unit, and checks that they were made from its old state. */
-static struct molt_error *place_unit(struct build *build, struct changed_unit *changed)
+static void drop_diagnostics(struct molt_diagnostics *list, size_t count)
+{
+    while (list->count > count) {
+        list->count--;
+        free(list->items[list->count].file);
+        free(list->items[list->count].message);
+    }
+}
+
+/*
+ * Finds the binaries that hold the unit and were made from its old state. A file may be compiled with other flags for
+ * another binary of the same build (a test program, a debug variant): a binary that does not agree is left out as long as one
+ * does. *RET_PLACED: one does; else the error says what the first one lacks.
+ */
+static struct molt_error *place_unit(struct build *build, struct changed_unit *changed, bool *ret_placed)
 {
     const struct compile_entry *entry = (changed->neighbour ? changed->neighbour : changed->unit)->entry;
-    struct molt_error *error = NULL;
+    size_t said = build->result->diagnostics.count;
+    struct molt_error *first = NULL;
 
-    for (size_t i = 0; !error && i < build->session->images.count; i++) {
+    for (size_t i = 0; i < build->session->images.count; i++) {
         const struct image *image = build->session->images.items[i];
         const struct image_unit *image_unit = image_find_unit(image, entry->file, entry->name);
-        if (image_unit) {
-            struct contribution *contribution =
-                contribute(build, changed, image, changed->neighbour ? NULL : image_unit);
-            error = changed->neighbour ? NULL : check_baseline(build, changed, contribution);
+        if (!image_unit) {
+            continue;
+        }
+        struct contribution *contribution =
+            contribute(build, changed, image, changed->neighbour ? NULL : image_unit);
+        struct molt_error *error = changed->neighbour ? NULL : check_baseline(build, changed, contribution);
+        *ret_placed = *ret_placed || !error;
+        if (error) {
+            free(contribution);
+            build->contributions.count--;
+            molt_error_destroy(first ? error : NULL);
+            first = first ? first : error;
         }
     }
-    return error;
+    if (*ret_placed) {
+        drop_diagnostics(&build->result->diagnostics, said);
+        molt_error_destroy(first);
+        return NULL;
+    }
+    return first;
+}
+
+/* Whether another command for the same file made what is in the binaries. */
+static bool is_placed_otherwise(const struct build *build, const struct changed_unit *changed)
+{
+    for (size_t i = 0; i < build->contributions.count; i++) {
+        if (strcmp(build->contributions.items[i]->source, changed->unit->entry->file) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static struct molt_error *place_all(struct build *build)
 {
+    struct molt_error **problems = must_calloc(build->units.count, sizeof(struct molt_error *));
     struct molt_error *error = NULL;
+    size_t said = build->result->diagnostics.count;
 
     progress(build, "checking", 0, build->units.count);
-    for (size_t i = 0; !error && i < build->units.count; i++) {
+    for (size_t i = 0; i < build->units.count; i++) {
         struct changed_unit *changed = build->units.items[i];
+        bool placed = false;
         if (changed->compared && changed->comparison.different) {
-            build->result->units++;
-            error = place_unit(build, changed);
+            problems[i] = place_unit(build, changed, &placed);
+            build->result->units += placed;
         }
     }
+    for (size_t i = 0; i < build->units.count; i++) {
+        bool counts = problems[i] && !error && !is_placed_otherwise(build, build->units.items[i]);
+        error = counts ? problems[i] : error;
+        molt_error_destroy(counts ? NULL : problems[i]);
+    }
+    if (!error) {
+        drop_diagnostics(&build->result->diagnostics, said);
+    }
+    free(problems);
     return error;
 }
 
