@@ -457,11 +457,33 @@ static void compare_all(struct derivation *derivation)
     }
 }
 
+/* Whether current text and baseline differ in comments and spaces only. Segments are cut with an eye on layout, so
+ * code that is not balanced may be cut in another way when it is only indented; this is the last word. Costs no
+ * more than finding the first difference, if there is one. */
+static bool only_layout_differs(const struct file *file)
+{
+    const struct document *now = &file->document, *before = &file->baseline_document;
+    const struct outline *outline = &file->current, *base = &file->baseline;
+    uint32_t same = 0;
+
+    if (file->exists != file->existed) {
+        return false;
+    }
+    while (same < outline->count && same < base->count &&
+           outline->items[same].content->text_hash == base->items[same].content->text_hash) {
+        same++;
+    }
+    return tokens_equal(now->text ? now->text : "", now->length, same ? outline->items[same - 1].span.end : 0,
+                        before->text ? before->text : "", before->length,
+                        same ? base->items[same - 1].span.end : 0);
+}
+
 struct molt_error *changes_of_file(struct file_context *context, struct file *file, const char *name,
                                    struct change_list *list)
 {
     struct change_file entry = { .changed = true };
     struct derivation derivation = { .context = context, .file = file, .list = list };
+    size_t count = list->count;
 
     struct molt_error *error = file_refresh(context, file);
     if (error || file_is_unchanged(file)) {
@@ -472,6 +494,9 @@ struct molt_error *changes_of_file(struct file_context *context, struct file *fi
         error = molt_error_nomem();
     } else {
         compare_all(&derivation);
+        if (list->count > count && only_layout_differs(file)) {
+            list->count = count;
+        }
         error = find_error(&derivation, &entry);
     }
     if (!error) {

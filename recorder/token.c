@@ -268,3 +268,30 @@ uint64_t token_hash(uint64_t seed, const char *text, uint32_t start, uint32_t en
         before[0] = token;
     }
 }
+
+bool tokens_equal(const char *a, uint32_t a_length, uint32_t a_start, const char *b, uint32_t b_length,
+                  uint32_t b_start)
+{
+    struct token_reader reader_a = token_reader_at(a, a_length, a_start);
+    struct token_reader reader_b = token_reader_at(b, b_length, b_start);
+    uint32_t end_a = a_start, end_b = b_start;
+
+    for (;;) {
+        struct token token_a = token_next(&reader_a), token_b = token_next(&reader_b);
+        uint32_t length = token_a.end - token_a.start;
+        if (token_a.kind != token_b.kind || length != token_b.end - token_b.start ||
+            memcmp(a + token_a.start, b + token_b.start, length) != 0 ||
+            reader_a.directive != reader_b.directive) {
+            return false;
+        }
+        if (token_a.first == '(' && reader_a.directive &&
+            (token_a.start == end_a) != (token_b.start == end_b)) {
+            return false;
+        }
+        if (token_a.kind == TOKEN_END) {
+            return true;
+        }
+        end_a = token_a.end;
+        end_b = token_b.end;
+    }
+}

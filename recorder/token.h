@@ -55,6 +55,10 @@ static inline uint64_t hash_mix(uint64_t seed, uint64_t value)
     return seed ^ (seed >> 29);
 }
 
+/* Whether the tokens of A from A_START on and those of B from B_START on are the same. */
+bool tokens_equal(const char *a, uint32_t a_length, uint32_t a_start, const char *b, uint32_t b_length,
+                  uint32_t b_start);
+
 /*
  * Hash of the tokens in TEXT[start, end), comments and spacing left out. The word MASK (of MASK_LENGTH bytes;
  * NULL for none) counts as a placeholder, so that a renamed recursive function keeps its hash.
