@@ -238,6 +238,12 @@ static void on_call(void *context, struct link_call *call)
     }
 }
 
+/* The status is asked for while an update waits for its safe point, and is there to be told. */
+static bool is_quick(const char *method)
+{
+    return link_method_of(method) == LINK_METHOD_STATUS;
+}
+
 static void on_closed(void *context, uint64_t connection)
 {
     for (size_t i = 0; i < PREPARED_MAX; i++) {
@@ -249,7 +255,7 @@ static void on_closed(void *context, uint64_t connection)
 
 int control_listen(const char *name, char *reason, size_t reason_size)
 {
-    const struct link_handler handler = { .call = on_call, .closed = on_closed };
+    const struct link_handler handler = { .call = on_call, .quick = is_quick, .closed = on_closed };
 
     snprintf(control.name, sizeof(control.name), "%s", name);
     return link_server_create(&handler, &control.server, reason, reason_size);

@@ -491,17 +491,6 @@ void link_call_fail(struct link_call *call, int code, const char *format, ...)
     answering->answered = true;
 }
 
-void link_call_notify(struct link_call *call, const char *method, json_t *params)
-{
-    struct answering *answering = (struct answering *)call;
-
-    send_message(answering->server, answering->client, jsonrpc_notification(method, params));
-    if (!recover(answering->server) && answering->server->lws) {
-        service(answering->server);
-        flush(answering->server);
-    }
-}
-
 bool link_call_abandoned(const struct link_call *call)
 {
     const struct client *client = ((const struct answering *)call)->client;
@@ -539,6 +528,44 @@ static void carry_out(struct link_server *server, struct client *client, struct 
         link_call_fail(&answering.call, JSONRPC_INTERNAL_ERROR, "no answer");
     }
     jsonrpc_message_deinit(message);
+}
+
+/* Answers the others' questions that need not wait for the end of the call under way. */
+static void carry_out_quick(struct link_server *server, const struct client *busy)
+{
+    for (size_t i = 0; server->handler.quick && i < LINK_CONNECTIONS_MAX; i++) {
+        struct client *client = &server->clients[i];
+        struct link_request *request = client->connection.requests;
+        struct jsonrpc_message message;
+
+        if (client->used && client != busy && !client->doomed && !client->gone && request &&
+            server->handler.quick(request->message.method) &&
+            link_connection_next(&client->connection, &message)) {
+            carry_out(server, client, &message);
+        }
+    }
+}
+
+static bool somebody_waits(const struct link_server *server)
+{
+    struct pollfd fd = { .fd = server->listener.descriptor.fd, .events = POLLIN };
+
+    return poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN);
+}
+
+/* The call's own turn of the loop: it lets newcomers in, sends and receives, and answers quick questions. */
+void link_call_notify(struct link_call *call, const char *method, json_t *params)
+{
+    struct answering *answering = (struct answering *)call;
+    struct link_server *server = answering->server;
+
+    send_message(server, answering->client, jsonrpc_notification(method, params));
+    if (recover(server) || (somebody_waits(server) && accept_one(server)) || !server->lws) {
+        return;
+    }
+    service(server);
+    carry_out_quick(server, answering->client);
+    flush(server);
 }
 
 /* One request of each client in turn, until none is left: nobody waits behind another's whole queue. */

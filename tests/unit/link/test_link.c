@@ -34,6 +34,7 @@ struct fixture {
     struct link_server *server;
     pthread_t thread;
     atomic_bool stop;
+    atomic_bool quick; /* the method of that name was called */
     atomic_int closed; /* connections that the handler was told are gone */
     char path[LINK_PATH_MAX];
 };
@@ -69,6 +70,15 @@ static void on_call(void *context, struct link_call *call)
             link_call_notify(call, "progress", json_pack("{s:i}", "i", i));
         }
         link_call_result(call, json_integer(3));
+    } else if (!strcmp(call->method, "long")) {
+        while (!fixture->stop && !fixture->quick) {
+            link_call_notify(call, "progress", NULL);
+            poll(NULL, 0, 1);
+        }
+        link_call_result(call, json_boolean(fixture->quick));
+    } else if (!strcmp(call->method, "quick")) {
+        fixture->quick = true;
+        link_call_result(call, json_true());
     } else if (!strcmp(call->method, "big")) {
         size_t size = 700000;
         char *string = malloc(size + 1);
@@ -83,6 +93,11 @@ static void on_call(void *context, struct link_call *call)
     } else if (strcmp(call->method, "mute")) {
         link_call_fail(call, JSONRPC_METHOD_NOT_FOUND, "no method %s", call->method);
     }
+}
+
+static bool is_quick(const char *method)
+{
+    return !strcmp(method, "quick");
 }
 
 static void on_closed(void *context, uint64_t connection)
@@ -103,7 +118,9 @@ static void *serve(void *argument)
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    struct link_handler handler = { .call = on_call, .closed = on_closed, .context = fixture };
+    struct link_handler handler = {
+        .call = on_call, .quick = is_quick, .closed = on_closed, .context = fixture
+    };
     char reason[128];
 
     assert_int_equal(link_server_create(&handler, &fixture->server, reason, sizeof(reason)), 0);
@@ -195,6 +212,27 @@ static void test_progress_comes_before_the_answer(void **state)
     assert_int_equal(json_integer_value(result), 3);
     assert_int_equal(next, 3);
     json_decref(result);
+    link_client_close(client);
+}
+
+static void *ask_quickly(void *argument)
+{
+    struct link_client *client = open_client(argument);
+
+    check_call(client, "quick", NULL, "true");
+    link_client_close(client);
+    return NULL;
+}
+
+/* A newcomer is let in and answered while another client's call takes its time, which ends only then. */
+static void test_quick_questions_do_not_wait(void **state)
+{
+    struct link_client *client = open_client(*state);
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, ask_quickly, *state), 0);
+    check_call(client, "long", NULL, "true");
+    pthread_join(thread, NULL);
     link_client_close(client);
 }
 
@@ -638,6 +676,7 @@ int main(void)
         SERVED(test_calls),
         SERVED(test_private_socket),
         SERVED(test_progress_comes_before_the_answer),
+        SERVED(test_quick_questions_do_not_wait),
         SERVED(test_everybody_is_told),
         SERVED(test_a_large_answer_arrives_whole),
         SERVED(test_uploads),
