@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <locale.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -70,6 +71,7 @@ static void read_environment(void)
 static void *run(void *unused)
 {
     prctl(PR_SET_NAME, "molt");
+    uselocale(newlocale(LC_ALL_MASK, "C", NULL)); /* JSON has decimal points, whatever the program's locale */
     pthread_mutex_lock(&boot.setting_up);
     int error = engine_core_init();
     pthread_mutex_unlock(&boot.setting_up);

@@ -40,8 +40,10 @@ void unwind_tables_forget(const void *eh_frame)
     free(__deregister_frame_info(eh_frame));
 }
 
-int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *cfa, size_t cfa_size,
-                                  const uint8_t *return_address, size_t return_address_size)
+/* A table of one function of SIZE bytes at START, whose frame address and return address are DWARF expressions. From
+ * malloc; NULL without memory. */
+static uint8_t *make_table(uintptr_t start, size_t size, const uint8_t *cfa, size_t cfa_size,
+                           const uint8_t *return_address, size_t return_address_size)
 {
     static const uint8_t cie[] = {
         20,
@@ -89,15 +91,35 @@ int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *c
     memcpy(fde, lengths, sizeof(lengths));
 
     uint8_t *table = calloc(1, sizeof(cie) + at + 4);
-    if (!table) {
-        return -ENOMEM;
+    if (table) {
+        memcpy(table, cie, sizeof(cie));
+        memcpy(table + sizeof(cie), fde, at);
     }
-    memcpy(table, cie, sizeof(cie));
-    memcpy(table + sizeof(cie), fde, at);
-    int status = unwind_tables_register(table);
+    return table;
+}
+
+int unwind_tables_add_expressions(uintptr_t start, size_t size, const uint8_t *cfa, size_t cfa_size,
+                                  const uint8_t *return_address, size_t return_address_size)
+{
+    uint8_t *table = make_table(start, size, cfa, cfa_size, return_address, return_address_size);
+    int status = table ? unwind_tables_register(table) : -ENOMEM;
+
     if (status < 0) {
         free(table);
     }
+    return status;
+}
+
+int unwind_tables_init(void)
+{
+    static const uint8_t nothing[1];
+    uint8_t *table = make_table((uintptr_t)nothing, 1, nothing, 1, nothing, 1);
+    int status = table ? unwind_tables_register(table) : -ENOMEM;
+
+    if (status == 0) {
+        unwind_tables_forget(table);
+    }
+    free(table);
     return status;
 }
 

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Goes once through what registering and forgetting call, so that the dynamic linker binds it now: an update that is
+ * discarded must leave its data as they were. 0 or -ENOMEM. */
+int unwind_tables_init(void);
+
 /*
  * Registers one FDE for code [START, START + SIZE): its CFA, and the place of the return address, are given
  * by DWARF expressions, every other register is unchanged. The table stays for the life of the process. 0 or

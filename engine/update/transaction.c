@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/code/tls.h"
+#include "engine/code/unwind_tables.h"
 #include "engine/threads/barrier.h"
 #include "engine/threads/unwind.h"
 #include "engine/update/history.h"
@@ -47,6 +48,7 @@ int engine_core_init(void)
 {
     stop_init();
     int status = unwind_init();
+    status = status < 0 ? status : unwind_tables_init();
     return status < 0 ? status : barrier_init();
 }
 
