@@ -22,6 +22,33 @@ static int bad(struct opening *opening, const char *reason)
     return -EBADMSG;
 }
 
+/* FNV-1a over the file but for the bytes that hold the sum, and its length. */
+static uint64_t sum_of(const uint8_t *bytes, size_t size)
+{
+    uint64_t sum = 0xcbf29ce484222325 ^ size;
+
+    for (size_t i = 0; i < size; i++) {
+        if (i < EI_PAD || i >= EI_NIDENT) {
+            sum = (sum ^ bytes[i]) * 0x100000001b3;
+        }
+    }
+    return sum;
+}
+
+void patch_file_seal(void *bytes, size_t size)
+{
+    uint64_t sum = sum_of(bytes, size);
+
+    memcpy((uint8_t *)bytes + EI_PAD, &sum, EI_NIDENT - EI_PAD);
+}
+
+static bool is_sealed(const uint8_t *bytes, size_t size)
+{
+    uint64_t sum = sum_of(bytes, size);
+
+    return memcmp(bytes + EI_PAD, &sum, EI_NIDENT - EI_PAD) == 0;
+}
+
 static int open_header(struct opening *opening, Elf64_Ehdr *header)
 {
     struct cursor cursor = opening->whole;
@@ -33,6 +60,9 @@ static int open_header(struct opening *opening, Elf64_Ehdr *header)
     if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB ||
         header->e_machine != EM_X86_64 || header->e_type != ET_REL) {
         return bad(opening, "not an x86-64 relocatable object");
+    }
+    if (!is_sealed(opening->file->bytes, opening->file->size)) {
+        return bad(opening, "damaged or cut off: its sum is wrong");
     }
     if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shoff % 8 != 0) {
         return bad(opening, "malformed section table");

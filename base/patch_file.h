@@ -143,6 +143,10 @@ struct patch_file {
 #undef X
 };
 
+/* Writes the sum of all other bytes into the padding of the ELF header of a finished patch of SIZE bytes at BYTES (at
+ * least an ELF header), so that damage on its way is noticed. It guards against accidents, not against authors. */
+void patch_file_seal(void *bytes, size_t size);
+
 /*
  * Opens SIZE bytes at BYTES (8-byte aligned, borrowed as long as RET is used) and checks everything that can
  * be checked without the program: ELF structure, relocation targets inside their sections, every index and

@@ -563,5 +563,8 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
     char *text = must_have(json_dumps(manifest, JSON_COMPACT));
     add_table(emission, ".molt.manifest", text, strlen(text));
     free(text);
-    return elf_writer_finish(&emission->writer, ret_size);
+    void *bytes = elf_writer_finish(&emission->writer, ret_size);
+
+    patch_file_seal(bytes, *ret_size);
+    return bytes;
 }

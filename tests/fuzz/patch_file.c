@@ -59,6 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     uint8_t *start = (uint8_t *)copy + (shift & ~(size_t)7);
     if (size)
         memcpy(start, bytes, size);
+    if (size >= sizeof(Elf64_Ehdr))
+        patch_file_seal(start, size); /* mutations are to get past the sum */
     if (patch_file_open(start, size, &file, &reason) != 0) {
         fuzz_touch_string(reason);
     } else {
