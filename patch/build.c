@@ -736,6 +736,7 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
 
     *ret = (struct patch_result){ 0 };
     session_trim(session);
+    file_hashes_refresh(session->hashes);
     struct molt_error *error = run(&build);
     build_deinit(&build);
     ret->total_ms = now_ms() - start;
@@ -747,6 +748,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     struct patch_result result = { 0 };
     struct build build = { .session = session, .request = request, .result = &result };
     compile_jobs jobs = { 0 };
+    file_hashes_refresh(session->hashes);
     struct molt_error *error = open_inputs(&build);
 
     for (size_t i = 0; !error && i < session->unit_count; i++) {

@@ -99,16 +99,31 @@ struct known {
     struct timespec modified;
     off_t size;
     ino_t inode;
+    unsigned generation; /* of the cache, when the file was last looked at */
     char hex[HASH_HEX];
 };
 
 struct file_hashes {
     struct table files;
+    unsigned generation;
 };
+
+void file_hashes_refresh(struct file_hashes *hashes)
+{
+    hashes->generation++;
+}
+
+unsigned file_hashes_generation(const struct file_hashes *hashes)
+{
+    return hashes->generation;
+}
 
 struct file_hashes *file_hashes_create(void)
 {
-    return must_calloc(1, sizeof(struct file_hashes));
+    struct file_hashes *hashes = must_calloc(1, sizeof(*hashes));
+
+    hashes->generation = 1; /* 0: never looked at */
+    return hashes;
 }
 
 void file_hashes_destroy(struct file_hashes *hashes)
@@ -142,23 +157,29 @@ const char *file_hash(struct file_hashes *hashes, const char *path)
     struct known *known = table_get(&hashes->files, path);
     struct stat status;
 
-    if (stat(path, &status) < 0) {
-        return "";
-    }
-    if (known && is_current(known, &status)) {
+    if (known && known->generation == hashes->generation) {
         return known->hex;
-    }
-    char *bytes;
-    size_t size;
-    struct molt_error *error = file_read(path, &bytes, &size);
-    if (error) {
-        molt_error_destroy(error);
-        return "";
     }
     if (!known) {
         known = must_calloc(1, sizeof(*known));
         known->path = must_strdup(path);
         table_put(&hashes->files, known->path, known);
+    }
+    known->generation = hashes->generation;
+    if (stat(path, &status) < 0) {
+        known->hex[0] = '\0';
+        return known->hex;
+    }
+    if (known->hex[0] && is_current(known, &status)) {
+        return known->hex;
+    }
+    known->hex[0] = '\0';
+    char *bytes;
+    size_t size;
+    struct molt_error *error = file_read(path, &bytes, &size);
+    if (error) {
+        molt_error_destroy(error);
+        return known->hex;
     }
     struct hash hash;
     hash_init(&hash);

@@ -24,4 +24,8 @@ struct file_hashes *file_hashes_create(void);
 void file_hashes_destroy(struct file_hashes *hashes);
 const char *file_hash(struct file_hashes *hashes, const char *path);
 
+/* Files are looked at once until this is called: at the start of a build and whenever a compiler has ended. */
+void file_hashes_refresh(struct file_hashes *hashes);
+unsigned file_hashes_generation(const struct file_hashes *hashes);
+
 #endif

@@ -50,7 +50,9 @@ static void compress(uint32_t state[8], const uint8_t *block)
                        ((v[4] & v[5]) ^ (~v[4] & v[6])) + constants[i] + words[i];
         uint32_t two = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) +
                        ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof(*v));
+        for (unsigned k = 7; k > 0; k--) {
+            v[k] = v[k - 1];
+        }
         v[4] += one;
         v[0] = one + two;
     }

@@ -261,11 +261,12 @@ struct molt_error *patch_session_snapshot(struct patch_session *session, const c
 {
     struct patch_request request = { .from = session->db.root };
     struct table done = { 0 };
+    file_hashes_refresh(session->hashes);
     struct molt_error *error = session_dependencies(session, &request);
 
     for (size_t i = 0; !error && i < session->unit_count; i++) {
         struct unit *unit = &session->units[i];
-        struct tree root = { .db = &session->db, .in_place = true };
+        struct tree root = { .db = &session->db, .directory = session->db.root, .in_place = true };
         const struct dependencies *files = unit_dependencies(unit, &root, session->hashes);
         for (size_t k = 0; !error && files && k < files->count; k++) {
             const char *below = path_below(session->db.root, files->files[k]);

@@ -18,6 +18,8 @@ static void free_dependencies(struct dependencies *list)
         free(list->files[i]);
     }
     if (list) {
+        free(list->computed[0].directory);
+        free(list->computed[1].directory);
         free(list->files);
     }
     free(list);
@@ -111,29 +113,60 @@ void unit_deinit(struct unit *unit)
     *unit = (struct unit){ 0 };
 }
 
-static void make_key(const struct dependencies *list, const struct tree *tree, struct file_hashes *hashes,
-                     char ret[HASH_HEX])
+/* Hash of what TREE has in the place of FILE. */
+static const char *tree_hash(const struct tree *tree, struct file_hashes *hashes, const char *file)
+{
+    const char *below = tree->in_place ? NULL : path_below(tree->db->root, file);
+
+    if (below) {
+        char *path = must_printf("%s/%s", tree->directory, below);
+        const char *hex = file_hash(hashes, path);
+        free(path);
+        if (*hex) {
+            return hex;
+        }
+    }
+    return file_hash(hashes, file);
+}
+
+static void compute_key(const struct dependencies *list, const struct tree *tree, struct file_hashes *hashes,
+                        char ret[HASH_HEX])
 {
     struct hash hash;
 
     hash_init(&hash);
     for (size_t i = 0; i < list->count; i++) {
-        char *path = tree_file(tree, list->files[i]);
         hash_add_string(&hash, list->files[i]);
-        hash_add_string(&hash, file_hash(hashes, path));
-        free(path);
+        hash_add_string(&hash, tree_hash(tree, hashes, list->files[i]));
     }
     hash_end(&hash, ret);
+}
+
+/* The key that LIST has in TREE, computed once as long as no file was looked at again. */
+static const char *key_in(struct dependencies *list, const struct tree *tree, struct file_hashes *hashes)
+{
+    unsigned generation = file_hashes_generation(hashes);
+    struct computed_key *slot = NULL;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct computed_key *computed = &list->computed[i];
+        if (computed->generation == generation && strcmp(computed->directory, tree->directory) == 0) {
+            return computed->key;
+        }
+        slot = !slot || computed->generation < slot->generation ? computed : slot;
+    }
+    compute_key(list, tree, hashes, slot->key);
+    slot->generation = generation;
+    free(slot->directory);
+    slot->directory = must_strdup(tree->directory);
+    return slot->key;
 }
 
 const struct dependencies *unit_dependencies(const struct unit *unit, const struct tree *tree,
                                              struct file_hashes *hashes)
 {
-    char key[HASH_HEX];
-
     for (size_t i = unit->known.count; i-- > 0;) {
-        make_key(unit->known.items[i], tree, hashes, key);
-        if (strcmp(key, unit->known.items[i]->key) == 0) {
+        if (strcmp(key_in(unit->known.items[i], tree, hashes), unit->known.items[i]->key) == 0) {
             return unit->known.items[i];
         }
     }
@@ -146,14 +179,10 @@ bool unit_same_files(const struct dependencies *files, const struct tree *one, c
     bool same = true;
 
     for (size_t i = 0; same && i < files->count; i++) {
-        char *first = tree_file(one, files->files[i]), *second = tree_file(other, files->files[i]);
-        if (strcmp(first, second) != 0) {
-            char *before = must_strdup(file_hash(hashes, first));
-            same = strcmp(before, file_hash(hashes, second)) == 0;
-            free(before);
+        if (path_below(one->db->root, files->files[i])) {
+            const char *before = tree_hash(one, hashes, files->files[i]);
+            same = strcmp(before, tree_hash(other, hashes, files->files[i])) == 0;
         }
-        free(first);
-        free(second);
     }
     return same;
 }
@@ -225,7 +254,8 @@ struct molt_error *unit_learn(struct unit *unit, const struct tree *tree, struct
     }
     struct dependencies *list = parse_rule(unit, tree, bytes);
     free(bytes);
-    make_key(list, tree, hashes, list->key);
+    file_hashes_refresh(hashes);
+    compute_key(list, tree, hashes, list->key);
     for (size_t i = 0; i < unit->known.count; i++) {
         if (strcmp(unit->known.items[i]->key, list->key) == 0) {
             free_dependencies(list);

@@ -18,6 +18,11 @@ struct dependencies {
     char **files; /* absolute, as in the root's build */
     size_t count;
     char key[HASH_HEX]; /* contents that this list was true for */
+    struct computed_key {
+        unsigned generation; /* of the hashes */
+        char *directory;
+        char key[HASH_HEX];
+    } computed[2]; /* its key in the two trees of a build */
 };
 
 struct unit {
