@@ -100,12 +100,16 @@ static void show_progress(void *context, const char *phase, unsigned done, unsig
     }
 }
 
-static void print_diagnostics(const struct molt_diagnostics *diagnostics)
+/* All but the one that FAILURE says again, which is printed last. */
+static void print_diagnostics(const struct molt_diagnostics *diagnostics, const struct molt_error *failure)
 {
     static const char *const words[] = { "", "error", "warning", "note" };
 
     for (size_t i = 0; i < diagnostics->count; i++) {
         const struct molt_diagnostic *item = &diagnostics->items[i];
+        if (failure && strcmp(failure->message, item->message) == 0) {
+            continue;
+        }
         if (item->file) {
             fprintf(stderr, "%s:%u:%u: ", item->file, item->line, item->column);
         }
@@ -176,7 +180,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     }
     if (!error) {
         error = patch_session_build(session, &request, &result);
-        print_diagnostics(&result.diagnostics);
+        print_diagnostics(&result.diagnostics, error);
     }
     error = error ? error : write_patch(output, result.bytes, result.size);
     if (!error) {

@@ -23,7 +23,8 @@ function mappings(pid) {
 
 /**
  * Writable memory of PID that is not Molt's own: files' data with the zeroed pages behind it, the heap, and the
- * stacks from the red zone up (what is below is no part of the program's state). Molt's own are its libraries,
+ * stacks from the red zone up (what is below is no part of the program's state). The dynamic linker counts
+ * its look-ups in data of its own, which are left out. Molt's own are its libraries,
  * and mappings without a file that do not continue one of the program's.
  */
 function ownRanges(pid) {
@@ -32,7 +33,7 @@ function ownRanges(pid) {
     let before = null;
     for (const one of mappings(pid)) {
         const continues = before && before.end === one.start && before.own;
-        const isFile = one.inode !== 0 && !/libmolt|libgcc_s/.test(one.name);
+        const isFile = one.inode !== 0 && !/libmolt|libgcc_s|ld-linux/.test(one.name);
         const own = isFile || one.name === '[heap]' || one.name === '[stack]' || (one.name === '' && continues);
         before = { end: one.end, own };
         if (!own || !one.mode.startsWith('rw'))

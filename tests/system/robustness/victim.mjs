@@ -48,7 +48,8 @@ export class Victim {
     }
 
     start(file = this.file) {
-        this.program = molt.program(file);
+        /* Bound at the start: what the dynamic linker binds lazily is no part of the program's state. */
+        this.program = molt.program(file, [], { env: { ...molt.environment, LD_BIND_NOW: '1' } });
         Victim.#all.push(this);
     }
 
