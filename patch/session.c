@@ -231,9 +231,11 @@ void session_trim(struct patch_session *session)
     for (size_t i = 0; i < extra; i++) {
         object_destroy(session->objects.items[i]);
     }
-    session->objects.count -= extra;
-    memmove(session->objects.items, session->objects.items + extra,
-            session->objects.count * sizeof(*session->objects.items));
+    if (extra) {
+        session->objects.count -= extra;
+        memmove(session->objects.items, session->objects.items + extra,
+                session->objects.count * sizeof(*session->objects.items));
+    }
     for (size_t i = 0; i < session->unit_count; i++) {
         unit_prune(&session->units[i]);
     }
