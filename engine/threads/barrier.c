@@ -26,6 +26,7 @@
 #include "engine/code/unwind_tables.h"
 #include "engine/threads/barrier_reached.h"
 #include "engine/threads/futex.h"
+#include "engine/threads/readable.h"
 
 #define STUB_SIZE 32
 #define STUB_COUNT                                                                                           \
@@ -152,11 +153,12 @@ void barrier_remove_all(const struct world *world)
             continue;
         }
         /* A frame that was left, by longjmp or an exception too, is gone, and its slot may mean something
-         * else by now. */
-        if (*(uintptr_t *)barrier->return_slot == stub_at(i)) {
+         * else by now; with its thread, the whole stack may be gone. */
+        if (is_readable(barrier->return_slot) && *(uintptr_t *)barrier->return_slot == stub_at(i)) {
             *(uintptr_t *)barrier->return_slot = barrier->original;
         }
         barrier->return_slot = 0;
+        atomic_store(&barrier->state, BARRIER_FREE); /* who is on the way from it counts no more */
         barriers.used--;
     }
     atomic_store(&barrier_signal.waiting, 0);

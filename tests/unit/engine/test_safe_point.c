@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "engine/threads/barrier.h"
@@ -170,11 +171,44 @@ static void test_a_thread_that_stays_is_named(void **state)
     join(&thread, 1); /* and it returns through no barrier */
 }
 
+static void stop(struct world *world)
+{
+    pid_t stuck;
+
+    assert_int_equal(stop_world(20000, world, &stuck), 0);
+}
+
+static void test_a_barrier_on_a_stack_that_is_gone(void **state)
+{
+    uintptr_t *stack = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct world world;
+
+    assert_true(stack != MAP_FAILED);
+    stack[0] = 1234;
+    stop(&world);
+    assert_true(barrier_set((uintptr_t)&stack[0]));
+    resume_world();
+    assert_int_not_equal(stack[0], 1234);
+    stop(&world);
+    barrier_remove_all(&world);
+    resume_world();
+    assert_int_equal(stack[0], 1234);
+    stop(&world);
+    assert_true(barrier_set((uintptr_t)&stack[0]));
+    resume_world();
+    munmap(stack, 4096); /* its thread left by longjmp and ended */
+    stop(&world);
+    barrier_remove_all(&world);
+    resume_world();
+    assert_true(barrier_await(0)); /* nothing is waited for */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_busy_threads_are_caught_outside),
         cmocka_unit_test(test_a_thread_that_stays_is_named),
+        cmocka_unit_test(test_a_barrier_on_a_stack_that_is_gone),
     };
     stop_init();
     if (unwind_init() < 0 || barrier_init() < 0) {
