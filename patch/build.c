@@ -350,6 +350,98 @@ static struct molt_error *add_new_sources(struct build *build)
     return error;
 }
 
+/* Whether NAME is an extern constant that a changed unit defines with another size: it has moved. */
+static bool has_moved(const struct build *build, const char *name)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct comparison *comparison = &build->units.items[i]->comparison;
+        const struct object_symbol *symbol =
+            build->units.items[i]->compared ? object_find(comparison->new, name) : NULL;
+        if (symbol && symbol->bind != STB_LOCAL && !symbol_is_function(comparison->new, symbol) &&
+            comparison->new_change[symbol->index] == CHANGE_NEW && object_find(comparison->old, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_moved(const struct build *build)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct changed_unit *changed = build->units.items[i];
+        for (size_t k = 1; changed->compared && k < changed->comparison.new->symbol_count; k++) {
+            const struct object_symbol *symbol = &changed->comparison.new->symbols[k];
+            if (symbol->key && symbol->bind != STB_LOCAL && has_moved(build, symbol->name)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Marks the functions that refer to what has moved. */
+static void mark_users(const struct build *build, struct comparison *comparison)
+{
+    struct object *object = comparison->new;
+
+    for (size_t i = 1; i < object->section_count; i++) {
+        const struct object_section *section = &object->sections[i];
+        for (size_t k = 0; section->kind == SECTION_CODE && k < section->relocation_count; k++) {
+            const struct object_symbol *named = &object->symbols[section->relocations[k].symbol];
+            if (named->section || !has_moved(build, named->name)) {
+                continue;
+            }
+            for (size_t n = 0; n < section->definition_count; n++) {
+                comparison_mark(comparison, section->definitions[n], "refers to a constant of another size");
+            }
+        }
+    }
+}
+
+/* An extern constant that grew has moved: functions of all units that refer to it change, although their source did not. */
+static struct molt_error *follow_moved(struct build *build)
+{
+    compile_jobs jobs = { 0 };
+    struct molt_error *error = NULL;
+    size_t known = build->units.count;
+
+    if (!any_moved(build)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < build->session->unit_count; i++) {
+        struct unit *unit = &build->session->units[i];
+        bool listed = !session_is_linked(build->session, unit);
+        for (size_t k = 0; k < known; k++) {
+            listed = listed || (build->units.items[k]->unit == unit && build->units.items[k]->compared);
+        }
+        if (!listed) {
+            struct changed_unit *changed = must_calloc(1, sizeof(*changed));
+            *changed = (struct changed_unit){ .unit = unit,
+                                              .old = { unit, &build->from, COMMAND_OBJECT },
+                                              .indirect = { unit, &build->to, COMMAND_INDIRECT } };
+            LIST_ADD(&build->units, changed);
+            LIST_ADD(&jobs, &changed->old);
+        }
+    }
+    error = run_jobs(build, &jobs);
+    LIST_FREE(&jobs);
+    for (size_t i = 0; !error && i < build->units.count; i++) {
+        struct changed_unit *changed = build->units.items[i];
+        struct object *object;
+        if (i >= known) {
+            error = session_object(build->session, changed->old.object, &object);
+        }
+        if (!error && i >= known) {
+            comparison_init(&changed->comparison, object, object, NULL, NULL);
+            changed->compared = true;
+        }
+        if (!error && changed->compared) {
+            mark_users(build, &changed->comparison);
+        }
+    }
+    return error;
+}
+
 static struct contribution *contribute(struct build *build, struct changed_unit *changed,
                                        const struct image *image, const struct image_unit *image_unit)
 {
@@ -718,6 +810,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = add_new_sources(build);
+    }
+    if (!error) {
+        error = follow_moved(build);
     }
     if (!error) {
         error = place_all(build);

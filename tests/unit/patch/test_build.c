@@ -186,6 +186,22 @@ static void constant_table(void **state)
     project_deinit(&project);
 }
 
+static void constant_that_grows(void **state)
+{
+    struct project project;
+
+    start(&project, "const int table[2] = { 1, 2 };\nint value(int x) { return x; }\n",
+          "extern const int table[];\nint value(int x);\nint idle(void) { return 1; }\n"
+          "int main(int c, char **v) { return value(c) + table[c & 1]; }\n");
+    project_write(&project, "v2", "a.c",
+                  "const int table[3] = { 1, 2, 3 };\nint value(int x) { return x; }\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "main");
+    assert_string_equal(project_data(&project), "table");
+    assert_int_equal(project.file.patch_data_count, 0);
+    project_deinit(&project);
+}
+
 static void labels_follow_their_function(void **state)
 {
     struct project project;
@@ -363,6 +379,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(static_local_keeps_its_place),
         cmocka_unit_test(header_reaches_all),
         cmocka_unit_test(constant_table),
+        cmocka_unit_test(constant_that_grows),
         cmocka_unit_test(labels_follow_their_function),
         cmocka_unit_test(removed_and_added),
         cmocka_unit_test(layout_is_refused),
