@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "engine/threads/barrier.h"
+#include "engine/threads/readable.h"
 #include "engine/threads/unwind.h"
 
 #define FIRST_WINDOW_MS 20
@@ -79,7 +80,11 @@ static void scan_conservatively(struct findings *findings, uintptr_t sp)
 {
     uintptr_t end = unwind_stack_end(sp);
 
-    for (uintptr_t at = sp & ~7ul; at + 8 <= end; at += 8) {
+    for (uintptr_t at = sp & ~7ul; at < end; at += 8) {
+        /* The end is that of another mapping if this stack is younger than the list of them. */
+        if ((at % 4096 == 0 || at == (sp & ~7ul)) && !is_readable(at)) {
+            break;
+        }
         const struct affected_range *range =
             find_range(findings->wanted, barrier_original(*(uintptr_t *)at) - 1);
         if (range) {
@@ -190,16 +195,18 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struc
 }
 
 /* Takes the barriers off the stacks again, for good. */
-static void give_up(uint32_t timeout_ms)
+static void give_up(const struct safe_point *wanted, uint32_t timeout_ms)
 {
     struct world world;
     pid_t stuck;
 
     barrier_release();
+    wanted->enter_critical();
     if (stop_world(timeout_ms, &world, &stuck) == 0) {
         barrier_remove_all(&world);
         resume_world();
     } /* else they stay, and let threads pass when they are reached */
+    wanted->leave_critical();
 }
 
 /* When threads that reach their barrier are held: in windows that grow, with gaps in which all may pass. */
@@ -269,7 +276,7 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
         }
         await_change(&holding, barriers, deadline);
     }
-    give_up(1000);
+    give_up(wanted, 1000);
     wanted->waited_us = monotonic_us() - start;
     return status < 0 ? status : -EBUSY;
 }

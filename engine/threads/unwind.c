@@ -22,6 +22,7 @@
 
 #include "engine/code/image.h"
 #include "engine/threads/barrier.h"
+#include "engine/threads/readable.h"
 
 /* libunwind exports it under this name only for those who know it; perf uses it the same way. */
 int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t ip, unw_dyn_info_t *table,
@@ -42,6 +43,7 @@ static struct {
 struct walk {
     const struct stopped_thread *thread;
     uintptr_t low, high;           /* the stack's mapping, from its pointer up */
+    uintptr_t page;                /* of it that was read last */
     uintptr_t code_low, code_high; /* the module or image whose tables were used last */
     bool without_table;            /* the last step met a function without unwind information */
 };
@@ -129,6 +131,9 @@ int unwind_refresh(void)
     if (file < 0) {
         return -errno;
     }
+    /* libunwind remembers by address how to leave a frame: where code was freed or a library closed, other code may lie
+     * by now. */
+    unw_flush_cache(unwinder.space, 0, 0);
     unwinder.mapping_count = 0;
     for (;;) {
         ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
@@ -171,12 +176,28 @@ static bool is_loaded_code(struct walk *walk, uintptr_t address)
     return true;
 }
 
+/* Whether the word at ADDRESS lies in the stack that is walked. Its mapping was read before the stop: a stack that is
+ * younger has the bounds of the one above, so each page is asked for. */
+static bool is_on_stack(struct walk *walk, uintptr_t address)
+{
+    if (address < walk->low || address >= walk->high || walk->high - address < sizeof(uintptr_t)) {
+        return false;
+    }
+    if (address % sizeof(uintptr_t) || (address & ~4095ul) != walk->page) {
+        if (!is_readable(address)) {
+            return false;
+        }
+        walk->page = address & ~4095ul;
+    }
+    return true;
+}
+
 static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write,
                          void *context)
 {
     struct walk *walk = context;
 
-    if (!write && address >= walk->low && address <= walk->high - sizeof(unw_word_t)) {
+    if (!write && is_on_stack(walk, address)) {
         *value = barrier_original(*(const unw_word_t *)address);
         return 0;
     }
@@ -325,7 +346,7 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
         if (stepped > 0) {
             unw_get_reg(&cursor, UNW_REG_SP, &next_sp);
             unw_get_reg(&cursor, UNW_REG_IP, &next_pc);
-            if (!signal_frame && next_sp - 8 >= walk.low && next_sp <= walk.high &&
+            if (!signal_frame && is_on_stack(&walk, next_sp - 8) &&
                 barrier_original(*(const uintptr_t *)(next_sp - 8)) == next_pc) {
                 frame.return_slot = next_sp - 8;
             }
