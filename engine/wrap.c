@@ -1,10 +1,11 @@
 /*
  * What --wrap leads here: the functions of the C library that hand out memory, over the private heap. One
  * that is wrapped (see meson.build) and not here fails to link, so no library can bring in a new one
- * unnoticed.
+ * unnoticed. And localeconv, whose result is the program's.
  */
 #include <errno.h>
 #include <ifaddrs.h>
+#include <locale.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...);
 int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                        struct addrinfo **ret);
 int __wrap_getifaddrs(struct ifaddrs **ret);
+struct lconv *__wrap_localeconv(void);
 
 void *__wrap_malloc(size_t size)
 {
@@ -134,4 +136,14 @@ int __wrap_getifaddrs(struct ifaddrs **ret)
 {
     errno = ENOSYS;
     return -1;
+}
+
+/* jansson asks for the decimal point. libc would write its answer into memory that the program's own localeconv gave out;
+ * the engine's thread runs in the C locale, whose answer is known. */
+struct lconv *__wrap_localeconv(void)
+{
+    static char point[] = ".", none[] = "";
+    static struct lconv convention = { .decimal_point = point, .thousands_sep = none, .grouping = none };
+
+    return &convention;
 }
