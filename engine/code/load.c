@@ -377,10 +377,13 @@ static int seal_images(struct loaded_patch *patch)
     return 0;
 }
 
+static uint64_t newest; /* number of the patch that was loaded last, of those that are there */
+
 int load_patch(struct loaded_patch *patch)
 {
     const struct patch_file *file = &patch->file;
 
+    patch->number = ++newest;
     patch->tls_mark = tls_mark();
     patch->modules = calloc(file->patch_modules_count + 1, sizeof(*patch->modules));
     patch->sections = calloc(file->section_count, sizeof(*patch->sections));
@@ -422,6 +425,9 @@ void load_finish(struct loaded_patch *patch)
 
 void load_discard(struct loaded_patch *patch)
 {
+    /* What was loaded after this patch lies behind it in the pools, and may share its constants. */
+    bool is_newest = patch->number && patch->number == newest;
+
     for (size_t i = 0; patch->modules && i < patch->file.patch_modules_count; i++) {
         struct loaded_module *loaded = &patch->modules[i];
         if (loaded->image) {
@@ -430,12 +436,13 @@ void load_discard(struct loaded_patch *patch)
                             loaded->image->end - loaded->image->start);
             free(loaded->image);
         }
-        if (loaded->arena) {
+        if (loaded->arena && is_newest) {
             arena_reset(loaded->arena, loaded->mark);
         }
     }
-    if (patch->modules && patch->tls_mark) {
+    if (patch->modules && patch->tls_mark && is_newest) {
         tls_reset(patch->tls_mark);
     }
+    newest -= is_newest;
     load_finish(patch);
 }

@@ -55,6 +55,7 @@ struct loaded_patch {
     struct loaded_module *modules;
     struct loaded_section *sections;
     struct loaded_symbol *symbols;
+    uint64_t number; /* in the order of loading */
     size_t tls_mark;
     bool pools_open;
     char reason[512]; /* why loading failed */
