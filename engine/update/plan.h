@@ -26,6 +26,7 @@ struct update {
     struct undo_log undo;
     size_t definitions_before, functions_before; /* of the registry, when this patch's were added */
     struct debug_object *debug;
+    uint64_t planned_at; /* how many changes had been made then: a plan holds until the next */
     uint64_t prepare_us;
 };
 

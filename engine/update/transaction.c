@@ -24,6 +24,10 @@
 
 static pthread_mutex_t critical = PTHREAD_MUTEX_INITIALIZER;
 
+static uint64_t
+    changes_made; /* commits and rollbacks: an update prepared before the last one was planned for what was */
+static struct update *awaited; /* its definitions are published, its safe point is awaited */
+
 static void enter_critical(void)
 {
     pthread_mutex_lock(&critical);
@@ -52,6 +56,12 @@ int engine_core_init(void)
     return status < 0 ? status : barrier_init();
 }
 
+static void withdraw_definitions(const struct update *update)
+{
+    registry_forget_definitions(update->definitions_before);
+    registry_forget_functions(update->functions_before);
+}
+
 void engine_core_fork_prepare(void)
 {
     enter_critical();
@@ -66,6 +76,10 @@ void engine_core_fork_child(void)
 {
     stop_after_fork();
     barrier_after_fork();
+    if (awaited) { /* the parent's; there is nobody here to commit it */
+        withdraw_definitions(awaited);
+        awaited = NULL;
+    }
     leave_critical();
 }
 
@@ -116,6 +130,7 @@ int update_prepare(void *bytes, size_t size, struct update **ret, struct update_
         update_discard(update);
         return status;
     }
+    update->planned_at = changes_made;
     update->prepare_us = monotonic_us() - start;
     report->outcome = UPDATE_PREPARED;
     report->functions = (unsigned)update->transition_count;
@@ -284,12 +299,12 @@ static int reach_safe_point(const struct affected_range *ranges, size_t count, u
     return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
 }
 
-/* Lets the world go on after a safe point. */
+/* Lets the world go on after a safe point. The caller is still in the critical section: no child is born that has the
+ * change but not our records of it. */
 static void resume(const struct world *world, struct update_report *report)
 {
     resume_world();
     report->pause_us = monotonic_us() - world->began_us;
-    leave_critical();
 }
 
 static void tell(update_progress *progress, void *context, const char *phase, const char *message)
@@ -300,12 +315,6 @@ static void tell(update_progress *progress, void *context, const char *phase, co
 }
 
 /* ---- commit, try, roll back -------------------------------------------------------------------------- */
-
-static void withdraw_definitions(const struct update *update)
-{
-    registry_forget_definitions(update->definitions_before);
-    registry_forget_functions(update->functions_before);
-}
 
 /* Registers what the patch defines, so that later patches can bind to it. */
 static int publish_definitions(struct update *update)
@@ -337,6 +346,33 @@ static int publish_definitions(struct update *update)
     return status;
 }
 
+/* Both in the critical section. A child that is born while the safe point is awaited takes the definitions back. */
+static int publish(struct update *update)
+{
+    enter_critical();
+    int status = publish_definitions(update);
+    awaited = status == 0 ? update : NULL;
+    leave_critical();
+    return status;
+}
+
+static void withdraw(struct update *update)
+{
+    enter_critical();
+    withdraw_definitions(update);
+    awaited = NULL;
+    leave_critical();
+}
+
+/* Several clients may have prepared updates; the plans of those that come late are for a program that is no more. */
+static int check_current(const struct update *update, struct update_report *report)
+{
+    return update->planned_at == changes_made
+               ? 0
+               : fail(report, UPDATE_REFUSED, -EINVAL,
+                      "another update was made or rolled back since this one was prepared; apply again");
+}
+
 static bool changes_nothing(const struct update *update)
 {
     return !update->transition_count && !update->patch.file.patch_data_count;
@@ -356,7 +392,12 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         update_discard(update);
         return 0;
     }
-    int status = publish_definitions(update);
+    int status = check_current(update, report);
+    if (status < 0) {
+        update_discard(update);
+        return status;
+    }
+    status = publish(update);
     if (status < 0) {
         fail(report, UPDATE_FAILED, status, NULL);
         update_discard(update);
@@ -372,20 +413,24 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         resume(&world, report);
         if (status < 0) {
             fail(report, UPDATE_FAILED, status, NULL);
+            leave_critical();
         }
     }
     if (status < 0) {
-        withdraw_definitions(update);
+        withdraw(update);
         update_discard(update);
         return status;
     }
     report->outcome = UPDATE_UPDATED;
     report->functions = (unsigned)update->transition_count;
     report->total_us = monotonic_us() - start;
-    tell(progress, context, "retire", "");
+    awaited = NULL;
+    changes_made++;
     debug_object_register(update->debug);
     perf_map_add(&update->patch);
     history_push(update);
+    leave_critical();
+    tell(progress, context, "retire", "");
     return 0;
 }
 
@@ -398,14 +443,15 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     struct world world;
 
     *report = (struct update_report){ .functions = (unsigned)update->transition_count };
-    int status = 0;
-    if (changes_nothing(update)) {
+    int status = check_current(update, report);
+    if (status == 0 && changes_nothing(update)) {
         report->outcome = UPDATE_NOTHING;
-    } else {
+    } else if (status == 0) {
         status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world,
                                   report);
         if (status == 0) {
             resume(&world, report);
+            leave_critical();
             report->outcome = UPDATE_PREPARED;
         }
     }
@@ -445,10 +491,14 @@ int update_rollback(uint32_t timeout_ms, update_progress *progress, void *contex
     undo_synchronise_code();
     undo_end();
     resume(&world, report);
+    if (status == 0) {
+        changes_made++;
+        report->functions = history_pop();
+    }
+    leave_critical();
     if (status < 0) {
         return fail(report, UPDATE_FAILED, status, NULL);
     }
-    report->functions = history_pop();
     report->outcome = UPDATE_ROLLED_BACK;
     report->total_us = monotonic_us() - start;
     return 0;
