@@ -15,6 +15,9 @@
 #include "engine/code/tls.h"
 #include "engine/code/unwind_tables.h"
 
+/* Behind each code section: a function of one byte at its end can be led on by a jump, too. */
+#define JUMP_ROOM 4
+
 static const Elf64_Rela *relocations_of(const struct loaded_patch *patch, size_t section, size_t *ret_count)
 {
     uint32_t table = patch->sections[section].relocations;
@@ -139,7 +142,7 @@ static size_t lay_out_code(struct loaded_patch *patch, uint32_t module, size_t *
             size_t alignment = file->sections[i].sh_addralign ? file->sections[i].sh_addralign : 1;
             at = (at + alignment - 1) & ~(alignment - 1);
             section->address = at;
-            at += file->sections[i].sh_size;
+            at += file->sections[i].sh_size + (kind == 0 ? JUMP_ROOM : 0);
             if (is_frame) {
                 *ret_frame = i;
                 at += 4; /* the zero word that ends the table */

@@ -67,7 +67,7 @@ struct function *registry_add_function(const char *unit, const char *name, uintp
             .size = size,
             .room = room,
             .home = home,
-            .current = { .image = home, .ranges = { { identity, size } }, .count = 1 },
+            .current = { .image = home, .ranges = { { identity, size } }, .count = 1, .room = room },
         };
     }
     if (!function || !function->name || !function->unit ||

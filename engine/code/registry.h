@@ -21,6 +21,7 @@ struct version {
     struct image *image; /* that holds the code, NULL: a module */
     struct code_range ranges[6];
     size_t count;
+    uint32_t room; /* bytes at its entry that a jump may take */
 };
 
 /* A function that was replaced at least once, or that a patch introduced. It keeps its first address for

@@ -78,6 +78,14 @@ static bool is_part_of(const char *part, const char *function)
     return strncmp(part, function, length) == 0 && part[length] == '.';
 }
 
+uint32_t plan_room(const struct patch_file *file, uint32_t symbol)
+{
+    const Elf64_Sym *entry = &file->symbols[symbol];
+    bool last = entry->st_value + entry->st_size == file->sections[entry->st_shndx].sh_size;
+
+    return last && entry->st_size < JUMP_SIZE ? JUMP_SIZE : (uint32_t)entry->st_size;
+}
+
 /* The version of a function that SYMBOL of the patch defines. */
 static struct version version_of(const struct loaded_patch *patch, uint32_t symbol)
 {
@@ -88,6 +96,7 @@ static struct version version_of(const struct loaded_patch *patch, uint32_t symb
         .image = patch->modules[patch->sections[entry->st_shndx].module].image,
         .ranges = { { patch->symbols[symbol].address, entry->st_size } },
         .count = 1,
+        .room = plan_room(file, symbol),
     };
     const size_t room = sizeof(version.ranges) / sizeof(version.ranges[0]);
 

@@ -179,7 +179,7 @@ static int redirect(struct undo_log *undo, const struct transition *transition)
     int status = transition->bypassed ? 0 : write_jump(undo, transition->function->identity, target);
 
     /* Code of the same patch calls the version that came with it directly. */
-    if (status == 0 && before->start != transition->function->identity && before->size >= 5) {
+    if (status == 0 && before->start != transition->function->identity && transition->before.room >= 5) {
         status = write_jump(undo, before->start, target);
     }
     return status;
@@ -337,7 +337,10 @@ static int publish_definitions(struct update *update)
         if (status == 0 && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && !registry_function_at(address)) {
             struct image *home = update->patch.modules[section->module].image;
             uint32_t size = (uint32_t)symbol->st_size;
-            status = registry_add_function(unit, name, address, size, size, home) ? 0 : -ENOMEM;
+            status =
+                registry_add_function(unit, name, address, size, plan_room(file, definition->symbol), home)
+                    ? 0
+                    : -ENOMEM;
         }
     }
     if (status < 0) {
