@@ -246,6 +246,9 @@ uintptr_t load_string(struct loaded_patch *patch, size_t section, uint64_t offse
     return copy ? copy + (offset - start) : 0;
 }
 
+#define DEEPEST_CONSTANT                                                                                     \
+    64 /* a longer chain of constants is not interned as a whole: the engine's stack is small */
+
 static int place_constant(struct loaded_patch *patch, size_t index, unsigned depth);
 
 /* Places the constants that constant INDEX names. A circle is cut by giving INDEX a place of its own first.
@@ -291,9 +294,13 @@ static int place_constant(struct loaded_patch *patch, size_t index, unsigned dep
     if (section->class != SECTION_CONSTANTS || section->address || !contents) {
         return 0;
     }
-    if (!section->relocations) {
+    if (section->relocations && !section->bytes && depth > DEEPEST_CONSTANT) {
+        placed = arena_pool_allocate(arena, ARENA_READ_ONLY, header->sh_size, alignment);
+        section->bytes =
+            placed ? memcpy(placed, contents, header->sh_size) : NULL; /* relocated with the code */
+    } else if (!section->relocations) {
         placed = arena_intern(arena, contents, header->sh_size, alignment);
-    } else if (section->bytes || depth > 64) { /* met again on the way: a circle */
+    } else if (section->bytes) { /* met again on the way: a circle */
         placed = arena_pool_allocate(arena, ARENA_READ_ONLY, header->sh_size, alignment);
     } else {
         section->bytes = malloc(header->sh_size);
@@ -339,7 +346,8 @@ static int relocate_all(struct loaded_patch *patch)
     }
     for (size_t i = 1; i < file->section_count && status == 0; i++) {
         enum section_class class = patch->sections[i].class;
-        if ((class == SECTION_CODE || class == SECTION_DATA || class == SECTION_TLS) &&
+        if ((class == SECTION_CODE || class == SECTION_DATA || class == SECTION_TLS ||
+             class == SECTION_CONSTANTS) &&
             patch->sections[i].bytes) {
             status = relocate_section(patch, i);
         }
