@@ -13,6 +13,7 @@ struct image {
     struct image *next; /* all images, in no order */
     struct arena *arena;
     uintptr_t start, end;           /* the whole allocation */
+    uintptr_t plt;                  /* from here to the end: PLT and GOT */
     bool pinned;                    /* holds functions that the program may point to: never freed */
     const uint8_t *eh_frame;        /* relocated, terminated; NULL if the code has none */
     const uint8_t *eh_frame_header; /* search table for it */

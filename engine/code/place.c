@@ -193,6 +193,7 @@ static int place_code(struct loaded_patch *patch, uint32_t module)
         .arena = loaded->arena,
         .start = (uintptr_t)base,
         .end = (uintptr_t)base + size,
+        .plt = (uintptr_t)base + loaded->plt_at,
         .eh_frame = frame ? (uint8_t *)base + patch->sections[frame].address : NULL,
         .eh_frame_header = frame ? (uint8_t *)base + header_at : NULL,
     };
@@ -201,7 +202,9 @@ static int place_code(struct loaded_patch *patch, uint32_t module)
         if (section->class == SECTION_CODE && section->module == module) {
             section->address += (uintptr_t)base;
             section->bytes = (uint8_t *)section->address;
-            memcpy(section->bytes, patch_file_section_bytes(file, i), file->sections[i].sh_size);
+            if (patch_file_section_bytes(file, i)) {
+                memcpy(section->bytes, patch_file_section_bytes(file, i), file->sections[i].sh_size);
+            }
         }
     }
     return 0;

@@ -192,6 +192,13 @@ int history_ranges(const struct applied *applied, struct affected_range **ret, s
                                                        transition->function->name };
         }
     }
+    for (size_t i = 0; i < applied->image_count; i++) {
+        const struct image *image = applied->images[i];
+        if (image && !image->pinned &&
+            image->plt < image->end) { /* it is freed; a tail call is seen here only */
+            ranges[count++] = (struct affected_range){ image->plt, image->end, "a call into a library" };
+        }
+    }
     count = plan_sort_ranges(ranges, count);
     *ret = ranges;
     *ret_count = count;
