@@ -173,6 +173,7 @@ int arena_code_allocate(struct arena *arena, size_t size, void **ret)
         if (mprotect(code, count * PAGE, PROT_READ | PROT_WRITE) < 0) {
             return -errno;
         }
+        memset(code, 0, count * PAGE); /* locked memory keeps its contents when it is freed */
         mark_pages(arena, first, count, true);
         *ret = code;
         return 0;

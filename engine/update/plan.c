@@ -118,7 +118,12 @@ static struct function *find_function(struct update *update, const struct molt_p
     if (record->flags & MOLT_FUNCTION_EARLIER) {
         return registry_function_named(unit, name);
     }
-    uintptr_t identity = update->patch.modules[record->module].module.bias + record->address;
+    const struct module *module = &update->patch.modules[record->module].module;
+    uintptr_t identity = module->bias + record->address;
+    if (identity < module->start || identity >= module->end || module->end - identity < JUMP_SIZE) {
+        load_refuse(&update->patch, "malformed patch: %s lies outside of %s", name, module->path);
+        return NULL;
+    }
     struct function *function = registry_function_at(identity);
     return function ? function
                     : registry_add_function(unit, name, identity, record->size, record->room, NULL);
@@ -151,7 +156,7 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
     struct function *function = find_function(update, record);
 
     if (!function) {
-        return -ENOMEM;
+        return *update->patch.reason ? -EINVAL : -ENOMEM;
     }
     bool bypassed = record->flags & MOLT_FUNCTION_BYPASSED;
     int status = check_function(update, function, bypassed);
