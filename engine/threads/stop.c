@@ -94,7 +94,7 @@ static long decode_syscall(uintptr_t pc)
     return number;
 }
 
-/* Makes an interrupted system call start again; see the top of this file. */
+/* Makes an interrupted system call start again; see the top of this file. THREAD is NULL for a late signal. */
 static void restart_syscall(const struct stopped_thread *thread, ucontext_t *context)
 {
     greg_t *registers = context->uc_mcontext.gregs;
@@ -104,7 +104,7 @@ static void restart_syscall(const struct stopped_thread *thread, ucontext_t *con
     if (registers[REG_RAX] != -EINTR || memcmp((const void *)(pc - 2), "\x0f\x05", 2) != 0) {
         return;
     }
-    if (thread->interrupted_syscall >= 0 && pc == thread->syscall_pc &&
+    if (thread && thread->interrupted_syscall >= 0 && pc == thread->syscall_pc &&
         (uintptr_t)registers[REG_RSP] == thread->syscall_sp) {
         number = thread->interrupted_syscall;
     } else {
@@ -134,8 +134,8 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
     uint32_t generation;
     struct stopped_thread *thread = slot_of_signal(info, &generation);
 
+    restart_syscall(thread, context);
     if (thread) {
-        restart_syscall(thread, context);
         thread->context = context;
         thread->thread_pointer = (uintptr_t)__builtin_thread_pointer();
         atomic_store(&thread->state, THREAD_STOPPED);
