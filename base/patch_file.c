@@ -95,7 +95,7 @@ static int open_sections(struct opening *opening, const Elf64_Ehdr *header)
     for (size_t i = 1; i < count; i++) {
         const Elf64_Shdr *section = &file->sections[i];
         struct cursor bytes = cursor_range(&opening->whole, section->sh_offset, section->sh_size);
-        if (section->sh_type != SHT_NOBITS && section->sh_type != SHT_NULL && cursor_failed(&bytes)) {
+        if (section->sh_type != SHT_NOBITS && cursor_failed(&bytes)) {
             return bad(opening, "section outside the file");
         }
         if (section->sh_addralign > 4096 || (section->sh_addralign & (section->sh_addralign - 1))) {
