@@ -41,21 +41,33 @@ const char *load_symbol_name(const struct loaded_patch *patch, size_t symbol)
 
 /* ---- modules ----------------------------------------------------------------------------------------- */
 
+/* Whether module INDEX is one that the patch named before: copies of one program have one build-id. */
+static bool is_known(const struct loaded_patch *patch, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (!patch->modules[i].absent &&
+            patch->modules[i].module.start == patch->modules[index].module.start) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A unit that is linked into several programs and libraries makes a patch for all of them; a process has loaded some. */
 static int find_modules(struct loaded_patch *patch)
 {
     const struct patch_file *file = &patch->file;
+    bool present = false;
 
     for (size_t i = 0; i < file->patch_modules_count; i++) {
         const struct molt_patch_module *wanted = &file->patch_modules[i];
         struct loaded_module *loaded = &patch->modules[i];
         int status = module_find(wanted->build_id, wanted->build_id_size, &loaded->module);
-        if (status == -ENOENT) {
-            return load_refuse(
-                patch,
-                "the patch is for another build of %s: no module of this program has that build-id; "
-                "make the patch against the build that runs",
-                patch_file_string(file, wanted->name));
+        if (status == -ENOENT || (status == 0 && is_known(patch, i))) {
+            loaded->absent = true;
+            continue;
         }
+        present = true;
         status = status < 0 ? status
                             : arena_of(&loaded->module, wanted->flags & MOLT_MODULE_FIXED, &loaded->arena);
         if (status < 0) {
@@ -64,13 +76,18 @@ static int find_modules(struct loaded_patch *patch)
         }
         loaded->mark = arena_mark(loaded->arena);
     }
-    return 0;
+    return present ? 0
+                   : load_refuse(
+                         patch,
+                         "the patch is for another build of %s: no module of this program has that build-id; "
+                         "make the patch against the build that runs",
+                         patch_file_string(file, file->patch_modules[0].name));
 }
 
 static int open_pools(struct loaded_patch *patch)
 {
     for (size_t i = 0; i < patch->file.patch_modules_count; i++) {
-        int status = arena_pools_open(patch->modules[i].arena);
+        int status = patch->modules[i].absent ? 0 : arena_pools_open(patch->modules[i].arena);
         if (status < 0) {
             return status;
         }
@@ -82,7 +99,9 @@ static int open_pools(struct loaded_patch *patch)
 static void close_pools(struct loaded_patch *patch)
 {
     for (size_t i = 0; i < patch->file.patch_modules_count && patch->pools_open; i++) {
-        arena_pools_close(patch->modules[i].arena);
+        if (!patch->modules[i].absent) {
+            arena_pools_close(patch->modules[i].arena);
+        }
     }
     patch->pools_open = false;
 }
@@ -138,6 +157,12 @@ static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_bindi
     const struct module *module;
     int status = 0;
 
+    if ((binding->kind == MOLT_BINDING_ADDRESS || binding->kind == MOLT_BINDING_TLS) &&
+        patch->modules[binding->module].absent) {
+        return load_refuse(patch, "%s lies in %s, which this program has not loaded",
+                           patch_file_symbol_name(&patch->file, binding->symbol),
+                           patch_file_string(&patch->file, patch->file.patch_modules[binding->module].name));
+    }
     switch ((enum molt_binding_kind)binding->kind) {
     case MOLT_BINDING_ADDRESS:
         symbol->address = patch->modules[binding->module].module.bias + binding->value;
@@ -193,21 +218,40 @@ static void resolve_defined(struct loaded_patch *patch)
     }
 }
 
+static void mark_needed(struct loaded_patch *patch)
+{
+    const struct patch_file *file = &patch->file;
+
+    for (size_t i = 1; i < file->section_count; i++) {
+        const Elf64_Shdr *table = &file->sections[patch->sections[i].relocations];
+        const Elf64_Rela *relocations = (const Elf64_Rela *)(file->bytes + table->sh_offset);
+        if (patch->sections[i].class == SECTION_UNLOADED || !patch->sections[i].relocations) {
+            continue;
+        }
+        for (size_t k = 0; k < table->sh_size / sizeof(Elf64_Rela); k++) {
+            patch->symbols[ELF64_R_SYM(relocations[k].r_info)].needed = true;
+        }
+    }
+}
+
 static int resolve_symbols(struct loaded_patch *patch)
 {
     const struct patch_file *file = &patch->file;
 
     resolve_defined(patch);
+    mark_needed(patch);
     for (size_t i = 0; i < file->patch_bindings_count; i++) {
-        int status = bind_symbol(patch, &file->patch_bindings[i]);
+        const struct molt_patch_binding *binding = &file->patch_bindings[i];
+        int status = patch->symbols[binding->symbol].needed ? bind_symbol(patch, binding) : 0;
         if (status < 0) {
             return status;
         }
     }
     for (size_t i = 0; i < file->patch_functions_count; i++) {
         const struct molt_patch_function *record = &file->patch_functions[i];
-        if (!record->symbol || record->flags & MOLT_FUNCTION_BYPASSED) {
-            continue; /* pointers to a function without a jump must lead to its new code */
+        if (!record->symbol || record->flags & MOLT_FUNCTION_BYPASSED ||
+            patch->modules[record->module].absent) {
+            continue; /* pointers to a function without a jump lead to its new code */
         }
         const Elf64_Sym *definition = &file->symbols[record->symbol];
         uintptr_t identity = identity_of(patch, record);

@@ -35,11 +35,13 @@ struct loaded_symbol {
     uintptr_t address;   /* of the definition; TLS: offset in the TLS block of module tls_module */
     uintptr_t identity;  /* the address that pointers to it must have: differs for replaced functions */
     size_t tls_module;   /* not 0: thread-local */
+    bool needed;         /* something that is loaded refers to it */
     bool tls_static;     /* tls_offset is valid */
     intptr_t tls_offset; /* from the thread pointer */
 };
 
 struct loaded_module {
+    bool absent; /* this process has not loaded it: what the patch has for it is passed over */
     struct module module;
     struct arena *arena;
     struct arena_mark mark; /* the pools' fill before this patch */

@@ -81,7 +81,8 @@ static enum section_class classify(const struct loaded_patch *patch, size_t sect
     const Elf64_Shdr *header = &file->sections[section];
     const char *name = patch_file_section_name(file, section);
 
-    if (!(header->sh_flags & SHF_ALLOC) || strncmp(name, ".note", 5) == 0) {
+    if (!(header->sh_flags & SHF_ALLOC) || strncmp(name, ".note", 5) == 0 ||
+        patch->modules[patch->sections[section].module].absent) {
         return SECTION_UNLOADED;
     }
     if (header->sh_flags & SHF_TLS) {

@@ -207,6 +207,9 @@ static int plan_functions(struct update *update)
     }
     for (size_t i = 0; i < count; i++) {
         const struct molt_patch_function *record = &file->patch_functions[i];
+        if (update->patch.modules[record->module].absent) {
+            continue;
+        }
         if (record->flags & MOLT_FUNCTION_PART && !(record->flags & MOLT_FUNCTION_EARLIER)) {
             add_range(update, update->patch.modules[record->module].module.bias + record->address,
                       record->size, patch_file_string(file, record->name));
@@ -263,7 +266,7 @@ static void pin_images(struct update *update)
     for (size_t i = 0; i < file->patch_definitions_count; i++) {
         const Elf64_Sym *symbol = &file->symbols[file->patch_definitions[i].symbol];
         struct image *image = update->patch.modules[update->patch.sections[symbol->st_shndx].module].image;
-        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && image) {
+        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && image) { /* NULL: for a module that is absent */
             image->pinned = true;
         }
     }

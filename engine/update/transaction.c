@@ -192,6 +192,9 @@ static int write_constants(struct update *update)
 
     for (size_t i = 0; i < file->patch_data_count && status == 0; i++) {
         const struct molt_patch_data *data = &file->patch_data[i];
+        if (update->patch.modules[data->module].absent) {
+            continue;
+        }
         uintptr_t source = update->patch.symbols[data->symbol].address;
         uintptr_t target = update->patch.modules[data->module].module.bias + data->address;
         if (!source || target < update->patch.modules[data->module].module.start ||
@@ -328,6 +331,9 @@ static int publish_definitions(struct update *update)
         const struct molt_patch_definition *definition = &file->patch_definitions[i];
         const Elf64_Sym *symbol = &file->symbols[definition->symbol];
         const struct loaded_section *section = &update->patch.sections[symbol->st_shndx];
+        if (section->class == SECTION_UNLOADED) {
+            continue; /* for a module that is absent */
+        }
         const char *unit = patch_file_string(file, definition->unit),
                    *name = patch_file_string(file, definition->name);
         bool is_tls = section->class == SECTION_TLS;
