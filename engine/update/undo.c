@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static int memory_file = -1;
@@ -61,8 +62,13 @@ int undo_reserve(struct undo_log *log, size_t entries, size_t bytes)
 static int write_through_protection(enum undo_kind kind, uintptr_t address, const void *bytes, size_t size)
 {
     uintptr_t first = address & ~4095ul, length = ((address + size + 4095) & ~4095ul) - first;
+    struct iovec from = { (void *)bytes, size }, to = { (void *)address, size };
     int normal = kind == UNDO_CODE ? PROT_READ | PROT_EXEC : PROT_READ;
 
+    /* A page that may be written as it is (constants beside variables, where a program has no RELRO) stays so. */
+    if (process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)size) {
+        return 0;
+    }
     if (mprotect((void *)first, length, normal | PROT_WRITE) < 0) {
         return -errno;
     }

@@ -93,6 +93,23 @@ static void test_pages_that_are_read_only(void **state)
     munmap(page, 4096);
 }
 
+/* Constants may lie beside variables, in a program without RELRO. */
+static void test_pages_that_are_written_stay_so(void **state)
+{
+    struct undo_log log = { 0 };
+    volatile char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_int_equal(undo_reserve(&log, 2, 64), 0);
+    assert_int_equal(undo_write(&log, UNDO_CONSTANT, (uintptr_t)page, "x", 1), 0);
+    assert_int_equal(page[0], 'x');
+    page[1] = 'y';
+    assert_int_equal(undo_revert(&log), 0);
+    page[2] = 'z';
+    assert_int_equal(page[0], 0);
+    undo_deinit(&log);
+    munmap((void *)page, 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_without_the_kernels_file),
         cmocka_unit_test(test_no_more_than_was_reserved),
         cmocka_unit_test(test_pages_that_are_read_only),
+        cmocka_unit_test(test_pages_that_are_written_stay_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
