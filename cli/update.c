@@ -23,17 +23,20 @@ struct batch {
     json_t **updates; /* per target: what "prepare" called the update */
     int timeout_ms;
     bool quiet;
+    char told[1024]; /* the progress message that was printed last */
 };
 
 /* ---- one call ---------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, const char *method, json_t *params)
 {
-    const struct batch *batch = context;
+    struct batch *batch = context;
     const char *phase = NULL, *message = "";
 
     if (!batch->quiet && strcmp(method, link_method_name(LINK_METHOD_PROGRESS)) == 0 &&
-        json_unpack(params, "{s:s, s?s}", "phase", &phase, "message", &message) == 0 && *message) {
+        json_unpack(params, "{s:s, s?s}", "phase", &phase, "message", &message) == 0 && *message &&
+        strcmp(message, batch->told) != 0) {
+        snprintf(batch->told, sizeof(batch->told), "%s", message);
         fprintf(stderr, "molt: waiting for a %s: %s\n",
                 strcmp(phase, "safe-point") == 0 ? "safe point" : phase, message);
     }

@@ -6,11 +6,7 @@
  * "all" signals is stopped too. Its disposition is ours only while a stop is under way and is put back
  * afterwards; a setxid signal that arrives in between is handed to glibc's handler.
  *
- * A thread that slept in a system call would see EINTR. It does not: if the handler finds the thread just
- * behind a `syscall` instruction with -EINTR in rax, it puts the call's number back into rax and steps back
- * two bytes, so that the call starts again. The number is gone by then: so the call's number, program counter
- * and stack pointer are read from /proc before the signal is sent. A thread that entered the call after that
- * is known by the instruction that loads the number, in libc's wrappers the one before.
+ * A thread that slept in a system call would see EINTR; restart.c sees to it that it does not.
  *
  * New threads may appear while others are being stopped, so the list of tasks is read again until it brings
  * none. Only threads that run can make threads, so this ends.
@@ -32,6 +28,7 @@
 #include <unistd.h>
 
 #include "engine/threads/futex.h"
+#include "engine/threads/restart.h"
 
 #define STOP_SIGNAL 33
 #define RT_RESTORER 0x04000000 /* SA_RESTORER of the kernel's interface */
@@ -80,42 +77,6 @@ static struct stopped_thread *slot_of_signal(const siginfo_t *info, uint32_t *re
                                                                                 : NULL;
 }
 
-/* The number of the call that ended just before PC: as libc's wrappers load it, `mov $number, %eax; syscall`.
- * -1: loaded otherwise. */
-static long decode_syscall(uintptr_t pc)
-{
-    const uint8_t *code = (const uint8_t *)pc;
-    uint32_t number;
-
-    if (code[-7] != 0xb8) {
-        return -1;
-    }
-    memcpy(&number, code - 6, sizeof(number));
-    return number;
-}
-
-/* Makes an interrupted system call start again; see the top of this file. THREAD is NULL for a late signal. */
-static void restart_syscall(const struct stopped_thread *thread, ucontext_t *context)
-{
-    greg_t *registers = context->uc_mcontext.gregs;
-    uintptr_t pc = (uintptr_t)registers[REG_RIP];
-    long number = -1;
-
-    if (registers[REG_RAX] != -EINTR || memcmp((const void *)(pc - 2), "\x0f\x05", 2) != 0) {
-        return;
-    }
-    if (thread && thread->interrupted_syscall >= 0 && pc == thread->syscall_pc &&
-        (uintptr_t)registers[REG_RSP] == thread->syscall_sp) {
-        number = thread->interrupted_syscall;
-    } else {
-        number = decode_syscall(pc);
-    }
-    if (number >= 0) {
-        registers[REG_RAX] = number;
-        registers[REG_RIP] -= 2;
-    }
-}
-
 static void pass_on(int number, siginfo_t *info, void *context)
 {
     if (stopper.previous.handler && (void *)stopper.previous.handler != (void *)SIG_DFL &&
@@ -134,7 +95,7 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
     uint32_t generation;
     struct stopped_thread *thread = slot_of_signal(info, &generation);
 
-    restart_syscall(thread, context);
+    int restarts = restart_interrupted_call(thread ? &thread->blocked : NULL, context);
     if (thread) {
         thread->context = context;
         thread->thread_pointer = (uintptr_t)__builtin_thread_pointer();
@@ -145,6 +106,9 @@ static void on_stop_signal(int number, siginfo_t *info, void *context)
         while (atomic_load(&stopper.generation) == generation) {
             futex_wait(&stopper.generation, generation, NULL);
         }
+    }
+    if (restarts) {
+        restart_begins();
     }
     if (atomic_fetch_sub(&stopper.inside, 1) == 1) {
         futex_wake_all(&stopper.inside);
@@ -230,7 +194,7 @@ static void read_syscall(struct stopped_thread *thread)
 {
     char path[32], line[256];
 
-    thread->interrupted_syscall = -1;
+    thread->blocked.number = -1;
     snprintf(path, sizeof(path), "%d/syscall", (int)thread->tid);
     int file = openat(stopper.task_directory, path, O_RDONLY | O_CLOEXEC);
     if (file < 0) {
@@ -247,9 +211,9 @@ static void read_syscall(struct stopped_thread *thread)
     for (int i = 0; i < 6; i++) {
         strtoul(rest, &rest, 16);
     }
-    thread->interrupted_syscall = number;
-    thread->syscall_sp = strtoul(rest, &rest, 16);
-    thread->syscall_pc = strtoul(rest, NULL, 16);
+    thread->blocked.number = number;
+    thread->blocked.sp = strtoul(rest, &rest, 16);
+    thread->blocked.pc = strtoul(rest, NULL, 16);
 }
 
 /* Sends the signal to all threads from slot FIRST on. Those that ended meanwhile count as arrived. 0 or

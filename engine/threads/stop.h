@@ -11,13 +11,14 @@
 #include <sys/types.h>
 #include <ucontext.h>
 
+#include "engine/threads/restart.h"
+
 struct stopped_thread {
     pid_t tid;
-    _Atomic uint32_t state;   /* whether it has arrived: enum in stop.c */
-    ucontext_t *context;      /* the interrupted registers, on the thread's stack; valid while stopped */
-    uintptr_t thread_pointer; /* fs base */
-    long interrupted_syscall; /* number of the call it was blocked in before the stop, -1 for none */
-    uintptr_t syscall_pc, syscall_sp;
+    _Atomic uint32_t state;      /* whether it has arrived: enum in stop.c */
+    ucontext_t *context;         /* the interrupted registers, on the thread's stack; valid while stopped */
+    uintptr_t thread_pointer;    /* fs base */
+    struct blocked_call blocked; /* what it was doing just before it was signalled */
 };
 
 struct world {

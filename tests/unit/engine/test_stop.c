@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include "engine/threads/stop.h"
@@ -125,6 +126,66 @@ static void test_stops_everything_unnoticed(void **state)
     assert_int_equal(interruptions, 0);
 }
 
+static atomic_int awake;
+
+static void *sleep_for_a_while(void *kind)
+{
+    long microseconds = 60000;
+    struct timespec sleep = { .tv_nsec = microseconds * 1000 }, began, ended;
+    int queue = epoll_create1(0);
+    struct epoll_event event;
+
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    sem_post(&started);
+    switch ((int)(intptr_t)kind) {
+    case 0:
+        nanosleep(&sleep, NULL);
+        break;
+    case 1:
+        poll(NULL, 0, (int)(microseconds / 1000));
+        break;
+    case 2:
+        epoll_wait(queue, &event, 1, (int)(microseconds / 1000));
+        break;
+    default:
+        select(0, NULL, NULL, NULL, &(struct timeval){ .tv_usec = microseconds });
+        break;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &ended);
+    long slept = (ended.tv_sec - began.tv_sec) * 1000000 + (ended.tv_nsec - began.tv_nsec) / 1000;
+    assert_true(slept >= microseconds - 2000); /* whole milliseconds are all that poll knows */
+    close(queue);
+    atomic_fetch_add(&awake, 1);
+    return kind;
+}
+
+/* Stopped more often than it sleeps long, a thread must wake all the same. */
+static void test_sleeps_end_while_threads_are_stopped_again_and_again(void **state)
+{
+    enum { KINDS = 4, ROUNDS_MAX = 20000 };
+    pthread_t threads[KINDS];
+    int rounds = 0;
+
+    sem_init(&started, 0, 0);
+    for (intptr_t i = 0; i < KINDS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, sleep_for_a_while, (void *)i), 0);
+    }
+    for (int i = 0; i < KINDS; i++) {
+        sem_wait(&started);
+    }
+    while (atomic_load(&awake) < KINDS && rounds++ < ROUNDS_MAX) {
+        struct world world;
+        pid_t stuck;
+        assert_int_equal(stop_world(20000, &world, &stuck), 0);
+        resume_world();
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL); /* far less than they sleep */
+    }
+    assert_true(rounds < ROUNDS_MAX);
+    for (int i = 0; i < KINDS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 static void test_leaves_the_signal_as_it_was(void **state)
 {
     struct world world;
@@ -150,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stops_everything_unnoticed),
+        cmocka_unit_test(test_sleeps_end_while_threads_are_stopped_again_and_again),
         cmocka_unit_test(test_leaves_the_signal_as_it_was),
     };
     stop_init();
