@@ -101,6 +101,7 @@ static bool same_target(struct code *code, const struct object_relocation *reloc
     const struct image *image = code->contribution->image;
     struct object_place place = object_target(code->object, code->section, relocation);
     const struct image_symbol *found;
+    bool ambiguous;
 
     if (!place.symbol) {
         return same_constant(code, place, address);
@@ -108,7 +109,7 @@ static bool same_target(struct code *code, const struct object_relocation *reloc
     if (image_is_exported(image, place.symbol->name)) {
         return true;
     }
-    found = place.symbol->section ? bind_find(code->contribution, place.symbol)
+    found = place.symbol->section ? bind_find(code->contribution, place.symbol, &ambiguous)
                                   : image_find_global(image, place.symbol->name);
     if (!found || found->type == STT_TLS || found->type == STT_GNU_IFUNC ||
         address == found->value + (uint64_t)place.offset) {
@@ -495,8 +496,9 @@ void baseline_compare(const struct contribution *contribution, struct object *ob
 {
     for (size_t i = 1; i < object->symbol_count; i++) {
         const struct object_symbol *symbol = &object->symbols[i];
+        bool ambiguous;
         const struct image_symbol *found =
-            symbol->key && symbol->size ? bind_find(contribution, symbol) : NULL;
+            symbol->key && symbol->size ? bind_find(contribution, symbol, &ambiguous) : NULL;
         if (!found || is_replaced(contribution->image, earlier, earlier_count, found->value)) {
             continue;
         }

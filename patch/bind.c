@@ -10,13 +10,33 @@
 #include "patch/object_scope.h"
 
 const struct image_symbol *bind_find(const struct contribution *contribution,
-                                     const struct object_symbol *symbol)
+                                     const struct object_symbol *symbol, bool *ret_ambiguous)
 {
+    *ret_ambiguous = false;
     if (symbol->bind != STB_LOCAL) {
         return image_find_global(contribution->image, symbol->name);
     }
-    return image_find_local(contribution->image, contribution->image_unit, contribution->source,
-                            symbol->name);
+    return image_find_local(contribution->image, contribution->image_unit, contribution->source, symbol->name,
+                            ret_ambiguous);
+}
+
+const struct image_symbol *bind_find_or_fail(struct emission *emission,
+                                             const struct contribution *contribution,
+                                             const struct object_symbol *symbol)
+{
+    bool ambiguous;
+    const struct image_symbol *found = bind_find(contribution, symbol, &ambiguous);
+
+    if (ambiguous) {
+        bool code = symbol_is_function(contribution->comparison->old, symbol);
+        emission_fail(emission,
+                      molt_error_at(MOLT_ERROR_REFUSED, contribution->source, 0,
+                                    "cannot tell the %s %s of %s in %s from that of another file of the same "
+                                    "name: build both with -g, or rename one",
+                                    code ? "function" : "variable", symbol->name, contribution->name,
+                                    contribution->image->path));
+    }
+    return found;
 }
 
 const struct molt_patch_definition *bind_earlier(const struct emission *emission, const char *name,
@@ -96,7 +116,9 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
             return bind_to_earlier(emission, symbol, name, unit);
         }
     }
-    const struct image_symbol *found = bind_find(contribution, old);
+    bool constant = comparison->old->sections[old->section].kind == SECTION_CONST, ambiguous;
+    const struct image_symbol *found = constant ? bind_find(contribution, old, &ambiguous) /* or copied */
+                                                : bind_find_or_fail(emission, contribution, old);
     return found ? bind_address(emission, contribution->image, symbol, found) : 0;
 }
 

@@ -297,7 +297,7 @@ static void record_function(struct emission *emission, struct contribution *cont
     const char *unit = old->bind == STB_LOCAL ? contribution->name : "";
     const char *name = bind_name(comparison->old, old);
     bool earlier = bind_earlier(emission, name, unit) != NULL;
-    const struct image_symbol *found = earlier ? NULL : bind_find(contribution, old);
+    const struct image_symbol *found = earlier ? NULL : bind_find_or_fail(emission, contribution, old);
     uint32_t module = emission_module(emission, contribution->image);
     bool part = symbol_is_part(old);
     uint32_t flags = (part ? MOLT_FUNCTION_PART : 0) | (new ? 0 : MOLT_FUNCTION_REMOVED) |
@@ -329,7 +329,7 @@ static void record_constant(struct emission *emission, struct contribution *cont
                             struct object_symbol *symbol)
 {
     struct object_symbol *old = contribution->comparison->old_of[symbol->index];
-    const struct image_symbol *found = bind_find(contribution, old);
+    const struct image_symbol *found = bind_find_or_fail(emission, contribution, old);
 
     if (!found || found->size != symbol->size) {
         return;

@@ -85,9 +85,15 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
 uint32_t bind_undefined(struct emission *emission, struct contribution *contribution,
                         struct object_symbol *symbol);
 
-/* The symbol of the binary for SYMBOL, a definition of the old object; NULL if it has none. */
+/* The symbol of the binary for SYMBOL, a definition of the old object; NULL if it has none or, *RET_AMBIGUOUS then being
+ * set, if that of another unit may be meant. */
 const struct image_symbol *bind_find(const struct contribution *contribution,
-                                     const struct object_symbol *symbol);
+                                     const struct object_symbol *symbol, bool *ret_ambiguous);
+
+/* The same; the emission fails if it is ambiguous. */
+const struct image_symbol *bind_find_or_fail(struct emission *emission,
+                                             const struct contribution *contribution,
+                                             const struct object_symbol *symbol);
 
 /* The definition of an earlier patch, NULL if there is none. NAME as in definitions, UNIT "" for extern ones. */
 const struct molt_patch_definition *bind_earlier(const struct emission *emission, const char *name,

@@ -198,6 +198,7 @@ static void index_symbols(struct image *image)
     const Elf64_Sym *raw = data ? data->d_buf : NULL;
     uint32_t strings = scn ? elf64_getshdr(scn)->sh_link : 0;
     const char *file = NULL;
+    unsigned group = 0;
 
     image->symbols = must_calloc(count, sizeof(*image->symbols));
     image->by_address = must_calloc(count, sizeof(*image->by_address));
@@ -206,6 +207,7 @@ static void index_symbols(struct image *image)
         unsigned char type = ELF64_ST_TYPE(raw[i].st_info);
         if (type == STT_FILE) {
             file = name;
+            group++;
         }
         if (!name || !*name || raw[i].st_shndx == SHN_UNDEF || type == STT_FILE || type == STT_SECTION) {
             continue;
@@ -214,6 +216,7 @@ static void index_symbols(struct image *image)
         *symbol = (struct image_symbol){
             .name = plain_name(name, &image->owned),
             .file = ELF64_ST_BIND(raw[i].st_info) == STB_LOCAL ? (file ? file : "") : NULL,
+            .group = group,
             .value = raw[i].st_value,
             .size = raw[i].st_size,
             .type = type,
@@ -258,8 +261,16 @@ static void index_units(struct image *image)
             name && dwarf_attr(&die, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
         char *path = name ? path_normalise(directory ? directory : "/", name) : NULL;
         if (path) {
-            LIST_ADD(&image->units, (struct image_unit){ path, dwarf_dieoffset(&die) });
+            LIST_ADD(&image->units,
+                     (struct image_unit){ .path = path,
+                                          .die = dwarf_dieoffset(&die),
+                                          .variables = must_calloc(1, sizeof(struct image_variables)) });
         }
+    }
+    for (size_t i = 0; i < image->units.count; i++) {
+        struct image_unit *added = &image->units.items[i];
+        const char *slash = strrchr(added->path, '/');
+        added->next = table_put(&image->unit_names, slash ? slash + 1 : added->path, added);
     }
 }
 
@@ -322,6 +333,9 @@ void image_close(struct image *image)
         return;
     }
     for (size_t i = 0; i < image->units.count; i++) {
+        LIST_FREE(&image->units.items[i].variables->addresses);
+        LIST_FREE(&image->units.items[i].variables->offsets);
+        free(image->units.items[i].variables);
         free(image->units.items[i].path);
     }
     for (size_t i = 0; i < image->owned.count; i++) {
@@ -330,6 +344,7 @@ void image_close(struct image *image)
     LIST_FREE(&image->owned);
     LIST_FREE(&image->units);
     table_deinit(&image->names);
+    table_deinit(&image->unit_names);
     table_deinit(&image->exports);
     free(image->symbols);
     free(image->by_address);
@@ -380,36 +395,6 @@ const struct image_symbol *image_find_global(const struct image *image, const ch
         symbol = symbol->next;
     }
     return symbol;
-}
-
-/* Whether debug information says that ADDRESS belongs to UNIT: code by its ranges, data by a variable there. */
-static bool in_unit(const struct image *image, const struct image_unit *unit,
-                    const struct image_symbol *symbol)
-{
-    Dwarf_Die die;
-
-    if (!unit || !image->dwarf || !dwarf_offdie(image->dwarf, unit->die, &die)) {
-        return false;
-    }
-    return symbol->type != STT_FUNC || dwarf_haspc(&die, symbol->value) == 1;
-}
-
-const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
-                                            const char *path, const char *name)
-{
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    const struct image_symbol *found = NULL;
-
-    for (const struct image_symbol *symbol = table_get(&image->names, name); symbol; symbol = symbol->next) {
-        const char *file = symbol->file ? strrchr(symbol->file, '/') : NULL;
-        if (!symbol->file || strcmp(file ? file + 1 : symbol->file, base) != 0) {
-            continue;
-        }
-        if (!found || !in_unit(image, unit, found)) {
-            found = symbol;
-        }
-    }
-    return found;
 }
 
 static const Elf64_Phdr *segment_of(const struct image *image, uint64_t address)

@@ -19,15 +19,26 @@ typedef LIST(char *) string_list;
 struct image_symbol {
     const char *name; /* without a version */
     const char *file; /* of local symbols: the source file's name as the compiler noted it; NULL for others */
+    unsigned
+        group; /* of local symbols: those of one object file have the same number and follow each other */
     uint64_t value, size;
     unsigned char type;
     struct image_symbol *next; /* of the same name */
+};
+
+/* Where the variables of a unit are; read when first asked. Sorted. */
+struct image_variables {
+    bool read;
+    LIST(uint64_t) addresses;
+    LIST(uint64_t) offsets; /* of thread-local ones, as their symbols' values */
 };
 
 /* One compile unit of the debug information. */
 struct image_unit {
     char *path; /* of the source, absolute */
     Dwarf_Off die;
+    struct image_variables *variables;
+    struct image_unit *next; /* of the same file name, in whatever directory */
 };
 
 struct image {
@@ -48,6 +59,7 @@ struct image {
     struct table names;   /* name -> first symbol */
     struct table exports; /* names a shared library offers */
     LIST(struct image_unit) units;
+    struct table unit_names; /* file name without its directory -> last unit */
     Elf64_Phdr *segments;
     size_t segment_count;
     string_list owned; /* names without their versions */
@@ -71,9 +83,10 @@ const struct image_symbol *image_find_global(const struct image *image, const ch
  * linker's rules tell what the name means. */
 bool image_is_exported(const struct image *image, const char *name);
 
-/* The definition with internal linkage NAME of the unit made from the file at PATH; NULL if it has none. */
+/* image_local.c: the definition with internal linkage NAME of UNIT, made from the file at PATH. NULL if it has none, or,
+ * *RET_AMBIGUOUS then being set, if it cannot be told from that of another unit with the same file name. */
 const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
-                                            const char *path, const char *name);
+                                            const char *path, const char *name, bool *ret_ambiguous);
 
 /* SIZE bytes of the loaded image at ADDRESS, or NULL if the file does not hold them all. */
 const uint8_t *image_bytes(const struct image *image, uint64_t address, size_t size);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/variable_address.h"
+
 /* Length of NAME without its ".123", or 0 if it has none. */
 static size_t base_length(const char *name)
 {
@@ -42,34 +44,14 @@ struct scoping {
     size_t open;
 };
 
-/* The address of a variable that has one for its whole life. */
-static bool static_address(Dwarf_Die *die, Dwarf_Addr *ret)
-{
-    Dwarf_Attribute attribute;
-    Dwarf_Op *operations;
-    size_t count;
-
-    if (!dwarf_attr(die, DW_AT_location, &attribute) ||
-        dwarf_getlocation(&attribute, &operations, &count) != 0 || count != 1) {
-        return false;
-    }
-    if (operations[0].atom == DW_OP_addr) {
-        *ret = operations[0].number;
-        return true;
-    }
-    Dwarf_Attribute indirect;
-    return operations[0].atom == DW_OP_addrx &&
-           dwarf_getlocation_attr(&attribute, operations, &indirect) == 0 &&
-           dwarf_formaddr(&indirect, ret) == 0;
-}
-
 static void name_variable(struct scoping *scoping, Dwarf_Die *die, const char *function)
 {
     Dwarf_Addr address;
+    bool in_tls;
     char text[32];
     const char *name = dwarf_diename(die);
 
-    if (!name || !static_address(die, &address)) {
+    if (!name || !variable_address(die, &address, &in_tls) || in_tls) {
         return;
     }
     snprintf(text, sizeof(text), "%lx", (unsigned long)address);

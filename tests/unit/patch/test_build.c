@@ -366,6 +366,106 @@ static void data_of_libraries(void **state)
     project_deinit(&project);
 }
 
+/* Two units called util.c, each with a function NAME, and what both hide under the same names. */
+static void write_twin(struct project *project, const char *tree, const char *directory, const char *name,
+                       int step)
+{
+    char path[32], text[512];
+
+    snprintf(path, sizeof(path), "%s/util.c", directory);
+    snprintf(text, sizeof(text),
+             "static int count = 1;\nstatic __thread int mine = 1;\nint %s(int x)\n{\n"
+             "    static int calls = 1;\n    count += x;\n    calls += %d;\n    return count + (mine += "
+             "x) + calls;\n}\n",
+             name, step);
+    project_write(project, tree, path, text);
+}
+
+static void start_twins(struct project *project, const char *debug)
+{
+    char database[2048];
+
+    project_init(project, compiler, flags);
+    project_shell(project, "mkdir -p v1/a v1/b v2/a v2/b");
+    write_twin(project, "v1", "a", "in_a", 1);
+    write_twin(project, "v1", "b", "in_b", 1);
+    project_write(
+        project, "v1", "main.c",
+        "int in_a(int);\nint in_b(int);\nint main(int c, char **v) { return in_a(c) + in_b(c); }\n");
+    project_shell(
+        project,
+        "cd v1/build && for f in a/util b/util main; do %s %s %s -c ../$f.c -o $(echo $f | tr / -).o"
+        " || exit 1; done && %s %s -Wl,--build-id -o program a-util.o b-util.o main.o && cp -r ../a "
+        "../b ../main.c ../../v2",
+        compiler, flags, debug, compiler, flags);
+    int length = snprintf(database, sizeof(database), "[");
+    for (const char *const *file = (const char *const[]){ "a/util.c", "b/util.c", "main.c", NULL }; *file;
+         file++) {
+        length += snprintf(database + length, sizeof(database) - length,
+                           "%s{\"directory\": \"%s/v1/build\", \"file\": \"../%s\", \"command\": \"%s %s "
+                           "%s -c ../%s -o x.o\"}",
+                           length > 1 ? ", " : "", project->directory, *file, compiler, flags, debug, *file);
+    }
+    strcat(database, "]");
+    project_write(project, "v1/build", "compile_commands.json", database);
+}
+
+/* Asserts that the patch binds NAME, or NAME with the compiler's additions, to the symbol of that name after the
+ * WHICHth FILE symbol util.c of the program. */
+static void assert_bound(struct project *project, const char *name, int which)
+{
+    unsigned long value = 0, expected = 0;
+
+    for (size_t i = 0; i < project->file.patch_bindings_count; i++) {
+        const struct molt_patch_binding *binding = &project->file.patch_bindings[i];
+        if (strstr(patch_file_symbol_name(&project->file, binding->symbol), name)) {
+            assert_int_not_equal(binding->kind, MOLT_BINDING_IMPORT);
+            value = binding->value;
+        }
+    }
+    project_shell(project,
+                  "readelf -sW v1/build/program | awk '$4 == \"FILE\" && $8 == \"util.c\" { n++ } "
+                  "n == %d && $8 ~ /%s/ { print $2; exit }' >expected && test -s expected",
+                  which, name);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/expected", project->directory);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lx", &expected), 1);
+    fclose(file);
+    assert_int_equal(value, expected);
+}
+
+static void variables_of_files_of_one_name(void **state)
+{
+    struct project project;
+    const char *names[] = { "in_a", "in_b" }, *directories[] = { "a", "b" };
+
+    for (int i = 0; i < 2; i++) {
+        start_twins(&project, "-g");
+        write_twin(&project, "v2", directories[i], names[i], 2);
+        project_patch(&project, "v1", "v2", NULL);
+        assert_string_equal(project_functions(&project), names[i]);
+        assert_bound(&project, "count", i + 1);
+        assert_bound(&project, "mine", i + 1);
+        assert_bound(&project, "calls", i + 1);
+        project_deinit(&project);
+    }
+}
+
+/* Without debug information about variables there is no telling. */
+static void variables_that_cannot_be_told_apart(void **state)
+{
+    struct project project;
+
+    start_twins(&project, "-g1");
+    write_twin(&project, "v2", "b", "in_b", 2);
+    project_patch(&project, "v1", "v2", NULL);
+    refused(&project, "cannot tell the variable");
+    refused(&project, "of b/util.c");
+    project_deinit(&project);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +489,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(new_file),
         cmocka_unit_test(patch_after_patch),
         cmocka_unit_test(data_of_libraries),
+        cmocka_unit_test(variables_of_files_of_one_name),
+        cmocka_unit_test(variables_that_cannot_be_told_apart),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
