@@ -597,6 +597,11 @@ static bool is_placed_otherwise(const struct build *build, const struct changed_
     return false;
 }
 
+static bool is_canceled(const struct build *build)
+{
+    return build->request->cancel && *build->request->cancel;
+}
+
 static struct molt_error *place_all(struct build *build)
 {
     struct molt_error **problems = must_calloc(build->units.count, sizeof(struct molt_error *));
@@ -604,7 +609,7 @@ static struct molt_error *place_all(struct build *build)
     size_t said = build->result->diagnostics.count;
 
     progress(build, "checking", 0, build->units.count);
-    for (size_t i = 0; i < build->units.count; i++) {
+    for (size_t i = 0; i < build->units.count && !is_canceled(build); i++) {
         struct changed_unit *changed = build->units.items[i];
         bool placed = false;
         if (changed->compared && changed->comparison.different) {
@@ -621,7 +626,7 @@ static struct molt_error *place_all(struct build *build)
         drop_diagnostics(&build->result->diagnostics, said);
     }
     free(problems);
-    return error;
+    return error || !is_canceled(build) ? error : molt_error_new(MOLT_ERROR_REFUSED, "canceled");
 }
 
 /* Compiles once more, through the GOT, the units that refer to data of other modules directly. */
@@ -838,33 +843,48 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     return error;
 }
 
+/* Adds each unit that is linked, as it was, compared with itself: all there is to do is to place it. */
+static struct molt_error *compile_baseline(struct build *build)
+{
+    struct patch_session *session = build->session;
+    compile_jobs jobs = { 0 };
+
+    for (size_t i = 0; i < session->unit_count; i++) {
+        if (session_is_linked(session, &session->units[i])) {
+            struct changed_unit *unit = must_calloc(1, sizeof(*unit));
+            unit->unit = &session->units[i];
+            unit->old = (struct compile_job){ unit->unit, &build->from, COMMAND_OBJECT };
+            LIST_ADD(&build->units, unit);
+            LIST_ADD(&jobs, &unit->old);
+        }
+    }
+    struct molt_error *error = run_jobs(build, &jobs);
+    LIST_FREE(&jobs);
+    for (size_t i = 0; !error && i < build->units.count; i++) {
+        struct changed_unit *unit = build->units.items[i];
+        struct object *object;
+        error = session_object(session, unit->old.object, &object);
+        if (!error) {
+            comparison_init(&unit->comparison, object, object, NULL, NULL);
+            unit->comparison.different = unit->compared = true;
+        }
+    }
+    return error;
+}
+
 struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request)
 {
     struct patch_result result = { 0 };
     struct build build = { .session = session, .request = request, .result = &result };
-    compile_jobs jobs = { 0 };
+
     file_hashes_refresh(session->hashes);
     struct molt_error *error = open_inputs(&build);
-
-    for (size_t i = 0; !error && i < session->unit_count; i++) {
-        if (session_is_linked(session, &session->units[i])) {
-            struct compile_job *job = must_calloc(1, sizeof(*job));
-            *job = (struct compile_job){ &session->units[i], &build.from, COMMAND_OBJECT };
-            LIST_ADD(&jobs, job);
-        }
+    if (!error) {
+        error = compile_baseline(&build);
     }
     if (!error) {
-        error = run_jobs(&build, &jobs);
+        error = place_all(&build);
     }
-    for (size_t i = 0; i < jobs.count; i++) {
-        struct object *object;
-        if (!error) {
-            error = session_object(session, jobs.items[i]->object, &object);
-        }
-        free(jobs.items[i]->object);
-        free(jobs.items[i]);
-    }
-    LIST_FREE(&jobs);
     build_deinit(&build);
     patch_result_deinit(&result);
     return error;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/session_private.h"
 #include "project.h"
 
 static const char *compiler = "gcc", *flags = "-O2";
@@ -269,6 +270,39 @@ static void other_source_is_refused(void **state)
     project_deinit(&project);
 }
 
+/* Warms the project's session, its program being said to be made from TREE. */
+static struct molt_error *warm(struct project *project, const char *tree)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", project->directory, tree);
+    return patch_session_warm(project->session, &(struct patch_request){ .from = path });
+}
+
+static void warming_checks_the_program(void **state)
+{
+    struct project project;
+    char build[128];
+    struct patch_options options = { .build = build };
+
+    start(&project, "int value(int x) { return x * 7; }\n", main_b);
+    project_write(&project, "v2", "a.c", "int value(int x) { return x * 9; }\n");
+    snprintf(build, sizeof(build), "%s/v1/build", project.directory);
+    assert_null(patch_session_create(&options, &project.session));
+    project.error = warm(&project, "v2");
+    refused(&project, "was not built from this source");
+    refused(&project, "function value of a.c");
+    molt_error_destroy(project.error);
+    project.error = warm(&project, "v1");
+    assert_null(project.error);
+    size_t checked = project.session->checked_keys.count;
+    assert_int_equal(checked, 2); /* a.c and b.c */
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "value");
+    assert_int_equal(project.session->checked_keys.count, checked);
+    project_deinit(&project);
+}
+
 static void stripped_program(void **state)
 {
     struct project project;
@@ -484,6 +518,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(removed_and_added),
         cmocka_unit_test(layout_is_refused),
         cmocka_unit_test(other_source_is_refused),
+        cmocka_unit_test(warming_checks_the_program),
         cmocka_unit_test(stripped_program),
         cmocka_unit_test(compile_error),
         cmocka_unit_test(new_file),
