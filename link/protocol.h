@@ -81,7 +81,7 @@ int link_result_of(const char *word);
 #define LINK_TEXT_MAX ((size_t)1 << 20)     /* bytes of one message */
 #define LINK_CONNECTIONS_MAX 16
 #define LINK_REQUESTS_PER_SECOND 200 /* of one connection, on average; as many may come at once */
-#define LINK_ACCEPTS_PER_SECOND 200
+#define LINK_ACCEPTS_PER_SECOND 2000
 #define LINK_PENDING_MAX 64               /* requests of one connection that wait for their turn */
 #define LINK_UNSENT_MAX ((size_t)4 << 20) /* bytes that a connection may leave unread before it is closed */
 #define LINK_HANDSHAKE_MS 5000            /* from connecting to the end of the HTTP upgrade */
