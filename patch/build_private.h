@@ -1,0 +1,56 @@
+/* One run of the builder, as build.c and its parts see it. */
+#ifndef MOLT_PATCH_BUILD_PRIVATE_H
+#define MOLT_PATCH_BUILD_PRIVATE_H
+
+#include "patch/emit.h"
+#include "patch/new_sources.h"
+#include "patch/session_private.h"
+#include "patch/source_lines.h"
+
+/* A unit whose files differ. */
+struct changed_unit {
+    struct unit *unit;
+    struct compile_job old, new, indirect;
+    const struct unit *neighbour; /* of a new file: the unit whose place it shares; else NULL */
+    bool compared;
+    struct comparison comparison;
+    struct comparison through_got; /* the same with the indirect object */
+    bool uses_got;
+};
+
+struct build {
+    struct patch_session *session;
+    const struct patch_request *request;
+    struct patch_result *result;
+    struct tree from, to;
+    struct earlier_patch *earlier;
+    size_t earlier_count;
+    LIST(struct changed_unit *) units;
+    LIST(struct contribution *) contributions;
+    struct source_lines *lines;
+    new_sources added;
+    struct object *nothing; /* what a new file is compared with */
+};
+
+/* build.c: how this request's compilers are run. */
+struct compile_setup build_setup(struct patch_session *session, const struct patch_request *request);
+
+/* Runs JOBS. REFUSED: one does not compile; the diagnostics have the details. */
+struct molt_error *build_compile(struct build *build, compile_jobs *jobs);
+
+/* Tells the request's owner how far PHASE is. */
+void build_progress(const struct build *build, const char *phase, unsigned done, unsigned total);
+
+/* build_widen.c: adds the new files that what changed refers to, and those that they refer to. */
+struct molt_error *build_add_new_sources(struct build *build);
+
+/* Adds the units that refer to an extern constant that has moved because it grew, their functions marked as changed. */
+struct molt_error *build_follow_moved(struct build *build);
+
+/* build_assemble.c: finds the binaries of each unit that differs. REFUSED: none was made from its old state. */
+struct molt_error *build_place(struct build *build);
+
+/* Makes the patch and its manifest of what was placed. */
+struct molt_error *build_emit(struct build *build);
+
+#endif

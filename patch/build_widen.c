@@ -1,0 +1,196 @@
+/*
+ * What takes part in a patch besides the units whose files differ: files that are new to the build, as far as what
+ * changed refers to them, and the users of constants that have moved.
+ */
+#include <stdlib.h>
+
+#include "patch/build_private.h"
+#include "patch/layout.h"
+
+/* Compiles the files that are new to the build. One that does not compile is no reason to refuse: it may not belong to the
+ * program at all. */
+static struct molt_error *compile_added(struct build *build, struct changed_unit *candidates)
+{
+    struct compile_setup setup = build_setup(build->session, build->request);
+    struct molt_diagnostics problems = { 0 };
+    compile_jobs jobs = { 0 };
+
+    for (size_t i = 0; i < build->added.count; i++) {
+        struct new_source *source = build->added.items[i];
+        candidates[i] = (struct changed_unit){ .unit = &source->unit,
+                                               .neighbour = source->neighbour,
+                                               .old = { &source->unit, &build->from, COMMAND_OBJECT },
+                                               .new = { &source->unit, &build->to, COMMAND_OBJECT },
+                                               .indirect = { &source->unit, &build->to, COMMAND_INDIRECT } };
+        LIST_ADD(&jobs, &candidates[i].new);
+        if (source->earlier) {
+            LIST_ADD(&jobs, &candidates[i].old);
+        }
+    }
+    struct molt_error *error = compile_run(&setup, &jobs, &problems);
+    for (size_t i = 0; i < problems.count; i++) {
+        const struct molt_diagnostic *item = &problems.items[i];
+        if (item->severity == MOLT_SEVERITY_ERROR) {
+            molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, item->file, item->line,
+                                 item->column, "new-file", "%s", item->message);
+        }
+    }
+    molt_diagnostics_deinit(&problems);
+    LIST_FREE(&jobs);
+    return error;
+}
+
+/* Whether a unit that takes part in the patch refers to something that OBJECT defines. */
+static bool is_needed(const struct build *build, const struct object *object)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct changed_unit *changed = build->units.items[i];
+        if (changed->compared && new_source_is_needed(object, changed->comparison.new)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct molt_error *take_added(struct build *build, struct changed_unit *candidate, bool earlier,
+                                     bool *ret_taken)
+{
+    struct object *old = build->nothing, *new;
+    struct molt_error *error = session_object(build->session, candidate->new.object, &new);
+
+    if (!error && earlier) {
+        error = session_object(build->session, candidate->old.object, &old);
+    }
+    if (error || old == new || (!earlier && !is_needed(build, new))) {
+        return error;
+    }
+    struct changed_unit *changed = must_calloc(1, sizeof(*changed));
+    *changed = *candidate;
+    candidate->new.object = candidate->old.object = NULL;
+    comparison_init(&changed->comparison, old, new, source_lines_same, build->lines);
+    changed->compared = true;
+    LIST_ADD(&build->units, changed);
+    *ret_taken = true;
+    return earlier ? layout_check(&changed->comparison, &build->result->diagnostics) : NULL;
+}
+
+/* Adds the new files that what changed refers to, and those that they refer to. */
+struct molt_error *build_add_new_sources(struct build *build)
+{
+    new_sources_find(build->session, &build->from, &build->to, build->earlier, build->earlier_count,
+                     &build->added);
+    if (!build->added.count) {
+        return NULL;
+    }
+    struct changed_unit *candidates = must_calloc(build->added.count, sizeof(*candidates));
+    struct molt_error *error = compile_added(build, candidates);
+    bool more = true;
+    while (!error && more) {
+        more = false;
+        for (size_t i = 0; !error && i < build->added.count; i++) {
+            bool taken = false;
+            if (candidates[i].new.object && (!build->added.items[i]->earlier || candidates[i].old.object)) {
+                error = take_added(build, &candidates[i], build->added.items[i]->earlier, &taken);
+            }
+            more = more || taken;
+        }
+    }
+    for (size_t i = 0; i < build->added.count; i++) {
+        free(candidates[i].new.object);
+        free(candidates[i].old.object);
+    }
+    free(candidates);
+    return error;
+}
+
+/* Whether NAME is an extern constant that a changed unit defines with another size: it has moved. */
+static bool has_moved(const struct build *build, const char *name)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct comparison *comparison = &build->units.items[i]->comparison;
+        const struct object_symbol *symbol =
+            build->units.items[i]->compared ? object_find(comparison->new, name) : NULL;
+        if (symbol && symbol->bind != STB_LOCAL && !symbol_is_function(comparison->new, symbol) &&
+            comparison->new_change[symbol->index] == CHANGE_NEW && object_find(comparison->old, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_moved(const struct build *build)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct changed_unit *changed = build->units.items[i];
+        for (size_t k = 1; changed->compared && k < changed->comparison.new->symbol_count; k++) {
+            const struct object_symbol *symbol = &changed->comparison.new->symbols[k];
+            if (symbol->key && symbol->bind != STB_LOCAL && has_moved(build, symbol->name)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Marks the functions that refer to what has moved. */
+static void mark_users(const struct build *build, struct comparison *comparison)
+{
+    struct object *object = comparison->new;
+
+    for (size_t i = 1; i < object->section_count; i++) {
+        const struct object_section *section = &object->sections[i];
+        for (size_t k = 0; section->kind == SECTION_CODE && k < section->relocation_count; k++) {
+            const struct object_symbol *named = &object->symbols[section->relocations[k].symbol];
+            if (named->section || !has_moved(build, named->name)) {
+                continue;
+            }
+            for (size_t n = 0; n < section->definition_count; n++) {
+                comparison_mark(comparison, section->definitions[n], "refers to a constant of another size");
+            }
+        }
+    }
+}
+
+/* An extern constant that grew has moved: functions of all units that refer to it change, although their source did not. */
+struct molt_error *build_follow_moved(struct build *build)
+{
+    compile_jobs jobs = { 0 };
+    struct molt_error *error = NULL;
+    size_t known = build->units.count;
+
+    if (!any_moved(build)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < build->session->unit_count; i++) {
+        struct unit *unit = &build->session->units[i];
+        bool listed = !session_is_linked(build->session, unit);
+        for (size_t k = 0; k < known; k++) {
+            listed = listed || (build->units.items[k]->unit == unit && build->units.items[k]->compared);
+        }
+        if (!listed) {
+            struct changed_unit *changed = must_calloc(1, sizeof(*changed));
+            *changed = (struct changed_unit){ .unit = unit,
+                                              .old = { unit, &build->from, COMMAND_OBJECT },
+                                              .indirect = { unit, &build->to, COMMAND_INDIRECT } };
+            LIST_ADD(&build->units, changed);
+            LIST_ADD(&jobs, &changed->old);
+        }
+    }
+    error = build_compile(build, &jobs);
+    LIST_FREE(&jobs);
+    for (size_t i = 0; !error && i < build->units.count; i++) {
+        struct changed_unit *changed = build->units.items[i];
+        struct object *object;
+        if (i >= known) {
+            error = session_object(build->session, changed->old.object, &object);
+        }
+        if (!error && i >= known) {
+            comparison_init(&changed->comparison, object, object, NULL, NULL);
+            changed->compared = true;
+        }
+        if (!error && changed->compared) {
+            mark_users(build, &changed->comparison);
+        }
+    }
+    return error;
+}
