@@ -200,6 +200,7 @@ static struct molt_error *run_diff(const struct cli_arguments *arguments, int *r
                  : access("build/compile_commands.json", R_OK) == 0 ? "build"
                                                                     : ".",
         .root = cli_value(arguments, "root"),
+        .to_build = cli_value(arguments, "to-build"),
     };
     struct patch_session *session = NULL;
 
@@ -222,6 +223,8 @@ static const struct cli_option diff_options[] = {
     { 0, "binary", "FILE",
       "executable or library to patch; repeat for several (all below the build directory)" },
     { 0, "root", "DIR", "the source root (the deepest directory that holds all files)" },
+    { 0, "to-build", "DIR",
+      "a build of the new sources, whose compile_commands.json has flags for new files" },
     { 0, "title", "TEXT", "a line about the patch, for people" },
     { 'j', "json", NULL, "print the manifest" },
     { 0 },

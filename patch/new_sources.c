@@ -58,6 +58,53 @@ static bool is_younger(const struct patch_session *session, const char *path)
     return true;
 }
 
+/* TEXT with each OLD replaced by NEW. Takes TEXT. */
+static char *replace_all(char *text, const char *old, const char *new)
+{
+    struct text result = { 0 };
+    const char *from = text, *at;
+
+    while ((at = strstr(from, old))) {
+        text_append(&result, from, (size_t)(at - from));
+        text_puts(&result, new);
+        from = at + strlen(old);
+    }
+    text_puts(&result, from);
+    free(text);
+    return must_have(text_steal(&result));
+}
+
+/* A path or option of the new sources' build, as it would be in the build that runs. */
+static char *translate(const struct patch_session *session, const char *text)
+{
+    char *here = replace_all(must_strdup(text), session->to_db.build, session->db.build);
+
+    return replace_all(here, session->to_db.root, session->db.root);
+}
+
+/* The command that the new sources' own build has for the file NAME, or NULL. */
+static struct compile_entry *entry_of_new_build(const struct patch_session *session, const char *name)
+{
+    for (size_t i = 0; i < session->to_db.entries.count; i++) {
+        const struct compile_entry *known = session->to_db.entries.items[i];
+        if (strcmp(known->name, name) != 0) {
+            continue;
+        }
+        struct compile_entry *entry = must_calloc(1, sizeof(*entry));
+        entry->file = translate(session, known->file);
+        entry->name = must_strdup(name);
+        entry->directory = translate(session, known->directory);
+        entry->argument_count = known->argument_count;
+        entry->file_argument = known->file_argument;
+        entry->arguments = must_calloc(known->argument_count + 1, sizeof(char *));
+        for (size_t k = 0; k < known->argument_count; k++) {
+            entry->arguments[k] = translate(session, known->arguments[k]);
+        }
+        return entry;
+    }
+    return NULL;
+}
+
 static struct compile_entry *copy_entry(const struct compile_entry *neighbour, const char *file,
                                         const char *name)
 {
@@ -94,7 +141,10 @@ static void consider(struct finding *finding, const struct unit *neighbour, cons
 
     if ((earlier || !had) && (earlier || !finding->to->in_place || is_younger(finding->session, new))) {
         struct new_source *source = must_calloc(1, sizeof(*source));
-        source->entry = copy_entry(neighbour->entry, file, name);
+        source->entry = entry_of_new_build(finding->session, name);
+        if (!source->entry) {
+            source->entry = copy_entry(neighbour->entry, file, name);
+        }
         source->neighbour = neighbour;
         source->earlier = earlier && had;
         unit_init(&source->unit, source->entry, &finding->session->db, finding->session->cache);
@@ -126,6 +176,46 @@ static void look_into(struct finding *finding, const struct unit *neighbour, con
     free(path);
 }
 
+/* The unit whose directory shares most with PATH. NULL: there is no unit in the program. */
+static const struct unit *nearest_unit(const struct patch_session *session, const char *path)
+{
+    const struct unit *nearest = NULL;
+    size_t longest = 0;
+
+    for (size_t i = 0; i < session->unit_count; i++) {
+        const char *other = session->units[i].entry->file;
+        size_t shared = 0;
+        while (path[shared] && path[shared] == other[shared]) {
+            shared++;
+        }
+        if (session_is_linked(session, &session->units[i]) && (!nearest || shared > longest)) {
+            nearest = &session->units[i];
+            longest = shared;
+        }
+    }
+    return nearest;
+}
+
+/* Files in directories that are new themselves are known by the new sources' build only. */
+static void look_into_new_build(struct finding *finding, const struct table *seen)
+{
+    const struct patch_session *session = finding->session;
+
+    for (size_t i = 0; i < session->to_db.entries.count; i++) {
+        char *file = must_printf("%s/%s", session->db.root, session->to_db.entries.items[i]->name);
+        char *directory = must_strdup(file), *there = tree_file(finding->to, file);
+        *strrchr(directory, '/') = '\0';
+        const struct unit *neighbour = nearest_unit(session, file);
+        if (neighbour && !table_get(seen, directory) && !in_database(&session->db, file) &&
+            access(there, R_OK) == 0) {
+            consider(finding, neighbour, file);
+        }
+        free(file);
+        free(directory);
+        free(there);
+    }
+}
+
 void new_sources_find(const struct patch_session *session, const struct tree *from, const struct tree *to,
                       const struct earlier_patch *earlier, size_t earlier_count, new_sources *ret)
 {
@@ -143,6 +233,7 @@ void new_sources_find(const struct patch_session *session, const struct tree *fr
             look_into(&finding, unit, directory);
         }
     }
+    look_into_new_build(&finding, &seen);
     for (size_t i = 0; i < directories.count; i++) {
         free(directories.items[i]);
     }

@@ -111,6 +111,7 @@ static struct molt_error *init(struct patch_session *session, const struct patch
 {
     struct molt_error *error = compile_db_load(options->build, options->root, &session->db);
 
+    error = error || !options->to_build ? error : compile_db_load(options->to_build, NULL, &session->to_db);
     if (error) {
         return error;
     }
@@ -170,6 +171,7 @@ void patch_session_destroy(struct patch_session *session)
     free(session->cache);
     file_hashes_destroy(session->hashes);
     compile_db_deinit(&session->db);
+    compile_db_deinit(&session->to_db);
     free(session);
 }
 

@@ -9,7 +9,8 @@
 
 struct patch_session {
     struct compile_db db;
-    char *cache; /* directory, absolute */
+    struct compile_db to_db; /* of the new sources' own build: flags for new files; no entries without one */
+    char *cache;             /* directory, absolute */
     unsigned jobs;
     struct file_hashes *hashes;
     struct unit *units;
