@@ -8,6 +8,7 @@
 //   end PID             it ends
 //   > MESSAGE           sends a message; one with "request" in place of "method" gets an id
 //   < MESSAGE           waits for a message that contains all of this; others are skipped
+//   <~ MESSAGE          as <, but it may have come already while the last < or << waited
 //   << MESSAGE          waits for the answer to the last request, which must contain all of this
 //   ! MESSAGE           no message that the last < or << went through contained this
 //   restart             kills the server without a goodbye and starts another
@@ -126,6 +127,11 @@ const steps = {
             send(message);
     },
     async '<'(words) { await expect(JSON.parse(words.join(' '))); },
+    async '<~'(words) {
+        const expected = JSON.parse(words.join(' '));
+        if (!seen.some((message) => contains(message, expected)))
+            await expect(expected);
+    },
     async '<<'(words) { await expect({ id, ...JSON.parse(words.join(' ')) }); },
     '!'(words) {
         const message = seen.find((one) => contains(one, JSON.parse(words.join(' '))));

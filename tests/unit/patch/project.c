@@ -75,17 +75,19 @@ void project_build(struct project *project)
 
 void project_patch(struct project *project, const char *from, const char *to, const char *after)
 {
-    char build[128], from_path[128], to_path[128], after_path[128];
+    char build[128], other[128], from_path[128], to_path[128], after_path[128];
     const char *patches[] = { after_path };
     const char *reason;
 
     forget(project);
     snprintf(build, sizeof(build), "%s/v1/build", project->directory);
+    snprintf(other, sizeof(other), "%s/%s", project->directory,
+             project->other_build ? project->other_build : "");
     snprintf(from_path, sizeof(from_path), "%s/%s", project->directory, from);
     snprintf(to_path, sizeof(to_path), "%s/%s", project->directory, to ? to : "v1");
     snprintf(after_path, sizeof(after_path), "%s/%s", project->directory, after ? after : "");
     if (!project->session) {
-        struct patch_options options = { .build = build };
+        struct patch_options options = { .build = build, .to_build = project->other_build ? other : NULL };
         project->error = patch_session_create(&options, &project->session);
     }
     if (!project->error) {

@@ -343,6 +343,31 @@ static void new_file(void **state)
     project_deinit(&project);
 }
 
+/* A new file in a new directory, which only the new sources' own build knows, with flags of its own. */
+static void new_file_of_another_build(void **state)
+{
+    static const char *const files[] = { "a", "b", "extra/c" };
+    struct project project;
+
+    start(&project, "int value(int x) { return x; }\n", main_b);
+    project_write(&project, "v2", "a.c", "int fresh(int);\nint value(int x) { return fresh(x); }\n");
+    project_shell(&project, "mkdir -p v2/extra other");
+    project_write(&project, "v2", "extra/c.c", "int fresh(int x) { return x * FACTOR; }\n");
+    char database[4096] = "";
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(database + strlen(database), sizeof(database) - strlen(database),
+                 "%s{\"directory\":\"%s/v2\",\"file\":\"%s.c\",\"command\":\"%s %s -g -DFACTOR=3 -c %s.c\"}",
+                 i ? "," : "[", project.directory, files[i], project.compiler, project.flags, files[i]);
+    }
+    strcat(database, "]");
+    project_write(&project, "other", "compile_commands.json", database);
+    project.other_build = "other";
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    assert_string_equal(project_functions(&project), "fresh value");
+    project_deinit(&project);
+}
+
 static void patch_after_patch(void **state)
 {
     struct project project;
@@ -522,6 +547,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(stripped_program),
         cmocka_unit_test(compile_error),
         cmocka_unit_test(new_file),
+        cmocka_unit_test(new_file_of_another_build),
         cmocka_unit_test(patch_after_patch),
         cmocka_unit_test(data_of_libraries),
         cmocka_unit_test(variables_of_files_of_one_name),
