@@ -307,11 +307,28 @@ static struct molt_error *run_apply(const struct cli_arguments *arguments, int *
     return error;
 }
 
+/* Whether every process has an update that can be undone: asked before the first is touched. */
+static struct molt_error *check_revertible(const struct targets *targets)
+{
+    for (size_t i = 0; i < targets->count && targets->count > 1; i++) {
+        const json_t *updates = json_object_get(targets->items[i].status, "updates");
+        size_t count = json_array_size(updates);
+        if (!count || !json_is_true(json_object_get(json_array_get(updates, count - 1), "revertible"))) {
+            return molt_error_new(
+                MOLT_ERROR_REFUSED,
+                "process %d has no update that can be undone; none was rolled back. Name the others by pid",
+                (int)targets->items[i].pid);
+        }
+    }
+    return NULL;
+}
+
 static struct molt_error *run_rollback(const struct cli_arguments *arguments, int *ret_status)
 {
     struct batch batch = { 0 };
     struct molt_error *error = batch_init(&batch, arguments->operands[0], arguments);
 
+    error = error ? error : check_revertible(&batch.targets);
     for (size_t i = 0; i < batch.targets.count && !error; i++) {
         error = call(&batch, i, LINK_METHOD_ROLLBACK, json_pack("{s:i}", "timeout_ms", batch.timeout_ms));
     }
