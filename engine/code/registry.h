@@ -16,10 +16,12 @@ struct code_range {
     size_t size;
 };
 
+#define VERSION_RANGES_MAX 16
+
 /* One version of a function: its entry first, then its parts elsewhere (.cold and the like). */
 struct version {
     struct image *image; /* that holds the code, NULL: a module */
-    struct code_range ranges[6];
+    struct code_range ranges[VERSION_RANGES_MAX];
     size_t count;
     uint32_t room; /* bytes at its entry that a jump may take */
 };

@@ -98,9 +98,8 @@ static struct version version_of(const struct loaded_patch *patch, uint32_t symb
         .count = 1,
         .room = plan_room(file, symbol),
     };
-    const size_t room = sizeof(version.ranges) / sizeof(version.ranges[0]);
 
-    for (size_t i = 1; i < file->symbol_count && version.count < room; i++) {
+    for (size_t i = 1; i < file->symbol_count && version.count < VERSION_RANGES_MAX; i++) {
         const Elf64_Sym *part = &file->symbols[i];
         if (part->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(part->st_info) == STT_FUNC &&
             is_part_of(patch_file_symbol_name(file, i), name)) {
@@ -164,6 +163,10 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
         return status;
     }
     struct version after = version_of(&update->patch, record->symbol);
+    if (after.count == VERSION_RANGES_MAX) { /* more may have been left out, and all must be awaited */
+        return load_refuse(&update->patch, "%s was split into too many parts by the compiler",
+                           function->name);
+    }
     if (!after.image) {
         return load_refuse(&update->patch, "malformed patch: %s has no code", function->name);
     }
