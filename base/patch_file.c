@@ -398,5 +398,7 @@ const uint8_t *patch_file_section_bytes(const struct patch_file *file, size_t in
 {
     const Elf64_Shdr *section = &file->sections[index];
 
-    return section->sh_type == SHT_NOBITS || !section->sh_size ? NULL : file->bytes + section->sh_offset;
+    return index == 0 || section->sh_type == SHT_NOBITS || !section->sh_size
+               ? NULL
+               : file->bytes + section->sh_offset;
 }

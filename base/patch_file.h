@@ -160,7 +160,7 @@ const char *patch_file_section_name(const struct patch_file *file, size_t index)
 const char *patch_file_symbol_name(const struct patch_file *file, size_t index);
 const char *patch_file_string(const struct patch_file *file, uint32_t offset);
 
-/* The bytes of section INDEX, NULL for SHT_NOBITS and empty ones. */
+/* The bytes of section INDEX, NULL for section 0 (which is none), SHT_NOBITS and empty ones. */
 const uint8_t *patch_file_section_bytes(const struct patch_file *file, size_t index);
 
 #endif
