@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "base/patch_file_private.h"
 
 struct opening {
     struct patch_file *file;
@@ -262,7 +263,7 @@ static int open_arrays(struct opening *opening)
     return 0;
 }
 
-static int is_defined(const struct patch_file *file, uint32_t symbol)
+bool patch_file_defines(const struct patch_file *file, uint32_t symbol)
 {
     return symbol > 0 && symbol < file->symbol_count && file->symbols[symbol].st_shndx != SHN_UNDEF &&
            file->symbols[symbol].st_shndx != SHN_ABS;
@@ -301,7 +302,7 @@ static int check_function(struct opening *opening, const struct molt_patch_funct
         function->unit >= file->strings_size || function->address > INT64_MAX) {
         return bad(opening, "malformed function entry");
     }
-    if (!(function->flags & without_code) && !is_defined(file, function->symbol)) {
+    if (!(function->flags & without_code) && !patch_file_defines(file, function->symbol)) {
         return bad(opening, "function without its new definition");
     }
     return 0;
@@ -332,7 +333,7 @@ static int check_records(struct opening *opening)
     }
     for (size_t i = 0; i < file->patch_data_count && status == 0; i++) {
         const struct molt_patch_data *data = &file->patch_data[i];
-        if (!is_defined(file, data->symbol) || data->module >= file->patch_modules_count ||
+        if (!patch_file_defines(file, data->symbol) || data->module >= file->patch_modules_count ||
             data->name >= file->strings_size || data->unit >= file->strings_size ||
             data->size > file->symbols[data->symbol].st_size || data->address > INT64_MAX) {
             status = bad(opening, "malformed data entry");
@@ -340,12 +341,13 @@ static int check_records(struct opening *opening)
     }
     for (size_t i = 0; i < file->patch_definitions_count && status == 0; i++) {
         const struct molt_patch_definition *definition = &file->patch_definitions[i];
-        if (!is_defined(file, definition->symbol) || definition->name >= file->strings_size ||
+        if (!patch_file_defines(file, definition->symbol) || definition->name >= file->strings_size ||
             definition->unit >= file->strings_size) {
             status = bad(opening, "malformed definition entry");
         }
     }
-    return status;
+    const char *reason = status == 0 ? patch_file_check_state(file) : NULL;
+    return reason ? bad(opening, reason) : status;
 }
 
 int patch_file_open(const void *bytes, size_t size, struct patch_file *ret, const char **ret_reason)

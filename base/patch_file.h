@@ -12,6 +12,14 @@
  * running program .molt.functions  struct molt_patch_function[]: affected functions, and where control is to
  * go instead .molt.data       struct molt_patch_data[]: constant objects whose bytes are overwritten in place
  *   .molt.definitions struct molt_patch_definition[]: new definitions that later patches may bind to
+ *   .molt.layouts    struct molt_patch_layout[]: types as the program holds them, and as it will
+ *   .molt.fields     struct molt_patch_field[]: what lies where in a layout
+ *   .molt.sites      struct molt_patch_site[]: which type each allocation call makes
+ *   .molt.allocators struct molt_patch_allocator[]: the program's own allocation functions
+ *   .molt.roots      struct molt_patch_root[]: variables that hold pointers or instances of changed types
+ *   .molt.migrations struct molt_patch_migration[]: migration policies, compiled
+ *   .molt.segments   struct molt_patch_segment[]: where each part of an old instance is in the new one
+ *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
  *   .molt.strings    NUL-terminated strings, named by offset; offset 0 is ""
  *
  * All records are little-endian, naturally aligned and without holes; each array's size is a multiple of its
@@ -118,6 +126,133 @@ struct molt_patch_definition {
     uint32_t reserved;
 };
 
+/* ---- state: what the program holds, and how it becomes what the new code expects ------------------------------ */
+
+enum molt_layout_flags {
+    MOLT_LAYOUT_OPAQUE = 1,  /* bytes about which nothing is known: any aligned word may hold an address */
+    MOLT_LAYOUT_CHANGED = 2, /* an old layout that migrations lead away from */
+};
+
+/* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be. Index 0
+ * is the opaque layout of size 1, so that 0 means "not known" wherever a layout is named. */
+struct molt_patch_layout {
+    uint64_t hash; /* of the name and everything in it: equal hashes in two patches mean the same layout */
+    uint32_t name; /* string: "struct conn", or the typedef of a structure without a tag */
+    uint32_t unit; /* string: of a type that means something else in another unit; else "" */
+    uint32_t size; /* bytes, without elements of a flexible array */
+    uint32_t alignment;
+    uint32_t field; /* the first of field_count fields, ascending by offset */
+    uint32_t field_count;
+    uint32_t tail_offset; /* of the flexible array member */
+    uint32_t tail;        /* layout of its elements; tail_stride 0: there is none */
+    uint32_t tail_stride; /* bytes of one element */
+    uint32_t flags;
+};
+
+enum molt_field_kind {
+    MOLT_FIELD_POINTER, /* NULL, or the address of a `layout` or of something inside one, or just past it */
+    MOLT_FIELD_CODE,    /* the address of a function */
+    MOLT_FIELD_WORD,    /* may hold an address or not: uintptr_t, a union's overlapping members */
+    MOLT_FIELD_MEMBER,  /* an embedded object of `layout` */
+    MOLT_FIELD_KINDS
+};
+
+/* What is not a field holds no address. */
+struct molt_patch_field {
+    uint32_t offset; /* bytes from the start of the layout (of the element, for a tail) */
+    uint32_t kind;
+    uint32_t layout;
+    uint32_t count; /* elements, 1 if it is no array */
+    uint32_t stride;
+    uint32_t name; /* string */
+};
+
+enum molt_site_kind {
+    MOLT_SITE_OBJECT,  /* one `layout`, with its tail if it has one */
+    MOLT_SITE_ARRAY,   /* as many `layout`s as fit */
+    MOLT_SITE_BYTES,   /* text or a buffer: no instance of a changed type */
+    MOLT_SITE_WRAPPER, /* the function that calls decides nothing: the return address of its own caller does */
+    MOLT_SITE_UNKNOWN, /* it could not be worked out */
+    MOLT_SITE_KINDS
+};
+
+/* An allocation call. */
+struct molt_patch_site {
+    uint64_t address; /* of the instruction after the call: in `module`, or from the start of `symbol` */
+    uint32_t symbol;  /* 0, or the function of this patch that contains the call */
+    uint32_t module;
+    uint32_t kind;
+    uint32_t layout;    /* as the program has it before this update; for `symbol`, after */
+    uint32_t allocator; /* 0: the C library's; else 1 + index of the outermost wrapper that it goes through */
+    uint32_t file;      /* string */
+    uint32_t line;
+    uint32_t reserved;
+};
+
+/* An allocation function of the program that takes a size and returns the block (void *f(size_t)), and the one
+ * that takes it back (void f(void *)). */
+struct molt_patch_allocator {
+    uint64_t allocate, release;
+    uint32_t module;
+    uint32_t name;   /* string: of `allocate` */
+    uint32_t header; /* bytes that it keeps in front of what it returns */
+    uint32_t reserved;
+};
+
+enum molt_root_flags {
+    MOLT_ROOT_TLS = 1, /* `address` is an offset in the TLS segment; every thread has one */
+};
+
+/* A variable with static or thread storage. */
+struct molt_patch_root {
+    uint64_t address;
+    uint32_t module;
+    uint32_t layout; /* of one element, as the program has it */
+    uint32_t count;  /* elements */
+    uint32_t stride;
+    uint32_t new_layout; /* equal to layout if it does not change */
+    uint32_t new_count;
+    uint32_t symbol; /* its new definition if it does not fit its place any more; else 0 */
+    uint32_t flags;
+    uint32_t name, unit; /* strings */
+    uint32_t line;
+    uint32_t kind; /* of each element: enum molt_field_kind */
+};
+
+enum molt_migration_flags {
+    MOLT_MIGRATION_GENERATED = 1, /* reads the old instance and writes the new one, nothing else */
+    MOLT_MIGRATION_SPLIT = 2, /* one of several from the same old layout: `select` says for which instances */
+};
+
+/* How an instance of one layout becomes one of another. The functions are symbols of this patch, 0 if there is none:
+ *   void migrate(const void *old, void *new)      new is zeroed; both are whole instances, tails included
+ *   int validate(const void *old, const void *new)   not 0: fine
+ *   int select(const void *old)                   not 0: this instance takes this migration (SPLIT)
+ * They may call molt_fail (molt/policy.h), which does not return. */
+struct molt_patch_migration {
+    uint32_t old_layout, new_layout;
+    uint32_t migrate, validate, select;
+    uint32_t flags;
+    uint32_t segment, segment_count; /* the first of its segments, ascending by old_offset */
+    uint32_t file, line;             /* of the policy; file 0: generated */
+    uint32_t validate_file, validate_line;
+};
+
+/* A part of the old instance that has kept its meaning: pointers into it follow. */
+struct molt_patch_segment {
+    uint32_t old_offset, size, new_offset;
+    uint32_t reserved;
+};
+
+/* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration. */
+struct molt_patch_invariant {
+    uint32_t layout;
+    uint32_t check; /* symbol */
+    uint32_t name;  /* string */
+    uint32_t file, line;
+    uint32_t reserved;
+};
+
 /* A patch file opened in memory. All pointers lead into the file's bytes. */
 struct patch_file {
     const uint8_t *bytes;
@@ -135,7 +270,10 @@ struct patch_file {
     size_t strings_size;
 #define MOLT_PATCH_ARRAYS(X)                                                                                 \
     X(modules, module)                                                                                       \
-    X(sections, section) X(bindings, binding) X(functions, function) X(data, data) X(definitions, definition)
+    X(sections, section)                                                                                     \
+    X(bindings, binding) X(functions, function) X(data, data) X(definitions, definition) X(layouts, layout)  \
+        X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration)     \
+            X(segments, segment) X(invariants, invariant)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;
