@@ -1,0 +1,143 @@
+/*
+ * C types, as debug information tells them, without the compiler's ways: DWARF 4 and 5, gcc and clang give the same
+ * model for the same source. A model holds the types of one state of a program; a patch is made with two.
+ *
+ * A type is there once, however many units declare it: two are the same if everything that lies in them by value is;
+ * what a pointer leads to counts by its name, unless that name means different things in different units (static
+ * knowledge of one file each): then there are as many types, each with its unit. So equal pointers are equal types within
+ * one model, and equal hashes are equal types in two.
+ *
+ * Qualifiers are left out: they change nothing about what an object holds. Typedefs are kept, since names matter
+ * (uintptr_t, a structure without a tag); type_strip leads past them.
+ */
+#ifndef MOLT_PATCH_TYPES_H
+#define MOLT_PATCH_TYPES_H
+
+#include <elfutils/libdw.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+enum type_kind {
+    TYPE_VOID,
+    TYPE_BASE,     /* encoding */
+    TYPE_ENUM,     /* enumerators, encoding */
+    TYPE_POINTER,  /* inner */
+    TYPE_FUNCTION, /* inner: what it returns; parameters */
+    TYPE_ARRAY,    /* inner: element; count, flexible. Of several dimensions: an array of arrays */
+    TYPE_STRUCT,   /* members */
+    TYPE_UNION,    /* members */
+    TYPE_TYPEDEF,  /* inner */
+    TYPE_OTHER,    /* nothing that C has: known by its size only */
+    TYPE_KINDS
+};
+
+enum type_encoding {
+    TYPE_SIGNED,
+    TYPE_UNSIGNED,
+    TYPE_BOOL,
+    TYPE_FLOAT,
+    TYPE_COMPLEX,
+};
+
+struct type;
+
+struct type_member {
+    const char *name; /* NULL: anonymous struct or union, or unnamed */
+    const struct type *type;
+    uint64_t bit_offset; /* from the start of the whole; little endian */
+    uint32_t bit_size;   /* 0: no bit-field */
+    unsigned line;       /* of its declaration, 0 if unknown; the file is the type's */
+};
+
+struct type_enumerator {
+    const char *name;
+    int64_t value; /* of an unsigned 64-bit enumeration: the same bits */
+};
+
+struct type {
+    enum type_kind kind;
+    enum type_encoding encoding;
+    uint64_t size; /* bytes, flexible array members not counted; 0 for void, functions and incomplete types */
+    uint32_t alignment; /* bytes; as the compiler places such objects inside others */
+    bool incomplete;    /* a structure, union or enumeration that no unit of the model defines */
+    bool flexible;      /* an array without a size: [], [0]. A structure: its last member is one */
+    bool ambiguous;     /* its name means something else in another unit: `unit` belongs to the name */
+    bool variadic;      /* of functions */
+    uint64_t hash;      /* never 0 */
+    const char *name;   /* tag, typedef's or base type's name; NULL if it has none */
+    const char
+        *alias; /* of a structure, union or enumeration without a tag: a typedef's name for it; else NULL */
+    const char *unit; /* a unit that defines it */
+    const char *file; /* of the definition, absolute; NULL if unknown */
+    unsigned line;    /* of the definition, 0 if unknown */
+    const struct type *inner;
+    uint64_t count; /* elements of an array */
+    struct type_member *members;
+    size_t member_count;
+    struct type_enumerator *enumerators;
+    size_t enumerator_count;
+    const struct type **parameters; /* of a function */
+    size_t parameter_count;
+};
+
+struct type_model;
+
+struct type_model *type_model_create(void);
+
+/* Frees the model with all its types. */
+void type_model_destroy(struct type_model *model);
+
+/* Adds the compile unit with the debug entry UNIT, borrowed (with its Dwarf) as long as the model, under NAME, copied:
+ * the unit's as in patches. All units are added before the first question is asked. */
+void type_model_add(struct type_model *model, const Dwarf_Die *unit, const char *name);
+
+/* Adds all units of DWARF under the NAME of the one source. */
+void type_model_add_all(struct type_model *model, Dwarf *dwarf, const char *name);
+
+/* The type that NAME ("struct conn", "enum state", "conn_t", "unsigned long") means in UNIT. If that unit does not know it, or
+ * UNIT is NULL, what it means in all others, *RET_AMBIGUOUS (may be NULL) saying whether they disagree. NULL if it is not
+ * known or, for tags, defined nowhere. */
+const struct type *type_model_find(struct type_model *model, const char *name, const char *unit,
+                                   bool *ret_ambiguous);
+
+/* The type that DIE, an entry of an added unit, describes. Never NULL. */
+const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die);
+
+/* The type of the variable, member, parameter or function (what it returns) that DIE describes; void if it has none. */
+const struct type *type_of_object(struct type_model *model, const Dwarf_Die *die);
+
+/* void, and a pointer to it. */
+const struct type *type_void(struct type_model *model);
+const struct type *type_void_pointer(struct type_model *model);
+
+/* All structures, unions and enumerations with a name (or an alias) that the model's units define, one after another:
+ * calls VISIT with each until it returns false. */
+void type_model_walk(struct type_model *model, bool (*visit)(void *context, const struct type *type),
+                     void *context);
+
+/* TYPE without typedefs around it. */
+const struct type *type_strip(const struct type *type);
+
+/* The element of arrays of arrays, without typedefs; *RET_COUNT (may be NULL) how many there are in all. TYPE itself and 1
+ * if it is no array. */
+const struct type *type_element(const struct type *type, uint64_t *ret_count);
+
+static inline bool type_is_compound(const struct type *type)
+{
+    return type->kind == TYPE_STRUCT || type->kind == TYPE_UNION;
+}
+
+/* Whether objects of TYPE hold pointers (by value, unions counted in); words that may be pointers count. */
+bool type_has_pointers(const struct type *type);
+
+/* "struct conn", "conn_t" for one without a tag, "unsigned int [4]", "struct {...}"; appended to RET. */
+void type_describe(const struct type *type, struct text *ret);
+
+/* The key of TYPE in patches: its written name ("struct conn"; of a structure without tag or alias "struct {HASH}").
+ * Owned by the caller. */
+char *type_key(const struct type *type);
+
+#endif
