@@ -84,14 +84,18 @@ struct molt_patch_binding {
 };
 
 enum molt_function_flags {
-    MOLT_FUNCTION_PART =
-        1, /* a piece of a function (.cold and the like): may not be on a stack, is not redirected */
-    MOLT_FUNCTION_REMOVED = 2, /* no longer in the source: stays as it is for whoever still calls it */
-    MOLT_FUNCTION_BYPASSED =
-        8, /* too short for a jump (room < 5) and its address is not taken: all its callers
-                                   are in the patch and call the new definition */
-    MOLT_FUNCTION_EARLIER = 4, /* first defined by an earlier patch: `address` is 0, unit and name find it */
+    /* a piece of a function (.cold and the like): may not be on a stack, is not redirected */
+    MOLT_FUNCTION_PART = 1,
+    /* no longer in the source: stays as it is for whoever still calls it */
+    MOLT_FUNCTION_REMOVED = 2,
+    /* first defined by an earlier patch: `address` is 0, unit and name find it */
+    MOLT_FUNCTION_EARLIER = 4,
+    /* too short for a jump (room < MOLT_JUMP_ROOM) and its address is not taken: all its callers are in the patch and call
+     * the new definition; code of later patches that names the old one is led to the version in force */
+    MOLT_FUNCTION_BYPASSED = 8,
 };
+
+#define MOLT_JUMP_ROOM 5 /* bytes that a function needs for the jump to its new definition */
 
 /* One affected function: its machine code in the running program, and its new definition. */
 struct molt_patch_function {

@@ -406,9 +406,8 @@ static bool same_function(struct code *code)
     return same;
 }
 
-/* Whether an earlier patch has put something else in the place of the definition at ADDRESS. */
-static bool is_replaced(const struct image *image, const struct earlier_patch *earlier, size_t count,
-                        uint64_t address)
+bool baseline_is_replaced(const struct image *image, const struct earlier_patch *earlier, size_t count,
+                          uint64_t address)
 {
     for (size_t i = 0; i < count; i++) {
         const struct patch_file *file = &earlier[i].file;
@@ -499,7 +498,7 @@ void baseline_compare(const struct contribution *contribution, struct object *ob
         bool ambiguous;
         const struct image_symbol *found =
             symbol->key && symbol->size ? bind_find(contribution, symbol, &ambiguous) : NULL;
-        if (!found || is_replaced(contribution->image, earlier, earlier_count, found->value)) {
+        if (!found || baseline_is_replaced(contribution->image, earlier, earlier_count, found->value)) {
             continue;
         }
         enum section_kind kind = object->sections[symbol->section].kind;

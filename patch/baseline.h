@@ -19,4 +19,8 @@ typedef LIST(struct baseline_difference) baseline_differences;
 void baseline_compare(const struct contribution *contribution, struct object *object,
                       const struct earlier_patch *earlier, size_t earlier_count, baseline_differences *ret);
 
+/* Whether an earlier patch has put something else in the place of the definition at ADDRESS. */
+bool baseline_is_replaced(const struct image *image, const struct earlier_patch *earlier, size_t count,
+                          uint64_t address);
+
 #endif

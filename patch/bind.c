@@ -39,11 +39,11 @@ const struct image_symbol *bind_find_or_fail(struct emission *emission,
     return found;
 }
 
-const struct molt_patch_definition *bind_earlier(const struct emission *emission, const char *name,
-                                                 const char *unit)
+const struct molt_patch_definition *bind_earlier(const struct earlier_patch *earlier, size_t count,
+                                                 const char *name, const char *unit)
 {
-    for (size_t i = emission->earlier_count; i-- > 0;) {
-        const struct patch_file *file = &emission->earlier[i].file;
+    for (size_t i = count; i-- > 0;) {
+        const struct patch_file *file = &earlier[i].file;
         for (size_t k = 0; k < file->patch_definitions_count; k++) {
             const struct molt_patch_definition *definition = &file->patch_definitions[k];
             if (strcmp(patch_file_string(file, definition->name), name) == 0 &&
@@ -112,7 +112,7 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
     }
     if (emission->earlier_count) {
         const char *name = bind_name(comparison->old, old);
-        if (bind_earlier(emission, name, unit)) {
+        if (bind_earlier(emission->earlier, emission->earlier_count, name, unit)) {
             return bind_to_earlier(emission, symbol, name, unit);
         }
     }
@@ -150,7 +150,7 @@ uint32_t bind_undefined(struct emission *emission, struct contribution *contribu
     uint32_t result = 0;
     if (found && !image_is_exported(contribution->image, symbol->name)) {
         result = bind_address(emission, contribution->image, symbol, found);
-    } else if (bind_earlier(emission, symbol->name, "")) {
+    } else if (bind_earlier(emission->earlier, emission->earlier_count, symbol->name, "")) {
         result = bind_to_earlier(emission, symbol, symbol->name, "");
     } else if (found || !(result = defined_elsewhere(emission, symbol->name))) {
         result = undefined(emission, symbol, STT_NOTYPE);

@@ -2,7 +2,7 @@
  * Building a patch, top to bottom:
  *
  *     open what was applied before, find the units whose files differ, compile both states (the old one is in the cache),
- *     compare, widen (build_widen.c), check the old state against the program and emit (build_assemble.c).
+ *     compare, widen (build_widen.c, build_bypass.c), check the old state against the program and emit (build_assemble.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +256,10 @@ static void build_deinit(struct build *build)
         free(build->earlier[i].id);
         json_decref(build->earlier[i].manifest);
     }
+    for (size_t i = 0; i < build->texts.count; i++) {
+        free(build->texts.items[i]);
+    }
+    LIST_FREE(&build->texts);
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
     free(build->earlier);
@@ -288,6 +292,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = build_place(build);
+    }
+    if (!error) {
+        error = build_bypass(build);
     }
     if (!error) {
         error = build_emit(build);

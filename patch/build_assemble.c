@@ -181,8 +181,9 @@ struct molt_error *build_place(struct build *build)
     for (size_t i = 0; i < build->units.count && !is_canceled(build); i++) {
         struct changed_unit *changed = build->units.items[i];
         bool placed = false;
-        if (changed->compared && changed->comparison.different) {
+        if (changed->compared && changed->comparison.different && !changed->placed) {
             problems[i] = place_unit(build, changed, &placed);
+            changed->placed = placed;
             build->result->units += placed;
         }
     }

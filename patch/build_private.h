@@ -12,7 +12,7 @@ struct changed_unit {
     struct unit *unit;
     struct compile_job old, new, indirect;
     const struct unit *neighbour; /* of a new file: the unit whose place it shares; else NULL */
-    bool compared;
+    bool compared, placed;
     struct comparison comparison;
     struct comparison through_got; /* the same with the indirect object */
     bool uses_got;
@@ -28,6 +28,7 @@ struct build {
     LIST(struct changed_unit *) units;
     LIST(struct contribution *) contributions;
     struct source_lines *lines;
+    LIST(char *) texts; /* reasons made for this build */
     new_sources added;
     struct object *nothing; /* what a new file is compared with */
 };
@@ -47,7 +48,14 @@ struct molt_error *build_add_new_sources(struct build *build);
 /* Adds the units that refer to an extern constant that has moved because it grew, their functions marked as changed. */
 struct molt_error *build_follow_moved(struct build *build);
 
-/* build_assemble.c: finds the binaries of each unit that differs. REFUSED: none was made from its old state. */
+/* Adds all other units that are linked, compared with themselves. */
+struct molt_error *build_take_all(struct build *build);
+
+/* build_bypass.c: takes along the callers of functions too short for a jump. REFUSED: not all of them are known. */
+struct molt_error *build_bypass(struct build *build);
+
+/* build_assemble.c: finds the binaries of each unit that differs and has none yet. REFUSED: none was made from its old
+ * state. */
 struct molt_error *build_place(struct build *build);
 
 /* Makes the patch and its manifest of what was placed. */

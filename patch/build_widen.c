@@ -151,16 +151,12 @@ static void mark_users(const struct build *build, struct comparison *comparison)
     }
 }
 
-/* An extern constant that grew has moved: functions of all units that refer to it change, although their source did not. */
-struct molt_error *build_follow_moved(struct build *build)
+struct molt_error *build_take_all(struct build *build)
 {
     compile_jobs jobs = { 0 };
     struct molt_error *error = NULL;
     size_t known = build->units.count;
 
-    if (!any_moved(build)) {
-        return NULL;
-    }
     for (size_t i = 0; i < build->session->unit_count; i++) {
         struct unit *unit = &build->session->units[i];
         bool listed = !session_is_linked(build->session, unit);
@@ -176,20 +172,29 @@ struct molt_error *build_follow_moved(struct build *build)
             LIST_ADD(&jobs, &changed->old);
         }
     }
-    error = build_compile(build, &jobs);
+    error = jobs.count ? build_compile(build, &jobs) : NULL;
     LIST_FREE(&jobs);
-    for (size_t i = 0; !error && i < build->units.count; i++) {
+    for (size_t i = known; !error && i < build->units.count; i++) {
         struct changed_unit *changed = build->units.items[i];
         struct object *object;
-        if (i >= known) {
-            error = session_object(build->session, changed->old.object, &object);
-        }
-        if (!error && i >= known) {
+        error = session_object(build->session, changed->old.object, &object);
+        if (!error) {
             comparison_init(&changed->comparison, object, object, NULL, NULL);
             changed->compared = true;
         }
-        if (!error && changed->compared) {
-            mark_users(build, &changed->comparison);
+    }
+    return error;
+}
+
+/* An extern constant that grew has moved: functions of all units that refer to it change, although their source did not. */
+struct molt_error *build_follow_moved(struct build *build)
+{
+    struct molt_error *error = any_moved(build) ? build_take_all(build) : NULL;
+
+    for (size_t i = 0; !error && any_moved(build) && i < build->units.count; i++) {
+        if (build->units.items[i]->compared) {
+            mark_users(build, &build->units.items[i]->comparison);
+            comparison_spread(&build->units.items[i]->comparison);
         }
     }
     return error;

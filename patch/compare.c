@@ -307,6 +307,12 @@ static void spread_over_parts(struct comparison *comparison)
     }
 }
 
+void comparison_spread(struct comparison *comparison)
+{
+    spread_over_labels(comparison);
+    spread_over_parts(comparison);
+}
+
 static void allocate(struct comparison *comparison)
 {
     comparison->old_of = must_calloc(comparison->new->symbol_count, sizeof(void *));
@@ -367,8 +373,7 @@ void comparison_init(struct comparison *comparison, struct object *old, struct o
             comparison->different = true;
         }
     }
-    spread_over_labels(comparison);
-    spread_over_parts(comparison);
+    comparison_spread(comparison);
 }
 
 void comparison_deinit(struct comparison *comparison)

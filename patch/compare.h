@@ -22,7 +22,7 @@ struct comparison {
     struct object_symbol **new_of; /* by index in old */
     enum change *new_change;       /* by index in new; of definitions */
     enum change *old_change;       /* by index in old: CHANGED, REMOVED or NONE */
-    const char **reasons;          /* by index in new: static words, or NULL */
+    const char **reasons;          /* by index in new: words, or NULL */
     same_line *lines;
     void *lines_context;
     bool different; /* something is not NONE */
@@ -37,7 +37,9 @@ void comparison_deinit(struct comparison *comparison);
  * code reaches data. */
 void comparison_transfer(const struct comparison *from, struct object *new, struct comparison *ret);
 
-/* Marks function SYMBOL of `new` as changed for REASON (a static string), with its parts. */
+/* Marks function SYMBOL of `new` as changed for REASON (borrowed as long as the comparison). When all are marked,
+ * comparison_spread marks their parts and the data that leads into them. */
 void comparison_mark(struct comparison *comparison, struct object_symbol *symbol, const char *reason);
+void comparison_spread(struct comparison *comparison);
 
 #endif

@@ -296,23 +296,27 @@ static void record_function(struct emission *emission, struct contribution *cont
     const struct comparison *comparison = contribution->comparison;
     const char *unit = old->bind == STB_LOCAL ? contribution->name : "";
     const char *name = bind_name(comparison->old, old);
-    bool earlier = bind_earlier(emission, name, unit) != NULL;
+    bool earlier = bind_earlier(emission->earlier, emission->earlier_count, name, unit) != NULL;
     const struct image_symbol *found = earlier ? NULL : bind_find_or_fail(emission, contribution, old);
     uint32_t module = emission_module(emission, contribution->image);
     bool part = symbol_is_part(old);
     uint32_t flags = (part ? MOLT_FUNCTION_PART : 0) | (new ? 0 : MOLT_FUNCTION_REMOVED) |
                      (earlier ? MOLT_FUNCTION_EARLIER : 0);
+    uint32_t room = found ? image_room(contribution->image, found) : 0;
 
     if ((!found && !earlier) || (found && address_known(emission, module, found->value))) {
         return; /* inlined everywhere, or an alias of one that is in the list */
     }
     unsigned line = new ? definition_line(comparison->new, new) : 0;
+    if (found && new && !part && room < MOLT_JUMP_ROOM) { /* build_bypass.c has seen to its callers */
+        flags |= MOLT_FUNCTION_BYPASSED;
+    }
     LIST_ADD(&emission->functions, (struct molt_patch_function){
                                        .symbol = part || !new ? 0 : define(emission, contribution, new),
                                        .module = module,
                                        .address = found ? found->value : 0,
                                        .size = found ? found->size : 0,
-                                       .room = found ? image_room(contribution->image, found) : 0,
+                                       .room = room,
                                        .flags = flags,
                                        .name = emission_string(emission, name),
                                        .unit = emission_string(emission, earlier ? unit : contribution->name),

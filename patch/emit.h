@@ -95,9 +95,9 @@ const struct image_symbol *bind_find_or_fail(struct emission *emission,
                                              const struct contribution *contribution,
                                              const struct object_symbol *symbol);
 
-/* The definition of an earlier patch, NULL if there is none. NAME as in definitions, UNIT "" for extern ones. */
-const struct molt_patch_definition *bind_earlier(const struct emission *emission, const char *name,
-                                                 const char *unit);
+/* The definition of one of COUNT earlier patches, the latest first, NULL if there is none. NAME as in definitions, UNIT "" for extern ones. */
+const struct molt_patch_definition *bind_earlier(const struct earlier_patch *earlier, size_t count,
+                                                 const char *name, const char *unit);
 
 /* The name under which later patches find SYMBOL. */
 const char *bind_name(struct object *object, struct object_symbol *symbol);

@@ -100,4 +100,22 @@ uint64_t image_room(const struct image *image, const struct image_symbol *symbol
 /* The symbol that ADDRESS lies in, or NULL. */
 const struct image_symbol *image_symbol_at(const struct image *image, uint64_t address);
 
+struct image_reference {
+    uint64_t address, target;
+    bool branch; /* a jump or call; else the address is taken */
+};
+
+typedef LIST(struct image_reference) image_references;
+
+/* image_references.c: all places of the binary, whatever it was made from, that name one of the sorted addresses TARGETS of
+ * code. */
+void image_find_references(const struct image *image, const uint64_t *targets, size_t count,
+                           image_references *ret);
+
+/* Whether other modules may find NAME by the dynamic linker. */
+bool image_is_visible(const struct image *image, const char *name);
+
+/* The source line that the code at ADDRESS was compiled from, 0 if nothing tells; *RET_FILE is the caller's then. */
+unsigned image_line(const struct image *image, uint64_t address, char **ret_file);
+
 #endif

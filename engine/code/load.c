@@ -151,6 +151,17 @@ static int bind_import(struct loaded_patch *patch, const struct molt_patch_bindi
                              name);
 }
 
+/* Where code that names the definition at ADDRESS of a module is to go: there, unless it is a function without room for a
+ * jump that an earlier update brought a new version of. */
+static uintptr_t in_force(uintptr_t address)
+{
+    const struct function *function = registry_function_at(address);
+
+    return function && function->room < JUMP_SIZE && function->current.image
+               ? function->current.ranges[0].start
+               : address;
+}
+
 static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_binding *binding)
 {
     struct loaded_symbol *symbol = &patch->symbols[binding->symbol];
@@ -165,7 +176,7 @@ static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_bindi
     }
     switch ((enum molt_binding_kind)binding->kind) {
     case MOLT_BINDING_ADDRESS:
-        symbol->address = patch->modules[binding->module].module.bias + binding->value;
+        symbol->address = in_force(patch->modules[binding->module].module.bias + binding->value);
         break;
     case MOLT_BINDING_TLS:
         module = &patch->modules[binding->module].module;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/patch_file.h"
 #include "engine/code/image.h"
 
 struct code_range {
@@ -17,6 +18,7 @@ struct code_range {
 };
 
 #define VERSION_RANGES_MAX 16
+#define JUMP_SIZE MOLT_JUMP_ROOM
 
 /* One version of a function: its entry first, then its parts elsewhere (.cold and the like). */
 struct version {

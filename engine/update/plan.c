@@ -12,7 +12,6 @@
 #include "engine/sort.h"
 #include "engine/update/history.h"
 
-#define JUMP_SIZE 5
 #define BREAKPOINT 0xcc
 
 /* ---- identity ---------------------------------------------------------------------------------------- */

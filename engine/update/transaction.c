@@ -160,7 +160,7 @@ void update_discard(struct update *update)
 
 static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
 {
-    uint8_t jump[5] = { 0xe9 };
+    uint8_t jump[JUMP_SIZE] = { 0xe9 };
     int64_t distance = (int64_t)(to - (from + sizeof(jump)));
     int32_t encoded = (int32_t)distance;
 
@@ -179,7 +179,8 @@ static int redirect(struct undo_log *undo, const struct transition *transition)
     int status = transition->bypassed ? 0 : write_jump(undo, transition->function->identity, target);
 
     /* Code of the same patch calls the version that came with it directly. */
-    if (status == 0 && before->start != transition->function->identity && transition->before.room >= 5) {
+    if (status == 0 && before->start != transition->function->identity &&
+        transition->before.room >= JUMP_SIZE) {
         status = write_jump(undo, before->start, target);
     }
     return status;

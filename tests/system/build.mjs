@@ -7,9 +7,10 @@ import { run } from './process.mjs';
 const compilers = ['gcc', 'clang'];
 const levels = ['O0', 'O1', 'O2', 'O3'];
 
-/** All configurations: position independent or not, every compiler, every level. */
+/** All configurations: position independent or not, every compiler, every level, and small functions without padding. */
 export const everyConfiguration = ['pie', 'fixed'].flatMap((kind) =>
-    compilers.flatMap((compiler) => levels.map((level) => `${compiler}-${level}-${kind}`)));
+    compilers.flatMap((compiler) => levels.map((level) => `${compiler}-${level}-${kind}`)))
+    .concat('gcc-Os-pie', 'clang-Os-fixed');
 
 /** What CI runs: fixed addresses at two levels, the rest in full. */
 export const usualConfigurations = everyConfiguration.filter((name) =>

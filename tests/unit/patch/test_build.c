@@ -12,7 +12,9 @@
 #include "project.h"
 
 static const char *compiler = "gcc", *flags = "-O2";
-static const char main_b[] = "int value(int x);\nint main(int c, char **v) { return value(c); }\n";
+/* What follows main keeps the last function of a.c from being the last of all, where no padding makes room for a jump. */
+static const char main_b[] = "int value(int x);\nint main(int c, char **v) { return value(c); }\n"
+                             "void last(void) { }\n";
 
 static bool optimised(void)
 {
@@ -128,10 +130,10 @@ static void statics_of_one_name(void **state)
           "static __attribute__((noinline)) int helper(int x) { return x + 1; }\nint value(int x) { return "
           "helper(x); }\n",
           "int value(int x);\nstatic __attribute__((noinline)) int helper(int x) { return x * 5; }\n"
-          "int main(int c, char **v) { return helper(c) + value(c); }\n");
+          "int main(int c, char **v) { return helper(c) + value(c); }\nvoid last(void) { }\n");
     project_write(&project, "v2", "b.c",
                   "int value(int x);\nstatic __attribute__((noinline)) int helper(int x) { return x * 6; }\n"
-                  "int main(int c, char **v) { return helper(c) + value(c); }\n");
+                  "int main(int c, char **v) { return helper(c) + value(c); }\nvoid last(void) { }\n");
     project_patch(&project, "v1", "v2", NULL);
     assert_string_equal(project_functions(&project), "helper");
     assert_string_equal(patch_file_string(&project.file, project.file.patch_functions[0].unit), "b.c");
