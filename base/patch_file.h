@@ -226,13 +226,19 @@ struct molt_patch_root {
 enum molt_migration_flags {
     MOLT_MIGRATION_GENERATED = 1, /* reads the old instance and writes the new one, nothing else */
     MOLT_MIGRATION_SPLIT = 2, /* one of several from the same old layout: `select` says for which instances */
+    MOLT_MIGRATION_INVERSE = 4, /* for a rollback: from the layout that the update leads to, back */
 };
 
 /* How an instance of one layout becomes one of another. The functions are symbols of this patch, 0 if there is none:
- *   void migrate(const void *old, void *new)      new is zeroed; both are whole instances, tails included
+ *   void migrate(const void *old, void *new)      new is zeroed; one instance without its tail
  *   int validate(const void *old, const void *new)   not 0: fine
  *   int select(const void *old)                   not 0: this instance takes this migration (SPLIT)
- * They may call molt_fail (molt/policy.h), which does not return. */
+ * They may call molt_fail and molt_release (molt/policy.h); the former does not return.
+ *
+ * The elements of a tail, as many as the block has room for, follow: copied if old and new tail are of one layout, else by the
+ * migration from the old tail's layout to the new one's. An instance inside another is the business of the other's migration.
+ * A patch for several programs has the same migration for each of them: the one that counts is the first whose functions
+ * belong to a module that is loaded. */
 struct molt_patch_migration {
     uint32_t old_layout, new_layout;
     uint32_t migrate, validate, select;
