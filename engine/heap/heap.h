@@ -1,0 +1,76 @@
+/*
+ * The program's heap as an update sees it: every live block of malloc's family, with the place in the program that asked
+ * for it. The engine stands in front of the program's allocator (interpose.c), whichever that is, and notes each block's
+ * site in a shadow of the address space (shadow.c); what type a site makes is not known here.
+ *
+ * The functions that look at blocks are for the engine's thread in a stopped world in which no thread is inside the
+ * allocator (heap_allocator_code). They take no lock and allocate nothing.
+ */
+#ifndef MOLT_ENGINE_HEAP_HEAP_H
+#define MOLT_ENGINE_HEAP_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/code/registry.h"
+
+#define HEAP_SITE_DEPTH 8
+#define HEAP_SITE_MAX 8191 /* the highest id that a site can have */
+
+/* Where a block was asked for: the return address of the call of malloc; if that lies in a function that hands memory
+ * on, its caller's, too, and so on. Outermost last. Blocks whose chains do not matter share a site of depth 0: those that
+ * heap_site_synthetic made, and HEAP_SITE_OTHERS. */
+struct heap_site {
+    unsigned depth;
+    bool unloaded; /* the library that a caller lay in was closed: the addresses mean nothing any more */
+    uintptr_t callers[HEAP_SITE_DEPTH];
+};
+
+/* The site of all blocks that came after every id had been given out: of any type. */
+#define HEAP_SITE_OTHERS 1
+
+/* Ids go from 1 to heap_site_count(); 0 is no site. They are never given back and outlive updates. */
+size_t heap_site_count(void);
+const struct heap_site *heap_site(unsigned id); /* valid for ever */
+
+/* A new id, for blocks that a migration makes; 0 if none is left. One for each layout is enough for ever. */
+unsigned heap_site_synthetic(void);
+
+struct heap_block {
+    uintptr_t start;
+    size_t size;   /* as the program asked for it; as malloc_usable_size answered if it has asked for that */
+    size_t usable; /* how many bytes the block can hold, >= size */
+    unsigned site;
+};
+
+/* Called per block, by ascending address. Return false to stop. */
+typedef bool heap_visitor(void *context, const struct heap_block *block);
+
+/* Reads the memory map: once after the world was stopped, before anything that follows; until then no block is found.
+ * 0 or negative errno. */
+int heap_refresh(void);
+
+/* Visits all blocks, or, if WANTED is not NULL, those of the sites with a true WANTED[id] (HEAP_SITE_MAX + 1 elements):
+ * passing over the others is several times quicker. */
+void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
+
+/* The block that ADDRESS lies in, its unused end included. False if none does. */
+bool heap_find(uintptr_t address, struct heap_block *ret);
+
+/* Says that the block at START, which heap_walk or heap_find gave, now is of SITE and SIZE (<= its usable size). May
+ * write the last bytes of the block behind SIZE. */
+void heap_retag(uintptr_t start, unsigned site, size_t size);
+
+/* The code through which every call of the allocator goes: a thread with a frame in it is inside the allocator. */
+struct code_range heap_allocator_code(void);
+
+/* The program's malloc and free as if it had called them; the block is tagged with SITE. NULL without memory. */
+void *heap_allocate(size_t size, unsigned site);
+void heap_release(void *pointer);
+
+/* Whose blocks are tracked: the file name of the library with the allocator underneath; NULL if the program has an
+ * allocator of its own in its executable, so that none is. */
+const char *heap_allocator(void);
+
+#endif
