@@ -15,6 +15,34 @@
 
 #define REVIEW_NAME "pending.molt-review"
 
+enum { DIFF_LINES_MAX = 400 };
+
+/* What becomes of the lines of CHANGE, as a JSON string; one that has far too many for a person to review is cut. */
+static json_t *diff_of(struct workspace *workspace, const struct change *change)
+{
+    struct text text = { 0 };
+    const char *end;
+    size_t lines = 0, more = 0;
+    struct molt_error *error;
+    json_t *diff;
+
+    error = recorder_diff(workspace->recorder, change, &text);
+    if (error)
+        text_clear(&text);
+    workspace_log(workspace, error);
+    for (end = text.bytes; end && *end && lines < DIFF_LINES_MAX; lines++)
+        end = strchr(end, '\n') + 1;
+    for (const char *rest = end; rest && *rest; more++)
+        rest = strchr(rest, '\n') + 1;
+    if (more > DIFF_LINES_MAX / 10) {
+        text.length = (size_t)(end - text.bytes);
+        text_printf(&text, "... %zu more lines\n", more);
+    }
+    diff = change_text_to_json(text.bytes ? text.bytes : "");
+    text_deinit(&text);
+    return diff;
+}
+
 /* ITEM's "file", relative to the root, as a URI under "uri"; its lines 0-based, as LSP has them. */
 static void to_lsp(struct workspace *workspace, json_t *item)
 {
@@ -45,8 +73,12 @@ static json_t *changes_of(struct workspace *workspace)
         workspace_log(workspace, recorder_changes(workspace->recorder, &set));
     if (set)
         changes = change_set_to_json(set);
+    json_array_foreach(changes, i, item)
+    {
+        to_lsp(workspace, item);
+        json_object_set_new(item, "diff", diff_of(workspace, &set->items[i]));
+    }
     change_set_destroy(set);
-    json_array_foreach(changes, i, item) to_lsp(workspace, item);
     return changes ? changes : json_array();
 }
 
@@ -68,8 +100,28 @@ static void write_programs(struct text *text, struct workspace *workspace)
         text_puts(text, "Program: none is running\n");
 }
 
-static void write_change(struct text *text, const json_t *change)
+static size_t lines_in(const struct text *text)
 {
+    size_t lines = 0;
+
+    for (const char *at = text->bytes; at && (at = strchr(at, '\n')); at++)
+        lines++;
+    return lines;
+}
+
+static void write_diff(struct text *text, const char *diff)
+{
+    for (const char *at = diff, *end; *at; at = end) {
+        end = strchr(at, '\n') + 1;
+        text_puts(text, "    ");
+        text_append(text, at, (size_t)(end - at));
+    }
+}
+
+/* The entry for CHANGE. FOLLOWED: the next one is about the same declaration, and shows what becomes of it. */
+static void write_change(struct text *text, const json_t *change, bool followed)
+{
+    const char *diff = json_text(change, "diff", "");
     const char *owner = json_text(change, "owner", ""), *old_name = json_text(change, "old_name", NULL);
     const char *declaration = json_text(change, "declaration", "");
     double confidence = json_number(change, "confidence", 1), line = json_number(change, "line", -1);
@@ -82,12 +134,26 @@ static void write_change(struct text *text, const json_t *change)
         text_printf(text, ", line %.0f", line + 1);
     if (confidence < 1)
         text_printf(text, ", %.0f %% sure: %s", confidence * 100, json_text(change, "evidence", ""));
+    else if (!strcmp(json_text(change, "evidence", ""), "condition"))
+        text_puts(text, ", by a condition around it");
     text_puts(text, "\n");
-    if (*declaration)
+    if (*diff && !followed)
+        write_diff(text, diff);
+    else if (!*diff && *declaration)
         text_printf(text, "            %s\n", declaration);
 }
 
-static char *write_document(struct workspace *workspace, const json_t *changes)
+/* Whether change I and the one behind it are of one declaration. */
+static bool same_declaration(const json_t *changes, size_t i)
+{
+    const json_t *change = json_array_get(changes, i), *next = json_array_get(changes, i + 1);
+
+    return next && json_equal(json_object_get(change, "id"), json_object_get(next, "id")) &&
+           json_equal(json_object_get(change, "diff"), json_object_get(next, "diff"));
+}
+
+/* Each change learns its row in the document. */
+static char *write_document(struct workspace *workspace, json_t *changes)
 {
     size_t count = json_array_size(changes), i;
     struct text text = { 0 };
@@ -106,7 +172,8 @@ static char *write_document(struct workspace *workspace, const json_t *changes)
         if (!file || strcmp(file, json_text(change, "file", "")))
             text_printf(&text, "\n%s\n", json_text(change, "file", ""));
         file = json_text(change, "file", "");
-        write_change(&text, change);
+        json_object_set_new(change, "row", json_integer((json_int_t)lines_in(&text)));
+        write_change(&text, change, same_declaration(changes, i));
     }
     return text_steal(&text);
 }

@@ -148,6 +148,7 @@ static void join(struct change_list *list, struct change_record *removed, struct
     removed->dropped = true;
     record.change.id = removed->change.id;
     record.change.old_line = removed->change.old_line;
+    record.change.old_lines = removed->change.old_lines;
     record.change.old_file = same_file ? NULL : removed->change.file;
     record.change.evidence = evidence;
     record.change.confidence = confidence;
@@ -399,8 +400,7 @@ const char *change_action_word(enum change_action action)
     return words[action];
 }
 
-/* Sources need not be UTF-8, JSON must be: other bytes become "?". */
-static json_t *json_text(const char *text)
+json_t *change_text_to_json(const char *text)
 {
     json_t *string = json_string(text);
 
@@ -418,17 +418,17 @@ static json_t *json_text(const char *text)
 
 static int set_optional(json_t *object, const char *key, const char *text)
 {
-    return text ? json_object_set_new(object, key, json_text(text)) : 0;
+    return text ? json_object_set_new(object, key, change_text_to_json(text)) : 0;
 }
 
 static json_t *change_to_json(const struct change *change)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:i, s:s, s:f, s:o}", "kind",
-                  declaration_kind_word(change->kind), "action", change_action_word(change->action), "id",
-                  (json_int_t)change->id, "name", json_text(change->name), "file", json_text(change->file),
-                  "line", (int)change->line, "old_line", (int)change->old_line, "evidence", change->evidence,
-                  "confidence", change->confidence, "declaration", json_text(change->declaration));
+    json_t *object = json_pack(
+        "{s:s, s:s, s:I, s:o, s:o, s:i, s:i, s:s, s:f, s:o}", "kind", declaration_kind_word(change->kind),
+        "action", change_action_word(change->action), "id", (json_int_t)change->id, "name",
+        change_text_to_json(change->name), "file", change_text_to_json(change->file), "line",
+        (int)change->line, "old_line", (int)change->old_line, "evidence", change->evidence, "confidence",
+        change->confidence, "declaration", change_text_to_json(change->declaration));
 
     if (object &&
         (set_optional(object, "owner", change->owner) || set_optional(object, "old_name", change->old_name) ||

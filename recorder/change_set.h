@@ -46,6 +46,11 @@ enum change_action {
         CHANGE_ACTION_COUNT
 };
 
+/* Whole lines of a file, 1-based, both included; 0 and 0: none. */
+struct line_span {
+    unsigned first, last;
+};
+
 /* One entry. A declaration that was, say, renamed and modified has two, with the same id. */
 struct change {
     enum declaration_kind kind;
@@ -58,6 +63,7 @@ struct change {
     const char *file;        /* relative to the root if below it, else absolute */
     const char *old_file;    /* where it was, if moved from another file; else NULL */
     unsigned line, old_line; /* 1-based, now and in the baseline; 0 if it is not there */
+    struct line_span lines, old_lines; /* that all of the declaration takes, now and in the baseline */
     const char *evidence;    /* how the old and the new one were recognised as the same; a few words */
     double confidence;       /* of that, 0 to 1; below 1 it is to be shown as a choice */
     const char *declaration; /* one line of C for people, such as "static int f(int a)" */
@@ -91,6 +97,10 @@ void change_set_destroy(struct change_set *set);
  * owner, old_name, old_file, prototype where they apply. NULL without memory.
  */
 json_t *change_set_to_json(const struct change_set *set);
+
+/* A JSON string of source text. Sources need not be UTF-8, JSON must be: if TEXT is not, "?" stands for each byte that is
+ * not ASCII. NULL without memory. */
+json_t *change_text_to_json(const char *text);
 
 /* Words as in JSON. */
 const char *declaration_kind_word(enum declaration_kind kind);

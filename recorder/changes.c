@@ -58,6 +58,15 @@ static unsigned line_of(const struct document *document, const struct segment *s
     return document_line(document, segment->span.lead + item->label.start) + 1;
 }
 
+static struct line_span lines_of(const struct document *document, const struct segment *segment,
+                                 const struct declaration *item)
+{
+    uint32_t last = item->extent.end > item->extent.start ? item->extent.end - 1 : item->extent.start;
+
+    return (struct line_span){ document_line(document, segment->span.lead + item->extent.start) + 1,
+                               document_line(document, segment->span.lead + last) + 1 };
+}
+
 /* "a.b" for a member of the anonymous struct that is member b of a; NULL if nothing holds it. */
 static const char *owner_of(struct change_list *list, const struct declarations *declarations, uint32_t index)
 {
@@ -103,6 +112,7 @@ static struct change_record describe(struct derivation *derivation, const struct
             .owner = owner_of(list, declarations, index),
             .file = derivation->name,
             .line = line_of(document, segment, item),
+            .lines = lines_of(document, segment, item),
             .evidence = "name",
             .confidence = 1,
             .declaration = title_of(list, document->text + segment->span.lead, item),
@@ -128,6 +138,8 @@ static void add_removed(struct derivation *derivation, int32_t base)
                                            derivation->file->bases[base].index);
     record.change.old_line = record.change.line;
     record.change.line = 0;
+    record.change.old_lines = record.change.lines;
+    record.change.lines = (struct line_span){ 0, 0 };
     add_as(derivation, record, CHANGE_REMOVED);
 }
 
@@ -175,6 +187,7 @@ static void compare_declaration(struct derivation *derivation, const struct segm
     }
     struct change_record record = describe(derivation, &file->document, segment, index);
     record.change.old_line = line_of(&file->baseline_document, base_segment, old);
+    record.change.old_lines = lines_of(&file->baseline_document, base_segment, old);
     if (renamed) {
         explain(&record, identity->evidence, !modified);
         record.change.old_name =

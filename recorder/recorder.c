@@ -14,6 +14,7 @@
 #include "recorder/changes.h"
 #include "recorder/journal.h"
 #include "recorder/snapshot.h"
+#include "recorder/text_diff.h"
 
 struct entry {
     struct file file;
@@ -531,4 +532,31 @@ bool recorder_baseline(const struct recorder *recorder, const char *path, const 
     const struct entry *entry = find(recorder, path);
 
     return entry && text_of(&entry->file.baseline_document, entry->file.existed, ret_text, ret_length);
+}
+
+/* The lines SPAN of DOCUMENT; an empty piece if there are none. */
+static struct text_piece piece_of(const struct document *document, struct line_span span)
+{
+    if (!span.first || span.last < span.first || span.last > document->line_count) {
+        return (struct text_piece){ 0 };
+    }
+    uint32_t start = document->lines[span.first - 1];
+    uint32_t end = span.last < document->line_count ? document->lines[span.last] : document->length;
+    return (struct text_piece){ document->text + start, end - start, span.first };
+}
+
+struct molt_error *recorder_diff(const struct recorder *recorder, const struct change *change,
+                                 struct text *ret)
+{
+    const struct entry *entry = find(recorder, change->file);
+    const struct entry *before = change->old_file ? find(recorder, change->old_file) : entry;
+    struct text_piece old_piece = { 0 }, new_piece = { 0 };
+
+    if (before) {
+        old_piece = piece_of(&before->file.baseline_document, change->old_lines);
+    }
+    if (entry) {
+        new_piece = piece_of(&entry->file.document, change->lines);
+    }
+    return text_diff_unified(&old_piece, &new_piece, ret);
 }

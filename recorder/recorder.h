@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "recorder/change_set.h"
 
 struct recorder;
@@ -70,6 +71,11 @@ struct molt_error *recorder_changes(struct recorder *recorder, struct change_set
 /* After a commit: TEXT (copied; NULL: the file is gone) is now what the running program was built from. */
 struct molt_error *recorder_committed(struct recorder *recorder, const char *path, const char *text,
                                       size_t length);
+
+/* Appends to RET what CHANGE, of the change set as it is now, does to the declaration's lines: hunks as
+ * text_diff_unified (text_diff.h) has them. Nothing if they are as they were. */
+struct molt_error *recorder_diff(const struct recorder *recorder, const struct change *change,
+                                 struct text *ret);
 
 /* The current text of a file that the recorder knows, borrowed until its next change; false if it knows none
  * or the file does not exist. */
