@@ -1,6 +1,6 @@
 /*
- * Warming up: the baseline's objects are built in the background and checked against the binaries, so that a
- * save costs one compile, and so that a program built from other sources is noticed before the first save. A
+ * Warming up: the baseline's objects are built in the background, those of open files first, and checked against the
+ * binaries, so that a save costs one compile, and so that a program built from other sources is noticed before the first save. A
  * save that comes meanwhile stops it and does not wait.
  */
 #include <stdlib.h>
@@ -21,6 +21,7 @@ struct warming {
     struct workspace *workspace;
     char *tree;
     json_t *patches;
+    json_t *open; /* paths of the files that the editor has open */
     struct molt_error *error;
 };
 
@@ -28,16 +29,28 @@ static void warming_work(void *context)
 {
     struct warming *warming = context;
     struct workspace *workspace = warming->workspace;
-    const char **patches = json_strings(warming->patches);
+    const char **patches = json_strings(warming->patches), **open = json_strings(warming->open);
     struct patch_request request = {
         .from = warming->tree,
         .after = patches,
         .after_count = json_array_size(warming->patches),
+        .first = open,
+        .first_count = json_array_size(warming->open),
         .cancel = &workspace->stop_warming,
     };
 
-    warming->error = patches ? patch_session_warm(workspace->session, &request) : molt_error_nomem();
+    warming->error = patches && open ? patch_session_warm(workspace->session, &request) : molt_error_nomem();
     free(patches);
+    free(open);
+}
+
+static void warming_free(struct warming *warming)
+{
+    molt_error_destroy(warming->error);
+    json_decref(warming->patches);
+    json_decref(warming->open);
+    free(warming->tree);
+    free(warming);
 }
 
 static void warming_done(void *context)
@@ -59,10 +72,7 @@ static void warming_done(void *context)
             update_resume(workspace->update);
         status_send(workspace);
     }
-    molt_error_destroy(warming->error);
-    json_decref(warming->patches);
-    free(warming->tree);
-    free(warming);
+    warming_free(warming);
 }
 
 void workspace_warm_up(struct workspace *workspace)
@@ -85,6 +95,9 @@ void workspace_warm_up(struct workspace *workspace)
     warming->workspace = workspace;
     warming->tree = strdup(workspace->baseline->tree);
     warming->patches = baseline_patches(workspace->baseline);
+    warming->open = json_array();
+    for (const struct document *document = workspace->documents; document; document = document->next)
+        json_array_append_new(warming->open, json_string(document->path));
     workspace->stop_warming = 0;
     workspace->session_lent = true;
     workspace->jobs++;
@@ -92,9 +105,7 @@ void workspace_warm_up(struct workspace *workspace)
     if (error) {
         workspace->jobs--;
         workspace->session_lent = false;
-        json_decref(warming->patches);
-        free(warming->tree);
-        free(warming);
+        warming_free(warming);
     }
     workspace_log(workspace, error);
 }

@@ -317,6 +317,45 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     return error;
 }
 
+static bool is_first(const struct patch_request *request, const char *path)
+{
+    for (size_t i = 0; i < request->first_count; i++) {
+        if (!strcmp(request->first[i], path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When the unit's turn is: 0 if its source is one of REQUEST->first, 1 if it is known to read one of them, else 2. */
+static unsigned turn_of(struct build *build, const struct unit *unit)
+{
+    const struct patch_request *request = build->request;
+
+    if (!request->first_count || is_first(request, unit->entry->file)) {
+        return 0;
+    }
+    const struct dependencies *files = unit_dependencies(unit, &build->from, build->session->hashes);
+    for (size_t i = 0; files && i < files->count; i++) {
+        if (is_first(request, files->files[i])) {
+            return 1;
+        }
+    }
+    return 2;
+}
+
+/* The jobs of all units, those whose turn is first in front. */
+static void order_jobs(struct build *build, compile_jobs *jobs)
+{
+    for (unsigned turn = 0; turn <= 2; turn++) {
+        for (size_t i = 0; i < build->units.count; i++) {
+            if (turn_of(build, build->units.items[i]->unit) == turn) {
+                LIST_ADD(jobs, &build->units.items[i]->old);
+            }
+        }
+    }
+}
+
 /* Adds each unit that is linked, as it was, compared with itself: all there is to do is to place it. */
 static struct molt_error *compile_baseline(struct build *build)
 {
@@ -329,9 +368,9 @@ static struct molt_error *compile_baseline(struct build *build)
             unit->unit = &session->units[i];
             unit->old = (struct compile_job){ unit->unit, &build->from, COMMAND_OBJECT };
             LIST_ADD(&build->units, unit);
-            LIST_ADD(&jobs, &unit->old);
         }
     }
+    order_jobs(build, &jobs);
     struct molt_error *error = build_compile(build, &jobs);
     LIST_FREE(&jobs);
     for (size_t i = 0; !error && i < build->units.count; i++) {

@@ -42,6 +42,8 @@ struct patch_request {
     const char *to;           /* directory standing for the root: the new sources; NULL: the root itself */
     const char *const *after; /* patch files already applied to the program, oldest first */
     size_t after_count;
+    const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
+    size_t first_count;
     json_t *changes;          /* structural changes from the recorder, borrowed; may be NULL */
     const char *title;        /* one line for people; may be NULL */
     patch_progress *progress; /* may be NULL */
@@ -71,7 +73,8 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
                                        struct patch_result *ret);
 void patch_result_deinit(struct patch_result *result);
 
-/* Builds the baseline objects of all units and checks them against the binaries, ahead of the first save. */
+/* Builds the baseline objects of all units and checks them against the binaries, ahead of the first save. The units of
+ * REQUEST->first are built first, then those known to include one of them. */
 struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request);
 
 /* Copies all files below the root that any unit depends on to the same relative places below DIRECTORY. */

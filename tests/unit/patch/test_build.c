@@ -305,6 +305,47 @@ static void warming_checks_the_program(void **state)
     project_deinit(&project);
 }
 
+/* What of the order in which a.c, b.c were compiled is in the log of a project's compiler, "b.c " say. */
+static void assert_compiled(struct project *project, const char *expected)
+{
+    project_shell(project, "test \"$(cat log)\" = '%s' || { cat log; exit 1; }", expected);
+}
+
+static void warming_begins_with_open_files(void **state)
+{
+    struct project project;
+    char wrapper[128] = "", build[128], source[128], header[128], tree[128];
+    struct patch_options options = { .build = build, .jobs = 1 };
+    const char *first[] = { source };
+    struct patch_request request = { .from = tree, .first = first, .first_count = 1 };
+
+    project_init(&project, wrapper, flags);
+    snprintf(wrapper, sizeof(wrapper), "%s/cc", project.directory);
+    snprintf(build, sizeof(build), "%s/v1/build", project.directory);
+    snprintf(tree, sizeof(tree), "%s/v1", project.directory);
+    snprintf(source, sizeof(source), "%s/v1/b.c", project.directory);
+    snprintf(header, sizeof(header), "%s/v1/b.h", project.directory);
+    project_shell(
+        &project,
+        "printf '#!/bin/sh\\ncase \"$*\" in *a.c*) echo a;; *b.c*) echo b;; esac >>%s/log\\nexec %s "
+        "\"$@\"\\n' >cc && chmod +x cc",
+        project.directory, compiler);
+    project_write(&project, "v1", "a.c", "int value(int x) { return x; }\n");
+    project_write(&project, "v1", "b.c", "#include \"b.h\"\n");
+    project_write(&project, "v1", "b.h", main_b);
+    project_build(&project);
+    project_shell(&project, ": >log");
+    assert_null(patch_session_create(&options, &project.session));
+    assert_null(patch_session_warm(project.session, &request));
+    assert_compiled(&project, "b\na");
+    /* the same for a header, once it is known who includes it; the objects are lost */
+    project_shell(&project, ": >log; find v1/.molt/cache -name '*.o' -delete");
+    strcpy(source, header);
+    assert_null(patch_session_warm(project.session, &request));
+    assert_compiled(&project, "b\na");
+    project_deinit(&project);
+}
+
 static void stripped_program(void **state)
 {
     struct project project;
@@ -546,6 +587,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(layout_is_refused),
         cmocka_unit_test(other_source_is_refused),
         cmocka_unit_test(warming_checks_the_program),
+        cmocka_unit_test(warming_begins_with_open_files),
         cmocka_unit_test(stripped_program),
         cmocka_unit_test(compile_error),
         cmocka_unit_test(new_file),
