@@ -7,6 +7,7 @@ import { createClient } from './client';
 import { registerCommands } from './commands';
 import { PendingView } from './pendingView';
 import { statusNotification } from './protocol';
+import { ReviewColors } from './reviewColors';
 import { Running } from './running';
 import { serverSettings } from './settings';
 import { State } from './state';
@@ -47,7 +48,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
         await start(state, output);
     };
     context.subscriptions.push(
-        output, state, new StatusItem(state), new PendingView(state, current), new Running(state, current),
+        output, state, new StatusItem(state), new PendingView(state, current), new Running(state, current), new ReviewColors(),
         registerCommands(state, current, output, restart),
         vscode.workspace.onDidChangeConfiguration(async (event) => {
             if (event.affectsConfiguration('molt.server')) {

@@ -67,7 +67,8 @@ export class PendingView implements vscode.TreeDataProvider<Node>, vscode.Dispos
         const item = new vscode.TreeItem(change.owner ? `${change.owner}.${change.name}` : change.name);
         item.description = `${change.kind} ${change.action}`;
         item.iconPath = new vscode.ThemeIcon(kindIcons[change.kind] ?? 'symbol-misc');
-        item.tooltip = new vscode.MarkdownString(`${change.kind} ${change.action}`).appendCodeblock(change.declaration, 'c');
+        item.tooltip = new vscode.MarkdownString(`${change.kind} ${change.action}`)
+            .appendCodeblock(change.diff || change.declaration, change.diff ? 'diff' : 'c');
         item.accessibilityInformation = { label: `${change.name}, ${change.kind} ${change.action}` };
         const line = change.line ?? change.oldLine ?? 0;
         item.command = {

@@ -45,6 +45,7 @@ export interface Change {
     evidence: string;
     confidence: number;
     declaration: string;
+    diff: string;
 }
 
 export interface Review {

@@ -71,6 +71,14 @@ function M.signs()
   return ret
 end
 
+--- The highlight group that the review gives the end of the current line.
+function M.highlight()
+  local namespace = vim.api.nvim_get_namespaces()['molt.review']
+  local row = vim.api.nvim_win_get_cursor(0)[1] - 1
+  local marks = vim.api.nvim_buf_get_extmarks(0, namespace, { row, 0 }, { row, -1 }, { details = true })
+  return marks[#marks] and marks[#marks][4].hl_group
+end
+
 ---@return string the messages that :Molt printed
 function M.printed(command)
   return vim.api.nvim_exec2(command, { output = true }).output

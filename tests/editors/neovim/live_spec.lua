@@ -71,6 +71,10 @@ t.case('live: an edit is pending, marked, and in the review', function()
     return vim.bo.filetype == 'molt-review'
   end)
   t.matches('modified .*answer', vim.api.nvim_get_current_line(), 'entry')
+  local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\n')
+  t.matches('\n    @@ %-3,4 %+3,4 @@\n     const char %*answer%(void%)\n     {\n'
+    .. '    %-    return "hello from version one";'
+    .. '\n    %+    return "hello from version two";\n     }', text, 'difference')
   vim.cmd.quit()
   t.equal('hello from version one', ask(), 'answer')
 end)

@@ -26,7 +26,10 @@ await test('an edit is pending in the status bar, the tree and the gutter', code
 
 await test('the review shows the change set and follows it', code, async () => {
     await code.command('Molt: Review Pending Changes');
-    await code.review(/1 pending change in[^]*modified {2}function answer, line 1/);
+    await code.review(/1 pending change in[^]*modified {2}function answer, line 1[^]*-\s+return 41;[^]*\+\s+return 42;/);
+    const [added, removed] = [await code.background('return 42;', -1), await code.background('return 41;', 0)];
+    assert.match(added, /^rgba\(155, 185, 85/);
+    assert.match(removed, /^rgba\(255, 0, 0/);
     await code.screenshot('vscode-client-review');
     await code.open('b.c');
     await code.replaceLine(3, '    return 43;');

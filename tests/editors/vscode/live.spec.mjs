@@ -40,7 +40,7 @@ await test('live: an edit is pending in the tree, the gutter and the review', co
     await code.tree(['answer.c src', 'answer function modified']);
     await code.page.locator('.dirty-diff-modified').first().waitFor();
     await code.command('Molt: Review Pending Changes');
-    await code.review(/1 pending change in[^]*modified\s+function answer/);
+    await code.review(/1 pending change in[^]*modified\s+function answer[^]*-\s+return "hello from version one"[^]*\+\s+return "hello from version two"/);
     await code.screenshot('vscode-pending');
     assert.equal(await server.ask(), 'hello from version one');
 });

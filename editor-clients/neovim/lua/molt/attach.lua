@@ -12,6 +12,7 @@ local GROUPS = {
   MoltReviewAdded = 'Added',
   MoltReviewModified = 'Changed',
   MoltReviewRemoved = 'Removed',
+  MoltReviewHunk = 'Comment',
   MoltReviewName = 'Function',
   MoltReviewTitle = 'Title',
   MoltReviewFile = 'Directory',

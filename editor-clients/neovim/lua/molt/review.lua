@@ -14,6 +14,7 @@ local ACTIONS = {
   moved = 'MoltReviewModified',
   retyped = 'MoltReviewModified',
 }
+local DIFF = { ['+'] = 'MoltReviewAdded', ['-'] = 'MoltReviewRemoved', ['@'] = 'MoltReviewHunk' }
 
 ---@class molt.Change see docs/protocol.md
 ---@field kind string
@@ -24,13 +25,14 @@ local ACTIONS = {
 ---@field uri string
 ---@field line? integer 0-based
 ---@field oldLine? integer 0-based
+---@field row integer of its entry in the text, 0-based
 
 ---@class molt.Review
 ---@field workspace string
 ---@field text string
 ---@field changes molt.Change[]
 
----@type table<integer, { workspace: string, rows: table<integer, molt.Change> }>
+---@type table<integer, { workspace: string, rows: table<integer, molt.Change> }> by 0-based row
 local reviews = {}
 
 --- What the text calls a change, and how much of it stands before the name.
@@ -41,24 +43,6 @@ local function label(change)
   local owner = change.owner and change.owner ~= vim.NIL and change.owner ~= '' and change.owner .. '.' or ''
   local before = ('%s %s'):format(change.kind, owner)
   return before .. change.name, #before
-end
-
---- Which row of the text speaks of which change: they come in the same order.
----@param lines string[]
----@param changes molt.Change[]
----@return table<integer, molt.Change> by 0-based row
-local function rows_of(lines, changes)
-  local ret, row = {}, 1
-  for _, change in ipairs(changes) do
-    local words = label(change)
-    for at = row, #lines do
-      if lines[at]:find(words, 1, true) then
-        ret[at - 1], row = change, at + 1
-        break
-      end
-    end
-  end
-  return ret
 end
 
 ---@param buffer integer
@@ -73,6 +57,8 @@ local function highlight(buffer, lines)
   for row, line in ipairs(lines) do
     if row == 1 then
       paint(0, 1, #line, 'MoltReviewTitle')
+    elseif line:match('^    [-+@]') then
+      paint(row - 1, 5, #line, DIFF[line:sub(5, 5)])
     elseif line:match('^%S') and not line:match('^%u%l+: ') then
       paint(row - 1, 1, #line, 'MoltReviewFile')
     end
@@ -90,7 +76,11 @@ end
 ---@param review molt.Review
 local function fill(buffer, review)
   local lines = vim.split((review.text:gsub('\n$', '')), '\n', { plain = true })
-  reviews[buffer] = { workspace = review.workspace, rows = rows_of(lines, review.changes) }
+  local rows = {}
+  for _, change in ipairs(review.changes) do
+    rows[change.row] = change
+  end
+  reviews[buffer] = { workspace = review.workspace, rows = rows }
   vim.bo[buffer].modifiable = true
   vim.api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
   vim.bo[buffer].modifiable = false
@@ -98,14 +88,44 @@ local function fill(buffer, review)
   highlight(buffer, lines)
 end
 
---- Goes to the source of the entry under the cursor.
+--- The entry that a row belongs to, and the line of the source that it shows: the entry's, or in its difference the
+--- new one.
+---@param review { rows: table<integer, molt.Change> }
+---@param row integer 0-based
+---@return molt.Change?
+---@return integer? line 0-based
+local function source_of(review, row)
+  local lines = vim.api.nvim_buf_get_lines(0, 0, row + 1, false)
+  local line
+  local passed = 0
+  for at = row, 0, -1 do
+    local change = review.rows[at]
+    if change then
+      return change, line or (change.line ~= vim.NIL and change.line or change.oldLine)
+    end
+    local sign = lines[at + 1]:match('^    ([-+@ ])')
+    if not sign then
+      return nil
+    end
+    local start = sign == '@' and not line and lines[at + 1]:match('^    @@ %S+ %+(%d+)')
+    if start and start ~= '0' then
+      line = start - 1 + passed
+    elseif sign ~= '-' and at < row then
+      passed = passed + 1
+    end
+  end
+end
+
+--- Goes to the source of what is under the cursor.
 function M.jump()
   local review = reviews[vim.api.nvim_get_current_buf()]
-  local change = review and review.rows[vim.api.nvim_win_get_cursor(0)[1] - 1]
+  if not review then
+    return
+  end
+  local change, line = source_of(review, vim.api.nvim_win_get_cursor(0)[1] - 1)
   if not change then
     return
   end
-  local line = change.line ~= vim.NIL and change.line or change.oldLine
   local path = vim.uri_to_fname(change.uri)
   local window = vim.fn.win_getid(vim.fn.winnr('#'))
   if window ~= 0 and vim.bo[vim.api.nvim_win_get_buf(window)].buftype == '' then
@@ -199,7 +219,8 @@ local function show(review)
     vim.api.nvim_buf_set_name(buffer, name)
     vim.api.nvim_win_set_buf(0, buffer)
     set_up(buffer)
-    vim.api.nvim_win_set_height(0, math.min(14, math.max(6, select(2, review.text:gsub('\n', '')) + 1)))
+    vim.api.nvim_win_set_height(0, math.min(
+      math.max(14, math.floor(vim.o.lines / 2)), math.max(6, select(2, review.text:gsub('\n', '')) + 1)))
   end
   fill(buffer, review)
   local first = vim.tbl_keys(reviews[buffer].rows)
