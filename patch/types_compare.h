@@ -80,6 +80,11 @@ bool type_is_changed(const struct type_changes *changes, const struct type *old)
  * not speak of it. NULL if it is gone. */
 const struct type *type_changes_new_of(const struct type_changes *changes, const struct type *old);
 
+/* The members of NEW and of OLD as in type_change, for any two structures or unions: one that is split or has another name.
+ * Owned by the caller: free(*ret). Their number. */
+size_t types_pair_members(const struct type_changes *changes, const struct type *old, const struct type *new,
+                          struct type_pair **ret);
+
 /* How a value of OLD becomes one of NEW. */
 enum type_conversion types_conversion(const struct type_changes *changes, const struct type *old,
                                       const struct type *new);
