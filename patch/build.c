@@ -65,6 +65,7 @@ static struct molt_error *open_inputs(struct build *build)
     }
     build->nothing = object_empty();
     build->lines = source_lines_create(&build->from, &build->to);
+    build->inlining = inlining_create(build->lines, session->db.root);
     return error;
 }
 
@@ -263,6 +264,7 @@ static void build_deinit(struct build *build)
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
     free(build->earlier);
+    inlining_destroy(build->inlining);
     source_lines_destroy(build->lines);
     new_sources_free(&build->added);
     object_destroy(build->nothing);

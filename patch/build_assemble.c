@@ -242,6 +242,7 @@ static struct molt_error *compile_indirect(struct build *build, bool *ret_any)
 static struct molt_error *emit_once(struct build *build, struct emission *emission)
 {
     emission_init(emission, build->earlier, build->earlier_count, &build->result->diagnostics);
+    emission->inlining = build->inlining;
     for (size_t i = 0; i < build->contributions.count; i++) {
         emission_add(emission, build->contributions.items[i]);
     }

@@ -3,6 +3,7 @@
 #define MOLT_PATCH_BUILD_PRIVATE_H
 
 #include "patch/emit.h"
+#include "patch/inlining.h"
 #include "patch/new_sources.h"
 #include "patch/session_private.h"
 #include "patch/source_lines.h"
@@ -28,6 +29,7 @@ struct build {
     LIST(struct changed_unit *) units;
     LIST(struct contribution *) contributions;
     struct source_lines *lines;
+    struct inlining *inlining;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
     struct object *nothing; /* what a new file is compared with */

@@ -262,11 +262,21 @@ uint32_t emission_symbol(struct emission *emission, struct contribution *contrib
     return contribution->symbols[symbol->index] = result;
 }
 
-static const char *reason_of(const struct contribution *contribution, const struct object_symbol *symbol)
+/* Why SYMBOL, a function of the contribution's new object, is in the patch. */
+static const char *reason_of(struct emission *emission, const struct contribution *contribution,
+                             const struct object_symbol *symbol)
 {
     const char *reason = contribution->comparison->reasons[symbol->index];
 
-    return reason ? reason : "changed";
+    if (reason && strcmp(reason, "changed") != 0) {
+        return reason;
+    }
+    char *inlined =
+        emission->inlining ? inlining_reason(emission->inlining, contribution->comparison, symbol) : NULL;
+    if (inlined) {
+        LIST_ADD(&emission->owned, inlined);
+    }
+    return inlined ? inlined : "changed";
 }
 
 static void tell_function(struct emission *emission, const struct contribution *contribution,
@@ -324,7 +334,7 @@ static void record_function(struct emission *emission, struct contribution *cont
                                    });
     if (!part) {
         tell_function(emission, contribution, old->name, line,
-                      new ? reason_of(contribution, new) : "removed");
+                      new ? reason_of(emission, contribution, new) : "removed");
     }
 }
 
@@ -395,7 +405,7 @@ static void emit_definitions(struct emission *emission, struct contribution *con
         } else if (!symbol_is_part(symbol)) {
             record_definition(emission, contribution, symbol, define(emission, contribution, symbol));
             tell_function(emission, contribution, symbol->name, definition_line(comparison->new, symbol),
-                          reason_of(contribution, symbol));
+                          reason_of(emission, contribution, symbol));
         }
     }
     for (size_t i = 1; i < comparison->old->symbol_count; i++) {

@@ -12,6 +12,7 @@
 #include "patch/compare.h"
 #include "patch/elf_writer.h"
 #include "patch/image.h"
+#include "patch/inlining.h"
 
 /* A patch that the program already has. */
 struct earlier_patch {
@@ -49,6 +50,7 @@ struct emission {
     LIST(char *) owned;
     struct table extern_symbols; /* "MODULE NAME" -> emitted symbol of an extern definition or import */
     struct molt_diagnostics *diagnostics;
+    struct inlining *inlining; /* borrowed; explains changes, may be NULL */
     json_t *json_functions, *json_data;
     struct molt_error *error; /* the first one */
 };

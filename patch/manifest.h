@@ -3,7 +3,8 @@
  *
  *   {"format": 1, "id": hex, "after": [ids], "title", "created": ISO 8601,
  *    "modules": [{"path", "build_id"}],
- *    "functions": [{"name", "unit", "line", "reason": "changed" | "new" | "removed" | ..., "module"}],
+ *    "functions": [{"name", "unit", "line", "reason", "module"}],
+ *         reason: "changed", "new", "removed", "inlines helper (util.h:12)", "changed; inlines ...", "calls f, too short for a jump" ...
  *    "data": [{"name", "unit", "kind": "new" | "constant" | "kept", "size"}],
  *    "changes": [structural changes of the recorder], "warnings": [{"file", "line", "code", "message"}]}
  *

@@ -68,13 +68,21 @@ static struct split *load(struct source_lines *lines, const struct tree *tree, c
     return split;
 }
 
+bool source_lines_equal(struct source_lines *lines, const char *file, unsigned old_line, unsigned new_line)
+{
+    const struct split *old = load(lines, lines->from, file), *new = load(lines, lines->to, file);
+
+    return old_line && new_line && old_line <= old->lines.count &&
+           new_line <= new->lines.count &&strcmp(old->lines.items[old_line - 1],
+                                                 new->lines.items[new_line - 1]) ==
+               0;
+}
+
 bool source_lines_same(void *context, const char *file, unsigned old_line, unsigned new_line)
 {
     struct source_lines *lines = context;
-    struct split *old = load(lines, lines->from, file), *new = load(lines, lines->to, file);
+    const struct split *old = load(lines, lines->from, file);
 
-    return old_line && new_line && old_line <= old->lines.count &&
-           new_line <=
-               new->lines.count &&strpbrk(old->lines.items[old_line - 1], "()_abcdefghijklmnopqrstuvwxyz") &&
-           strcmp(old->lines.items[old_line - 1], new->lines.items[new_line - 1]) == 0;
+    return source_lines_equal(lines, file, old_line, new_line) &&
+           strpbrk(old->lines.items[old_line - 1], "()_abcdefghijklmnopqrstuvwxyz");
 }

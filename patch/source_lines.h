@@ -16,4 +16,7 @@ void source_lines_destroy(struct source_lines *lines);
  * same_line of patch/compare.h. */
 bool source_lines_same(void *lines, const char *file, unsigned old_line, unsigned new_line);
 
+/* Whether the two lines read the same, be they empty; false where there is none. */
+bool source_lines_equal(struct source_lines *lines, const char *file, unsigned old_line, unsigned new_line);
+
 #endif

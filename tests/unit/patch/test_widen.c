@@ -191,13 +191,49 @@ static void exported_ones(void **state)
     project_deinit(&project);
 }
 
+/* Reasons name the inlined function that changed, not others, and where it is. */
+static void inlined_functions_are_named(void **state)
+{
+    static const char header[] = "extern int seen[9];\n"
+                                 "static inline __attribute__((always_inline)) int deep(int x)\n{\n"
+                                 "    seen[x] = %d;\n    return x;\n}\n"
+                                 "static inline __attribute__((always_inline)) int kept(int x)\n{\n"
+                                 "    seen[x + 1] = 5;\n    return deep(x) + 1;\n}\n";
+    static const char source[] = "#include \"util.h\"\nint seen[9];\n"
+                                 "int by_two(int x)\n{\n    if (x > 2) {\n        int y = kept(x + %d);\n"
+                                 "        return y * 2;\n    }\n    return 0;\n}\n"
+                                 "int alone(int x)\n{\n    seen[x] = %d;\n    return x * x;\n}\n";
+    const char user[] = "int by_two(int x);\nint alone(int x);\n"
+                        "int main(int c, char **v) { return by_two(c) + alone(c); }\n";
+    struct project project;
+    char text[1024];
+
+    project_init(&project, compiler, "-O1 -falign-functions=16");
+    for (int version = 1; version <= 3; version++) {
+        char tree[] = { 'v', (char)('0' + version), '\0' };
+        snprintf(text, sizeof(text), header, version > 1 ? 8 : 7);
+        project_write(&project, tree, "util.h", text);
+        snprintf(text, sizeof(text), source, version > 2 ? 3 : 1, version > 2 ? 3 : 1);
+        project_write(&project, tree, "a.c", text);
+        project_write(&project, tree, "b.c", user);
+    }
+    project_build(&project);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "by_two");
+    assert_string_equal(reason(&project, "by_two"), "inlines deep (util.h:2)");
+    project_patch(&project, "v1", "v3", NULL);
+    assert_string_equal(reason(&project, "by_two"), "changed; inlines deep (util.h:2)");
+    assert_string_equal(reason(&project, "alone"), "changed");
+    project_deinit(&project);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(callers_come_along),      cmocka_unit_test(padding_makes_it_long_enough),
         cmocka_unit_test(addresses_are_found),     cmocka_unit_test(new_code_may_not_take_it),
         cmocka_unit_test(callers_without_sources), cmocka_unit_test(addresses_without_sources),
-        cmocka_unit_test(exported_ones),
+        cmocka_unit_test(exported_ones),           cmocka_unit_test(inlined_functions_are_named),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
