@@ -23,10 +23,17 @@ static bool starts(const char *string, const char *prefix)
 static unsigned dropped(const char *argument, enum command_kind kind)
 {
     static const char *const with_value[] = { "-o", "-MF", "-MT", "-MQ", "-MJ" };
-    static const char *const alone[] = {
-        "-M",  "-flto",         "-ffat-lto-objects", "-fno-fat-lto-objects", "-Wp,-M",
-        "-gz", "-gsplit-dwarf", "-save-temps",       "--save-temps",         "-fuse-linker-plugin"
-    };
+    static const char *const alone[] = { "-M",
+                                         "-flto",
+                                         "-ffat-lto-objects",
+                                         "-fno-fat-lto-objects",
+                                         "-Wp,-M",
+                                         "-gz",
+                                         "-gsplit-dwarf",
+                                         "-save-temps",
+                                         "--save-temps",
+                                         "-fuse-linker-plugin",
+                                         "-fdebug-types-section" };
     static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
                                             "-fno-function-sections", "-fno-data-sections" };
 

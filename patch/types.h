@@ -49,6 +49,7 @@ struct type_member {
     const struct type *type;
     uint64_t bit_offset; /* from the start of the whole; little endian */
     uint32_t bit_size;   /* 0: no bit-field */
+    uint32_t alignment;  /* that its declaration asks for; 0: its type's */
     unsigned line;       /* of its declaration, 0 if unknown; the file is the type's */
 };
 
@@ -130,14 +131,25 @@ static inline bool type_is_compound(const struct type *type)
     return type->kind == TYPE_STRUCT || type->kind == TYPE_UNION;
 }
 
-/* Whether objects of TYPE hold pointers (by value, unions counted in); words that may be pointers count. */
+/* Whether TYPE is an integer that is declared to hold addresses: uintptr_t, intptr_t. */
+bool type_is_word(const struct type *type);
+
+/* Whether objects of TYPE hold pointers (by value, unions counted in), or words. */
 bool type_has_pointers(const struct type *type);
+
+/* How types are written: the name that stands for LEAF (anything but a pointer, array or function; a typedef if those are
+ * kept), appended to RET. POINTED: behind a pointer or in a function's signature, where it need not be complete. */
+typedef void type_namer(void *context, const struct type *leaf, bool pointed, struct text *ret);
+
+/* Appends a declaration of NAME ("" for a type name) as TYPE: "struct conn *(*name[4])(int)". */
+void type_write(const struct type *type, const char *name, bool typedefs, type_namer *namer, void *context,
+                struct text *ret);
 
 /* "struct conn", "conn_t" for one without a tag, "unsigned int [4]", "struct {...}"; appended to RET. */
 void type_describe(const struct type *type, struct text *ret);
 
-/* The key of TYPE in patches: its written name ("struct conn"; of a structure without tag or alias "struct {HASH}").
- * Owned by the caller. */
+/* The key of TYPE, a structure, union or enumeration, in patches: "struct conn", a typedef's name for one without a tag, or
+ * "struct {HASH}". Owned by the caller. */
 char *type_key(const struct type *type);
 
 #endif

@@ -1,0 +1,14 @@
+/* Sources that a test compiles to objects, and their types. */
+#ifndef MOLT_TESTS_UNIT_PATCH_COMPILED_H
+#define MOLT_TESTS_UNIT_PATCH_COMPILED_H
+
+#include "patch/object.h"
+#include "patch/types.h"
+
+/* Compiles TEXT with COMPILER and FLAGS; fails the test if that fails. */
+struct object *compile_text(const char *compiler, const char *flags, const char *text);
+
+/* The types of one object, its unit being called "a.c". */
+struct type_model *model_of(struct object *object);
+
+#endif
