@@ -3,6 +3,9 @@
 
 #include "cli/command.h"
 #include "cli/targets.h"
+#include "link/protocol.h"
+
+#define STATUS_MS 5000
 
 static void print_target(const json_t *status)
 {
@@ -29,12 +32,46 @@ static void print_target(const json_t *status)
     }
 }
 
+/* The engine's own mappings, as /proc/PID/maps writes addresses: what is not here is the program's. */
+static void print_memory(const json_t *status)
+{
+    json_t *mapping;
+    size_t index;
+
+    json_array_foreach(json_object_get(json_object_get(status, "memory"), "mappings"), index, mapping)
+    {
+        json_int_t start = 0, end = 0;
+        const char *what = "";
+        json_unpack(mapping, "{s:I, s:I, s:s}", "start", &start, "end", &end, "what", &what);
+        printf("    %012llx-%012llx %s\n", (unsigned long long)start, (unsigned long long)end, what);
+    }
+}
+
+/* Asks TARGET again, for its memory, too. */
+static struct molt_error *ask_memory(struct target *target)
+{
+    json_t *result = NULL;
+    int status = link_client_call(target->client, link_method_name(LINK_METHOD_STATUS),
+                                  json_pack("{s:b}", "memory", 1), STATUS_MS, NULL, NULL, &result);
+    struct molt_error *error = target_error(target, status, result);
+
+    if (!error) {
+        json_decref(target->status);
+        target->status = result;
+    }
+    return error;
+}
+
 static struct molt_error *run_status(const struct cli_arguments *arguments, int *ret_status)
 {
     struct targets targets;
     struct molt_error *error = targets_find(arguments->operands[0], &targets);
 
+    for (size_t i = 0; !error && cli_flag(arguments, "memory") && i < targets.count; i++) {
+        error = ask_memory(&targets.items[i]);
+    }
     if (error) {
+        targets_deinit(&targets);
         return error;
     }
     if (cli_flag(arguments, "json")) {
@@ -50,6 +87,7 @@ static struct molt_error *run_status(const struct cli_arguments *arguments, int 
     } else {
         for (size_t i = 0; i < targets.count; i++) {
             print_target(targets.items[i].status);
+            print_memory(targets.items[i].status);
         }
     }
     targets_deinit(&targets);
@@ -58,12 +96,13 @@ static struct molt_error *run_status(const struct cli_arguments *arguments, int 
 
 static const struct cli_option status_options[] = {
     { 'j', "json", NULL, "print an array with all that the engines say" },
+    { 'm', "memory", NULL, "list the engine's own mappings, too" },
     { 0 },
 };
 
 const struct cli_command command_status = {
     .name = "status",
-    .synopsis = "[--json] [WHO]",
+    .synopsis = "[--json] [--memory] [WHO]",
     .summary = "list the programs that can be updated",
     .description = "Lists the running programs with an engine, or those that WHO, a pid or a name, means: "
                    "threads, updates in\n"

@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/code/lookup.h"
 #include "engine/control.h"
+#include "engine/mapping.h"
 #include "engine/private_heap.h"
 #include "engine/status.h"
 #include "engine/update/update.h"
@@ -71,6 +73,7 @@ static void read_environment(void)
 static void *run(void *unused)
 {
     prctl(PR_SET_NAME, "molt");
+    mapping_adopt_stack(STACK_SIZE);
     uselocale(newlocale(LC_ALL_MASK, "C", NULL)); /* JSON has decimal points, whatever the program's locale */
     pthread_mutex_lock(&boot.setting_up);
     int error = engine_core_init();
@@ -130,10 +133,12 @@ static void before_fork(void)
     engine_core_fork_prepare();
     control_fork_prepare();
     private_heap_fork_prepare();
+    mapping_fork_prepare();
 }
 
 static void after_fork_in_parent(void)
 {
+    mapping_fork_parent();
     private_heap_fork_parent();
     control_fork_parent();
     engine_core_fork_parent();
@@ -144,6 +149,7 @@ static void after_fork_in_child(void)
 {
     int saved = errno;
 
+    mapping_fork_child();
     private_heap_fork_child();
     control_fork_child();
     engine_core_fork_child();
@@ -158,6 +164,7 @@ __attribute__((constructor)) static void load(void)
 
     if (!getauxval(AT_SECURE)) { /* a set-user-id program is not its caller's to update */
         read_environment();
+        lookup_init();
         if (!pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
             start();
         }

@@ -139,6 +139,9 @@ static void call_status(struct link_call *call)
     json_t *status = status_describe(control.name);
 
     json_object_set_new(status, "last", control.last ? json_incref(control.last) : json_null());
+    if (json_is_true(json_object_get(call->params, "memory"))) {
+        json_object_set_new(status, "memory", status_describe_memory());
+    }
     link_call_result(call, status);
 }
 

@@ -1,5 +1,5 @@
 /*
- * A small allocator over mmap.
+ * A small allocator over mappings.
  *
  *     span, 64 kB, aligned to its size          large block: a span of its own, as long as it needs to be
  *     +--------+-----+-----+-----+----          +--------+----------------------------------
@@ -17,7 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "engine/mapping.h"
 
 #define SPAN_SIZE ((size_t)65536)
 #define HEADER_SIZE ((size_t)64)
@@ -76,30 +77,19 @@ static struct span *span_of(const void *pointer)
 /* Maps SIZE bytes (a multiple of the page size) at a multiple of SPAN_SIZE. */
 static struct span *map_aligned(size_t size)
 {
-    char *memory = mmap(NULL, size + SPAN_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct span *span = mapping_create_aligned(size, SPAN_SIZE, "heap");
 
-    if (memory == MAP_FAILED) {
-        return NULL;
+    if (span) {
+        mapped += size;
+        span->mapped = size;
     }
-    char *start = (char *)(((uintptr_t)memory + SPAN_SIZE - 1) & ~(SPAN_SIZE - 1));
-    if (start > memory) {
-        munmap(memory, (size_t)(start - memory));
-    }
-    size_t tail = (size_t)(memory + size + SPAN_SIZE - (start + size));
-    if (tail) {
-        munmap(start + size, tail);
-    }
-    mapped += size;
-    struct span *span = (struct span *)start;
-    span->mapped = size;
     return span;
 }
 
 static void unmap(struct span *span)
 {
     mapped -= span->mapped;
-    munmap(span, span->mapped);
+    mapping_destroy(span);
 }
 
 static void open_span(struct span *span)

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/code/tls.h"
+#include "engine/mapping.h"
 #include "engine/update/update.h"
 
 void status_executable(char *target, size_t size)
@@ -103,6 +105,34 @@ static json_t *describe_updates(void)
                                                  (int)entry.functions, "revertible", (int)entry.revertible));
     }
     return updates;
+}
+
+/* By the linker: where libmolt.so begins and ends in memory. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+static void append_mapping(json_t *mappings, const struct mapping *mapping)
+{
+    json_array_append_new(mappings,
+                          json_pack("{s:I, s:I, s:s}", "start", (json_int_t)mapping->start, "end",
+                                    (json_int_t)(mapping->start + mapping->size), "what", mapping->what));
+}
+
+json_t *status_describe_memory(void)
+{
+    json_t *mappings = json_array();
+    uintptr_t start = (uintptr_t)__ehdr_start, end = ((uintptr_t)_end + 4095) & ~(uintptr_t)4095;
+    struct mapping mapping = { start, end - start, "libmolt.so" };
+    intptr_t offset;
+    size_t size;
+
+    append_mapping(mappings, &mapping);
+    for (size_t i = 0; mapping_get(i, &mapping); i++) {
+        append_mapping(mappings, &mapping);
+    }
+    tls_own_block(&offset, &size);
+    return json_pack("{s:o, s:{s:I, s:I}}", "mappings", mappings, "thread_local", "offset",
+                     (json_int_t)offset, "size", (json_int_t)size);
 }
 
 json_t *status_describe(const char *name)

@@ -1,7 +1,7 @@
 /*
  * What --wrap leads here: the functions of the C library that hand out memory, over the private heap. One
  * that is wrapped (see meson.build) and not here fails to link, so no library can bring in a new one
- * unnoticed. And localeconv, whose result is the program's.
+ * unnoticed. And mmap, so that all that the engine maps is on its list, and localeconv, whose result is the program's.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -11,7 +11,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "engine/mapping.h"
 #include "engine/private_heap.h"
 
 /* the linker's names for what the callers call malloc and so on */
@@ -30,6 +33,10 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
                        struct addrinfo **ret);
 int __wrap_getifaddrs(struct ifaddrs **ret);
 struct lconv *__wrap_localeconv(void);
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset);
+int __wrap_munmap(void *start, size_t size);
+void *__real_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset);
+int __real_munmap(void *start, size_t size);
 
 void *__wrap_malloc(size_t size)
 {
@@ -122,6 +129,22 @@ int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...)
     int length = __wrap_vasprintf(ret, format, arguments);
     va_end(arguments);
     return length;
+}
+
+/* libunwind maps memory for its caches. Only what is mapped from nowhere is kept on the list: files are told by their name. */
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
+{
+    if (!(flags & MAP_ANONYMOUS) || (flags & MAP_SHARED)) {
+        return __real_mmap(address, size, protection, flags, file, offset);
+    }
+    size = (size + 4095) & ~(size_t)4095;
+    void *start = mapping_create(address, size, protection, flags, "libraries");
+    return start ? start : MAP_FAILED;
+}
+
+int __wrap_munmap(void *start, size_t size)
+{
+    return mapping_destroy(start) ? 0 : __real_munmap(start, size);
 }
 
 /* libwebsockets could look for names and interfaces of the network. The engine has no business there. */

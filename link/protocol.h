@@ -7,11 +7,16 @@
  * user nor root is turned away before a byte of his is read. On it: HTTP upgrade, subprotocol molt.v1,
  * JSON-RPC 2.0 in text frames, the bytes of a patch in binary frames.
  *
- *   status    {}                            -> {pid, name, exe, version, build_ids: [{path, build_id}],
- * threads, updates: [{id, title, functions, revertible}], last: result or null} upload    {size}, then SIZE
- * bytes in binary frames -> {upload} prepare   {upload}                      -> result, and {update} if it is
- * "prepared" commit    {update, timeout_ms, dry_run?} -> result ("prepared": the dry run succeeded) discard
- * {update}                      -> result rollback  {timeout_ms}                  -> result
+ *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
+ *                                              updates: [{id, title, functions, revertible}], last: result or null,
+ *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
+ *   upload    {size}, then SIZE bytes in binary frames -> {upload}
+ *   prepare   {upload}                      -> result, and {update} if it is "prepared"
+ *   commit    {update, timeout_ms, dry_run?} -> result ("prepared": the dry run succeeded)
+ *   discard   {update}                      -> result
+ *   rollback  {timeout_ms}                  -> result
+ *
+ * `memory` is the engine's own, and only told if asked for with true.
  *
  * An update that was prepared belongs to the connection and is discarded when that closes. One call is
  * carried out at a time; while a commit waits for its safe point, the caller is sent

@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/mapping.h"
+
 #define PAGE 4096ul
 #define CODE_SIZE (16ul << 20)
 #define POOL_SIZE (8ul << 20)
@@ -114,9 +116,9 @@ static int reserve(const struct module *module, bool fixed, struct arena *arena)
     if (status < 0) {
         return status;
     }
-    arena->base = mmap((void *)search.best, ARENA_SIZE, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    return arena->base == MAP_FAILED ? -errno : 0;
+    arena->base = mapping_create((void *)search.best, ARENA_SIZE, PROT_NONE,
+                                 MAP_NORESERVE | MAP_FIXED_NOREPLACE, "code and data of patches");
+    return arena->base ? 0 : -errno;
 }
 
 int arena_of(const struct module *module, bool fixed, struct arena **ret)

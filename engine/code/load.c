@@ -9,13 +9,13 @@
  */
 #include "engine/code/load.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/code/lookup.h"
 #include "engine/code/registry.h"
 #include "engine/code/tls.h"
 #include "engine/code/unwind_tables.h"
@@ -142,7 +142,7 @@ static int bind_import(struct loaded_patch *patch, const struct molt_patch_bindi
     const char *version = patch_file_string(&patch->file, (uint32_t)binding->value);
     bool weak = ELF64_ST_BIND(patch->file.symbols[binding->symbol].st_info) == STB_WEAK;
 
-    symbol->address = (uintptr_t)(*version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name));
+    symbol->address = lookup_symbol(name, version, NULL);
     return symbol->address || weak
                ? 0
                : load_refuse(patch,

@@ -49,6 +49,7 @@ intptr_t tls_thread_offset(void)
 struct template
 {
     size_t id, offset; /* of the reserve in the module's TLS block */
+    size_t size;       /* of that block */
     uint8_t *bytes;    /* the template's copy of the reserve */
 };
 
@@ -66,6 +67,7 @@ static int find_template(struct dl_phdr_info *info, size_t size, void *context)
         const Elf64_Phdr *segment = &info->dlpi_phdr[i];
         if (segment->p_type == PT_TLS) {
             template->id = info->dlpi_tls_modid;
+            template->size = segment->p_memsz;
             template->offset = (size_t)(reserve - (uint8_t *)info->dlpi_tls_data);
             template->bytes = (uint8_t *)(info->dlpi_addr + segment->p_vaddr) + template->offset;
             return 1;
@@ -92,6 +94,12 @@ size_t tls_module_id(void)
 size_t tls_module_offset(void)
 {
     return own_template()->offset;
+}
+
+void tls_own_block(intptr_t *ret_offset, size_t *ret_size)
+{
+    *ret_offset = tls_thread_offset() - (intptr_t)own_template()->offset;
+    *ret_size = own_template()->size;
 }
 
 int tls_initialise(const struct world *world, size_t offset, const void *bytes, size_t size)

@@ -19,6 +19,9 @@ intptr_t tls_thread_offset(void);
 size_t tls_module_id(void);
 size_t tls_module_offset(void);
 
+/* All thread-local memory of libmolt.so, the reserve included: relative to the thread pointer, and its size in bytes. */
+void tls_own_block(intptr_t *ret_offset, size_t *ret_size);
+
 /* Gives bytes [offset, offset + size) of the reserve their initial value, in all threads of WORLD, in the
  * engine's own and in those that will be created. World stopped. 0 or a negative errno. */
 int tls_initialise(const struct world *world, size_t offset, const void *bytes, size_t size);

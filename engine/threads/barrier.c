@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "engine/code/unwind_tables.h"
+#include "engine/mapping.h"
 #include "engine/threads/barrier_reached.h"
 #include "engine/threads/futex.h"
 #include "engine/threads/readable.h"
@@ -93,8 +94,8 @@ int barrier_init(void)
     if (barriers.code) {
         return 0;
     }
-    uint8_t *code = mmap(NULL, 2 * AREA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (code == MAP_FAILED) {
+    uint8_t *code = mapping_create(NULL, 2 * AREA_SIZE, PROT_READ | PROT_WRITE, 0, "return barriers");
+    if (!code) {
         return -ENOMEM;
     }
     barriers.code = code;
@@ -104,7 +105,7 @@ int barrier_init(void)
     barrier_data(0)->original = (uintptr_t)molt_barrier_entry;
     if (mprotect(code, AREA_SIZE, PROT_READ | PROT_EXEC) < 0) {
         int status = -errno;
-        munmap(code, 2 * AREA_SIZE);
+        mapping_destroy(code);
         barriers.code = NULL;
         return status;
     }

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/mapping.h"
 #include "engine/threads/futex.h"
 #include "engine/threads/restart.h"
 
@@ -176,14 +177,12 @@ static bool has_slot(pid_t tid)
 static int grow(size_t capacity)
 {
     size_t size = capacity * sizeof(struct stopped_thread);
-    void *slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *slots = mapping_create(NULL, size, PROT_READ | PROT_WRITE, 0, "stopped threads");
 
-    if (slots == MAP_FAILED) {
+    if (!slots) {
         return -ENOMEM;
     }
-    if (stopper.slots) {
-        munmap(stopper.slots, stopper.capacity * sizeof(struct stopped_thread));
-    }
+    mapping_destroy(stopper.slots);
     stopper.slots = slots;
     stopper.capacity = capacity;
     return 0;

@@ -8,11 +8,10 @@
  */
 #include "engine/update/history.h"
 
-#include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
-#include <link.h>
 #include <stdlib.h>
+
+#include "engine/code/lookup.h"
 
 #define UNDOABLE 16 /* updates that can be rolled back, one after the other */
 
@@ -235,12 +234,8 @@ unsigned history_pop(void)
 
 struct code_range history_thread_creation(void)
 {
-    void *address = dlsym(RTLD_DEFAULT, "pthread_create");
-    Dl_info info;
-    Elf64_Sym *symbol = NULL;
+    size_t size;
+    uintptr_t address = lookup_symbol("pthread_create", "", &size);
 
-    if (!address || !dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol) {
-        return (struct code_range){ 0 };
-    }
-    return (struct code_range){ (uintptr_t)address, symbol->st_size };
+    return address ? (struct code_range){ address, size } : (struct code_range){ 0 };
 }

@@ -1,68 +1,145 @@
-// The memory of a program, seen from outside: what of it is the program's own and writable, as one hash.
+// The memory of a program, seen from outside: all that it could read, but for Molt's own, byte by byte.
+//
+// Left out is, and nothing else:
+// - what the engine says it mapped (`molt status --memory`), its library and its thread's stack included;
+// - libmolt.so's thread-local variables, which lie in every thread's block: found by the thread control block, whose first
+//   and third words are its own address, and the distance that the engine tells;
+// - stacks below the red zone, where signal frames come and go: no part of any program's state;
+// - the kernel's own pages ([vvar], [vdso], [vsyscall]).
+//
+// Programs to be compared run without restartable sequences (victim.mjs): the kernel writes the processor's number into
+// every thread's control block whenever the thread is moved, with or without Molt.
 
-import crypto from 'node:crypto';
 import fs from 'node:fs';
+import * as molt from '../molt.mjs';
 
-const page = 4096, redZone = 128;
+const redZone = 128, word = 8;
+const kernels = /^\[(vvar|vvar_vclock|vdso|vsyscall)\]$/;
+const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Stack pointers of all threads of PID that are blocked in the kernel. */
+/** What the engine of PID calls its own. */
+async function ownMemory(pid) {
+    const result = await molt.call(['status', '--json', '--memory', pid]);
+    if (result.status !== 0)
+        throw new Error(`molt status --memory: ${result.output}`);
+    return JSON.parse(result.stdout)[0].memory;
+}
+
+/** Stack pointers of all threads of PID, each blocked in the kernel; null if one is not. */
 function stackPointers(pid) {
-    return fs.readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
-        const fields = fs.readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').trim().split(' ');
-        return fields.length > 2 ? [parseInt(fields.at(-2), 16)] : [];
-    });
+    const calls = fs.readdirSync(`/proc/${pid}/task`)
+        .map((tid) => fs.readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').trim().split(' '));
+    return calls.every((fields) => fields.length > 2) ? calls.map((fields) => parseInt(fields.at(-2), 16)) : null;
 }
 
 function mappings(pid) {
     return fs.readFileSync(`/proc/${pid}/maps`, 'utf8').trim().split('\n').map((line) => {
-        const [, start, end, mode, , , inode, name] =
-            line.match(/^(\w+)-(\w+) (\S+) (\w+) (\S+) (\d+)\s*(.*)$/);
-        return { start: parseInt(start, 16), end: parseInt(end, 16), mode, inode: Number(inode), name };
+        const [, start, end, mode, name] = line.match(/^(\w+)-(\w+) (\S+) \w+ \S+ \d+\s*(.*)$/);
+        return { start: parseInt(start, 16), end: parseInt(end, 16), mode, name };
     });
 }
 
-/**
- * Writable memory of PID that is not Molt's own: files' data with the zeroed pages behind it, the heap, and the
- * stacks from the red zone up (what is below is no part of the program's state). The dynamic linker counts
- * its look-ups in data of its own, which are left out. Molt's own are its libraries,
- * and mappings without a file that do not continue one of the program's.
- */
-function ownRanges(pid) {
-    const pointers = stackPointers(pid);
-    const ranges = [];
-    let before = null;
-    for (const one of mappings(pid)) {
-        const continues = before && before.end === one.start && before.own;
-        const isFile = one.inode !== 0 && !/libmolt|libgcc_s|ld-linux/.test(one.name);
-        const own = isFile || one.name === '[heap]' || one.name === '[stack]' || (one.name === '' && continues);
-        before = { end: one.end, own };
-        if (!own || !one.mode.startsWith('rw'))
-            continue;
-        const live = pointers.find((pointer) => pointer >= one.start && pointer < one.end);
-        ranges.push({ ...one, start: one.name === '[stack]' && live ? live - redZone : one.start });
+/** RANGE without the parts that lie in one of HOLES, which are in order. */
+function without(range, holes) {
+    const parts = [];
+    let start = range.start;
+    for (const hole of holes.filter((one) => one.start < range.end && one.end > range.start)) {
+        if (hole.start > start)
+            parts.push({ ...range, start, end: hole.start });
+        start = Math.max(start, hole.end);
     }
-    return ranges;
+    return start < range.end ? [...parts, { ...range, start }] : parts;
 }
 
-/** A map from the name of each range to the hash of its bytes. */
-export function hashes(pid) {
-    const memory = fs.openSync(`/proc/${pid}/mem`, 'r');
-    const result = new Map();
-    const buffer = Buffer.alloc(256 * page);
-    for (const { start, end, name } of ownRanges(pid)) {
-        const hash = crypto.createHash('sha256');
-        for (let at = start; at < end;) {
-            const got = fs.readSync(memory, buffer, 0, Math.min(buffer.length, end - at), at);
-            hash.update(buffer.subarray(0, got));
-            at += got;
-        }
-        result.set(`${name || '(zeroed)'} ${start.toString(16)}-${end.toString(16)}`, hash.digest('hex'));
+/** RANGE from the stack's end on, if it is a stack of one of the threads. */
+function withoutDeadStack(range, pointers) {
+    const [live, second] = pointers.filter((pointer) => pointer >= range.start && pointer < range.end);
+    if (second)
+        throw new Error(`two stacks are one mapping, ${range.start.toString(16)}: nobody can tell where one ends`);
+    return live ? { ...range, start: Math.max(range.start, live - redZone) } : range;
+}
+
+/** Neighbours that differ in nothing are one: the kernel joins and splits mappings as Molt's come and go beside them. */
+function joined(ranges) {
+    const result = [];
+    for (const one of ranges) {
+        const last = result.at(-1);
+        if (last && last.end === one.start && last.mode === one.mode && last.name === one.name)
+            last.end = one.end;
+        else
+            result.push({ ...one });
     }
-    fs.closeSync(memory);
     return result;
 }
 
-/** Names of the ranges that differ between two results of hashes(). */
+function read(memory, { start, end }) {
+    const bytes = Buffer.alloc(end - start);
+    for (let at = 0; at < bytes.length;)
+        at += fs.readSync(memory, bytes, at, Math.min(bytes.length - at, 1 << 22), start + at);
+    return bytes;
+}
+
+/** Blanks libmolt.so's thread-local variables in the BYTES at START. Returns how many threads have theirs there. */
+function blankThreadLocals(bytes, start, { offset, size }) {
+    const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / word);
+    let found = 0;
+    for (let i = 0; i + 2 < words.length; i++) {
+        const address = start + i * word;
+        if (Number(words[i] & 0xffffffffn) !== address % 2 ** 32 ||
+            Number(words[i]) !== address || Number(words[i + 2]) !== address)
+            continue;
+        bytes.fill(0, Math.max(0, i * word + offset), i * word + offset + size);
+        found++;
+    }
+    return found;
+}
+
+async function readAll(pid, own) {
+    let pointers;
+    while (!(pointers = stackPointers(pid)))
+        await delay(1);
+    const holes = [...own.mappings].sort((one, other) => one.start - other.start);
+    const ranges = joined(mappings(pid)
+        .filter(({ mode, name }) => mode[0] === 'r' && !kernels.test(name))
+        .flatMap((range) => without(range, holes)))
+        .map((range) => withoutDeadStack(range, pointers));
+    const memory = fs.openSync(`/proc/${pid}/mem`, 'r');
+    const result = ranges.map((range) => ({ ...range, bytes: read(memory, range) }));
+    fs.closeSync(memory);
+    let threads = 0;
+    for (const { mode, bytes, start } of result)
+        threads += mode[1] === 'w' ? blankThreadLocals(bytes, start, own.thread_local) : 0;
+    if (threads < pointers.length - 1)
+        throw new Error(`${threads} thread control blocks found, where the program has ${pointers.length - 1} threads`);
+    return result;
+}
+
+/** All memory of the program PID, whose threads are all waiting for something: an array of { start, end, mode, name, bytes }. */
+export async function snapshot(pid) {
+    for (let tries = 0; tries < 100; tries++) {
+        const own = await ownMemory(pid);
+        const result = await readAll(pid, own);
+        /* What the engine mapped in between was not on the list. */
+        if (JSON.stringify(await ownMemory(pid)) === JSON.stringify(own))
+            return result;
+    }
+    throw new Error('the engine maps and unmaps without end');
+}
+
+const title = ({ start, end, mode, name }) => `${name || 'unnamed memory'} ${mode} ${start.toString(16)}-${end.toString(16)}`;
+
+function differenceOf(one, other) {
+    const first = one.bytes.findIndex((byte, i) => byte !== other.bytes[i]);
+    const last = one.bytes.findLastIndex((byte, i) => byte !== other.bytes[i]);
+    return `${title(one)}: bytes ${(one.start + first).toString(16)} to ${(one.start + last).toString(16)}`;
+}
+
+/** What differs between two snapshots, in words: nothing if they are equal. */
 export function differences(before, after) {
-    return [...new Set([...before.keys(), ...after.keys()])].filter((name) => before.get(name) !== after.get(name));
+    const old = new Map(before.map((one) => [title(one), one])), now = new Map(after.map((one) => [title(one), one]));
+    const gone = before.filter((one) => !now.has(title(one))).map((one) => `${title(one)} is gone`);
+    const come = after.filter((one) => !old.has(title(one))).map((one) => `${title(one)} is new`);
+    const changed = before.filter((one) => now.has(title(one)) && !one.bytes.equals(now.get(title(one)).bytes))
+        .map((one) => differenceOf(one, now.get(title(one))));
+    return [...gone, ...come, ...changed];
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { build } from '../build.mjs';
 import * as molt from '../molt.mjs';
 import { load, writeTrees } from '../story.mjs';
-import { differences, hashes } from './memory.mjs';
+import { differences, snapshot } from './memory.mjs';
 
 export function demand(condition, message) {
     if (!condition)
@@ -48,8 +48,8 @@ export class Victim {
     }
 
     start(file = this.file) {
-        /* Bound at the start: what the dynamic linker binds lazily is no part of the program's state. */
-        this.program = molt.program(file, [], { env: { ...molt.environment, LD_BIND_NOW: '1' } });
+        /* No restartable sequences: memory.mjs says why. */
+        this.program = molt.program(file, [], { env: { ...molt.environment, GLIBC_TUNABLES: 'glibc.pthread.rseq=0' } });
         Victim.#all.push(this);
     }
 
@@ -82,9 +82,9 @@ export class Victim {
 
     /** Plays ATTEMPT; afterwards all of the program's own memory must be as before. */
     async unchangedBy(what, attempt) {
-        const before = hashes(this.pid);
+        const before = await snapshot(this.pid);
         const result = await attempt();
-        const changed = differences(before, hashes(this.pid));
+        const changed = differences(before, await snapshot(this.pid));
         demand(changed.length === 0, `${what}: memory of the program changed: ${changed.join(', ')}`);
         return result;
     }

@@ -1,0 +1,201 @@
+/*
+ * Looking up symbols by the modules' own hash tables. dlsym would do, but an update that is discarded must leave the program
+ * as it was, and dlsym counts its look-ups in the dynamic linker's data, binds calls of the C library lazily, and allocates from
+ * the program's heap to say that there is no such symbol. dlvsym, besides, passes over definitions without a version, and so over an
+ * allocator that replaces libc's.
+ *
+ * The global scope is the modules that the program was started with, in the order in which the dynamic linker lists them. What was
+ * loaded later may be global or not, which is the dynamic linker's secret: if a later module has the symbol, dlsym is asked.
+ */
+#include "engine/code/lookup.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <stdbool.h>
+#include <string.h>
+
+struct table {
+    uintptr_t bias;
+    const Elf64_Sym *symbols;
+    const char *strings;
+    const uint32_t *hash;
+    const Elf64_Versym *versions;
+    const uint8_t *definitions; /* Elf64_Verdef, linked */
+    size_t definition_count;
+};
+
+struct search {
+    const char *name, *version;
+    uint32_t hash;
+    size_t modules; /* visited so far */
+    const Elf64_Sym *found;
+    uintptr_t address;
+    bool undecided; /* only the dynamic linker can tell */
+};
+
+static size_t initial_modules;
+
+static uint32_t hash_of(const char *name) /* of DT_GNU_HASH */
+{
+    uint32_t hash = 5381;
+
+    for (; *name; name++) {
+        hash = hash * 33 + (uint8_t)*name;
+    }
+    return hash;
+}
+
+/* The dynamic linker has added the bias to most addresses in a dynamic section, but not to all. */
+static const void *dynamic_address(uintptr_t bias, uint64_t value)
+{
+    return (const void *)(value < bias ? bias + value : value);
+}
+
+static void read_dynamic(const Elf64_Dyn *dynamic, struct table *table)
+{
+    for (; dynamic->d_tag != DT_NULL; dynamic++) {
+        const void *address = dynamic_address(table->bias, dynamic->d_un.d_ptr);
+        switch (dynamic->d_tag) {
+        case DT_SYMTAB:
+            table->symbols = address;
+            break;
+        case DT_STRTAB:
+            table->strings = address;
+            break;
+        case DT_GNU_HASH:
+            table->hash = address;
+            break;
+        case DT_VERSYM:
+            table->versions = address;
+            break;
+        case DT_VERDEF:
+            table->definitions = address;
+            break;
+        case DT_VERDEFNUM:
+            table->definition_count = dynamic->d_un.d_val;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* The name of version INDEX that the module defines, or NULL. */
+static const char *version_name(const struct table *table, unsigned index)
+{
+    const uint8_t *at = table->definitions;
+
+    for (size_t i = 0; at && i < table->definition_count; i++) {
+        const Elf64_Verdef *definition = (const Elf64_Verdef *)at;
+        if (definition->vd_ndx == index && !(definition->vd_flags & VER_FLG_BASE)) {
+            const Elf64_Verdaux *name = (const Elf64_Verdaux *)(at + definition->vd_aux);
+            return table->strings + name->vda_name;
+        }
+        at += definition->vd_next;
+    }
+    return NULL;
+}
+
+/* As the dynamic linker decides: a definition without a version serves whoever wants one. */
+static bool has_version(const struct table *table, size_t index, const char *wanted)
+{
+    if (!table->versions) {
+        return true;
+    }
+    bool hidden = table->versions[index] & 0x8000;
+    const char *name = version_name(table, table->versions[index] & 0x7fff);
+    return !*wanted || !name ? !hidden : strcmp(name, wanted) == 0;
+}
+
+static bool is_definition(const Elf64_Sym *symbol)
+{
+    unsigned type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info),
+             visibility = ELF64_ST_VISIBILITY(symbol->st_other);
+
+    return symbol->st_shndx != SHN_UNDEF && symbol->st_value && binding != STB_LOCAL &&
+           (type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE || type == STT_COMMON ||
+            type == STT_GNU_IFUNC) &&
+           (visibility == STV_DEFAULT || visibility == STV_PROTECTED);
+}
+
+static const Elf64_Sym *find_in(const struct table *table, const struct search *search)
+{
+    const uint32_t bucket_count = table->hash[0], first = table->hash[1], bloom_size = table->hash[2];
+    const uint32_t *buckets = table->hash + 4 + 2 * (size_t)bloom_size;
+    const uint32_t *chain = buckets + bucket_count;
+    uint32_t index = bucket_count ? buckets[search->hash % bucket_count] : 0;
+
+    for (; index >= first && index; index++) {
+        const Elf64_Sym *symbol = &table->symbols[index];
+        uint32_t hash = chain[index - first];
+        if ((hash | 1) == (search->hash | 1) && is_definition(symbol) &&
+            strcmp(table->strings + symbol->st_name, search->name) == 0 &&
+            has_version(table, index, search->version)) {
+            return symbol;
+        }
+        if (hash & 1) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+static bool is_searched(const struct dl_phdr_info *info)
+{
+    return !info->dlpi_name[0] || strchr(info->dlpi_name, '/'); /* not the vdso */
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct search *search = context;
+    struct table table = { .bias = info->dlpi_addr };
+    bool later = search->modules++ >= initial_modules;
+
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
+            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
+        }
+    }
+    if (!is_searched(info) || !table.symbols || !table.strings) {
+        return 0;
+    }
+    const Elf64_Sym *symbol = table.hash ? find_in(&table, search) : NULL;
+    if (!table.hash || (symbol && later)) {
+        search->undecided = true;
+        return 1;
+    }
+    if (symbol) {
+        search->found = symbol;
+        search->address = table.bias + symbol->st_value;
+    }
+    return symbol != NULL;
+}
+
+static int count(struct dl_phdr_info *info, size_t size, void *context)
+{
+    ++*(size_t *)context;
+    return 0;
+}
+
+void lookup_init(void)
+{
+    dl_iterate_phdr(count, &initial_modules);
+}
+
+uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
+{
+    struct search search = { .name = name, .version = version, .hash = hash_of(name) };
+
+    dl_iterate_phdr(visit, &search);
+    if (ret_size) {
+        *ret_size = search.found ? search.found->st_size : 0;
+    }
+    if (search.undecided) {
+        return (uintptr_t)(*version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name));
+    }
+    if (search.found && ELF64_ST_TYPE(search.found->st_info) == STT_GNU_IFUNC) {
+        return ((uintptr_t(*)(void))search.address)();
+    }
+    return search.address;
+}
