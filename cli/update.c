@@ -1,6 +1,6 @@
 /*
  * molt apply and molt rollback. Several processes of one program change together: all are prepared before the first
- * commits, and if one fails to commit, those that did are rolled back.
+ * commits, and if one fails to commit, those that did are rolled back. A rollback of several can be taken back until all have.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -323,15 +323,68 @@ static struct molt_error *check_revertible(const struct targets *targets)
     return NULL;
 }
 
+/* Ends what roll_back_all began in targets [0, count): RESTORE brings the update back. Results of those that are final stay. */
+static struct molt_error *settle_all(struct batch *batch, size_t count, bool restore)
+{
+    struct molt_error *first = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        if (result_of(batch, i) != LINK_RESULT_ROLLED_BACK) {
+            continue;
+        }
+        json_t *kept = json_incref(batch->results[i]);
+        struct molt_error *error =
+            call(batch, i, LINK_METHOD_SETTLE,
+                 json_pack("{s:b, s:i}", "restore", restore, "timeout_ms", batch->timeout_ms));
+        if (!error && !restore) {
+            json_decref(batch->results[i]);
+            batch->results[i] = json_incref(kept);
+        } else if (!error && result_of(batch, i) != LINK_RESULT_UPDATED) {
+            const char *reason = json_string_value(json_object_get(batch->results[i], "reason"));
+            error = molt_error_new(MOLT_ERROR_INTERNAL, "process %d stays rolled back: %s",
+                                   (int)batch->targets.items[i].pid, reason ? reason : "");
+        }
+        json_decref(kept);
+        error = restore ? molt_error_prefix(error, "another process could not be rolled back, and bringing "
+                                                   "the update back failed")
+                        : error;
+        if (first) {
+            molt_error_destroy(error);
+        } else {
+            first = error;
+        }
+    }
+    return first;
+}
+
+/* All processes or none: each can bring its update back until the last has rolled back. */
+static struct molt_error *roll_back_all(struct batch *batch)
+{
+    bool hold = batch->targets.count > 1;
+
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        struct molt_error *error =
+            call(batch, i, LINK_METHOD_ROLLBACK,
+                 json_pack("{s:i, s:b}", "timeout_ms", batch->timeout_ms, "hold", hold));
+        if (error || !succeeded(batch, i)) {
+            struct molt_error *second = settle_all(batch, i, true);
+            if (error) {
+                molt_error_destroy(second);
+                return error;
+            }
+            return second;
+        }
+    }
+    return hold ? settle_all(batch, batch->targets.count, false) : NULL;
+}
+
 static struct molt_error *run_rollback(const struct cli_arguments *arguments, int *ret_status)
 {
     struct batch batch = { 0 };
     struct molt_error *error = batch_init(&batch, arguments->operands[0], arguments);
 
     error = error ? error : check_revertible(&batch.targets);
-    for (size_t i = 0; i < batch.targets.count && !error; i++) {
-        error = call(&batch, i, LINK_METHOD_ROLLBACK, json_pack("{s:i}", "timeout_ms", batch.timeout_ms));
-    }
+    error = error ? error : roll_back_all(&batch);
     if (!error) {
         *ret_status = print_results(&batch, cli_flag(arguments, "json"));
     }
@@ -373,9 +426,10 @@ const struct cli_command command_rollback = {
     .name = "rollback",
     .synopsis = "[--timeout SECONDS] [--json] WHO",
     .summary = "undo the last update of a running program",
-    .description = "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "
-                   "last 16 updates\n"
-                   "are kept.",
+    .description =
+        "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "
+        "last 16 updates\n"
+        "are kept. A name means all processes that bear it: they are rolled back together or not at all.",
     .options = rollback_options,
     .operands_min = 1,
     .operands_max = 1,

@@ -32,6 +32,7 @@ static struct {
     struct prepared prepared[PREPARED_MAX];
     json_int_t updates; /* numbers given out */
     json_t *last;       /* result of the last commit or rollback */
+    uint64_t holder;    /* the connection that may take its rollback back, 0: none */
 } control;
 
 static enum link_result result_of(enum update_outcome outcome)
@@ -205,10 +206,59 @@ static void call_discard(struct link_call *call)
 
 static void call_rollback(struct link_call *call)
 {
+    bool hold = json_is_true(json_object_get(call->params, "hold"));
     struct update_report report = { 0 };
 
-    update_rollback(timeout_of(call), on_progress, call, &report);
+    int status = update_rollback(timeout_of(call), hold, on_progress, call, &report);
+    control.holder = status == 0 && hold ? call->connection : 0;
     finish(call, &report);
+}
+
+static void settle(void)
+{
+    if (control.holder) {
+        control.holder = 0;
+        update_settle();
+    }
+}
+
+static void call_settle(struct link_call *call)
+{
+    struct update_report report = { .outcome = UPDATE_ROLLED_BACK };
+
+    if (control.holder != call->connection) {
+        link_call_fail(call, LINK_ERROR_NO_SUCH, "this connection has no rollback to settle");
+        return;
+    }
+    if (!json_is_true(json_object_get(call->params, "restore"))) {
+        settle();
+        link_call_result(call, describe(LINK_RESULT_ROLLED_BACK, &report));
+        return;
+    }
+    if (update_restore(timeout_of(call), on_progress, call, &report) == 0) {
+        control.holder = 0;
+    }
+    settle(); /* one that could not be brought back */
+    finish(call, &report);
+}
+
+/* While a rollback may be taken back nothing else is changed: for whoever holds it that makes it final, all others are told. Returns
+ * whether CALL may go on; else it has been answered. */
+static bool may_change(struct link_call *call, enum link_method method)
+{
+    struct update_report report = { 0 };
+
+    if (method == LINK_METHOD_STATUS || method == LINK_METHOD_SETTLE || !control.holder) {
+        return true;
+    }
+    if (control.holder == call->connection) {
+        settle();
+        return true;
+    }
+    snprintf(report.reason, sizeof(report.reason),
+             "another client is rolling several programs back together; try again");
+    link_call_result(call, describe(LINK_RESULT_REFUSED, &report));
+    return false;
 }
 
 static void on_call(void *context, struct link_call *call)
@@ -218,6 +268,9 @@ static void on_call(void *context, struct link_call *call)
     if (control.core_error && method != LINK_METHOD_STATUS) {
         link_call_fail(call, LINK_ERROR_NOT_READY, "the engine could not be set up in this process: %s",
                        strerrordesc_np(-control.core_error));
+        return;
+    }
+    if (method >= 0 && !may_change(call, (enum link_method)method)) {
         return;
     }
     switch (method) {
@@ -236,6 +289,9 @@ static void on_call(void *context, struct link_call *call)
     case LINK_METHOD_ROLLBACK:
         call_rollback(call);
         return;
+    case LINK_METHOD_SETTLE:
+        call_settle(call);
+        return;
     default:
         link_call_fail(call, JSONRPC_METHOD_NOT_FOUND, "the engine knows no method %.64s", call->method);
     }
@@ -249,6 +305,9 @@ static bool is_quick(const char *method)
 
 static void on_closed(void *context, uint64_t connection)
 {
+    if (control.holder == connection) {
+        settle();
+    }
     for (size_t i = 0; i < PREPARED_MAX; i++) {
         if (control.prepared[i].update && control.prepared[i].connection == connection) {
             update_discard(take_prepared(&control.prepared[i]));
@@ -269,6 +328,8 @@ int control_serve(int core_error)
     int error;
 
     control.core_error = core_error;
+    control.holder = 0;
+    update_settle();
     for (size_t i = 0; i < PREPARED_MAX; i++) { /* what a parent had prepared when this process was forked */
         update_discard(take_prepared(&control.prepared[i]));
     }

@@ -14,9 +14,13 @@
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
  *   commit    {update, timeout_ms, dry_run?} -> result ("prepared": the dry run succeeded)
  *   discard   {update}                      -> result
- *   rollback  {timeout_ms}                  -> result
+ *   rollback  {timeout_ms, hold?}           -> result
+ *   settle    {restore?, timeout_ms}        -> result
  *
  * `memory` is the engine's own, and only told if asked for with true.
+ *
+ * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"), without it, or when the
+ * connection closes, the rollback is final. Until then other connections are refused changes.
  *
  * An update that was prepared belongs to the connection and is discarded when that closes. One call is
  * carried out at a time; while a commit waits for its safe point, the caller is sent
@@ -40,6 +44,7 @@
     X(COMMIT, "commit")                                                                                      \
     X(DISCARD, "discard")                                                                                    \
     X(ROLLBACK, "rollback")                                                                                  \
+    X(SETTLE, "settle")                                                                                      \
     X(PROGRESS, "progress")                                                                                  \
     X(CHANGED, "changed")
 

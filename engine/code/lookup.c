@@ -23,6 +23,8 @@ struct table {
     const Elf64_Versym *versions;
     const uint8_t *definitions; /* Elf64_Verdef, linked */
     size_t definition_count;
+    const uint8_t *needs; /* Elf64_Verneed, linked */
+    size_t need_count;
 };
 
 struct search {
@@ -75,14 +77,40 @@ static void read_dynamic(const Elf64_Dyn *dynamic, struct table *table)
         case DT_VERDEFNUM:
             table->definition_count = dynamic->d_un.d_val;
             break;
+        case DT_VERNEED:
+            table->needs = address;
+            break;
+        case DT_VERNEEDNUM:
+            table->need_count = dynamic->d_un.d_val;
+            break;
         default:
             break;
         }
     }
 }
 
+/* The name of version INDEX that the module needs of another, or NULL. */
+static const char *needed_version_name(const struct table *table, unsigned index)
+{
+    const uint8_t *at = table->needs;
+
+    for (size_t i = 0; at && i < table->need_count; i++) {
+        const Elf64_Verneed *need = (const Elf64_Verneed *)at;
+        const uint8_t *name_at = at + need->vn_aux;
+        for (size_t k = 0; k < need->vn_cnt; k++) {
+            const Elf64_Vernaux *name = (const Elf64_Vernaux *)name_at;
+            if (name->vna_other == index) {
+                return table->strings + name->vna_name;
+            }
+            name_at += name->vna_next;
+        }
+        at += need->vn_next;
+    }
+    return NULL;
+}
+
 /* The name of version INDEX that the module defines, or NULL. */
-static const char *version_name(const struct table *table, unsigned index)
+static const char *defined_version_name(const struct table *table, unsigned index)
 {
     const uint8_t *at = table->definitions;
 
@@ -104,16 +132,20 @@ static bool has_version(const struct table *table, size_t index, const char *wan
         return true;
     }
     bool hidden = table->versions[index] & 0x8000;
-    const char *name = version_name(table, table->versions[index] & 0x7fff);
+    unsigned version = table->versions[index] & 0x7fff;
+    const char *name = defined_version_name(table, version);
+    name = name ? name : needed_version_name(table, version);
     return !*wanted || !name ? !hidden : strcmp(name, wanted) == 0;
 }
 
+/* An executable at a fixed address may be the one to say where a library's function is: all take its jump to it for the function. That
+ * symbol has a value without being defined. */
 static bool is_definition(const Elf64_Sym *symbol)
 {
     unsigned type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info),
              visibility = ELF64_ST_VISIBILITY(symbol->st_other);
 
-    return symbol->st_shndx != SHN_UNDEF && symbol->st_value && binding != STB_LOCAL &&
+    return symbol->st_value && binding != STB_LOCAL &&
            (type == STT_FUNC || type == STT_OBJECT || type == STT_NOTYPE || type == STT_COMMON ||
             type == STT_GNU_IFUNC) &&
            (visibility == STV_DEFAULT || visibility == STV_PROTECTED);

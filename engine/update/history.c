@@ -19,12 +19,15 @@ struct applied {
     char *id, *title;
     struct transition *transitions;
     size_t transition_count;
+    struct affected_range *ranges_before; /* what was awaited to apply it */
+    size_t range_count;
     struct undo_log undo;
     size_t definitions_before;
     struct image **images; /* that the patch brought; entries become NULL when freed */
     size_t image_count;
     struct debug_object *debug;
     bool undoable;
+    bool reverted; /* the last one only: it may be brought back */
 };
 
 static struct {
@@ -39,10 +42,10 @@ size_t history_count(void)
 
 bool update_history(size_t index, struct update_entry *ret)
 {
-    if (index >= history.count) {
+    const struct applied *entry = &history.entries[index];
+    if (index >= history.count || entry->reverted) {
         return false;
     }
-    const struct applied *entry = &history.entries[index];
     *ret =
         (struct update_entry){ entry->id, entry->title, (unsigned)entry->transition_count, entry->undoable };
     return true;
@@ -99,7 +102,9 @@ static void make_final(struct applied *entry)
     entry->undoable = false;
     undo_deinit(&entry->undo);
     free(entry->transitions);
+    free(entry->ranges_before);
     entry->transitions = NULL;
+    entry->ranges_before = NULL;
 }
 
 /* Frees the images of ENTRY that nothing can reach, and its debug information with the last. */
@@ -144,6 +149,8 @@ void history_push(struct update *update)
         .title = update->title,
         .transitions = update->transitions,
         .transition_count = update->transition_count,
+        .ranges_before = update->ranges,
+        .range_count = update->range_count,
         .undo = update->undo,
         .definitions_before = update->definitions_before,
         .images = calloc(modules + 1, sizeof(struct image *)),
@@ -155,7 +162,6 @@ void history_push(struct update *update)
             entry->images[entry->image_count++] = update->patch.modules[i].image;
         }
     }
-    free(update->ranges);
     load_finish(&update->patch);
     free(update);
     reclaim();
@@ -204,9 +210,15 @@ int history_ranges(const struct applied *applied, struct affected_range **ret, s
     return 0;
 }
 
+const struct affected_range *history_ranges_before(const struct applied *applied, size_t *ret_count)
+{
+    *ret_count = applied->range_count;
+    return applied->ranges_before;
+}
+
 int history_revert(struct applied *applied)
 {
-    int status = undo_revert(&applied->undo);
+    int status = undo_unwrite(&applied->undo);
 
     if (status < 0) {
         return status;
@@ -214,22 +226,40 @@ int history_revert(struct applied *applied)
     for (size_t i = applied->transition_count; i-- > 0;) {
         applied->transitions[i].function->current = applied->transitions[i].before;
     }
-    registry_forget_definitions(applied->definitions_before);
+    applied->reverted = true;
     return 0;
 }
 
-unsigned history_pop(void)
+int history_restore(struct applied *applied)
+{
+    int status = undo_replay(&applied->undo);
+
+    if (status < 0) {
+        return status;
+    }
+    for (size_t i = 0; i < applied->transition_count; i++) {
+        applied->transitions[i].function->current = applied->transitions[i].after;
+    }
+    applied->reverted = false;
+    return 0;
+}
+
+unsigned history_functions(const struct applied *applied)
+{
+    return (unsigned)applied->transition_count;
+}
+
+void history_pop(void)
 {
     struct applied *entry = &history.entries[--history.count];
-    unsigned functions = (unsigned)entry->transition_count;
 
+    registry_forget_definitions(entry->definitions_before);
     make_final(entry);
     release_images(entry);
     debug_object_destroy(entry->debug);
     free(entry->images);
     free(entry->id);
     free(entry->title);
-    return functions;
 }
 
 struct code_range history_thread_creation(void)

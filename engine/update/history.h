@@ -15,14 +15,21 @@ void history_push(struct update *update);
 struct applied;
 struct applied *history_last(const char **ret_reason);
 
-/* What must not be on a stack for APPLIED to be undone; the array is the caller's to free. 0 or -ENOMEM. */
+/* What must not be on a stack for APPLIED to be undone; the array is the caller's to free. 0 or -ENOMEM. And to be brought back, of
+ * which *ret_count borrowed ranges are returned. */
 int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count);
+const struct affected_range *history_ranges_before(const struct applied *applied, size_t *ret_count);
 
 /* Undoes APPLIED in the stopped world. 0 or a negative errno (then the update is still in force). */
 int history_revert(struct applied *applied);
 
-/* Forgets the last entry after it was reverted. Returns how many functions it had. World running. */
-unsigned history_pop(void);
+/* Brings APPLIED, which was reverted, back in the stopped world. 0 or a negative errno (then it stays reverted). */
+int history_restore(struct applied *applied);
+
+/* Forgets the last entry after it was reverted. World running. */
+void history_pop(void);
+
+unsigned history_functions(const struct applied *applied);
 
 size_t history_count(void);
 

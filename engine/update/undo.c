@@ -111,6 +111,56 @@ int undo_revert(struct undo_log *log)
     return status;
 }
 
+/* Exchanges what is in memory and what is in the log. */
+static int exchange(struct undo_log *log, const struct undo_entry *entry)
+{
+    uint8_t current[256];
+    int status = 0;
+
+    for (size_t at = 0; at < entry->size && status == 0; at += sizeof(current)) {
+        size_t size = entry->size - at < sizeof(current) ? entry->size - at : sizeof(current);
+        uint8_t *kept = log->bytes + entry->offset + at;
+        memcpy(current, (const void *)(entry->address + at), size);
+        status = write_memory(entry->kind, entry->address + at, kept, size);
+        if (status == 0) {
+            memcpy(kept, current, size);
+        } else if (at) { /* the parts before this one go back */
+            struct undo_entry done = *entry;
+            done.size = at;
+            exchange(log, &done);
+        }
+    }
+    return status;
+}
+
+int undo_unwrite(struct undo_log *log)
+{
+    for (size_t i = log->count; i-- > 0;) {
+        int status = exchange(log, &log->entries[i]);
+        while (status < 0 && ++i < log->count) {
+            exchange(log, &log->entries[i]);
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+int undo_replay(struct undo_log *log)
+{
+    for (size_t i = 0; i < log->count; i++) {
+        int status = exchange(log, &log->entries[i]);
+        while (status < 0 && i-- > 0) {
+            exchange(log, &log->entries[i]);
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
 void undo_deinit(struct undo_log *log)
 {
     free(log->entries);

@@ -72,9 +72,17 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
 /* Drops a prepared update. NULL is fine. */
 void update_discard(struct update *update);
 
-/* Undoes the last update that was committed, at a safe point, as update_commit. */
-int update_rollback(uint32_t timeout_ms, update_progress *progress, void *context,
+/* Undoes the last update that was committed, at a safe point, as update_commit. With HOLD it can be brought back, until
+ * update_settle: nothing else may be called before that. */
+int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, void *context,
                     struct update_report *report);
+
+/* Brings back the update whose rollback is held, at a safe point: UPDATED, or as update_commit and it is still held. */
+int update_restore(uint32_t timeout_ms, update_progress *progress, void *context,
+                   struct update_report *report);
+
+/* Makes a rollback that is held final. */
+void update_settle(void);
 
 /* The updates in force, oldest first: INDEX from 0; false past the end. Strings stay valid until the next
  * update. */

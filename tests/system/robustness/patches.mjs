@@ -3,6 +3,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { run } from '../process.mjs';
+import * as molt from '../molt.mjs';
+import { withBadConstant, withSymbolRenamed } from './tampering.mjs';
 import { demand, demandRefusal, Victim } from './victim.mjs';
 
 const before = 'hello from one', after = 'hello from two, 42';
@@ -74,7 +76,6 @@ async function outOfOrder() {
     await victim.ask('call');
     const first = await victim.patch();
     const second = path.join(victim.directory, 'v3.molt');
-    const molt = await import('../molt.mjs');
     const made = await molt.diff(victim.directory, victim.trees('v2'), victim.trees('v3'), second, [first]);
     demand(made.status === 0, made.output);
     await refused(victim, 'a second patch without the first', fs.readFileSync(second));
@@ -108,6 +109,48 @@ async function dryRun() {
     await victim.demandHealthy(before, after);
 }
 
+/** Refused at the end of planning, with everything loaded: a name that is nowhere. */
+async function nameThatIsNowhere() {
+    const victim = await Victim.create('first-use-of-libc');
+    await victim.ask('call');
+    const bytes = withSymbolRenamed(await victim.patch(), 'qsort', 'qsorx');
+    await refused(victim, 'a patch that refers to what is nowhere', bytes);
+}
+
+/** A commit that fails when functions and constants have been changed is undone. */
+async function commitFails() {
+    const victim = await Victim.create('const-table');
+    const [old, updated] = ['2 4 6, sum 10, north east', '2 40 6, total 110, north west'];
+    const main = path.join(victim.trees('v2'), 'main.c');
+    fs.writeFileSync(main, fs.readFileSync(main, 'utf8').replace('sum %d', 'total %d')); // a function, too
+    await victim.ask('call');
+    const file = path.join(victim.directory, 'bad.molt');
+    fs.writeFileSync(file, withBadConstant(await victim.patch()));
+    const result = await victim.unchangedBy('a commit that fails', () => victim.apply(file));
+    demandRefusal('a commit that fails', result, [3]);
+    const answer = await victim.ask('call');
+    demand(answer === old, `after a commit that failed: ${answer}`);
+    await victim.demandHealthy(old, updated);
+}
+
+/** The program does nothing between an update and its rollback: then every byte is as before, on the stacks of ten threads, too. */
+async function rolledBack() {
+    for (const [name, start] of [['many-threads', 'idle 10'], ['const-table', 'call'], ['string-literals', 'call'],
+        ['tls-new', 'call'], ['deep-stack', 'call']]) {
+        const victim = await Victim.create(name);
+        await victim.ask(start);
+        const file = await victim.patch();
+        await victim.unchangedBy(`${name}, update and rollback`, async () => {
+            const applied = await victim.apply(file);
+            demand(applied.status === 0, `${name}: ${applied.output}`);
+            const back = await molt.call(['rollback', victim.pid]);
+            demand(back.status === 0, `${name}: ${back.output}`);
+        });
+        const tried = await victim.unchangedBy(`${name}, a dry run`, () => victim.apply(file, '--dry-run'));
+        demand(tried.status === 0, `${name}, a dry run: ${tried.output}`);
+    }
+}
+
 /** Programs that other tools can read: the patch is an ELF object. */
 async function readable() {
     const victim = await Victim.create('body');
@@ -120,4 +163,5 @@ async function readable() {
 }
 
 export const cases = { truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
-    'out of order': outOfOrder, discarded, 'dry run': dryRun, readable };
+    'out of order': outOfOrder, 'name that is nowhere': nameThatIsNowhere, discarded, 'dry run': dryRun,
+    'commit fails': commitFails, 'rolled back': rolledBack, readable };

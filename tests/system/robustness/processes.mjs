@@ -48,6 +48,42 @@ async function byName() {
     demand(await victim.ask('call') === 'version 1', 'the program is not back');
 }
 
+/**
+ * Three processes of one name are rolled back together or not at all, whichever of them cannot: it stays in a function of the
+ * update, the others are as they were.
+ */
+async function rollbackTogether() {
+    const victim = await Victim.create('waits-for-frames');
+    const programs = [victim.program, victim.start(), victim.start()];
+    const ask = (program, line) => (program.say(line), program.line());
+    const demandAll = async (answer, when) => {
+        for (const program of programs) {
+            const got = await ask(program, 'call');
+            demand(got === answer, `${when}: ${program.pid} answers "${got}"`);
+        }
+    };
+    const applied = await molt.call(['apply', await victim.patch(), 'program']);
+    demand(applied.status === 0, `molt apply: ${applied.output}`);
+    for (const stuck of programs) {
+        demand(await ask(stuck, 'start') === 'inside', 'the function was not entered');
+        const refused = await molt.call(['rollback', '--quiet', '--timeout', '0.3', 'program']);
+        demand(refused.status === 4, `one cannot be rolled back: exit status ${refused.status}: ${refused.output}`);
+        demand(refused.output.includes(`${stuck.pid}: no safe point`), `does not name the process: ${refused.output}`);
+        for (const one of await statusOf('program'))
+            demand(one.updates.length === 1, `${one.pid} has ${one.updates.length} updates after a refused rollback`);
+        await demandAll('version 2', 'after a rollback that one process refused');
+        demand(await ask(stuck, 'leave') === 'left, 5000 frames of version 1', 'frames of the old version were left');
+    }
+    const back = await molt.call(['rollback', 'program']);
+    demand(back.status === 0, `molt rollback: ${back.output}`);
+    await demandAll('version 1', 'after the rollback');
+    for (const one of await statusOf('program'))
+        demand(one.updates.length === 0, `${one.pid} still has updates`);
+    const again = await molt.call(['apply', await victim.patch(), 'program']);
+    demand(again.status === 0, `molt apply again: ${again.output}`);
+    await demandAll('version 2', 'after another update');
+}
+
 async function withoutEngine() {
     const victim = await Victim.create('body', { start: false });
     const source = path.join(victim.directory, 'static.c'), program = path.join(victim.directory, 'static');
@@ -65,5 +101,5 @@ async function handsOn() {
     demand(result.stdout === 'a b c\n' && result.stderr === 'aside\n', `output: ${result.output}`);
 }
 
-export const cases = { status, 'program and child by name': byName, 'without engine': withoutEngine,
+export const cases = { status, 'program and child by name': byName, 'rollback together': rollbackTogether, 'without engine': withoutEngine,
     'run hands on': handsOn };

@@ -43,14 +43,16 @@ export class Victim {
     }
 
     static endAll() {
-        for (const victim of Victim.#all.splice(0))
-            victim.program.child.kill('SIGKILL');
+        for (const program of Victim.#all.splice(0))
+            program.child.kill('SIGKILL');
     }
 
+    /** Starts a process; with several, `program` is the last. */
     start(file = this.file) {
         /* No restartable sequences: memory.mjs says why. */
         this.program = molt.program(file, [], { env: { ...molt.environment, GLIBC_TUNABLES: 'glibc.pthread.rseq=0' } });
-        Victim.#all.push(this);
+        Victim.#all.push(this.program);
+        return this.program;
     }
 
     get pid() {
