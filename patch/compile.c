@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "patch/column.h"
 
 #define CANCEL_POLL_MS 20
 #define TRIES 3
@@ -122,6 +123,33 @@ static void finish(struct running *running)
     }
 }
 
+/* COLUMN of line LINE of the file at PATH, as JOB's compiler counts, in bytes. */
+static unsigned byte_column(const struct compile_job *job, const char *path, unsigned line, unsigned column)
+{
+    char *bytes = NULL;
+    size_t size;
+
+    if (!line || column < 2 || command_is_clang(job->unit->entry)) {
+        return column;
+    }
+    struct molt_error *error = file_read(path, &bytes, &size);
+    if (error) {
+        molt_error_destroy(error);
+        return column;
+    }
+    const char *at = bytes, *end = bytes + size;
+    while (--line && at) {
+        at = memchr(at, '\n', end - at);
+        at = at ? at + 1 : NULL;
+    }
+    if (at) {
+        const char *newline = memchr(at, '\n', end - at);
+        column = column_to_byte(at, (newline ? newline : end) - at, column);
+    }
+    free(bytes);
+    return column;
+}
+
 /* One line of the compiler's: "FILE:LINE:COLUMN: error: TEXT". Returns whether it is one. */
 static bool parse_message(const struct running *running, const char *line,
                           struct molt_diagnostics *diagnostics)
@@ -147,7 +175,8 @@ static bool parse_message(const struct running *running, const char *line,
         char *directory = tree_mirror_path(job->tree, job->unit->entry->directory);
         char *path = must_have(path_normalise(directory, name));
         char *original = tree_original_path(job->tree, path);
-        molt_diagnostics_add(diagnostics, kinds[i].severity, original, number, column, "compile", "%s",
+        molt_diagnostics_add(diagnostics, kinds[i].severity, original, number,
+                             byte_column(job, path, number, column), "compile", "%s",
                              word + strlen(kinds[i].word));
         free(name);
         free(directory);

@@ -365,10 +365,12 @@ static void compile_error(void **state)
 {
     struct project project;
 
-    change(&project, "int value(int x)\n{\n    return x;\n}\n", "int value(int x)\n{\n    return y;\n}\n");
+    change(&project, "int value(int x)\n{\n    return x;\n}\n",
+           "int value(int x)\n{\n\t/* \xc3\xa4 \xe4\xb8\x80 \xf0\x9f\x98\x80 */\treturn y;\n}\n");
     refused(&project, "does not compile");
     assert_int_equal(project.error->line, 3);
-    assert_non_null(strstr(project.error->file, "/v1/a.c")); /* named as in the root */
+    assert_non_null(strstr(project.error->file, "/v1/a.c"));          /* named as in the root */
+    assert_int_equal(project.result.diagnostics.items[0].column, 27); /* in bytes */
     project_deinit(&project);
 }
 
