@@ -79,6 +79,33 @@ function M.highlight()
   return marks[#marks] and marks[#marks][4].hl_group
 end
 
+--- Connects to the program of live/.
+---@param port integer
+---@return fun(): string asks the program on that connection
+function M.connect(port)
+  local connection = assert(vim.uv.new_tcp())
+  local heard = ''
+  local requests = 0
+  connection:connect('127.0.0.1', port, function(failure)
+    assert(not failure, failure)
+    connection:read_start(function(problem, data)
+      assert(not problem, problem)
+      heard = heard .. (data or '')
+    end)
+  end)
+  return function()
+    heard = ''
+    requests = requests + 1
+    connection:write('?\n')
+    M.await('answer', function()
+      return heard:find('\n')
+    end)
+    local text, number = heard:match('^(.*) (%d+)\n$')
+    M.equal(requests, tonumber(number), 'requests served on this connection')
+    return text
+  end
+end
+
 ---@return string the messages that :Molt printed
 function M.printed(command)
   return vim.api.nvim_exec2(command, { output = true }).output

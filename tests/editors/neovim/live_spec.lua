@@ -9,29 +9,7 @@ local LINE = 5
 t.load({ cmd = { vim.env.MOLT_BUILD .. '/lsp-server/molt-lsp' } })
 
 -- One connection, open from the first case to the last.
-local connection = assert(vim.uv.new_tcp())
-local heard = ''
-local requests = 0
-connection:connect('127.0.0.1', assert(tonumber(vim.env.MOLT_PORT)), function(failure)
-  assert(not failure, failure)
-  connection:read_start(function(problem, data)
-    assert(not problem, problem)
-    heard = heard .. (data or '')
-  end)
-end)
-
---- Asks the program on the open connection.
-local function ask()
-  heard = ''
-  requests = requests + 1
-  connection:write('?\n')
-  t.await('answer', function()
-    return heard:find('\n')
-  end)
-  local text, number = heard:match('^(.*) (%d+)\n$')
-  t.equal(requests, tonumber(number), 'requests served on this connection')
-  return text
-end
+local ask = t.connect(assert(tonumber(vim.env.MOLT_PORT)))
 
 local function set_line(text)
   vim.api.nvim_buf_set_lines(0, LINE - 1, LINE, false, { text })
