@@ -105,7 +105,7 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
 {
     const struct comparison *comparison = contribution->comparison;
     struct object_symbol *old = comparison->old_of[symbol->index];
-    const char *unit = symbol->bind == STB_LOCAL ? contribution->name : "";
+    const char *unit = symbol->bind == STB_LOCAL ? contribution->key : "";
 
     if (!old) {
         return 0;

@@ -155,6 +155,16 @@ static struct molt_error *compile_refusal(const struct molt_diagnostics *diagnos
     return molt_error_new(MOLT_ERROR_REFUSED, "%s", what);
 }
 
+struct changed_unit *build_unit_of(const struct build *build, const struct comparison *comparison)
+{
+    size_t i = 0;
+
+    while (&build->units.items[i]->comparison != comparison) {
+        i++;
+    }
+    return build->units.items[i];
+}
+
 struct molt_error *build_compile(struct build *build, compile_jobs *jobs)
 {
     struct compile_setup setup = build_setup(build->session, build->request);

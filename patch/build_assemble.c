@@ -11,15 +11,47 @@
 #include "patch/build_private.h"
 #include "patch/definition_line.h"
 
+/* How many compile units of IMAGE were made from the file of ENTRY. */
+static unsigned twins_of(const struct image *image, const struct compile_entry *entry)
+{
+    unsigned count = 0;
+
+    for (const struct image_unit *unit = image_find_unit(image, entry->file, entry->name); unit;
+         unit = image_next_twin(image, unit)) {
+        count++;
+    }
+    return count;
+}
+
+/* How many of the commands before ENTRY's are for the same file. */
+static unsigned ordinal(const struct build *build, const struct compile_entry *entry)
+{
+    const struct compile_db *db = &build->session->db;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < db->entries.count && db->entries.items[i] != entry; i++) {
+        count += strcmp(db->entries.items[i]->file, entry->file) == 0;
+    }
+    return count;
+}
+
 static struct contribution *contribute(struct build *build, struct changed_unit *changed,
                                        const struct image *image, const struct image_unit *image_unit)
 {
     struct contribution *contribution = must_calloc(1, sizeof(*contribution));
+    const struct compile_entry *entry = changed->unit->entry;
+    const char *key = entry->name;
 
+    if (image_unit && twins_of(image, entry) > 1 && ordinal(build, entry)) {
+        char *own = must_printf("%s#%u", entry->name, ordinal(build, entry) + 1);
+        LIST_ADD(&build->texts, own);
+        key = own;
+    }
     *contribution = (struct contribution){ .comparison = &changed->comparison,
                                            .image = image,
                                            .image_unit = image_unit,
-                                           .name = changed->unit->entry->name,
+                                           .name = entry->name,
+                                           .key = key,
                                            .source = changed->unit->entry->file };
     LIST_ADD(&build->contributions, contribution);
     return contribution;
@@ -91,7 +123,7 @@ static struct molt_error *check_baseline(struct build *build, struct changed_uni
     struct molt_error *error = NULL;
     bool by_flags = false;
 
-    if (session_is_checked(build->session, changed->old.object, contribution->image->path,
+    if (session_is_checked(build->session, changed->old.object, contribution->image_unit->checked_as,
                            build->earlier_count)) {
         return NULL;
     }
@@ -103,7 +135,7 @@ static struct molt_error *check_baseline(struct build *build, struct changed_uni
             error = baseline_refusal(build, contribution, &differences);
         }
     } else {
-        session_set_checked(build->session, changed->old.object, contribution->image->path,
+        session_set_checked(build->session, changed->old.object, contribution->image_unit->checked_as,
                             build->earlier_count);
     }
     LIST_FREE(&differences);
@@ -117,6 +149,77 @@ static void drop_diagnostics(struct molt_diagnostics *list, size_t count)
         free(list->items[list->count].file);
         free(list->items[list->count].message);
     }
+}
+
+static bool is_claimed(const struct build *build, const struct image_unit *image_unit)
+{
+    for (size_t i = 0; i < build->contributions.count; i++) {
+        if (build->contributions.items[i]->image_unit == image_unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether another of several units of one file defines what the unit's object offers to others. */
+static bool is_disowned(const struct image *image, const struct image_unit *image_unit,
+                        const struct object *object)
+{
+    for (size_t i = 1; i < object->symbol_count; i++) {
+        const struct object_symbol *symbol = &object->symbols[i];
+        const struct image_symbol *found =
+            symbol->key && symbol->bind == STB_GLOBAL && symbol->type == STT_FUNC
+                ? image_find_global(image, symbol->name)
+                : NULL;
+        if (found) {
+            return !image_unit_has(image, image_unit, found);
+        }
+    }
+    return false;
+}
+
+static void withdraw(struct build *build)
+{
+    free(build->contributions.items[--build->contributions.count]);
+}
+
+/* Places the unit in IMAGE, as one of its compile units of that file that no other unit is. */
+static struct molt_error *place_in(struct build *build, struct changed_unit *changed,
+                                   const struct image *image, const struct image_unit *image_unit,
+                                   bool *ret_placed)
+{
+    bool several = image_next_twin(image, image_unit);
+    struct molt_error *first = NULL;
+    unsigned fitting = 0;
+
+    for (; image_unit; image_unit = image_next_twin(image, image_unit)) {
+        if (is_claimed(build, image_unit) ||
+            (several && is_disowned(image, image_unit, changed->comparison.old))) {
+            continue;
+        }
+        struct molt_error *error =
+            check_baseline(build, changed, contribute(build, changed, image, image_unit));
+        fitting += !error;
+        if (error || fitting > 1) {
+            withdraw(build);
+            molt_error_destroy(first ? error : NULL);
+            first = first ? first : error;
+        }
+    }
+    if (fitting > 1) {
+        withdraw(build);
+        molt_error_destroy(first);
+        return molt_error_at(MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
+                             "%s holds %s several times, and nothing tells which of them a command of the "
+                             "compile database made: give each a function of its own that is not static",
+                             image->path, changed->unit->entry->name);
+    }
+    if (fitting) {
+        *ret_placed = true;
+        molt_error_destroy(first);
+        return NULL;
+    }
+    return first;
 }
 
 /*
@@ -136,16 +239,14 @@ static struct molt_error *place_unit(struct build *build, struct changed_unit *c
         if (!image_unit) {
             continue;
         }
-        struct contribution *contribution =
-            contribute(build, changed, image, changed->neighbour ? NULL : image_unit);
-        struct molt_error *error = changed->neighbour ? NULL : check_baseline(build, changed, contribution);
-        *ret_placed = *ret_placed || !error;
-        if (error) {
-            free(contribution);
-            build->contributions.count--;
-            molt_error_destroy(first ? error : NULL);
-            first = first ? first : error;
+        if (changed->neighbour) {
+            contribute(build, changed, image, NULL);
+            *ret_placed = true;
+            continue;
         }
+        struct molt_error *error = place_in(build, changed, image, image_unit, ret_placed);
+        molt_error_destroy(first ? error : NULL);
+        first = first ? first : error;
     }
     if (*ret_placed) {
         drop_diagnostics(&build->result->diagnostics, said);
@@ -164,6 +265,49 @@ static bool is_placed_otherwise(const struct build *build, const struct changed_
         }
     }
     return false;
+}
+
+/* Commands for the file of ENTRY whose objects did not change: what they made need not be found. */
+static unsigned idle_commands(const struct build *build, const struct compile_entry *entry)
+{
+    const struct patch_session *session = build->session;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < session->unit_count; i++) {
+        bool changes = false;
+        for (size_t k = 0; k < build->units.count; k++) {
+            const struct changed_unit *changed = build->units.items[k];
+            changes = changes || (changed->unit == &session->units[i] && changed->compared &&
+                                  changed->comparison.different);
+        }
+        count += !changes && strcmp(session->units[i].entry->file, entry->file) == 0;
+    }
+    return count;
+}
+
+/* Refuses to change one of several units of a file in a binary while another, which changes too, was not found. */
+static struct molt_error *check_twins(const struct build *build)
+{
+    for (size_t i = 0; i < build->contributions.count; i++) {
+        const struct contribution *contribution = build->contributions.items[i];
+        const struct image *image = contribution->image;
+        const struct changed_unit *changed = build_unit_of(build, contribution->comparison);
+        unsigned all = contribution->image_unit ? twins_of(image, changed->unit->entry) : 0, open = 0;
+        const struct image_unit *unit =
+            all > 1 ? image_find_unit(image, changed->unit->entry->file, changed->unit->entry->name) : NULL;
+        for (; unit; unit = image_next_twin(image, unit)) {
+            open += !is_claimed(build, unit);
+        }
+        if (open > idle_commands(build, changed->unit->entry)) {
+            return molt_error_at(
+                MOLT_ERROR_REFUSED, contribution->source, 0,
+                "%s holds %s %u times, and no command of the compile database made %u of them: "
+                "write the database anew, with all commands for that file, or build the program "
+                "from this source",
+                image->path, contribution->name, all, open);
+        }
+    }
+    return NULL;
 }
 
 static bool is_canceled(const struct build *build)
@@ -192,6 +336,7 @@ struct molt_error *build_place(struct build *build)
         error = counts ? problems[i] : error;
         molt_error_destroy(counts ? NULL : problems[i]);
     }
+    error = error ? error : check_twins(build);
     if (!error) {
         drop_diagnostics(&build->result->diagnostics, said);
     }

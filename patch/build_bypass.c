@@ -47,16 +47,6 @@ static bool is_known(const short_functions *list, const struct image *image, uin
     return false;
 }
 
-static struct changed_unit *unit_of(const struct build *build, const struct comparison *comparison)
-{
-    size_t i = 0;
-
-    while (&build->units.items[i]->comparison != comparison) {
-        i++;
-    }
-    return build->units.items[i];
-}
-
 /* Adds those that CONTRIBUTION changes. */
 static void find_changed(const struct build *build, const struct contribution *contribution,
                          short_functions *ret)
@@ -75,11 +65,11 @@ static void find_changed(const struct build *build, const struct contribution *c
         if (!found || image_room(contribution->image, found) >= MOLT_JUMP_ROOM ||
             is_known(ret, contribution->image, found->value) ||
             bind_earlier(build->earlier, build->earlier_count, bind_name(object, old),
-                         old->bind == STB_LOCAL ? contribution->name : "")) {
+                         old->bind == STB_LOCAL ? contribution->key : "")) {
             continue;
         }
         LIST_ADD(ret, (struct short_function){ contribution->image, found->value, old->name,
-                                               contribution->name, unit_of(build, comparison), old });
+                                               contribution->name, build_unit_of(build, comparison), old });
     }
 }
 

@@ -44,6 +44,9 @@ struct molt_error *build_compile(struct build *build, compile_jobs *jobs);
 /* Tells the request's owner how far PHASE is. */
 void build_progress(const struct build *build, const char *phase, unsigned done, unsigned total);
 
+/* The unit that COMPARISON is of. */
+struct changed_unit *build_unit_of(const struct build *build, const struct comparison *comparison);
+
 /* build_widen.c: adds the new files that what changed refers to, and those that they refer to. */
 struct molt_error *build_add_new_sources(struct build *build);
 

@@ -230,7 +230,7 @@ static void record_definition(struct emission *emission, struct contribution *co
     LIST_ADD(&emission->definitions, (struct molt_patch_definition){
                                          .symbol = target,
                                          .name = emission_string(emission, bind_name(object, symbol)),
-                                         .unit = local ? emission_string(emission, contribution->name) : 0,
+                                         .unit = local ? emission_string(emission, contribution->key) : 0,
                                      });
 }
 
@@ -304,7 +304,7 @@ static void record_function(struct emission *emission, struct contribution *cont
                             struct object_symbol *old, struct object_symbol *new)
 {
     const struct comparison *comparison = contribution->comparison;
-    const char *unit = old->bind == STB_LOCAL ? contribution->name : "";
+    const char *unit = old->bind == STB_LOCAL ? contribution->key : "";
     const char *name = bind_name(comparison->old, old);
     bool earlier = bind_earlier(emission->earlier, emission->earlier_count, name, unit) != NULL;
     const struct image_symbol *found = earlier ? NULL : bind_find_or_fail(emission, contribution, old);
@@ -329,7 +329,7 @@ static void record_function(struct emission *emission, struct contribution *cont
                                        .room = room,
                                        .flags = flags,
                                        .name = emission_string(emission, name),
-                                       .unit = emission_string(emission, earlier ? unit : contribution->name),
+                                       .unit = emission_string(emission, earlier ? unit : contribution->key),
                                        .line = line,
                                    });
     if (!part) {
@@ -357,7 +357,7 @@ static void record_constant(struct emission *emission, struct contribution *cont
                                   .address = found->value,
                                   .size = symbol->size,
                                   .name = emission_string(emission, symbol->name),
-                                  .unit = emission_string(emission, contribution->name),
+                                  .unit = emission_string(emission, contribution->key),
                               });
 }
 

@@ -29,6 +29,7 @@ struct contribution {
     const struct image *image;
     const struct image_unit *image_unit;
     const char *name;    /* the unit's */
+    const char *key;     /* the same, unless the binary has several units of one file: tells them apart */
     const char *source;  /* its file, absolute */
     bool needs_indirect; /* result: refers to data that only the GOT can reach */
     uint32_t *sections;  /* by index in the new object: the emitted section, or 0 */

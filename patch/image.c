@@ -256,7 +256,7 @@ static void index_units(struct image *image)
 
     while (image->dwarf && dwarf_get_units(image->dwarf, unit, &unit, NULL, &kind, &die, NULL) == 0) {
         Dwarf_Attribute attribute;
-        const char *name = kind == DW_UT_compile || kind == DW_UT_partial ? dwarf_diename(&die) : NULL;
+        const char *name = kind == DW_UT_compile ? dwarf_diename(&die) : NULL;
         const char *directory =
             name && dwarf_attr(&die, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
         char *path = name ? path_normalise(directory ? directory : "/", name) : NULL;
@@ -264,6 +264,8 @@ static void index_units(struct image *image)
             LIST_ADD(&image->units,
                      (struct image_unit){ .path = path,
                                           .die = dwarf_dieoffset(&die),
+                                          .checked_as = must_printf("%s#%lx", image->path,
+                                                                    (unsigned long)dwarf_dieoffset(&die)),
                                           .variables = must_calloc(1, sizeof(struct image_variables)) });
         }
     }
@@ -337,6 +339,7 @@ void image_close(struct image *image)
         LIST_FREE(&image->units.items[i].variables->offsets);
         free(image->units.items[i].variables);
         free(image->units.items[i].path);
+        free(image->units.items[i].checked_as);
     }
     for (size_t i = 0; i < image->owned.count; i++) {
         free(image->owned.items[i]);
@@ -382,6 +385,18 @@ const struct image_unit *image_find_unit(const struct image *image, const char *
     for (size_t i = 0; i < image->units.count; i++) {
         if (ends_in(image->units.items[i].path, name)) {
             return &image->units.items[i];
+        }
+    }
+    return NULL;
+}
+
+const struct image_unit *image_next_twin(const struct image *image, const struct image_unit *unit)
+{
+    const struct image_unit *end = image->units.items + image->units.count;
+
+    for (const struct image_unit *other = unit + 1; other < end; other++) {
+        if (strcmp(other->path, unit->path) == 0) {
+            return other;
         }
     }
     return NULL;

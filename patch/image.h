@@ -37,6 +37,7 @@ struct image_variables {
 struct image_unit {
     char *path; /* of the source, absolute */
     Dwarf_Off die;
+    char *checked_as; /* names it among the units of all binaries */
     struct image_variables *variables;
     struct image_unit *next; /* of the same file name, in whatever directory */
 };
@@ -75,6 +76,13 @@ bool image_is_binary(const char *path);
 /* The compile unit made from the source at PATH (absolute), NAME being its path relative to the source root for sources
  * that lay elsewhere then; NULL if there is none. */
 const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name);
+
+/* The next compile unit made from the same source as UNIT, with other flags perhaps; NULL if there is none. */
+const struct image_unit *image_next_twin(const struct image *image, const struct image_unit *unit);
+
+/* image_local.c: whether the debug information says that SYMBOL belongs to UNIT. */
+bool image_unit_has(const struct image *image, const struct image_unit *unit,
+                    const struct image_symbol *symbol);
 
 /* The extern definition NAME, or NULL. */
 const struct image_symbol *image_find_global(const struct image *image, const char *name);

@@ -48,8 +48,8 @@ static int by_number(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* Whether debug information says that SYMBOL belongs to UNIT. */
-static bool is_in(const struct image *image, const struct image_unit *unit, const struct image_symbol *symbol)
+bool image_unit_has(const struct image *image, const struct image_unit *unit,
+                    const struct image_symbol *symbol)
 {
     struct image_variables *variables = unit->variables;
     uint64_t value = symbol->value;
@@ -80,11 +80,11 @@ static bool is_in(const struct image *image, const struct image_unit *unit, cons
 static enum owner owner_of(const struct image *image, const struct image_unit *unit, const char *file,
                            const struct image_symbol *symbol)
 {
-    if (is_in(image, unit, symbol)) {
+    if (image_unit_has(image, unit, symbol)) {
         return OWNER_THIS;
     }
     for (const struct image_unit *other = table_get(&image->unit_names, file); other; other = other->next) {
-        if (other != unit && is_in(image, other, symbol)) {
+        if (other != unit && image_unit_has(image, other, symbol)) {
             return OWNER_OTHER;
         }
     }
@@ -131,7 +131,7 @@ static const struct image_symbol *choose(const struct image *image, const struct
     const struct image_symbol *unknown = NULL;
 
     for (const struct image_symbol *symbol = first; symbol; symbol = candidate(symbol->next, file)) {
-        if (is_in(image, unit, symbol)) {
+        if (image_unit_has(image, unit, symbol)) {
             return symbol;
         }
     }

@@ -227,6 +227,141 @@ static void inlined_functions_are_named(void **state)
     project_deinit(&project);
 }
 
+static const char twin[] =
+    "#define NAME2(x) twin_##x\n#define NAME(x) NAME2(x)\n%s"
+    "#ifndef TWIN_STATE\n#define TWIN_STATE state\n#endif\nstatic int state = X;\n"
+    "__attribute__((noinline)) static int helper(int x) { TWIN_STATE += x; return state += x * %d + X; }\n"
+    "int NAME(X)(int x) {\n#if X == 2\n    x += %d;\n#endif\n"
+    "    return helper(x) * helper(x + 1);\n}\n";
+
+static void write_twin(struct project *project, const char *tree, const char *more, int both, int second)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text), twin, more, both, second);
+    project_write(project, tree, "a.c", text);
+}
+
+/* A program that a.c is linked into twice. COMMANDS: how many of the two the compile database has. */
+static void start_twins(struct project *project, int commands)
+{
+    char database[2048] = "[";
+
+    project_init(project, compiler, "-O2");
+    write_twin(project, "v1", "", 3, 4);
+    project_write(project, "v1", "b.c",
+                  "int twin_1(int), twin_2(int);\n"
+                  "int main(int c, char **v) { return twin_1(c) + twin_2(c); }\nvoid last(void) { }\n");
+    project_shell(project,
+                  "cd v1/build && for x in 1 2; do %1$s -O2 -g -DX=$x -c ../a.c -o a$x.o || exit 1; done && "
+                  "%1$s -O2 -g -c ../b.c -o b.o && %1$s -Wl,--build-id -o program a1.o a2.o b.o",
+                  compiler);
+    for (int x = 1; x <= commands; x++) {
+        snprintf(database + strlen(database), sizeof(database) - strlen(database),
+                 "{\"directory\": \"%s/v1/build\", \"file\": \"../a.c\", \"command\": \"%s -O2 -g -DX=%d -c "
+                 "../a.c -o a%d.o\"},",
+                 project->directory, compiler, x, x);
+    }
+    snprintf(database + strlen(database), sizeof(database) - strlen(database),
+             "{\"directory\": \"%s/v1/build\", \"file\": \"../b.c\", \"command\": \"%s -O2 -g -c ../b.c -o "
+             "b.o\"}]",
+             project->directory, compiler);
+    project_write(project, "v1/build", "compile_commands.json", database);
+    project_shell(project, "cp v1/*.? v2/ && cp v1/*.? v3/");
+}
+
+/* The address of the WHICHth symbol NAME of the program, in the order of the objects. */
+static uint64_t address_of(struct project *project, const char *name, int which)
+{
+    uint64_t address = 0;
+    char path[128];
+
+    project_shell(project,
+                  "readelf -sW v1/build/program | awk '$8 == \"%s\" && ++n == %d { print $2 }' >address",
+                  name, which);
+    snprintf(path, sizeof(path), "%s/address", project->directory);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lx", &address), 1);
+    fclose(file);
+    return address;
+}
+
+static void one_file_linked_twice(void **state)
+{
+    struct project project;
+
+    start_twins(&project, 2);
+    write_twin(&project, "v2", "", 5, 4);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "helper helper");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(project.file.patch_functions[i].address, address_of(&project, "helper", i + 1));
+    }
+    bool first = false, second = false;
+    for (size_t i = 0; i < project.file.patch_bindings_count; i++) {
+        first = first || project.file.patch_bindings[i].value == address_of(&project, "state", 1);
+        second = second || project.file.patch_bindings[i].value == address_of(&project, "state", 2);
+    }
+    assert_true(first && second);
+    project_deinit(&project);
+}
+
+static void only_one_of_two_changes(void **state)
+{
+    struct project project;
+
+    start_twins(&project, 2);
+    write_twin(&project, "v2", "", 3, 9);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_functions(&project), "twin_2");
+    project_deinit(&project);
+}
+
+/* What the first patch brings to both is told apart by the next. */
+static void new_statics_of_twins(void **state)
+{
+    const char added[] = "static int added = 1;\n#define TWIN_STATE added\n";
+    struct project project;
+
+    start_twins(&project, 2);
+    write_twin(&project, "v2", added, 3, 4);
+    write_twin(&project, "v3", added, 7, 4);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_string_equal(project_data(&project), "added added");
+    assert_int_equal(project.file.patch_definitions_count, 2);
+    const char *units[2];
+    for (int i = 0; i < 2; i++) {
+        units[i] = patch_file_string(&project.file, project.file.patch_definitions[i].unit);
+    }
+    assert_string_equal(units[0], "a.c");
+    assert_string_equal(units[1], "a.c#2");
+    project_save(&project, "first.molt");
+    project_patch(&project, "v2", "v3", "first.molt");
+    assert_null(project.error);
+    size_t bound = 0;
+    for (size_t i = 0; i < project.file.patch_bindings_count; i++) {
+        const struct molt_patch_binding *binding = &project.file.patch_bindings[i];
+        if (binding->kind == MOLT_BINDING_EARLIER) {
+            const char *unit = patch_file_string(&project.file, binding->value);
+            bound += strcmp(unit, "a.c") == 0 ? 1 : strcmp(unit, "a.c#2") == 0 ? 16 : 256;
+        }
+    }
+    assert_int_equal(bound, 17);
+    project_deinit(&project);
+}
+
+static void twins_of_unknown_commands(void **state)
+{
+    struct project project;
+
+    start_twins(&project, 1);
+    write_twin(&project, "v2", "", 5, 4);
+    project_patch(&project, "v1", "v2", NULL);
+    refused(&project, "holds a.c 2 times, and no command of the compile database made 1 of them");
+    project_deinit(&project);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +369,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(addresses_are_found),     cmocka_unit_test(new_code_may_not_take_it),
         cmocka_unit_test(callers_without_sources), cmocka_unit_test(addresses_without_sources),
         cmocka_unit_test(exported_ones),           cmocka_unit_test(inlined_functions_are_named),
+        cmocka_unit_test(one_file_linked_twice),   cmocka_unit_test(only_one_of_two_changes),
+        cmocka_unit_test(new_statics_of_twins),    cmocka_unit_test(twins_of_unknown_commands),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
