@@ -234,7 +234,8 @@ void token_skip_directive(struct token_reader *reader)
 
 uint64_t hash_bytes(uint64_t seed, const char *bytes, size_t length)
 {
-    uint64_t hash = seed ^ (length * 0xff51afd7ed558ccdu), word;
+    /* seeds are often small numbers: spread out, they cannot make up for a difference in the first bytes */
+    uint64_t hash = seed * 0x9e3779b97f4a7c15u ^ (length * 0xff51afd7ed558ccdu), word;
 
     for (; length >= 8; bytes += 8, length -= 8) {
         memcpy(&word, bytes, 8);

@@ -58,6 +58,17 @@ static char *cut(const char *text)
     return text_steal(&result);
 }
 
+static void test_hash_of_bytes(void **state)
+{
+    for (uint64_t seed = 0; seed < 64; seed++) {
+        for (unsigned first = 0; first < 256; first++) {
+            char bytes[] = { (char)first, 'x', 'y' };
+            bool same = hash_bytes(seed, bytes, sizeof(bytes)) == hash_bytes(1, "#xy", 3);
+            assert_int_equal(same, seed == 1 && first == '#');
+        }
+    }
+}
+
 static void test_segments(void **state)
 {
     static const struct {
@@ -200,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_hash_of_bytes),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_hunks),
