@@ -3,13 +3,8 @@
  * migrate, validate, commit or discard | resume, retire. What is left of the first bar runs beside the
  * program and leaves it untouched; what is between the bars runs while all threads are stopped and is taken
  * back by the undo log if anything fails.
- *
- * A lock is held while the process is being changed, and by fork in the forking thread, so that no child is
- * born in the middle of it. It is not held while a safe point is awaited: the awaited thread may be on its
- * way into fork.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,23 +15,10 @@
 #include "engine/threads/unwind.h"
 #include "engine/update/history.h"
 #include "engine/update/plan.h"
+#include "engine/update/stage.h"
 #include "engine/update/update.h"
 
-static pthread_mutex_t critical = PTHREAD_MUTEX_INITIALIZER;
-
-static uint64_t
-    changes_made; /* commits and rollbacks: an update prepared before the last one was planned for what was */
 static struct update *awaited; /* its definitions are published, its safe point is awaited */
-
-static void enter_critical(void)
-{
-    pthread_mutex_lock(&critical);
-}
-
-static void leave_critical(void)
-{
-    pthread_mutex_unlock(&critical);
-}
 
 const char *update_outcome_word(enum update_outcome outcome)
 {
@@ -81,14 +63,6 @@ void engine_core_fork_child(void)
         awaited = NULL;
     }
     leave_critical();
-}
-
-/* Sets outcome and reason and returns STATUS. */
-static int fail(struct update_report *report, enum update_outcome outcome, int status, const char *reason)
-{
-    report->outcome = outcome;
-    snprintf(report->reason, sizeof(report->reason), "%s", reason && *reason ? reason : strerror(-status));
-    return status;
 }
 
 /* ---- verify, load, plan ------------------------------------------------------------------------------ */
@@ -261,64 +235,7 @@ static int change(struct update *update, const struct world *world)
     return 0;
 }
 
-/* ---- safe point -------------------------------------------------------------------------------------- */
-
-struct watcher {
-    update_progress *progress;
-    void *context;
-};
-
-static bool report_waiting(void *context, const char *blocked_by)
-{
-    const struct watcher *watcher = context;
-
-    return watcher->progress(watcher->context, "safe-point", blocked_by);
-}
-
-/* Stops the world at a safe point for RANGES. On failure the report is complete and the world runs. */
-static int reach_safe_point(const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
-                            const struct watcher *watcher, struct safe_point *point, struct world *world,
-                            struct update_report *report)
-{
-    *point = (struct safe_point){
-        .ranges = ranges,
-        .count = count,
-        .timeout_ms = timeout_ms,
-        .progress = watcher->progress ? report_waiting : NULL,
-        .context = (void *)watcher,
-        .enter_critical = enter_critical,
-        .leave_critical = leave_critical,
-    };
-    int status = safe_point_reach(point, world);
-    report->waited_us = point->waited_us;
-    if (status == -EBUSY || status == -ETIMEDOUT) {
-        memcpy(report->blocked_by, point->blocked_by, sizeof(report->blocked_by));
-        snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s",
-                 (unsigned)timeout_ms, point->blocked_by);
-        return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
-    }
-    if (status == -ECANCELED) {
-        return fail(report, UPDATE_REFUSED, status, "nobody waits for this any more");
-    }
-    return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
-}
-
-/* Lets the world go on after a safe point. The caller is still in the critical section: no child is born that has the
- * change but not our records of it. */
-static void resume(const struct world *world, struct update_report *report)
-{
-    resume_world();
-    report->pause_us = monotonic_us() - world->began_us;
-}
-
-static void tell(update_progress *progress, void *context, const char *phase, const char *message)
-{
-    if (progress) {
-        progress(context, phase, message);
-    }
-}
-
-/* ---- commit, try, roll back -------------------------------------------------------------------------- */
+/* ---- commit, try ------------------------------------------------------------------------------------- */
 
 /* Registers what the patch defines, so that later patches can bind to it. */
 static int publish_definitions(struct update *update)
@@ -468,100 +385,4 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     report->total_us = monotonic_us() - start;
     update_discard(update);
     return status;
-}
-
-static struct applied *held; /* rolled back, and may be brought back */
-
-/* Makes CHANGE of APPLIED at a safe point for COUNT RANGES. Returns in the critical section if 0. */
-static int change_back(struct applied *applied, int (*change_it)(struct applied *applied),
-                       const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
-                       const struct watcher *watcher, struct update_report *report)
-{
-    struct safe_point point;
-    struct world world;
-
-    tell(watcher->progress, watcher->context, "safe-point", "");
-    int status = reach_safe_point(ranges, count, timeout_ms, watcher, &point, &world, report);
-    if (status < 0) {
-        return status;
-    }
-    undo_begin();
-    status = change_it(applied);
-    undo_synchronise_code();
-    undo_end();
-    resume(&world, report);
-    if (status < 0) {
-        leave_critical();
-        return fail(report, UPDATE_FAILED, status, NULL);
-    }
-    changes_made++;
-    report->functions = history_functions(applied);
-    return 0;
-}
-
-int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, void *context,
-                    struct update_report *report)
-{
-    const struct watcher watcher = { progress, context };
-    uint64_t start = monotonic_us();
-    struct affected_range *ranges;
-    const char *reason;
-    size_t count;
-
-    *report = (struct update_report){ 0 };
-    struct applied *last = history_last(&reason);
-    if (!last) {
-        return fail(report, UPDATE_REFUSED, -EINVAL, reason);
-    }
-    int status = history_ranges(last, &ranges, &count);
-    if (status < 0) {
-        return fail(report, UPDATE_FAILED, status, NULL);
-    }
-    status = change_back(last, history_revert, ranges, count, timeout_ms, &watcher, report);
-    free(ranges);
-    if (status < 0) {
-        return status;
-    }
-    if (hold) {
-        held = last;
-    } else {
-        history_pop();
-    }
-    leave_critical();
-    report->outcome = UPDATE_ROLLED_BACK;
-    report->total_us = monotonic_us() - start;
-    return 0;
-}
-
-int update_restore(uint32_t timeout_ms, update_progress *progress, void *context,
-                   struct update_report *report)
-{
-    const struct watcher watcher = { progress, context };
-    uint64_t start = monotonic_us();
-    size_t count;
-
-    *report = (struct update_report){ 0 };
-    if (!held) {
-        return fail(report, UPDATE_REFUSED, -EINVAL, "no rollback can be taken back");
-    }
-    const struct affected_range *ranges = history_ranges_before(held, &count);
-    int status = change_back(held, history_restore, ranges, count, timeout_ms, &watcher, report);
-    if (status < 0) {
-        return status;
-    }
-    held = NULL;
-    leave_critical();
-    report->outcome = UPDATE_UPDATED;
-    report->total_us = monotonic_us() - start;
-    return 0;
-}
-
-void update_settle(void)
-{
-    enter_critical();
-    if (held) {
-        held = NULL;
-        history_pop();
-    }
-    leave_critical();
 }

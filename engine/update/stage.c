@@ -1,0 +1,63 @@
+/*
+ * The critical section: a lock is held while the process is being changed, and by fork in the forking thread, so that no child is
+ * born in the middle of it. It is not held while a safe point is awaited: the awaited thread may be on its
+ * way into fork.
+ */
+#include "engine/update/stage.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static pthread_mutex_t critical = PTHREAD_MUTEX_INITIALIZER;
+
+uint64_t changes_made;
+
+void enter_critical(void)
+{
+    pthread_mutex_lock(&critical);
+}
+
+void leave_critical(void)
+{
+    pthread_mutex_unlock(&critical);
+}
+
+static bool report_waiting(void *context, const char *blocked_by)
+{
+    const struct watcher *watcher = context;
+
+    return watcher->progress(watcher->context, "safe-point", blocked_by);
+}
+
+int reach_safe_point(const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
+                     const struct watcher *watcher, struct safe_point *point, struct world *world,
+                     struct update_report *report)
+{
+    *point = (struct safe_point){
+        .ranges = ranges,
+        .count = count,
+        .timeout_ms = timeout_ms,
+        .progress = watcher->progress ? report_waiting : NULL,
+        .context = (void *)watcher,
+        .enter_critical = enter_critical,
+        .leave_critical = leave_critical,
+    };
+    int status = safe_point_reach(point, world);
+    report->waited_us = point->waited_us;
+    if (status == -EBUSY || status == -ETIMEDOUT) {
+        memcpy(report->blocked_by, point->blocked_by, sizeof(report->blocked_by));
+        snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s",
+                 (unsigned)timeout_ms, point->blocked_by);
+        return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
+    }
+    if (status == -ECANCELED) {
+        return fail(report, UPDATE_REFUSED, status, "nobody waits for this any more");
+    }
+    return status < 0 ? fail(report, UPDATE_FAILED, status, NULL) : 0;
+}
+
+void resume(const struct world *world, struct update_report *report)
+{
+    resume_world();
+    report->pause_us = monotonic_us() - world->began_us;
+}
