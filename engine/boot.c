@@ -4,6 +4,7 @@
  * everything else is done on the engine's thread. Whatever fails here is written to the file that MOLT_LOG
  * names, and the program runs without an engine.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -31,7 +33,8 @@
 static struct {
     char name[128];
     char log_path[PATH_MAX];
-    pthread_mutex_t setting_up; /* held while the core is set up: no fork in the middle of it */
+    void (*next_exit)(int status); /* the _exit that ours stands before: libc's or a sanitizer's */
+    pthread_mutex_t setting_up;    /* held while the core is set up: no fork in the middle of it */
 } boot = { .setting_up = PTHREAD_MUTEX_INITIALIZER };
 
 /* Opens the file for each line: the engine keeps no descriptor that the program could close and reuse. */
@@ -165,12 +168,28 @@ __attribute__((constructor)) static void load(void)
     if (!getauxval(AT_SECURE)) { /* a set-user-id program is not its caller's to update */
         read_environment();
         lookup_init();
+        boot.next_exit = (void (*)(int))dlsym(RTLD_NEXT, "_exit");
         if (!pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
             start();
         }
     }
     errno = saved;
 }
+
+/* In place of libc's: forked children end so, without running destructors, and would leave their sockets behind. After vfork the
+ * process is another than the socket's, whose name stays. What libc itself calls is not led here; that is after the destructors. */
+__attribute__((visibility("default"), noreturn)) void _exit(int status)
+{
+    control_unlink();
+    if (boot.next_exit) {
+        boot.next_exit(status);
+    }
+    for (;;) {
+        syscall(SYS_exit_group, status);
+    }
+}
+
+__attribute__((visibility("default"), noreturn, alias("_exit"))) void _Exit(int status);
 
 __attribute__((destructor)) static void unload(void)
 {

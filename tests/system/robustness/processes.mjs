@@ -48,6 +48,18 @@ async function byName() {
     demand(await victim.ask('call') === 'version 1', 'the program is not back');
 }
 
+/** A program that ends leaves no socket behind, nor does its child, which ends by _exit. */
+async function noSocketsLeft() {
+    const victim = await Victim.create('fork');
+    await victim.ask('fork');
+    const sockets = () => fs.readdirSync(path.join(molt.environment.XDG_RUNTIME_DIR, 'molt'))
+        .filter((name) => engines.some(({ pid }) => name === `${pid}.sock`));
+    const engines = await statusOf('program');
+    demand(engines.length === 2 && sockets().length === 2, `${engines.length} engines, ${sockets().length} sockets`);
+    await victim.program.close(); // its output is the child's, too: both have ended
+    demand(sockets().length === 0, `left behind: ${sockets().join(', ')}`);
+}
+
 /**
  * Three processes of one name are rolled back together or not at all, whichever of them cannot: it stays in a function of the
  * update, the others are as they were.
@@ -101,5 +113,6 @@ async function handsOn() {
     demand(result.stdout === 'a b c\n' && result.stderr === 'aside\n', `output: ${result.output}`);
 }
 
-export const cases = { status, 'program and child by name': byName, 'rollback together': rollbackTogether, 'without engine': withoutEngine,
+export const cases = { status, 'program and child by name': byName, 'no sockets left': noSocketsLeft,
+    'rollback together': rollbackTogether, 'without engine': withoutEngine,
     'run hands on': handsOn };
