@@ -19,8 +19,9 @@
  * what would be cut off must be zero; enumerators keep their names; what is new is zero. So a policy states only
  * what is special. docs/policies.md has an example of each.
  *
- * A TYPE is written as the program writes it: struct vector3d, or a typedef's name. A MEMBER is written as after "old->" or
- * "new->": size, home.city, home->city, list[0]. A policy about a type that an update does not change is left out of it.
+ * Declarations about members end with a semicolon or with none. A TYPE is written as the program writes it: struct
+ * vector3d, or a typedef's name. A MEMBER is written as after "old->" or "new->": size, home.city, home->city, list[0]. A
+ * policy about a type that an update does not change is left out of it.
  *
  * While policies run the program stands still and is all old: pointers in old instances lead to old instances, and so do
  * those that were copied into new ones, until the update is committed.
@@ -88,8 +89,7 @@
     MOLT_FUNCTION_(void, (const type##_molt_old *old __attribute__((unused)), type *new))                    \
     {                                                                                                        \
         new->member = __VA_ARGS__;                                                                           \
-    }                                                                                                        \
-    MOLT_END_
+    }
 
 /* OLD_MEMBER, or what of it does not fit, may be lost. */
 #define MOLT_DROP(type, old_member)                                                                          \
@@ -102,8 +102,7 @@
     MOLT_FUNCTION_(void, (const type##_molt_old *molt_old))                                                  \
     {                                                                                                        \
         molt_release((release), (void *)molt_old->old_member);                                               \
-    }                                                                                                        \
-    MOLT_END_
+    }
 
 /* MEMBER is an array of characters that holds a string: what follows its end does not count, so it fits a shorter array if the
  * string does. */
@@ -151,15 +150,11 @@
 
 /* This file's policies about TYPE are for the change between these two versions of it alone (`molt inspect` tells their
  * names); in other updates they are left out. FROM and TO are strings. */
-#define MOLT_VERSIONS(type, from, to)                                                                        \
-    MOLT_POLICY_("versions", #type, #type, from, to)                                                         \
-    MOLT_END_
+#define MOLT_VERSIONS(type, from, to) MOLT_POLICY_("versions", #type, #type, from, to)
 
 /* TYPE is the one that the source file UNIT (a string: its path from the root) means, where another file means something else
  * by the same name. */
-#define MOLT_UNIT(type, unit)                                                                                \
-    MOLT_POLICY_("unit", #type, "", unit, "")                                                                \
-    MOLT_END_
+#define MOLT_UNIT(type, unit) MOLT_POLICY_("unit", #type, "", unit, "")
 
 /* ---- for the bodies -------------------------------------------------------------------------------------------- */
 
@@ -224,11 +219,7 @@ extern void molt_release(void (*release)(void *), void *pointer) __attribute__((
     static inline __attribute__((unused)) void molt_check_##counter parameters                               \
     {                                                                                                        \
         expressions;                                                                                         \
-    }                                                                                                        \
-    MOLT_END_
-
-/* Takes the semicolon. */
-#define MOLT_END_ __extension__ _Static_assert(1, "")
+    }
 
 #define MOLT_IS_FLOATING_(number)                                                                            \
     (__builtin_types_compatible_p(__typeof__((number) + 0), float) ||                                        \
