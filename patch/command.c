@@ -81,7 +81,8 @@ static char *rewrite(const char *argument, const char *prefix, const char *repla
 
     text_puts(&result, "");
     for (const char *hit; (hit = strstr(from, prefix)); from = hit + length) {
-        bool whole = hit[length] == '/' || hit[length] == '\0' || strchr(",:=\"", hit[length]);
+        bool private = strncmp(hit + length, "/.molt/", 7) == 0; /* in no mirror */
+        bool whole = (hit[length] == '/' && !private) || hit[length] == '\0' || strchr(",:=\"", hit[length]);
         text_append(&result, from, hit - from);
         text_puts(&result, whole && may_precede_path(argument, hit - argument) ? replacement : prefix);
     }
@@ -173,8 +174,12 @@ char **command_make(const struct compile_entry *entry, const struct tree *tree, 
         add(&list, "-MF");
         add(&list, dependencies ? dependencies : "");
     } else {
-        add_sections(&list, entry, kind);
-        if (!compile) {
+        if (kind == COMMAND_PREPROCESSED) {
+            add(&list, "-E");
+        } else {
+            add_sections(&list, entry, kind);
+        }
+        if (!compile && kind != COMMAND_PREPROCESSED) {
             add(&list, "-c");
         }
         add(&list, "-MD");

@@ -10,6 +10,7 @@ enum command_kind {
     COMMAND_OBJECT,       /* an object to compare: each definition in its own section */
     COMMAND_INDIRECT,     /* as OBJECT, but objects of other modules are reached through the GOT */
     COMMAND_PLAIN,        /* as the program was built: nothing about sections */
+    COMMAND_PREPROCESSED, /* the source after preprocessing, instead of an object */
 };
 
 /* Arguments from ENTRY, NULL-terminated, to be freed by command_free. OUTPUT: the object; DEPENDENCIES: the file for make

@@ -277,14 +277,16 @@ char *unit_object_path(const struct unit *unit, const struct dependencies *files
 {
     const char *suffix = kind == COMMAND_INDIRECT ? "-indirect" : kind == COMMAND_PLAIN ? "-plain" : "";
 
-    return must_printf("%s/%s%s.o", unit->directory, files->key, suffix);
+    const char *ending = kind == COMMAND_PREPROCESSED ? "i" : "o";
+
+    return must_printf("%s/%s%s.%s", unit->directory, files->key, suffix, ending);
 }
 
 void unit_prune(struct unit *unit)
 {
     while (unit->known.count > KEPT_OBJECTS) {
         struct dependencies *oldest = unit->known.items[0];
-        static const char *const endings[] = { ".d", ".o", "-indirect.o", "-plain.o" };
+        static const char *const endings[] = { ".d", ".o", ".i", "-indirect.o", "-plain.o" };
         for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
             char *path = must_printf("%s/%s%s", unit->directory, oldest->key, endings[i]);
             unlink(path);
