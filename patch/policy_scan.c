@@ -262,7 +262,7 @@ static void take_word(struct scanner *scanner, struct reading *reading, int curr
 }
 
 /* Reads up to the end of a piece. False at the end of the text. */
-static bool read_piece(struct scanner *scanner, struct reading *reading, int current, bool note)
+static bool read_piece(struct scanner *scanner, struct reading *reading, int current)
 {
     unsigned depth = 0;
     bool body = false;
@@ -274,9 +274,6 @@ static bool read_piece(struct scanner *scanner, struct reading *reading, int cur
             continue;
         }
         end_strings(scanner, reading, current);
-        if (note) {
-            note_token(scanner, &reading->before);
-        }
         if (token->kind == TOKEN_WORD) {
             take_word(scanner, reading, current);
         }
@@ -329,6 +326,19 @@ static void hash_statements(struct policy_text *text)
     }
 }
 
+/* Notes the words in front of the first piece about old types. */
+static void note_names(struct policy_text *text)
+{
+    bool all = text->first_old == text->pieces.count;
+    size_t end = all ? text->size : text->pieces.items[text->first_old].start;
+    struct scanner scanner = { text, text->bytes, text->bytes + end, "", 1, { 0 } };
+    struct token before = { 0 };
+
+    for (advance(&scanner); scanner.token.kind != TOKEN_END; before = scanner.token, advance(&scanner)) {
+        note_token(&scanner, &before);
+    }
+}
+
 void policy_text_init(struct policy_text *text, const char *bytes, size_t size)
 {
     *text = (struct policy_text){ .bytes = must_strndup(bytes, size), .size = size };
@@ -342,7 +352,7 @@ void policy_text_init(struct policy_text *text, const char *bytes, size_t size)
                                               .statement = current,
                                               .file = scanner.file,
                                               .line = scanner.line } };
-        if (!read_piece(&scanner, &reading, current, !old_seen)) {
+        if (!read_piece(&scanner, &reading, current)) {
             end_strings(&scanner, &reading, current);
             break;
         }
@@ -361,6 +371,7 @@ void policy_text_init(struct policy_text *text, const char *bytes, size_t size)
         }
     }
     text->first_old = old_seen ? text->first_old : text->pieces.count;
+    note_names(text);
     hash_statements(text);
 }
 
