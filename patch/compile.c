@@ -59,8 +59,32 @@ static bool from_cache(const struct compile_setup *setup, struct compile_job *jo
     return false;
 }
 
+/* The environment in which a compiler speaks English, as parse_message understands, and reads sources as the user's does.
+ * Array and strings from *RET_OWN on belong to the caller. */
+static char **english_environment(size_t *ret_own)
+{
+    const char *all = getenv("LC_ALL");
+    LIST(char *) list = { 0 };
+
+    for (char **at = environ; *at; at++) {
+        if (strncmp(*at, "LC_ALL=", 7) && strncmp(*at, "LC_MESSAGES=", 12) && strncmp(*at, "LANGUAGE=", 9) &&
+            !(all && *all && !strncmp(*at, "LC_CTYPE=", 9))) {
+            LIST_ADD(&list, *at);
+        }
+    }
+    *ret_own = list.count;
+    LIST_ADD(&list, must_strdup("LC_MESSAGES=C"));
+    if (all && *all) {
+        LIST_ADD(&list, must_printf("LC_CTYPE=%s", all));
+    }
+    LIST_ADD(&list, NULL);
+    return list.items;
+}
+
 static struct molt_error *spawn(struct running *running)
 {
+    size_t own;
+    char **environment = english_environment(&own);
     const struct compile_job *job = running->job;
     char **arguments =
         command_make(job->unit->entry, job->tree, job->kind,
@@ -77,7 +101,7 @@ static struct molt_error *spawn(struct running *running)
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 2, running->messages, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     clock_gettime(CLOCK_REALTIME_COARSE, &running->started);
-    int status = posix_spawnp(&running->pid, arguments[0], &actions, &attributes, arguments, environ);
+    int status = posix_spawnp(&running->pid, arguments[0], &actions, &attributes, arguments, environment);
     struct molt_error *error = NULL;
     if (status) {
         error = molt_error_new(MOLT_ERROR_REFUSED, "cannot run the compiler %s (in %s): %s", arguments[0],
@@ -89,6 +113,10 @@ static struct molt_error *spawn(struct running *running)
     posix_spawnattr_destroy(&attributes);
     command_free(arguments);
     free(directory);
+    for (; environment[own]; own++) {
+        free(environment[own]);
+    }
+    free(environment);
     return error;
 }
 

@@ -305,8 +305,8 @@ static void warming_checks_the_program(void **state)
     project_deinit(&project);
 }
 
-/* What of the order in which a.c, b.c were compiled is in the log of a project's compiler, "b.c " say. */
-static void assert_compiled(struct project *project, const char *expected)
+/* What a project's compiler, a script, wrote into its log. */
+static void assert_logged(struct project *project, const char *expected)
 {
     project_shell(project, "test \"$(cat log)\" = '%s' || { cat log; exit 1; }", expected);
 }
@@ -337,12 +337,12 @@ static void warming_begins_with_open_files(void **state)
     project_shell(&project, ": >log");
     assert_null(patch_session_create(&options, &project.session));
     assert_null(patch_session_warm(project.session, &request));
-    assert_compiled(&project, "b\na");
+    assert_logged(&project, "b\na");
     /* the same for a header, once it is known who includes it; the objects are lost */
     project_shell(&project, ": >log; find v1/.molt/cache -name '*.o' -delete");
     strcpy(source, header);
     assert_null(patch_session_warm(project.session, &request));
-    assert_compiled(&project, "b\na");
+    assert_logged(&project, "b\na");
     project_deinit(&project);
 }
 
@@ -371,6 +371,36 @@ static void compile_error(void **state)
     assert_int_equal(project.error->line, 3);
     assert_non_null(strstr(project.error->file, "/v1/a.c"));          /* named as in the root */
     assert_int_equal(project.result.diagnostics.items[0].column, 27); /* in bytes */
+    project_deinit(&project);
+}
+
+/* Messages are understood in English only, whatever the user's language is. */
+static void compiler_speaks_english(void **state)
+{
+    struct project project;
+    char wrapper[128] = "";
+
+    project_init(&project, wrapper, flags);
+    snprintf(wrapper, sizeof(wrapper), "%s/cc", project.directory);
+    project_shell(
+        &project,
+        "printf '#!/bin/sh\\necho \"$LC_ALL,$LC_MESSAGES,$LC_CTYPE,$LANGUAGE,$LANG\" >%s/log\\nexec %s "
+        "\"$@\"\\n' >cc && chmod +x cc",
+        project.directory, compiler);
+    project_write(&project, "v1", "a.c", "int value(int x) { return x; }\n");
+    project_write(&project, "v1", "b.c", main_b);
+    project_build(&project);
+    project_shell(&project, "cp v1/*.c v2/");
+    project_write(&project, "v2", "a.c", "int value(int x) { return x + 1; }\n");
+    setenv("LC_ALL", "de_DE.UTF-8", 1);
+    setenv("LANGUAGE", "de:fr", 1);
+    setenv("LANG", "fr_FR.UTF-8", 1);
+    project_patch(&project, "v1", "v2", NULL);
+    unsetenv("LC_ALL");
+    unsetenv("LANGUAGE");
+    unsetenv("LANG");
+    assert_null(project.error);
+    assert_logged(&project, ",C,de_DE.UTF-8,,fr_FR.UTF-8");
     project_deinit(&project);
 }
 
@@ -592,6 +622,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(warming_begins_with_open_files),
         cmocka_unit_test(stripped_program),
         cmocka_unit_test(compile_error),
+        cmocka_unit_test(compiler_speaks_english),
         cmocka_unit_test(new_file),
         cmocka_unit_test(new_file_of_another_build),
         cmocka_unit_test(patch_after_patch),
