@@ -1,7 +1,7 @@
 /*
  * All programs or none. Each step is done in every program before the next step is begun in any; what was
  * begun is taken back if a step fails anywhere: a prepared update is discarded by closing its connection, a
- * committed one is rolled back.
+ * committed one is rolled back, a rollback is held until all have rolled back and is taken back until then.
  *
  * A program that ends meanwhile does not hold up the others, unless it was the only one.
  */
@@ -208,17 +208,40 @@ static bool catch_up(struct run *run, struct target *target)
     return true;
 }
 
-static bool roll_back(struct run *run, struct target *target)
+/* HOLD: it can be taken back, by settle. */
+static bool roll_back(struct run *run, struct target *target, bool hold)
 {
     int status;
 
     say(run, "rolling-back", "");
-    status = call_timed(run, target, LINK_METHOD_ROLLBACK, json_object());
+    status = call_timed(run, target, LINK_METHOD_ROLLBACK, json_pack("{s:b}", "hold", hold));
     if (status < 0)
         return lost(run, target, "while it rolled back", status);
     target->committed =
         accepted(run, target, status, "did not roll back", LINK_RESULT_ROLLED_BACK, LINK_RESULT_NOTHING);
     return target->committed;
+}
+
+/* Ends a rollback that is held; RESTORE brings the update back. What the rollback said stays the result. */
+static bool settle(struct run *run, struct target *target, bool restore)
+{
+    json_t *kept = target->result;
+    enum link_result good = restore ? LINK_RESULT_UPDATED : LINK_RESULT_ROLLED_BACK;
+    bool done = true;
+    int status;
+
+    if (!target->committed ||
+        strcmp(json_text(kept, "result", ""), link_result_word(LINK_RESULT_ROLLED_BACK)))
+        return true;
+    target->result = NULL;
+    status = call_timed(run, target, LINK_METHOD_SETTLE, json_pack("{s:b}", "restore", restore));
+    if (status < 0 && restore)
+        done = lost(run, target, "while the update was brought back", status);
+    else if (restore)
+        done = accepted(run, target, status, "stays rolled back", good, good);
+    forget_result(target); /* without an answer it is final, too: the engine sees to that */
+    target->result = kept;
+    return done;
 }
 
 static bool each(struct run *run, bool (*step)(struct run *, struct target *))
@@ -239,8 +262,18 @@ static bool cancelled(struct run *run)
     return true;
 }
 
-/* Some have committed and one could not: the others go back. */
-static void take_back(struct run *run)
+static bool take_commit_back(struct run *run, struct target *target)
+{
+    return !target->update || roll_back(run, target, false);
+}
+
+static bool take_rollback_back(struct run *run, struct target *target)
+{
+    return settle(run, target, true);
+}
+
+/* One could not: those that have go back, by STEP. */
+static void take_back(struct run *run, bool (*step)(struct run *, struct target *))
 {
     char *reason = run->reason;
 
@@ -248,16 +281,32 @@ static void take_back(struct run *run)
     for (size_t i = 0; i < run->delivery->target_count; i++) {
         struct target *target = &run->targets[i];
 
-        if (target->committed && target->update && !target->gone) {
-            roll_back(run, target);
+        if (target->committed && !target->gone) {
+            step(run, target);
             target->committed = false;
         }
     }
-    if (run->reason) { /* one cannot go back: the worst news first */
+    if (run->reason) /* one cannot go back: the worst news first */
         free(reason);
-        return;
+    else
+        run->reason = reason;
+}
+
+static bool roll_back_all(struct run *run)
+{
+    bool hold = run->delivery->target_count > 1;
+
+    for (size_t i = 0; i < run->delivery->target_count; i++) {
+        if (!run->targets[i].gone && !roll_back(run, &run->targets[i], hold)) {
+            take_back(run, take_rollback_back);
+            return false;
+        }
     }
-    run->reason = reason;
+    for (size_t i = 0; hold && i < run->delivery->target_count; i++) {
+        if (!run->targets[i].gone)
+            settle(run, &run->targets[i], false);
+    }
+    return true;
 }
 
 static bool deliver(struct run *run)
@@ -265,12 +314,12 @@ static bool deliver(struct run *run)
     if (!each(run, open_target))
         return false;
     if (!run->delivery->patch)
-        return !cancelled(run) && each(run, roll_back);
+        return !cancelled(run) && roll_back_all(run);
     if (!each(run, catch_up) || !each(run, prepare) || cancelled(run))
         return false;
     if (each(run, commit))
         return true;
-    take_back(run);
+    take_back(run, take_commit_back);
     return false;
 }
 

@@ -3,8 +3,8 @@
  *
  *     {"name": "server", "build_id": "b1", "updates": [{"id"}...], "fail": {"prepare": "refused"}}
  *
- * `fail` names a method and what it answers: a result word, "gone" (the connection breaks) or "error" (a JSON-RPC error). What was applied is
- * written back to the file, so that the next server finds it as with a real program.
+ * `fail` names a method and what it answers: a result word, "gone" (the connection breaks), "error" (a JSON-RPC error), or what a result says
+ * beyond the usual. What was applied is written back to the file, so that the next server finds it as with a real program.
  */
 #include "link/client.h"
 #include "link/directory.h"
@@ -133,22 +133,36 @@ static json_t *carry_out(struct link_client *client, const char *method, json_t 
     }
     if (!strcmp(method, "commit"))
         json_array_append_new(updates, json_pack("{s:O}", "id", next ? next : json_string("unknown")));
-    if (!strcmp(method, "rollback"))
+    if (!strcmp(method, "rollback")) {
+        if (json_is_true(json_object_get(params, "hold")))
+            json_object_set(engine, "held", json_array_get(updates, json_array_size(updates) - 1));
         json_array_remove(updates, json_array_size(updates) - 1);
+    }
+    if (!strcmp(method, "settle") && !json_object_get(engine, "held"))
+        return result_of("refused");
+    if (!strcmp(method, "settle")) {
+        if (json_is_true(json_object_get(params, "restore")))
+            json_array_append(updates, json_object_get(engine, "held"));
+        json_object_del(engine, "held");
+    }
     store(client, engine);
-    return result_of(!strcmp(method, "commit") ? "updated" : "rolled-back");
+    return result_of(!strcmp(method, "commit") || json_is_true(json_object_get(params, "restore"))
+                         ? "updated"
+                         : "rolled-back");
 }
 
 int link_client_call(struct link_client *client, const char *method, json_t *params, int timeout_ms,
                      link_notify *notify, void *context, json_t **ret_result)
 {
     const char *fail;
-    json_t *engine;
+    json_t *engine, *more;
     int status = 0;
 
     pthread_mutex_lock(&lock);
     engine = load(client);
-    fail = json_string_value(json_object_get(json_object_get(engine, "fail"), method));
+    more = json_object_get(json_object_get(engine, "fail"), method);
+    fail =
+        json_is_object(more) ? json_string_value(json_object_get(more, "result")) : json_string_value(more);
     if (!engine || (fail && !strcmp(fail, "gone"))) {
         unlink(client->path);
         status = -ECONNRESET;
@@ -157,6 +171,7 @@ int link_client_call(struct link_client *client, const char *method, json_t *par
         status = LINK_CALL_FAILED;
     } else if (fail) {
         *ret_result = result_of(fail);
+        json_object_update(*ret_result, more);
     } else {
         if (notify && strcmp(method, "status")) {
             json_t *progress =
