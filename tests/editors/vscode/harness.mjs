@@ -192,12 +192,11 @@ export class Code {
     /** The colour that the line with TEXT stands on in an editor; which of several, from 0 or, with -1, the last. */
     async background(text, which) {
         const found = this.page.locator('.view-line', { hasText: text });
-        const line = await (which < 0 ? found.last() : found.first()).elementHandle();
-        return until(`background of ${text}`, () => line.evaluate((element) => {
-            const overlays = element.closest('.overflow-guard').querySelector('.view-overlays');
-            const overlay = [...overlays.children].find((one) => one.style.top === element.style.top);
+        return until(`background of ${text}`, () => (which < 0 ? found.last() : found.first()).evaluate((line) => {
+            const overlays = line.closest('.overflow-guard')?.querySelector('.view-overlays');
+            const overlay = [...overlays?.children ?? []].find((one) => one.style.top === line.style.top);
             return [...overlay?.children ?? []].map((one) => getComputedStyle(one).backgroundColor)
-                .find((color) => color !== 'rgba(0, 0, 0, 0)') ?? null;
+                .find((color) => color !== 'rgba(0, 0, 0, 0)');
         }));
     }
 
