@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "engine/code/lookup.h"
 #include "engine/control.h"
+#include "engine/heap/heap.h"
 #include "engine/mapping.h"
 #include "engine/private_heap.h"
 #include "engine/status.h"
@@ -153,6 +154,7 @@ static void after_fork_in_child(void)
     int saved = errno;
 
     mapping_fork_child();
+    heap_after_fork();
     private_heap_fork_child();
     control_fork_child();
     engine_core_fork_child();

@@ -84,23 +84,29 @@ static bool reserve(size_t more)
     return true;
 }
 
-/* Puts MAPPING on the list; without memory for the list it is given back. */
-static void *keep(void *start, size_t size, const char *what)
+bool mapping_adopt(void *start, size_t size, const char *what)
 {
-    if (!start) {
-        return NULL;
-    }
     pthread_mutex_lock(&own.mutex);
     bool kept = reserve(1);
     if (kept) {
         append((struct mapping){ (uintptr_t)start, size, what });
     }
     pthread_mutex_unlock(&own.mutex);
-    if (!kept) {
+    return kept;
+}
+
+/* Puts a mapping on the list; without memory for the list it is given back. */
+static void *keep(void *start, size_t size, const char *what)
+{
+    if (!start) {
+        return NULL;
+    }
+    if (!mapping_adopt(start, size, what)) {
         unmap(start, size);
         errno = ENOMEM;
+        return NULL;
     }
-    return kept ? start : NULL;
+    return start;
 }
 
 void *mapping_create(void *address, size_t size, int protection, int flags, const char *what)

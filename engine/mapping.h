@@ -22,6 +22,9 @@ void *mapping_create(void *address, size_t size, int protection, int flags, cons
 /* SIZE writable bytes, a multiple of the page size, at a multiple of ALIGNMENT, a power of two. NULL without memory. */
 void *mapping_create_aligned(size_t size, size_t alignment, const char *what);
 
+/* SIZE bytes at START, mapped without the functions above, are the engine's. False without memory for the list. */
+bool mapping_adopt(void *start, size_t size, const char *what);
+
 /* Gives back a mapping, whole. NULL is fine. Returns whether there was one at START. */
 bool mapping_destroy(void *start);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/code/tls.h"
+#include "engine/heap/heap.h"
 #include "engine/mapping.h"
 #include "engine/update/update.h"
 
@@ -127,6 +128,7 @@ json_t *status_describe_memory(void)
     size_t size;
 
     append_mapping(mappings, &mapping);
+    heap_list_mappings();
     for (size_t i = 0; mapping_get(i, &mapping); i++) {
         append_mapping(mappings, &mapping);
     }
@@ -139,10 +141,12 @@ json_t *status_describe(const char *name)
 {
     char executable[PATH_MAX];
     json_t *modules = json_array();
+    const char *allocator = heap_allocator();
 
     dl_iterate_phdr(visit_module, modules);
     status_executable(executable, sizeof(executable));
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:o}", "pid", (int)getpid(), "name", name, "exe",
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:s, s:o}", "pid", (int)getpid(), "name", name, "exe",
                      executable, "version", MOLT_VERSION, "build_ids", modules, "threads", count_threads(),
-                     "updates", describe_updates());
+                     "heap", allocator ? allocator : "own allocator: untracked", "updates",
+                     describe_updates());
 }

@@ -2,6 +2,7 @@
 #include "engine/code/image.h"
 
 #include "engine/code/unwind_tables.h"
+#include "engine/heap/heap.h"
 
 static struct image *images;
 
@@ -12,6 +13,7 @@ int image_register(struct image *image)
     if (status == 0) {
         image->next = images;
         images = image;
+        heap_code_added(image->start, image->end, image->eh_frame_header);
     }
     return status;
 }
@@ -21,6 +23,7 @@ void image_forget(struct image *image)
     for (struct image **at = &images; *at; at = &(*at)->next) {
         if (*at == image) {
             *at = image->next;
+            heap_code_removed(image->start, image->end);
             if (image->eh_frame) {
                 unwind_tables_forget(image->eh_frame);
             }

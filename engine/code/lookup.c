@@ -19,7 +19,8 @@ struct table {
     uintptr_t bias;
     const Elf64_Sym *symbols;
     const char *strings;
-    const uint32_t *hash;
+    const uint32_t *hash;       /* DT_GNU_HASH */
+    const uint32_t *older_hash; /* DT_HASH; here it only tells how many symbols there are */
     const Elf64_Versym *versions;
     const uint8_t *definitions; /* Elf64_Verdef, linked */
     size_t definition_count;
@@ -34,6 +35,8 @@ struct search {
     const Elf64_Sym *found;
     uintptr_t address;
     bool undecided; /* only the dynamic linker can tell */
+    bool defined;   /* an executable's jump to a function does not count */
+    bool behind_us; /* in modules behind the one that this code is part of */
 };
 
 static size_t initial_modules;
@@ -67,6 +70,9 @@ static void read_dynamic(const Elf64_Dyn *dynamic, struct table *table)
             break;
         case DT_GNU_HASH:
             table->hash = address;
+            break;
+        case DT_HASH:
+            table->older_hash = address;
             break;
         case DT_VERSYM:
             table->versions = address;
@@ -151,7 +157,16 @@ static bool is_definition(const Elf64_Sym *symbol)
            (visibility == STV_DEFAULT || visibility == STV_PROTECTED);
 }
 
-static const Elf64_Sym *find_in(const struct table *table, const struct search *search)
+static bool is_wanted(const struct table *table, size_t index, const struct search *search)
+{
+    const Elf64_Sym *symbol = &table->symbols[index];
+
+    return is_definition(symbol) && (!search->defined || symbol->st_shndx != SHN_UNDEF) &&
+           strcmp(table->strings + symbol->st_name, search->name) == 0 &&
+           has_version(table, index, search->version);
+}
+
+static const Elf64_Sym *find_by_hash(const struct table *table, const struct search *search)
 {
     const uint32_t bucket_count = table->hash[0], first = table->hash[1], bloom_size = table->hash[2];
     const uint32_t *buckets = table->hash + 4 + 2 * (size_t)bloom_size;
@@ -159,15 +174,25 @@ static const Elf64_Sym *find_in(const struct table *table, const struct search *
     uint32_t index = bucket_count ? buckets[search->hash % bucket_count] : 0;
 
     for (; index >= first && index; index++) {
-        const Elf64_Sym *symbol = &table->symbols[index];
         uint32_t hash = chain[index - first];
-        if ((hash | 1) == (search->hash | 1) && is_definition(symbol) &&
-            strcmp(table->strings + symbol->st_name, search->name) == 0 &&
-            has_version(table, index, search->version)) {
-            return symbol;
+        if ((hash | 1) == (search->hash | 1) && is_wanted(table, index, search)) {
+            return &table->symbols[index];
         }
         if (hash & 1) {
             break;
+        }
+    }
+    return NULL;
+}
+
+static const Elf64_Sym *find_in(const struct table *table, const struct search *search)
+{
+    if (table->hash) {
+        return find_by_hash(table, search);
+    }
+    for (uint32_t index = 1; index < table->older_hash[1]; index++) {
+        if (is_wanted(table, index, search)) {
+            return &table->symbols[index];
         }
     }
     return NULL;
@@ -178,22 +203,38 @@ static bool is_searched(const struct dl_phdr_info *info)
     return !info->dlpi_name[0] || strchr(info->dlpi_name, '/'); /* not the vdso */
 }
 
+static bool is_ours(const struct dl_phdr_info *info)
+{
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const Elf64_Phdr *segment = &info->dlpi_phdr[i];
+        if (segment->p_type == PT_LOAD &&
+            (uintptr_t)is_ours - info->dlpi_addr - segment->p_vaddr < segment->p_memsz) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *context)
 {
     struct search *search = context;
     struct table table = { .bias = info->dlpi_addr };
-    bool later = search->modules++ >= initial_modules;
+    bool later = search->modules++ >= initial_modules && !search->defined;
 
+    if (search->behind_us) {
+        search->behind_us = !is_ours(info);
+        return 0;
+    }
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
             read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
         }
     }
-    if (!is_searched(info) || !table.symbols || !table.strings) {
+    if (!is_searched(info) || !table.symbols || !table.strings || (!table.hash && !table.older_hash)) {
         return 0;
     }
-    const Elf64_Sym *symbol = table.hash ? find_in(&table, search) : NULL;
-    if (!table.hash || (symbol && later)) {
+    const Elf64_Sym *symbol = find_in(&table, search);
+    if (symbol && later) {
         search->undecided = true;
         return 1;
     }
@@ -215,6 +256,14 @@ void lookup_init(void)
     dl_iterate_phdr(count, &initial_modules);
 }
 
+static uintptr_t address_of(const struct search *search)
+{
+    if (search->found && ELF64_ST_TYPE(search->found->st_info) == STT_GNU_IFUNC) {
+        return ((uintptr_t(*)(void))search->address)();
+    }
+    return search->address;
+}
+
 uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
 {
     struct search search = { .name = name, .version = version, .hash = hash_of(name) };
@@ -226,8 +275,15 @@ uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
     if (search.undecided) {
         return (uintptr_t)(*version ? dlvsym(RTLD_DEFAULT, name, version) : dlsym(RTLD_DEFAULT, name));
     }
-    if (search.found && ELF64_ST_TYPE(search.found->st_info) == STT_GNU_IFUNC) {
-        return ((uintptr_t(*)(void))search.address)();
-    }
-    return search.address;
+    return address_of(&search);
+}
+
+uintptr_t lookup_definition(const char *name, bool behind_us)
+{
+    struct search search = {
+        .name = name, .version = "", .hash = hash_of(name), .defined = true, .behind_us = behind_us
+    };
+
+    dl_iterate_phdr(visit, &search);
+    return address_of(&search);
 }

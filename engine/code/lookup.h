@@ -2,6 +2,7 @@
 #ifndef MOLT_ENGINE_CODE_LOOKUP_H
 #define MOLT_ENGINE_CODE_LOOKUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,5 +12,10 @@ void lookup_init(void);
 /* Address of function or variable NAME with VERSION ("": the default one), as a module that refers to it would be bound;
  * 0: nowhere. *ret_size is what its symbol says, 0 if unknown; may be NULL. Takes the dynamic linker's lock. */
 uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size);
+
+/* Address of the first definition of NAME in any loaded module, in the order in which the dynamic linker searches those that the
+ * program was started with; or, BEHIND_US, of the first in modules that come after the one that this code is part of. 0: nowhere.
+ * Needs no lookup_init and never asks dlsym. Takes the dynamic linker's lock. */
+uintptr_t lookup_definition(const char *name, bool behind_us);
 
 #endif

@@ -73,4 +73,15 @@ void heap_release(void *pointer);
  * allocator of its own in its executable, so that none is. */
 const char *heap_allocator(void);
 
+/* Puts what the shadow has mapped on the list of the engine's mappings (engine/mapping.h). On the engine's thread. */
+void heap_list_mappings(void);
+
+/* Code that a patch brought, from START to END, with its search table (.eh_frame_hdr) or NULL; and that is to be freed: no
+ * thread is in it. On the engine's thread. */
+void heap_code_added(uintptr_t start, uintptr_t end, const uint8_t *eh_frame_header);
+void heap_code_removed(uintptr_t start, uintptr_t end);
+
+/* In the child of a fork. */
+void heap_after_fork(void);
+
 #endif

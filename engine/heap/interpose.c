@@ -1,0 +1,308 @@
+/*
+ * malloc and its family, as the program calls them: each notes the block's site in the shadow, or forgets the block, and
+ * leaves the rest to the allocator underneath (next.h). What that answers, and how it sets errno, is what the program gets.
+ *
+ * A block is forgotten before it is given back and noted after it was received, so an entry is never written by two
+ * threads. All of this lies in a section of its own, and nothing is called by a jump from here (see meson.build): as long as
+ * a thread is inside the allocator, it has a frame in this section, and a safe point waits for it to leave.
+ *
+ * The functions have frame pointers, since chains of callers start at them.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/code/lookup.h"
+#include "engine/heap/heap.h"
+#include "engine/heap/next.h"
+#include "engine/heap/shadow.h"
+#include "engine/heap/sites.h"
+
+#define ALLOCATOR __attribute__((section("molt_allocator"), noinline))
+#define EXPORTED ALLOCATOR __attribute__((visibility("default"), used))
+#define CALLER_SITE()                                                                                        \
+    site_of((uintptr_t)__builtin_return_address(0), (const uintptr_t *)__builtin_frame_address(0))
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+extern const char __start_molt_allocator[] __attribute__((visibility("hidden")));
+extern const char __stop_molt_allocator[] __attribute__((visibility("hidden")));
+
+/* not in glibc's headers any more, or not yet; old programs and new ones call them */
+void cfree(void *pointer);
+void free_sized(void *pointer, size_t size);
+void free_aligned_sized(void *pointer, size_t alignment, size_t size);
+
+struct code_range heap_allocator_code(void)
+{
+    uintptr_t start = (uintptr_t)__start_molt_allocator;
+
+    return (struct code_range){ start, (uintptr_t)__stop_molt_allocator - start };
+}
+
+/* Requests that rounding up would turn into ones that can be met are left as they are. */
+ALLOCATOR static void *allocate(size_t size, unsigned site)
+{
+    if (UNLIKELY(!next.malloc) && !next_find()) {
+        return next_early(size);
+    }
+    void *block = next.malloc(shadow_asked(size));
+    shadow_tag(block, size, site);
+    return block;
+}
+
+ALLOCATOR static void release(void *pointer)
+{
+    if (UNLIKELY(!shadow_clear(pointer)) && next_early_size(pointer)) {
+        return;
+    }
+    if (UNLIKELY(!next.free) && !next_find()) {
+        return;
+    }
+    next.free(pointer);
+}
+
+EXPORTED void *malloc(size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (UNLIKELY(!next.malloc) && !next_find()) {
+        return next_early(size);
+    }
+    void *block = next.malloc(shadow_asked(size));
+    shadow_tag(block, size, site);
+    return block;
+}
+
+EXPORTED void free(void *pointer)
+{
+    if (UNLIKELY(!shadow_clear(pointer))) {
+        if (next_early_size(pointer) || (!next.free && !next_find())) {
+            return;
+        }
+    }
+    next.free(pointer);
+}
+
+EXPORTED void *calloc(size_t count, size_t size)
+{
+    unsigned site = CALLER_SITE();
+    size_t total;
+
+    if (UNLIKELY(!next.calloc) && !next_find()) {
+        return __builtin_mul_overflow(count, size, &total) ? NULL : next_early(total);
+    }
+    if (UNLIKELY(__builtin_mul_overflow(count, size, &total))) {
+        return next.calloc(count, size);
+    }
+    void *block = next.calloc(1, shadow_asked(total));
+    shadow_tag(block, total, site);
+    return block;
+}
+
+/* What early gave stays where it is; its content moves to the allocator. */
+ALLOCATOR static void *move_early(void *pointer, size_t size, unsigned site)
+{
+    size_t old = next_early_size(pointer);
+    void *block = allocate(size, site);
+
+    return block ? memcpy(block, pointer, old < size ? old : size) : NULL;
+}
+
+ALLOCATOR static void *resize(void *pointer, size_t size, unsigned site)
+{
+    if (UNLIKELY((!next.realloc && !next_find()) || next_early_size(pointer))) {
+        return pointer ? move_early(pointer, size, site) : allocate(size, site);
+    }
+    struct shadow_note note = shadow_take((uintptr_t)pointer);
+    void *block = next.realloc(pointer, shadow_asked(size));
+    if (block) {
+        shadow_tag(block, size, site);
+    } else if (note.site && size) { /* it is still there; of 0 bytes, it is not */
+        shadow_set((uintptr_t)pointer, note.size, next_usable((uintptr_t)pointer), note.site);
+    }
+    return block;
+}
+
+EXPORTED void *realloc(void *pointer, size_t size)
+{
+    return resize(pointer, size, CALLER_SITE());
+}
+
+EXPORTED void *reallocarray(void *pointer, size_t count, size_t size)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(count, size, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return resize(pointer, total, CALLER_SITE());
+}
+
+/* ---- aligned ----------------------------------------------------------------------------------------- */
+
+/* Notes what one of the following functions was given: they round as they like. */
+ALLOCATOR static void *note(void *block, size_t size, unsigned site)
+{
+    if (block && (size || next_is_glibc())) {
+        shadow_set((uintptr_t)block, size, next_usable((uintptr_t)block), site);
+    }
+    return block;
+}
+
+EXPORTED void *memalign(size_t alignment, size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (!next.memalign && !next_find()) {
+        return NULL;
+    }
+    return note(next.memalign(alignment, shadow_asked(size)), size, site);
+}
+
+EXPORTED void *aligned_alloc(size_t alignment, size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (!next.aligned_alloc && !next_find()) {
+        return NULL;
+    }
+    return note(next.aligned_alloc(alignment, shadow_asked(size)), size, site);
+}
+
+EXPORTED int posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (!next.posix_memalign && !next_find()) {
+        return ENOMEM;
+    }
+    int status = next.posix_memalign(ret, alignment, shadow_asked(size));
+    if (status == 0) {
+        note(*ret, size, site);
+    }
+    return status;
+}
+
+EXPORTED void *valloc(size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (!next.valloc && !next_find()) {
+        return NULL;
+    }
+    return note(next.valloc(size), size, site);
+}
+
+EXPORTED void *pvalloc(size_t size)
+{
+    unsigned site = CALLER_SITE();
+
+    if (!next.pvalloc && !next_find()) {
+        return NULL;
+    }
+    return note(next.pvalloc(size), size, site);
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------- */
+
+EXPORTED void cfree(void *pointer)
+{
+    release(pointer);
+}
+
+EXPORTED void free_sized(void *pointer, size_t size)
+{
+    release(pointer);
+}
+
+EXPORTED void free_aligned_sized(void *pointer, size_t alignment, size_t size)
+{
+    release(pointer);
+}
+
+/* Whoever asks may use what he hears of. */
+EXPORTED size_t malloc_usable_size(void *pointer)
+{
+    size_t early_size = next_early_size(pointer);
+
+    if (early_size || (!next.malloc_usable_size && !next_find())) {
+        return early_size;
+    }
+    size_t usable = next.malloc_usable_size(pointer);
+    struct shadow_note note = shadow_get((uintptr_t)pointer);
+    if (note.site && note.size != usable) {
+        shadow_take((uintptr_t)pointer);
+        shadow_set((uintptr_t)pointer, usable, usable, note.site);
+    }
+    return usable;
+}
+
+/* These take the allocator's locks, too. */
+
+EXPORTED int malloc_trim(size_t pad)
+{
+    return next.malloc_trim || next_find() ? next.malloc_trim(pad) : 0;
+}
+
+EXPORTED int mallopt(int parameter, int value)
+{
+    return next.mallopt || next_find() ? next.mallopt(parameter, value) : 0;
+}
+
+EXPORTED struct mallinfo mallinfo(void)
+{
+    return next.mallinfo || next_find() ? next.mallinfo() : (struct mallinfo){ 0 };
+}
+
+EXPORTED struct mallinfo2 mallinfo2(void)
+{
+    return next.mallinfo2 || next_find() ? next.mallinfo2() : (struct mallinfo2){ 0 };
+}
+
+EXPORTED void malloc_stats(void)
+{
+    if (next.malloc_stats || next_find()) {
+        next.malloc_stats();
+    }
+}
+
+EXPORTED int malloc_info(int options, FILE *stream)
+{
+    return next.malloc_info || next_find() ? next.malloc_info(options, stream) : EINVAL;
+}
+
+/* What is closed may take call sites with it. */
+__attribute__((visibility("default"), used)) int dlclose(void *handle)
+{
+    if (!next.dlclose && !next_find()) {
+        return -1;
+    }
+    int status = next.dlclose(handle);
+    int saved = errno;
+    sites_forget_unloaded();
+    errno = saved;
+    return status;
+}
+
+/* ---- the engine as the program ----------------------------------------------------------------------- */
+
+void *heap_allocate(size_t size, unsigned site)
+{
+    return allocate(size, site);
+}
+
+void heap_release(void *pointer)
+{
+    release(pointer);
+}
+
+const char *heap_allocator(void)
+{
+    bool is_ours = lookup_definition("malloc", false) == (uintptr_t)malloc;
+
+    return is_ours && (next.malloc || next_find()) ? next_library() : NULL;
+}

@@ -1,0 +1,135 @@
+/*
+ * Finding the allocator underneath: the next definition behind ours in the order of the dynamic linker (jemalloc, mimalloc,
+ * linked or preloaded behind us; else glibc). It happens in the first call of the program's, which is the dynamic linker's own,
+ * before any constructor.
+ *
+ * glibc keeps a block's size in the word in front of it (malloc/malloc.c, "chunks"):
+ *
+ *     ... | size, low bits: flags | block ...        size - 8 bytes can be used, or size - 16 if it was mapped by itself
+ *
+ * That is not promised, so it is tried on a few blocks.
+ */
+#include "engine/heap/next.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "engine/code/lookup.h"
+#include "engine/heap/shadow.h"
+
+#define EARLY_SIZE 16384
+
+struct next next;
+
+static atomic_bool looking;
+static bool glibc;
+static char library[256]; /* its file's name */
+
+static struct {
+    _Alignas(16) char bytes[EARLY_SIZE]; /* each block has its size in the 16 bytes in front of it */
+    atomic_size_t used;
+} early;
+
+void *next_early(size_t size)
+{
+    size_t room = 16 + ((size + 15) & ~(size_t)15);
+
+    if (size > EARLY_SIZE / 2 || atomic_load(&early.used) + room > EARLY_SIZE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    size_t at = atomic_fetch_add(&early.used, room);
+    if (at + room > EARLY_SIZE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memcpy(early.bytes + at, &size, sizeof(size));
+    return early.bytes + at + 16;
+}
+
+size_t next_early_size(const void *pointer)
+{
+    size_t size = 0;
+
+    if ((uintptr_t)pointer - (uintptr_t)early.bytes < EARLY_SIZE) {
+        memcpy(&size, (const char *)pointer - 16, sizeof(size));
+    }
+    return size;
+}
+
+static size_t usable_by_header(uintptr_t block)
+{
+    size_t size = ((const size_t *)block)[-1];
+
+    return (size & ~(size_t)7) - (size & 2 ? 16 : 8);
+}
+
+size_t next_usable(uintptr_t block)
+{
+    return glibc                     ? usable_by_header(block)
+           : next.malloc_usable_size ? next.malloc_usable_size((void *)block)
+                                     : 0;
+}
+
+bool next_is_glibc(void)
+{
+    return glibc;
+}
+
+/* Whether blocks lie as glibc's do. */
+static bool looks_like_glibc(void)
+{
+    static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 1 << 20 };
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        void *block = next.malloc(sizes[i]);
+        size_t room = sizes[i] <= 24 ? 24 : ((sizes[i] + 8 + 15) & ~(size_t)15) - 8;
+        size_t usable = block ? usable_by_header((uintptr_t)block) : 0;
+        bool as_expected =
+            block && (uintptr_t)block % 16 == 0 && usable >= room && usable == next.malloc_usable_size(block);
+
+        next.free(block);
+        if (!as_expected) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void note_library(uintptr_t function)
+{
+    struct dl_find_object found;
+
+    if (_dl_find_object((void *)function, &found) == 0) {
+        const char *path = found.dlfo_link_map->l_name;
+        const char *slash = strrchr(path, '/');
+        strncpy(library, slash ? slash + 1 : path, sizeof(library) - 1);
+    }
+}
+
+bool next_find(void)
+{
+    struct next found;
+    int saved = errno;
+
+    if (atomic_exchange(&looking, true)) {
+        return next.malloc != NULL;
+    }
+#define X(name, type, parameters) found.name = (type(*) parameters)lookup_definition(#name, true);
+    NEXT_FUNCTIONS(X)
+#undef X
+    next = found;
+    note_library((uintptr_t)next.malloc);
+    glibc = strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
+    shadow_init(glibc);
+    errno = saved;
+    return next.malloc != NULL;
+}
+
+const char *next_library(void)
+{
+    return library;
+}

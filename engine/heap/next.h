@@ -1,0 +1,58 @@
+/* The allocator underneath: what the program would be calling if the engine did not stand in front of it. */
+#ifndef MOLT_ENGINE_HEAP_NEXT_H
+#define MOLT_ENGINE_HEAP_NEXT_H
+
+#include <malloc.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* name, what it returns, its parameters. The first ones every allocator has. */
+#define NEXT_FUNCTIONS(X)                                                                                    \
+    X(malloc, void *, (size_t))                                                                              \
+    X(calloc, void *, (size_t, size_t))                                                                      \
+    X(realloc, void *, (void *, size_t))                                                                     \
+    X(free, void, (void *))                                                                                  \
+    X(memalign, void *, (size_t, size_t))                                                                    \
+    X(aligned_alloc, void *, (size_t, size_t))                                                               \
+    X(posix_memalign, int, (void **, size_t, size_t))                                                        \
+    X(valloc, void *, (size_t))                                                                              \
+    X(pvalloc, void *, (size_t))                                                                             \
+    X(malloc_usable_size, size_t, (void *))                                                                  \
+    X(malloc_trim, int, (size_t))                                                                            \
+    X(mallopt, int, (int, int))                                                                              \
+    X(mallinfo, struct mallinfo, (void))                                                                     \
+    X(mallinfo2, struct mallinfo2, (void))                                                                   \
+    X(malloc_stats, void, (void))                                                                            \
+    X(malloc_info, int, (int, FILE *))                                                                       \
+    X(dlclose, int, (void *))
+
+struct next {
+#define X(name, type, parameters) type(*name) parameters;
+    NEXT_FUNCTIONS(X)
+#undef X
+};
+
+/* Empty until next_find was called: whoever finds its function NULL calls it. */
+extern struct next next __attribute__((visibility("hidden")));
+
+/* Finds the allocator. False if that is just being done: then next_early serves. Keeps errno. */
+bool next_find(void);
+
+/* Memory for whoever allocates while the allocator is looked for: zeroed, never given back. NULL if it is used up. */
+void *next_early(size_t size);
+
+/* The size of a block of next_early, 0 if POINTER is none. */
+size_t next_early_size(const void *pointer);
+
+/* How many bytes the block at POINTER can hold, of the allocator that is found. */
+size_t next_usable(uintptr_t block);
+
+/* The file name of the library that it is in. */
+const char *next_library(void);
+
+/* Whether that is glibc's, whose blocks have their size in front of them. */
+bool next_is_glibc(void);
+
+#endif

@@ -1,0 +1,232 @@
+/*
+ * The shadow's rare cases: mapping a region, sizes that take more than one entry, and reading it all back. shadow.h says
+ * how it is laid out.
+ *
+ * Regions are mapped by whichever thread comes first, without a lock: inside malloc there is no room for one. Large pages
+ * are declined, since one would be resident for each few bytes of a sparse heap.
+ */
+#include "engine/heap/shadow.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/heap/heap.h"
+#include "engine/mapping.h"
+
+#define REGION_SIZE ((sizeof(struct shadow_region) + 4095) & ~(size_t)4095)
+
+struct shadow_region *shadow_regions[SHADOW_REGIONS];
+size_t shadow_room = 24;
+bool shadow_rounds;
+
+static struct shadow_region *_Atomic all_regions;
+
+void shadow_init(bool glibc)
+{
+    int saved = errno;
+    uintptr_t first = ((uintptr_t)shadow_regions + 4095) & ~(uintptr_t)4095;
+    uintptr_t end = (uintptr_t)(shadow_regions + SHADOW_REGIONS) & ~(uintptr_t)4095;
+
+    madvise((void *)first, end - first, MADV_NOHUGEPAGE);
+    shadow_room = glibc ? 24 : 32;
+    shadow_rounds = !glibc;
+    errno = saved;
+}
+
+/* By number: mmap leads to the list of mappings in what the engine is linked with (engine/wrap.c), which is behind a lock and names
+ * them, which a sandbox may forbid. */
+static struct shadow_region *map_region(void)
+{
+    int saved = errno;
+    long start = syscall(SYS_mmap, NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0l);
+
+    if (start != -1) {
+        madvise((void *)start, REGION_SIZE, MADV_NOHUGEPAGE);
+        madvise((void *)start, REGION_SIZE, MADV_DONTDUMP);
+    }
+    errno = saved;
+    return start == -1 ? NULL : (struct shadow_region *)start;
+}
+
+static void unmap_region(struct shadow_region *region)
+{
+    syscall(SYS_munmap, region, REGION_SIZE);
+}
+
+static void publish(struct shadow_region *region)
+{
+    region->next = atomic_load(&all_regions);
+    while (!atomic_compare_exchange_weak(&all_regions, &region->next, region)) {
+    }
+}
+
+void heap_list_mappings(void)
+{
+    for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
+        region->listed = region->listed || mapping_adopt(region, REGION_SIZE, "shadow of the heap");
+    }
+}
+
+struct shadow_region *shadow_touch(uintptr_t address)
+{
+    if (!address || address >> SHADOW_ADDRESS_SHIFT) {
+        return NULL;
+    }
+    struct shadow_region **place = &shadow_regions[address >> SHADOW_REGION_SHIFT];
+    struct shadow_region *region = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+    if (!region) {
+        struct shadow_region *mapped = map_region();
+        if (!mapped) {
+            return NULL;
+        }
+        if (__atomic_compare_exchange_n(place, &region, mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            region = mapped;
+            publish(region);
+        } else {
+            unmap_region(mapped);
+        }
+    }
+    region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES] = 1;
+    return region;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------- */
+
+static uint16_t start_entry(unsigned form, unsigned site)
+{
+    return (uint16_t)(form << SHADOW_SITE_BITS | site);
+}
+
+static void put_size(uint16_t *entry, size_t size)
+{
+    if (size < SHADOW_SHORT_LIMIT) {
+        *entry = (uint16_t)(SHADOW_SIZE | size);
+        return;
+    }
+    *entry = (uint16_t)(SHADOW_SIZE | SHADOW_LONG | size % SHADOW_LONG);
+    size /= SHADOW_LONG;
+    for (int i = 1; i <= 3; i++) {
+        entry[i] = (uint16_t)(SHADOW_SIZE | size % 0x4000);
+        size /= 0x4000;
+    }
+}
+
+/* The room's last byte, or two, take the size of a block that does not fill it. */
+static void put_in_room(uint8_t *block, size_t room, size_t size)
+{
+    if (room > shadow_room && size < room - 1) {
+        uint16_t both = (uint16_t)(SHADOW_SIZE | size);
+        memcpy(block + room - sizeof(both), &both, sizeof(both));
+    } else {
+        block[room - 1] = (uint8_t)size;
+    }
+}
+
+void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
+{
+    struct shadow_region *region = shadow_touch(address);
+
+    if (!region || address % 16) {
+        return;
+    }
+    uint16_t *entry = shadow_entry(region, address);
+    unsigned half = shadow_half(address);
+    if (half * 16 + usable > 48) {
+        put_size(entry + 1, size);
+        *entry = start_entry(half, site);
+        return;
+    }
+    size_t room = !half && usable >= shadow_room + 16 ? shadow_room + 16 : shadow_room;
+    if (usable < room || size > room) { /* not one of glibc's blocks and not asked for by shadow_asked */
+        *entry = 0;
+        return;
+    }
+    if (size < room) {
+        put_in_room((uint8_t *)address, room, size);
+    }
+    *entry = start_entry(room > shadow_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
+}
+
+void shadow_tag_rare(uintptr_t address, uint16_t *entry, size_t size, unsigned site)
+{
+    /* glibc's room for SIZE; others have what was asked for */
+    size_t room = shadow_rounds ? shadow_asked(size) : ((size + 8 + 15) & ~(size_t)15) - 8;
+
+    shadow_set(address, size, room, site);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------- */
+
+static size_t get_size(const uint16_t *entry)
+{
+    size_t size = *entry % SHADOW_LONG;
+
+    if (*entry & SHADOW_LONG) {
+        for (int i = 3; i >= 1; i--) {
+            size |= (size_t)(entry[i] % 0x4000) << (13 + 14 * (i - 1));
+        }
+    }
+    return size;
+}
+
+static size_t get_from_room(const uint8_t *block, size_t room)
+{
+    uint16_t both;
+    size_t size = block[room - 1];
+
+    if (room > shadow_room && size >= SHADOW_SIZE >> 8) {
+        memcpy(&both, block + room - sizeof(both), sizeof(both));
+        size = both - SHADOW_SIZE;
+    }
+    return size < room ? size : room; /* overwritten by a program that forgot its size */
+}
+
+bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
+{
+    unsigned form = entry >> SHADOW_SITE_BITS;
+
+    if (form == 2 || form == 3 || form == 5) {
+        *ret_offset = form == 5 ? shadow_room + 16 : shadow_room;
+        return true;
+    }
+    return false;
+}
+
+struct shadow_note shadow_get(uintptr_t address)
+{
+    struct shadow_note note = { 0 };
+    struct shadow_region *region = shadow_region_of(address);
+    const uint16_t *entry = region ? shadow_entry(region, address) : NULL;
+
+    if (!entry || !*entry || *entry >= SHADOW_SIZE) {
+        return note;
+    }
+    note.site = *entry & SHADOW_SITE_MASK;
+    switch (*entry >> SHADOW_SITE_BITS) {
+    case 2:
+    case 3:
+        note.size = get_from_room((const uint8_t *)address, shadow_room);
+        break;
+    case 4:
+        note.size = shadow_room + 16;
+        break;
+    case 5:
+        note.size = get_from_room((const uint8_t *)address, shadow_room + 16);
+        break;
+    default:
+        note.size = entry[1] >= SHADOW_SIZE ? get_size(entry + 1) : shadow_room;
+    }
+    return note;
+}
+
+struct shadow_note shadow_take(uintptr_t address)
+{
+    struct shadow_note note = shadow_get(address);
+
+    shadow_clear((const void *)address);
+    return note;
+}

@@ -1,0 +1,193 @@
+/*
+ * The shadow of the address space: what is known of each block, beside it, so that the allocator underneath need know
+ * nothing. Two bytes, an *entry*, stand for 32 bytes of memory, a *granule*; no two blocks start in the same granule.
+ *
+ *     entry                     15  13 12         0
+ *     no block starts here        0         0
+ *     a block starts here       [form ][  site   ]     form: which half of the granule, and where its size is
+ *     a size, under 8192        1 1 0 [  13 bits ]
+ *     a longer size             1 1 1 [  13 bits ] 1 1 [ 14 bits ] 1 1 [ 14 bits ] 1 1 [ 14 bits ]
+ *
+ * A block's exact size stands in the entries behind its own, if no other block can start in their granules: if the block
+ * reaches beyond the middle of its second granule. Smaller ones are told by their form: they fill the room that the allocator
+ * gives to the smallest requests, or the next larger one, or, if they do not, the last byte of that room holds the size:
+ *
+ *     form                      glibc    others (see shadow_asked)
+ *     0, 1   first, second half; a size follows, or the block fills the small room
+ *                               24       32
+ *     2, 3   first, second half; the last byte of the small room holds the size
+ *     4      first half, fills the next room
+ *                               40       48        (in the second half it reaches into its second granule)
+ *     5      first half, the last bytes of the next room hold the size: two as in an entry, or one if it is that room less 1
+ *
+ * So nothing has to be asked of the allocator to note a size, and nothing read of a block to tell it, those last bytes
+ * apart. They are behind what the program asked for; it may not write there until it asks malloc_usable_size, and from then
+ * on the block's size is what the answer was.
+ *
+ * The shadow is mapped region by region when a block first lies in it.
+ */
+#ifndef MOLT_ENGINE_HEAP_SHADOW_H
+#define MOLT_ENGINE_HEAP_SHADOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SHADOW_GRANULE_SHIFT 5
+#define SHADOW_PAGE_SHIFT 16    /* memory whose entries fill one page */
+#define SHADOW_REGION_SHIFT 27  /* memory whose entries are mapped together: 8 MiB of them */
+#define SHADOW_ADDRESS_SHIFT 47 /* what programs can have */
+#define SHADOW_REGIONS ((size_t)1 << (SHADOW_ADDRESS_SHIFT - SHADOW_REGION_SHIFT))
+#define SHADOW_ENTRIES ((size_t)1 << (SHADOW_REGION_SHIFT - SHADOW_GRANULE_SHIFT))
+#define SHADOW_SPILL 1000
+#define SHADOW_PAGES ((size_t)1 << (SHADOW_REGION_SHIFT - SHADOW_PAGE_SHIFT))
+
+#define SHADOW_SITE_BITS 13
+#define SHADOW_SITE_MASK ((1u << SHADOW_SITE_BITS) - 1)
+#define SHADOW_SIZE 0xc000u /* entries from here on are sizes */
+#define SHADOW_LONG 0x2000u /* of a size: three more follow */
+#define SHADOW_SHORT_LIMIT ((size_t)8192)
+
+struct shadow_region {
+    uint16_t entries[SHADOW_ENTRIES +
+                     SHADOW_SPILL]; /* a size may reach beyond the region; what is there belongs to it */
+    uint8_t touched[SHADOW_PAGES];  /* whether a block has ever started in the memory of a page of entries */
+    struct shadow_region *next;     /* in the list of all */
+    bool listed;                    /* among the engine's mappings (engine/mapping.h) */
+};
+
+#pragma GCC visibility push(hidden) /* no way round by the GOT */
+extern struct shadow_region *shadow_regions[SHADOW_REGIONS];
+extern size_t shadow_room; /* the small room */
+extern bool shadow_rounds; /* requests have to be rounded up to rooms: the allocator is not glibc's */
+#pragma GCC visibility pop
+
+/* Says what allocator is underneath, before any block is noted. */
+void shadow_init(bool glibc);
+
+/* The region of the block at ADDRESS, mapped if need be, its page marked as touched; NULL without memory, or if such an
+ * address cannot have one (NULL). */
+struct shadow_region *shadow_touch(uintptr_t address);
+
+/* What shadow_tag has no quick way for. */
+void shadow_tag_rare(uintptr_t address, uint16_t *entry, size_t size, unsigned site);
+
+/* Notes the block at ADDRESS, of SITE and SIZE, of which USABLE bytes can be used, whatever these are. */
+void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site);
+
+/* What is noted of the block that starts at ADDRESS. Its last bytes have to be readable if they hold its size. */
+struct shadow_note {
+    unsigned site; /* 0: nothing is */
+    size_t size;
+};
+struct shadow_note shadow_get(uintptr_t address);
+
+/* Whether shadow_get of a block with the entry ENTRY reads the block; if so, *ret_offset is where its reading ends. */
+bool shadow_reads_block(uint16_t entry, size_t *ret_offset);
+
+/* As shadow_get, and nothing is noted any more. */
+struct shadow_note shadow_take(uintptr_t address);
+
+static inline struct shadow_region *shadow_region_of(uintptr_t address)
+{
+    return address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_regions[address >> SHADOW_REGION_SHIFT];
+}
+
+static inline uint16_t *shadow_entry(struct shadow_region *region, uintptr_t address)
+{
+    return &region->entries[(address >> SHADOW_GRANULE_SHIFT) % SHADOW_ENTRIES];
+}
+
+static inline unsigned shadow_half(uintptr_t address)
+{
+    return address >> (SHADOW_GRANULE_SHIFT - 1) & 1;
+}
+
+/* What to ask of the allocator underneath if the program asks for SIZE. glibc's blocks are 32 bytes apart at least and
+ * have rooms as above; of others we ask for that. 0 is left alone: what it means differs. */
+static inline size_t shadow_asked(size_t size)
+{
+    if (size > 48 || !shadow_rounds || !size) {
+        return size;
+    }
+    return size <= 32 ? 32 : 48;
+}
+
+typedef uint16_t __attribute__((may_alias)) shadow_word;
+
+/* A size between the small room and the next, which is that less 1 apart. Halves alternate, so nothing may depend on them by a
+ * branch. */
+static inline void shadow_tag_next_room(void *pointer, uint16_t *entry, unsigned half, size_t size,
+                                        unsigned site)
+{
+    size_t room = shadow_room + 16;
+    bool full = size == room;
+    shadow_word discarded;
+    uintptr_t in_block = full ? (uintptr_t)&discarded : (uintptr_t)pointer + room - sizeof(shadow_word);
+    uintptr_t in_shadow = (uintptr_t)(entry + 1);
+    shadow_word *where = (shadow_word *)(in_block ^ ((in_block ^ in_shadow) & -(uintptr_t)half));
+    unsigned form = full ? 4 - 3 * half : 5 - 4 * half;
+
+    *where = (uint16_t)(SHADOW_SIZE | size);
+    *entry = (uint16_t)(form << SHADOW_SITE_BITS | site);
+}
+
+/* Notes a new block that was asked for by shadow_asked. POINTER may be NULL. */
+static inline __attribute__((always_inline)) void shadow_tag(void *pointer, size_t size, unsigned site)
+{
+    uintptr_t address = (uintptr_t)pointer;
+    struct shadow_region *region = shadow_region_of(address);
+
+    if (__builtin_expect(!region || !region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES], 0)) {
+        region = shadow_touch(address);
+        if (!region) {
+            return;
+        }
+    }
+    if (shadow_rounds &&
+        (!size || address % 16)) { /* may share its granule; is nothing that could be an instance */
+        return;
+    }
+    uint16_t *entry = shadow_entry(region, address);
+    unsigned half = shadow_half(address);
+    if (size > 48 && size < SHADOW_SHORT_LIMIT) { /* both granules are the block's */
+        uint32_t two = half << SHADOW_SITE_BITS | site | (SHADOW_SIZE | (uint32_t)size) << 16;
+        memcpy(entry, &two, sizeof(two));
+    } else if (size <= shadow_room) {
+        bool full = size == shadow_room;
+        *entry = (uint16_t)((half | (full ? 0 : 2)) << SHADOW_SITE_BITS | site);
+        if (!full) {
+            ((uint8_t *)pointer)[shadow_room - 1] = (uint8_t)size;
+        }
+    } else if (size <= shadow_room + 16 && size != shadow_room + 15) {
+        shadow_tag_next_room(pointer, entry, half, size, site);
+    } else {
+        shadow_tag_rare(address, entry, size, site);
+    }
+}
+
+/* Forgets the block at POINTER. Returns whether it was noted. */
+static inline bool shadow_clear(const void *pointer)
+{
+    uintptr_t address = (uintptr_t)pointer;
+    struct shadow_region *region = shadow_region_of(address);
+
+    if (!region) {
+        return false;
+    }
+    uint16_t *entry = shadow_entry(region, address);
+    if (!*entry) {
+        return false;
+    }
+    if (entry[1] >= SHADOW_SIZE) { /* a granule that is this block's, else there would be no size */
+        if (__builtin_expect(entry[1] & SHADOW_LONG, 0)) {
+            memset(entry + 2, 0, 3 * sizeof(*entry));
+        }
+        entry[1] = 0;
+    }
+    *entry = 0;
+    return true;
+}
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * Looking at blocks, in a stopped world. The shadow tells where they start and how big they are. A block that was freed
+ * behind our back (by a library that is bound to another allocator) still has an entry, and its memory may be gone: so
+ * nothing is read of a block unless the memory map of this stop says that it can be, and with glibc underneath, whose
+ * blocks say how big they are, too, both have to agree.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/heap/heap.h"
+#include "engine/heap/next.h"
+#include "engine/heap/shadow.h"
+#include "engine/mapping.h"
+
+#define GRANULE ((uintptr_t)1 << SHADOW_GRANULE_SHIFT)
+#define ENTRIES_PER_PAGE ((size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT))
+
+struct extent {
+    uintptr_t start, end;
+};
+
+static struct {
+    struct extent *extents; /* readable and writable, ascending, adjoining ones in one */
+    size_t count, capacity;
+    size_t recent; /* that was asked for last */
+} map;
+
+/* ---- the memory map ---------------------------------------------------------------------------------- */
+
+static bool grow(void)
+{
+    size_t capacity = map.capacity ? 2 * map.capacity : 4096;
+    struct extent *grown =
+        mapping_create(NULL, capacity * sizeof(*grown), PROT_READ | PROT_WRITE, 0, "memory map");
+
+    if (!grown) {
+        return false;
+    }
+    if (map.count) {
+        memcpy(grown, map.extents, map.count * sizeof(*grown));
+    }
+    mapping_destroy(map.extents);
+    map.extents = grown;
+    map.capacity = capacity;
+    return true;
+}
+
+static bool add_extent(uintptr_t start, uintptr_t end)
+{
+    if (map.count && map.extents[map.count - 1].end == start) {
+        map.extents[map.count - 1].end = end;
+        return true;
+    }
+    if (map.count == map.capacity && !grow()) {
+        return false;
+    }
+    map.extents[map.count++] = (struct extent){ start, end };
+    return true;
+}
+
+static const char *parse_hex(const char *text, uintptr_t *ret)
+{
+    uintptr_t value = 0;
+
+    for (;; text++) {
+        if (*text >= '0' && *text <= '9') {
+            value = value * 16 + (uintptr_t)(*text - '0');
+        } else if (*text >= 'a' && *text <= 'f') {
+            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
+        } else {
+            *ret = value;
+            return text;
+        }
+    }
+}
+
+/* One line of /proc/self/maps: "START-END rw-p ...". */
+static int take_line(const char *line)
+{
+    uintptr_t start, end;
+
+    line = parse_hex(line, &start);
+    if (*line != '-') {
+        return -EIO;
+    }
+    line = parse_hex(line + 1, &end);
+    return strncmp(line, " rw", 3) != 0 || add_extent(start, end) ? 0 : -ENOMEM;
+}
+
+static int read_map(int file)
+{
+    static char buffer[65536];
+    size_t kept = 0;
+
+    for (;;) {
+        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
+        if (size <= 0) {
+            return size < 0 ? -errno : 0;
+        }
+        kept += (size_t)size;
+        buffer[kept] = '\0';
+        char *line = buffer, *newline;
+        while ((newline = strchr(line, '\n'))) {
+            int status = take_line(line);
+            if (status < 0) {
+                return status;
+            }
+            line = newline + 1;
+        }
+        kept -= (size_t)(line - buffer);
+        memmove(buffer, line, kept);
+    }
+}
+
+int heap_refresh(void)
+{
+    map.count = map.recent = 0;
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return -errno;
+    }
+    int status = read_map(file);
+    close(file);
+    if (status < 0) {
+        map.count = 0;
+    }
+    return status;
+}
+
+static bool is_in(const struct extent *extent, uintptr_t start, uintptr_t end)
+{
+    return start >= extent->start && end <= extent->end && start <= end;
+}
+
+/* The extent that ADDRESS lies in, or NULL. */
+static const struct extent *find_extent(uintptr_t address)
+{
+    size_t low = 0, high = map.count;
+
+    if (map.recent < map.count && is_in(&map.extents[map.recent], address, address + 1)) {
+        return &map.extents[map.recent];
+    }
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (map.extents[middle].end <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == map.count || map.extents[low].start > address) {
+        return NULL;
+    }
+    map.recent = low;
+    return &map.extents[low];
+}
+
+/* Whether memory from START to END can be read. */
+static bool is_mapped(uintptr_t start, uintptr_t end)
+{
+    const struct extent *extent = find_extent(start);
+
+    return extent && is_in(extent, start, end);
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------------ */
+
+static bool is_start(uint16_t entry)
+{
+    return entry && entry < SHADOW_SIZE;
+}
+
+static uintptr_t start_of(uintptr_t granule, uint16_t entry)
+{
+    unsigned form = entry >> SHADOW_SITE_BITS;
+
+    return granule + (form == 1 || form == 3 ? GRANULE / 2 : 0);
+}
+
+/* What the allocator says that it can hold, if that can be true of a block of SIZE; else 0. */
+static size_t usable_of(uintptr_t start, size_t size)
+{
+    size_t usable = next_usable(start);
+
+    if (usable < size || start + usable < start || !is_mapped(start, start + usable)) {
+        return next_is_glibc() ? 0 : size;
+    }
+    return usable;
+}
+
+/* The block at START, which has ENTRY. False if it is not there any more. */
+static bool look_at(uintptr_t start, uint16_t entry, struct heap_block *ret)
+{
+    size_t read_to = 1;
+
+    shadow_reads_block(entry, &read_to);
+    if (!is_mapped(start - (next_is_glibc() ? 8 : 0), start + read_to)) {
+        return false;
+    }
+    struct shadow_note note = shadow_get(start);
+    size_t usable = is_mapped(start, start + note.size) ? usable_of(start, note.size) : 0;
+    if (!usable) {
+        return false;
+    }
+    *ret = (struct heap_block){ start, note.size, usable, note.site };
+    return true;
+}
+
+/* The last entry of a block in the page of entries that is for GRANULE, up to GRANULE's own; *ret_start is where the block
+ * starts, not behind ADDRESS. NULL if there is none. */
+static const uint16_t *find_in_page(const struct shadow_region *region, uintptr_t granule, uintptr_t address,
+                                    uintptr_t *ret_start)
+{
+    uintptr_t first = granule & ~(((uintptr_t)1 << SHADOW_PAGE_SHIFT) - 1);
+
+    for (;; granule -= GRANULE) {
+        const uint16_t *entry = &region->entries[(granule >> SHADOW_GRANULE_SHIFT) % SHADOW_ENTRIES];
+        *ret_start = start_of(granule, *entry);
+        if (is_start(*entry) && *ret_start <= address) {
+            return entry;
+        }
+        if (granule == first) {
+            return NULL;
+        }
+    }
+}
+
+/* As find_in_page, for all of the region that GRANULE is in. */
+static const uint16_t *find_in_region(const struct shadow_region *region, uintptr_t granule,
+                                      uintptr_t address, uintptr_t *ret_start)
+{
+    uintptr_t base = granule >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT;
+    size_t pages = (granule >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES + 1;
+
+    while (pages) {
+        const uint8_t *touched = memrchr(region->touched, 1, pages);
+        if (!touched) {
+            break;
+        }
+        size_t page = (size_t)(touched - region->touched);
+        uintptr_t end = base + ((uintptr_t)(page + 1) << SHADOW_PAGE_SHIFT) - GRANULE;
+        const uint16_t *entry = find_in_page(region, end < granule ? end : granule, address, ret_start);
+        if (entry) {
+            return entry;
+        }
+        pages = page;
+    }
+    return NULL;
+}
+
+/* Backwards to the next entry. No block reaches across memory that is not mapped, so neither does the search. */
+bool heap_find(uintptr_t address, struct heap_block *ret)
+{
+    const struct extent *extent = find_extent(address);
+    uintptr_t granule = address & ~(GRANULE - 1);
+
+    while (extent && granule + GRANULE > extent->start) {
+        const struct shadow_region *region = shadow_region_of(granule);
+        uintptr_t start;
+        const uint16_t *entry = region ? find_in_region(region, granule, address, &start) : NULL;
+        if (entry) {
+            return look_at(start, *entry, ret) && address - start < ret->usable;
+        }
+        granule = (granule >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT) - GRANULE;
+    }
+    return false;
+}
+
+struct visit {
+    const bool *wanted;
+    heap_visitor *visitor;
+    void *context;
+    uintptr_t end; /* of the last block: what starts before it was freed behind our back */
+};
+
+static bool visit_block(struct visit *visit, uintptr_t start, uint16_t entry)
+{
+    struct heap_block block;
+
+    if ((visit->wanted && !visit->wanted[entry & SHADOW_SITE_MASK]) || start < visit->end ||
+        !look_at(start, entry, &block)) {
+        return true;
+    }
+    visit->end = start + block.usable;
+    return visit->visitor(visit->context, &block);
+}
+
+/* Entries are looked at four at a time: most of a heap of larger blocks is none. */
+static bool visit_page(struct visit *visit, const uint16_t *entries, uintptr_t memory)
+{
+    for (size_t i = 0; i < ENTRIES_PER_PAGE; i += 4) {
+        uint64_t four;
+        memcpy(&four, entries + i, sizeof(four));
+        if (!four) {
+            continue;
+        }
+        for (size_t k = i; k < i + 4; k++) {
+            uintptr_t start = start_of(memory + k * GRANULE, entries[k]);
+            if (is_start(entries[k]) && !visit_block(visit, start, entries[k])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool visit_region(struct visit *visit, size_t index)
+{
+    const struct shadow_region *region = shadow_regions[index];
+
+    for (size_t page = 0; region && page < SHADOW_PAGES; page++) {
+        uintptr_t memory = (uintptr_t)index << SHADOW_REGION_SHIFT | (uintptr_t)page << SHADOW_PAGE_SHIFT;
+        if (region->touched[page] && !visit_page(visit, region->entries + page * ENTRIES_PER_PAGE, memory)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void heap_walk(const bool *wanted, heap_visitor *visit_one, void *context)
+{
+    struct visit visit = { .wanted = wanted, .visitor = visit_one, .context = context };
+    size_t next_region = 0;
+
+    for (size_t i = 0; i < map.count; i++) {
+        size_t region = map.extents[i].start >> SHADOW_REGION_SHIFT;
+        size_t last = (map.extents[i].end - 1) >> SHADOW_REGION_SHIFT;
+        for (region = region < next_region ? next_region : region; region <= last && region < SHADOW_REGIONS;
+             region++) {
+            if (!visit_region(&visit, region)) {
+                return;
+            }
+            next_region = region + 1;
+        }
+    }
+}
+
+void heap_retag(uintptr_t start, unsigned site, size_t size)
+{
+    size_t usable = next_usable(start);
+
+    shadow_take(start);
+    shadow_set(start, size, usable < size ? size : usable, site);
+}
