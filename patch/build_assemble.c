@@ -298,7 +298,7 @@ static struct molt_error *check_twins(const struct build *build)
         for (; unit; unit = image_next_twin(image, unit)) {
             open += !is_claimed(build, unit);
         }
-        if (open > idle_commands(build, changed->unit->entry)) {
+        if (open && open > idle_commands(build, changed->unit->entry)) {
             return molt_error_at(
                 MOLT_ERROR_REFUSED, contribution->source, 0,
                 "%s holds %s %u times, and no command of the compile database made %u of them: "

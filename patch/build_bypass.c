@@ -14,6 +14,7 @@
 #include "patch/baseline.h"
 #include "patch/build_private.h"
 #include "patch/definition_line.h"
+#include "patch/mentions.h"
 
 struct short_function {
     const struct image *image;
@@ -143,25 +144,10 @@ static bool is_named(const struct contribution *contribution, const struct objec
     return found && found->value == function->address;
 }
 
-/* Whether the field is a branch's, directly or through the global offset table. */
-static bool is_branch(const struct object_section *section, const struct object_relocation *relocation)
+static bool is_branch(const struct mention *mention)
 {
-    const uint8_t *field = section->bytes + relocation->offset;
-
-    if (section->kind != SECTION_CODE || relocation->offset < 2) {
-        return section->kind == SECTION_CODE && relocation->offset == 1 &&
-               (field[-1] == 0xe8 || field[-1] == 0xe9);
-    }
-    switch (relocation->type) {
-    case R_X86_64_PC32:
-    case R_X86_64_PLT32:
-        return field[-1] == 0xe8 || field[-1] == 0xe9 || (field[-2] == 0x0f && (field[-1] & 0xf0) == 0x80);
-    case R_X86_64_GOTPCREL:
-    case R_X86_64_GOTPCRELX:
-        return field[-2] == 0xff && (field[-1] == 0x15 || field[-1] == 0x25);
-    default:
-        return false;
-    }
+    return mention->section->kind == SECTION_CODE &&
+           mention_is_branch(mention->section->bytes, mention->relocation->offset, mention->relocation->type);
 }
 
 typedef struct molt_error *on_mention(struct build *build, const struct mention *mention);
@@ -305,7 +291,7 @@ static struct molt_error *on_old(struct build *build, const struct mention *ment
 {
     struct comparison *comparison = &mention->unit->comparison;
 
-    if (!is_branch(mention->section, mention->relocation)) {
+    if (!is_branch(mention)) {
         return refuse_taken(build, mention);
     }
     const struct object_symbol *owner = owner_of(mention);
@@ -319,7 +305,7 @@ static struct molt_error *on_old(struct build *build, const struct mention *ment
 
 static struct molt_error *on_new(struct build *build, const struct mention *mention)
 {
-    return is_branch(mention->section, mention->relocation) ? NULL : refuse_taken(build, mention);
+    return is_branch(mention) ? NULL : refuse_taken(build, mention);
 }
 
 /* Functions in one section with a short one, as the attribute `section` makes them: the assembler has resolved their calls. */
@@ -454,15 +440,20 @@ static struct molt_error *check_image(struct build *build, const struct image *i
     return error;
 }
 
+/* Whether other modules, or patches in force, may have the address of FUNCTION. */
 static struct molt_error *check_visibility(struct build *build, const struct short_function *function)
 {
-    struct molt_error *error = NULL;
+    const struct earlier_patch *earlier =
+        mention_in_earlier(build->earlier, build->earlier_count, function->image, function->address);
+    bool exported = image_is_visible(function->image, function->name);
 
-    if (image_is_visible(function->image, function->name)) {
-        char *what = must_printf("%s exports it", function->image->path);
-        error = refuse(build, function, NULL, 0, what);
-        free(what);
+    if (!exported && !earlier) {
+        return NULL;
     }
+    char *what = exported ? must_printf("%s exports it", function->image->path)
+                          : must_printf("the earlier patch %s takes its address", earlier->path);
+    struct molt_error *error = refuse(build, function, NULL, 0, what);
+    free(what);
     return error;
 }
 

@@ -137,6 +137,26 @@ static void new_code_may_not_take_it(void **state)
     project_deinit(&project);
 }
 
+/* What an earlier patch did with the address stays done, though neither the program nor the sources tell of it. */
+static void earlier_code_took_it(void **state)
+{
+    struct project project;
+    const char takes[] = "void one(void);\nint count;\n"
+                         "__attribute__((noinline)) static void call(void) { count++; one(); count--; }\n"
+                         "void (*pointer)(void);\nint main(void) { call(); pointer = one; return count; }\n";
+
+    start(&project, "-Os", shorts, calls);
+    project_write(&project, "v2", "b.c", takes);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    project_save(&project, "first.molt");
+    project_write(&project, "v2", "a.c", shorts_new);
+    project_write(&project, "v2", "b.c", calls); /* as v3 has it: the sources do not tell of it any more */
+    project_patch(&project, "v3", "v2", "first.molt");
+    refused(&project, "first.molt takes its address");
+    project_deinit(&project);
+}
+
 /* Links something that the compile database does not know of. */
 static void link_with(struct project *project, const char *source, const char *flags)
 {
@@ -365,12 +385,13 @@ static void twins_of_unknown_commands(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(callers_come_along),      cmocka_unit_test(padding_makes_it_long_enough),
-        cmocka_unit_test(addresses_are_found),     cmocka_unit_test(new_code_may_not_take_it),
-        cmocka_unit_test(callers_without_sources), cmocka_unit_test(addresses_without_sources),
-        cmocka_unit_test(exported_ones),           cmocka_unit_test(inlined_functions_are_named),
-        cmocka_unit_test(one_file_linked_twice),   cmocka_unit_test(only_one_of_two_changes),
-        cmocka_unit_test(new_statics_of_twins),    cmocka_unit_test(twins_of_unknown_commands),
+        cmocka_unit_test(callers_come_along),          cmocka_unit_test(padding_makes_it_long_enough),
+        cmocka_unit_test(addresses_are_found),         cmocka_unit_test(new_code_may_not_take_it),
+        cmocka_unit_test(earlier_code_took_it),        cmocka_unit_test(callers_without_sources),
+        cmocka_unit_test(addresses_without_sources),   cmocka_unit_test(exported_ones),
+        cmocka_unit_test(inlined_functions_are_named), cmocka_unit_test(one_file_linked_twice),
+        cmocka_unit_test(only_one_of_two_changes),     cmocka_unit_test(new_statics_of_twins),
+        cmocka_unit_test(twins_of_unknown_commands),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
