@@ -81,12 +81,15 @@ async function noPermission() {
     await victim.ask('call');
     const patch = await victim.patch();
     if (process.getuid() === 0) {
-        const readable = path.join(fs.mkdtempSync('/tmp/molt-patch-'), 'v2.molt');
-        fs.chmodSync(path.dirname(readable), 0o755);
+        // Neither the patch nor the repository need lie where others may go.
+        const shared = fs.mkdtempSync('/tmp/molt-patch-');
+        const [readable, command] = ['v2.molt', 'molt'].map((name) => path.join(shared, name));
+        fs.chmodSync(shared, 0o755);
         fs.copyFileSync(patch, readable);
+        fs.copyFileSync(path.join(molt.buildDirectory, 'cli/molt'), command);
         const nobody = { env: molt.environment, uid: 65534, gid: 65534, cwd: '/' };
-        const status = await molt.call(['apply', readable, victim.pid], nobody);
-        fs.rmSync(path.dirname(readable), { recursive: true });
+        const status = await run(command, ['apply', readable, String(victim.pid)], nobody);
+        fs.rmSync(shared, { recursive: true });
         demandRefusal('another user', status, [2, 5]);
     }
     const answer = await victim.ask('call');
