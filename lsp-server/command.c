@@ -10,6 +10,7 @@
 #include "lsp-server/review.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
+#include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
 static void apply(struct workspace *workspace, struct reply *reply)
@@ -26,6 +27,7 @@ static void review(struct workspace *workspace, struct reply *reply)
 static void discard(struct workspace *workspace, struct reply *reply)
 {
     workspace->held_back = true;
+    validation_clear(workspace);
     update_cancel(workspace->update);
     status_send(workspace);
     reply_result(reply, status_to_json(workspace));

@@ -79,6 +79,16 @@ static bool lost(struct run *run, struct target *target, const char *when, int e
     return fail(run, target, error == -ETIMEDOUT ? "does not answer" : "cannot be reached", strerror(-error));
 }
 
+/* What the target said, and who it is. */
+static json_t *failure_of(const struct target *target)
+{
+    json_t *failure = json_copy(target->result);
+
+    json_object_set_new(failure, "program",
+                        json_pack("{s:s,s:i}", "name", target->who->name, "pid", (int)target->who->pid));
+    return failure;
+}
+
 /* RESULT of a call that got through: whether it is one of the two that mean success. */
 static bool accepted(struct run *run, struct target *target, int status, const char *what,
                      enum link_result good, enum link_result good_too)
@@ -91,7 +101,7 @@ static bool accepted(struct run *run, struct target *target, int status, const c
     if (result == (int)good || result == (int)good_too)
         return true;
     if (!run->failure)
-        run->failure = json_incref(target->result);
+        run->failure = failure_of(target);
     if (run->delivery->target_count == 1 && !run->reason && *json_text(target->result, "reason", "")) {
         run->reason =
             strdup(json_text(target->result, "reason", "")); /* whom it is about goes without saying */
@@ -328,6 +338,24 @@ static double largest(double a, double b)
     return a > b ? a : b;
 }
 
+/* Those of RESULT that ALL has not. */
+static void add_warnings(json_t *all, const json_t *result)
+{
+    json_t *warning, *known;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(result, "warnings"), i, warning)
+    {
+        json_array_foreach(all, k, known)
+        {
+            if (json_equal(warning, known))
+                break;
+        }
+        if (k == json_array_size(all))
+            json_array_append(all, warning);
+    }
+}
+
 /* One object out of those of all programs. */
 static json_t *sum_up(const struct run *run, bool done)
 {
@@ -337,6 +365,7 @@ static json_t *sum_up(const struct run *run, bool done)
                          : run->failure ? json_text(run->failure, "reason", "")
                                         : run->lost;
     bool applied = false;
+    json_t *warnings = json_array();
 
     for (size_t i = 0; i < run->delivery->target_count; i++) {
         const json_t *result = run->targets[i].result;
@@ -353,14 +382,16 @@ static json_t *sum_up(const struct run *run, bool done)
         waited = largest(waited, json_number(result, "waited_ms", 0));
         pause = largest(pause, json_number(result, "pause_ms", 0));
         total = largest(total, json_number(result, "total_ms", 0));
+        add_warnings(warnings, result);
     }
     if (!done || (!applied && reason))
         word = run->failure ? json_text(run->failure, "result", "failed") : "failed";
-    return json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s}", "result", word, "applied", applied,
-                     "functions", functions, "types", types, "instances", instances, "moved", moved,
-                     "waited_ms", waited, "pause_ms", pause, "total_ms", total, "reason",
-                     reason ? reason : "", "blocked_by",
-                     run->failure ? json_text(run->failure, "blocked_by", "") : "");
+    return json_pack(
+        "{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:o,s:O?,s:O?}", "result", word, "applied", applied,
+        "functions", functions, "types", types, "instances", instances, "moved", moved, "waited_ms", waited,
+        "pause_ms", pause, "total_ms", total, "reason", reason ? reason : "", "blocked_by",
+        run->failure ? json_text(run->failure, "blocked_by", "") : "", "warnings", warnings, "validation",
+        json_object_get(run->failure, "validation"), "program", json_object_get(run->failure, "program"));
 }
 
 json_t *delivery_run(const struct delivery *delivery)

@@ -144,7 +144,7 @@ static void publish(struct workspace *workspace, json_t *by_file)
 }
 
 void diagnostics_publish(struct workspace *workspace, const struct molt_diagnostics *list,
-                         const struct molt_error *error)
+                         const struct molt_error *error, const char *code)
 {
     json_t *by_file = json_object();
 
@@ -156,7 +156,7 @@ void diagnostics_publish(struct workspace *workspace, const struct molt_diagnost
         struct molt_diagnostic item = { .severity = MOLT_SEVERITY_ERROR,
                                         .file = error->file,
                                         .line = error->line,
-                                        .code = "refused",
+                                        .code = code,
                                         .message = error->message };
 
         gather(workspace, by_file, &item);

@@ -45,6 +45,8 @@ static void read_features(struct client_features *client, const json_t *capabili
     client->lens_refresh = json_flag(json_object_get(workspace, "codeLens"), "refreshSupport", false);
     client->watch_files =
         json_flag(json_object_get(workspace, "didChangeWatchedFiles"), "dynamicRegistration", false);
+    client->shows_validation =
+        json_flag(json_at(capabilities, "experimental", "molt", NULL), "failedValidation", false);
 }
 
 static json_t *server_capabilities(const char *encoding)

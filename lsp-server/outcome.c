@@ -33,6 +33,8 @@ static void say_updated(struct text *text, const struct outcome *outcome)
     if (moved > 0)
         text_printf(text, " (%.0f moved)", moved);
     text_printf(text, " in %.0f ms, paused %.2g ms", outcome->total_ms, json_number(d, "pause_ms", 0));
+    if (json_array_size(json_object_get(d, "warnings")))
+        append_count(text, "; ", (double)json_array_size(json_object_get(d, "warnings")), "warning");
 }
 
 static char *message_of(const struct outcome *outcome)
@@ -50,7 +52,7 @@ static char *message_of(const struct outcome *outcome)
     } else if (!strcmp(outcome->result, "no-safe-point")) {
         text_puts(&text, reason ? reason : blocked_by);
     } else if (!strcmp(outcome->result, "validation")) {
-        text_printf(&text, "discarded, a validation failed: %s", reason ? reason : "no reason given");
+        text_printf(&text, "validation failed, discarded: %s", reason ? reason : "no reason given");
     } else {
         text_printf(&text, "%s: %s", outcome->result, reason ? reason : "no reason given");
     }
@@ -75,14 +77,17 @@ json_t *outcome_to_json(const struct outcome *outcome)
 {
     const json_t *d = outcome->delivery;
     char *message = message_of(outcome);
-    json_t *json = json_pack(
-        "{s:s,s:s,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:I}", "result", outcome->result, "message",
-        message ? message : "", "functions", function_names(outcome->manifest), "functionCount",
-        json_number(d, "functions", 0), "types", json_number(d, "types", 0), "instances",
-        json_number(d, "instances", 0), "moved", json_number(d, "moved", 0), "compileMs", outcome->compile_ms,
-        "waitedMs", json_number(d, "waited_ms", 0), "pauseMs", json_number(d, "pause_ms", 0), "totalMs",
-        outcome->total_ms, "reason", outcome->reason ? outcome->reason : "", "blockedBy",
-        json_text(d, "blocked_by", ""), "time", (json_int_t)time(NULL));
+    json_t *warnings = json_object_get(d, "warnings"), *json;
+
+    json = json_pack("{s:o,s:s,s:s,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:I}", "warnings",
+                     json_is_array(warnings) ? json_incref(warnings) : json_array(), "result",
+                     outcome->result, "message", message ? message : "", "functions",
+                     function_names(outcome->manifest), "functionCount", json_number(d, "functions", 0),
+                     "types", json_number(d, "types", 0), "instances", json_number(d, "instances", 0),
+                     "moved", json_number(d, "moved", 0), "compileMs", outcome->compile_ms, "waitedMs",
+                     json_number(d, "waited_ms", 0), "pauseMs", json_number(d, "pause_ms", 0), "totalMs",
+                     outcome->total_ms, "reason", outcome->reason ? outcome->reason : "", "blockedBy",
+                     json_text(d, "blocked_by", ""), "time", (json_int_t)time(NULL));
 
     free(message);
     return json;

@@ -11,6 +11,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
 #define REVIEW_NAME "pending.molt-review"
@@ -152,6 +153,19 @@ static bool same_declaration(const json_t *changes, size_t i)
            json_equal(json_object_get(change, "diff"), json_object_get(next, "diff"));
 }
 
+static void write_last(struct text *text, const json_t *last)
+{
+    size_t i;
+    json_t *warning;
+
+    text_printf(text, "Last: %s\n", json_text(last, "message", ""));
+    json_array_foreach(json_object_get(last, "warnings"), i, warning)
+    {
+        if (json_is_string(warning))
+            text_printf(text, "Warning: %s\n", json_string_value(warning));
+    }
+}
+
 /* Each change learns its row in the document. */
 static char *write_document(struct workspace *workspace, json_t *changes)
 {
@@ -166,7 +180,9 @@ static char *write_document(struct workspace *workspace, json_t *changes)
     if (workspace->held)
         text_printf(&text, "Held: %s\n", workspace->held);
     if (workspace->last_update)
-        text_printf(&text, "Last: %s\n", json_text(workspace->last_update, "message", ""));
+        write_last(&text, workspace->last_update);
+    if (workspace->failed)
+        validation_write(&text, workspace->failed);
     json_array_foreach(changes, i, change)
     {
         if (!file || strcmp(file, json_text(change, "file", "")))

@@ -25,7 +25,8 @@ struct client_features {
     bool work_done_progress;
     bool content_refresh; /* workspace/textDocumentContent/refresh */
     bool lens_refresh;
-    bool watch_files; /* dynamic registration of didChangeWatchedFiles */
+    bool watch_files;      /* dynamic registration of didChangeWatchedFiles */
+    bool shows_validation; /* experimental.molt.failedValidation: it tells the user itself, from the status */
 };
 
 struct pending_request;

@@ -14,6 +14,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/review.h"
 #include "lsp-server/update.h"
+#include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
 #define SOON_MS 100
@@ -112,12 +113,15 @@ static const char *phase_of(const struct workspace *workspace, unsigned ready)
         return "no-build";
     if (phase)
         return phase;
+    if (workspace->failed)
+        return "validation-failed";
     return ready ? "idle" : "no-program";
 }
 
 static bool last_failed(const struct workspace *workspace)
 {
-    static const char *const good[] = { "updated", "nothing", "rolled-back", "discarded" };
+    /* a failed validation is a state of its own, and over with it */
+    static const char *const good[] = { "updated", "nothing", "rolled-back", "discarded", "validation" };
     const char *result = json_text(workspace->last_update, "result", "updated");
 
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -135,7 +139,7 @@ static const char *health_of(const struct workspace *workspace, unsigned engines
     if (workspace->held || workspace->doubt || (workspace->state == WORKSPACE_READY && workspace->lock < 0) ||
         (engines && !ready))
         return "warning";
-    return last_failed(workspace) ? "error" : "ok";
+    return workspace->failed || last_failed(workspace) ? "error" : "ok";
 }
 
 /* "server (pid 4711)", "2 programs", or why there is none. */
@@ -160,6 +164,13 @@ static void say_programs(struct text *text, const json_t *engines, unsigned read
     }
 }
 
+static void say_failed(struct text *text, const json_t *failed)
+{
+    text_puts(text, "validation failed: ");
+    validation_say(text, failed);
+    text_puts(text, " - ");
+}
+
 static char *message_of(const struct workspace *workspace, const char *phase, const json_t *changes,
                         const json_t *engines, unsigned ready)
 {
@@ -178,6 +189,8 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
         text_printf(&text, "%s - ", workspace->doubt);
     if (workspace->held)
         text_printf(&text, "held: %s - ", workspace->held);
+    else if (workspace->failed)
+        say_failed(&text, workspace->failed);
     else if (strcmp(phase, "idle") && strcmp(phase, "no-program"))
         text_printf(&text, "%s - ", phase);
     else if (last_failed(workspace))
@@ -203,13 +216,13 @@ json_t *status_to_json(struct workspace *workspace)
     bool quiescent = workspace->state != WORKSPACE_LOADING && !update_phase(workspace->update);
     bool can_roll_back = ready && workspace->baseline && json_array_size(workspace->baseline->updates) > 0;
 
-    status = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?}", "workspace", workspace->uri,
-                       "root", workspace->root, "health",
+    status = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?,s:O?}", "workspace",
+                       workspace->uri, "root", workspace->root, "health",
                        health_of(workspace, (unsigned)json_array_size(engines), ready), "quiescent",
                        quiescent, "warm", workspace->warm, "message", message ? message : "", "phase", phase,
                        "readOnly", workspace->state == WORKSPACE_READY && workspace->lock < 0, "pending",
                        changes, "held", workspace->held, "engines", engines, "canRollback", can_roll_back,
-                       "lastUpdate", workspace->last_update);
+                       "lastUpdate", workspace->last_update, "validation", workspace->failed);
     free(message);
     json_decref(changes);
     json_decref(engines);

@@ -24,6 +24,7 @@
 #include "lsp-server/progress.h"
 #include "lsp-server/round.h"
 #include "lsp-server/status.h"
+#include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
 #define OTHER_SAVES_MS 50
@@ -237,6 +238,24 @@ static void follow_commit(struct round *round)
         workspace_baseline_moved(workspace, forward ? round->build.files : NULL);
 }
 
+/* Diagnostics and message for what a delivery came to. A client that shows failed validations itself needs no message. */
+static void tell_result(struct round *round, const char *result, const char *reason)
+{
+    struct workspace *workspace = round->workspace;
+    const struct molt_diagnostics *said = &round->build.result.diagnostics;
+    bool shown = false;
+
+    if (!strcmp(result, "validation")) {
+        validation_failed(workspace, round->result, round->build.result.manifest, said);
+        shown = workspace->server->client.shows_validation;
+    } else if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing")) {
+        diagnostics_publish(workspace, said, NULL, NULL); /* warnings, or none */
+        shown = true;
+    }
+    if (!shown && strcmp(result, "discarded"))
+        server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
+}
+
 static void deliver_done(void *context)
 {
     struct round *round = context;
@@ -256,10 +275,7 @@ static void deliver_done(void *context)
         set_held(workspace, NULL);
         if (json_flag(round->result, "applied", false))
             workspace_set_doubt(workspace, NULL);
-        if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing"))
-            diagnostics_publish(workspace, &round->build.result.diagnostics, NULL); /* warnings, or none */
-        else if (strcmp(result, "discarded"))
-            server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
+        tell_result(round, result, reason);
         finish(update, &outcome);
     }
     round_free(round);
@@ -277,7 +293,7 @@ static void build_failed(struct round *round)
     set_held(workspace, outcome_held(&round->build.result.diagnostics));
     if (!workspace->held && error->file)
         set_held(workspace, strdup(error->message));
-    diagnostics_publish(workspace, &round->build.result.diagnostics, error);
+    diagnostics_publish(workspace, &round->build.result.diagnostics, error, "refused");
     if (!workspace->held || update->by_hand)
         server_show(workspace->server, 1, "Molt: %s", error->message);
     outcome.manifest = round->build.result.manifest;
@@ -294,7 +310,7 @@ static void build_succeeded(struct round *round)
                                .total_ms = elapsed_ms(round->workspace->update) };
 
     set_held(workspace, NULL);
-    diagnostics_publish(workspace, &round->build.result.diagnostics, NULL);
+    diagnostics_publish(workspace, &round->build.result.diagnostics, NULL, NULL);
     if (round->build.outcome == BUILD_NO_EFFECT)
         workspace_baseline_moved(workspace, round->build.files);
     finish(round->workspace->update,
@@ -474,6 +490,7 @@ void update_resume(struct update *update)
 static void begin(struct update *update)
 {
     update->waited = false;
+    validation_clear(update->workspace);
     set_phase(update, PHASE_WAITING, "waiting");
     if (!update->roll_back && other_saves_expected(update->workspace))
         uv_timer_start(&update->timer, waited_enough, OTHER_SAVES_MS, 0);

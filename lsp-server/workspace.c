@@ -365,6 +365,7 @@ static void workspace_closed(uv_handle_t *handle)
     baseline_destroy(workspace->baseline);
     json_decref(workspace->modules);
     json_decref(workspace->last_update);
+    json_decref(workspace->failed);
     json_decref(workspace->sent_status);
     json_decref(workspace->published);
     json_decref(workspace->reloaded_for);

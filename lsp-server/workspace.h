@@ -73,6 +73,7 @@ struct workspace {
     char *held;          /* why the last save did not update, or NULL */
     bool held_back;      /* by molt.discard, until the next edit */
     json_t *last_update; /* as in molt/status, or NULL */
+    json_t *failed;      /* the failed validation as in molt/status, until the next attempt; or NULL */
     json_t *sent_status; /* last molt/status, or NULL */
     json_t *published;   /* URIs that have diagnostics: keys of an object */
     uv_timer_t status_timer;

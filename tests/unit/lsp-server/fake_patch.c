@@ -2,7 +2,7 @@
  * A patch builder for the tests of the language server: no compiler, no binaries. The build's binary has the build-id that the file BUILD/build-id
  * names ("b1" without one). A patch is a text that names the files that differ. What a source contains steers it: a line "#error" does not compile, the
  * word "layout" is refused, "same" makes no difference to the program,
- * "slow" compiles until it is cancelled.
+ * "slow" compiles until it is cancelled. What the file manifest.json in the root says is in every manifest.
  */
 #include "patch/session.h"
 
@@ -157,6 +157,16 @@ static void build_source(void *context, const char *name)
     free(new);
 }
 
+static void add_to_manifest(json_t *manifest, const char *root)
+{
+    char *path = path_join(root, "manifest.json");
+    json_t *more = json_load_file(path, 0, NULL);
+
+    json_object_update(manifest, more);
+    json_decref(more);
+    free(path);
+}
+
 struct molt_error *patch_session_build(struct patch_session *session, const struct patch_request *request,
                                        struct patch_result *ret)
 {
@@ -181,6 +191,7 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
         (size_t)sprintf(ret->bytes, "id %s%s\n", id, building.patch.length ? building.patch.bytes : "");
     text_deinit(&building.patch);
     ret->manifest = json_pack("{s:s,s:[{s:s}]}", "id", id, "functions", "name", "answer");
+    add_to_manifest(ret->manifest, session->root);
     ret->functions = 1;
     return NULL;
 }
