@@ -117,7 +117,7 @@ static int reserve(const struct module *module, bool fixed, struct arena *arena)
         return status;
     }
     arena->base = mapping_create((void *)search.best, ARENA_SIZE, PROT_NONE,
-                                 MAP_NORESERVE | MAP_FIXED_NOREPLACE, "code and data of patches");
+                                 MAP_NORESERVE | MAP_FIXED_NOREPLACE, ARENA_NAME);
     return arena->base ? 0 : -errno;
 }
 

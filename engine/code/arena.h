@@ -13,6 +13,8 @@
 
 struct arena;
 
+#define ARENA_NAME "code and data of patches" /* of its mappings */
+
 /* The arena for MODULE (made on first use); FIXED: all its memory lies below 2 GB. 0, -ENOMEM if nothing is
  * free nearby. */
 int arena_of(const struct module *module, bool fixed, struct arena **ret);

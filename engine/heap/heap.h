@@ -73,6 +73,8 @@ void heap_release(void *pointer);
  * allocator of its own in its executable, so that none is. */
 const char *heap_allocator(void);
 
+#define HEAP_SHADOW_NAME "shadow of the heap" /* of its mappings */
+
 /* Puts what the shadow has mapped on the list of the engine's mappings (engine/mapping.h). On the engine's thread. */
 void heap_list_mappings(void);
 

@@ -67,7 +67,7 @@ static void publish(struct shadow_region *region)
 void heap_list_mappings(void)
 {
     for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
-        region->listed = region->listed || mapping_adopt(region, REGION_SIZE, "shadow of the heap");
+        region->listed = region->listed || mapping_adopt(region, REGION_SIZE, HEAP_SHADOW_NAME);
     }
 }
 

@@ -25,6 +25,20 @@ enum update_outcome {
 #undef X
 };
 
+/* What a function of the patch said, or did, that made the update fail. All strings are "" if it was none. */
+struct update_failure {
+    char function[16];   /* migration, validation, invariant, split, allocation */
+    char name[128];      /* of the invariant; else "" */
+    char file[256];      /* of the function's source, "" if it was generated */
+    unsigned line;       /* 0 if unknown */
+    char type[128];      /* of the instance */
+    uint64_t address;    /* of the instance, or the block or variable that it is in */
+    uint64_t index;      /* which element, if there are several */
+    char message[512];   /* what happened, as a sentence without its subject */
+    char old_value[512]; /* the instance before and after, "" if it is not there: bytes in hex, addresses by member */
+    char new_value[512];
+};
+
 struct update_report {
     enum update_outcome outcome;
     unsigned functions, types;
@@ -34,6 +48,9 @@ struct update_report {
     uint64_t total_us;
     char reason[1024];     /* one sentence, "" if there is nothing to explain */
     char blocked_by[1024]; /* one line per thread: "thread 123 (name) in f < g < main" */
+    uint64_t rewritten_typed, rewritten_untyped; /* addresses that lead to another place now: by their type; by their value */
+    char warnings[2048];                         /* one per line: what was left alone, and may matter */
+    struct update_failure failure;
 };
 
 struct update; /* a prepared update */

@@ -1,0 +1,298 @@
+/*
+ * Old instances to new ones, and old offsets to new offsets.
+ *
+ * A migration's function makes one object. What is around it is done here: the elements of arrays, of a flexible array, and bytes that
+ * the program keeps behind an object in the same block.
+ *
+ *     old block   | object            | elements or other bytes |
+ *     new block   | object                    | the same, converted element by element if their type changes |
+ */
+#include "engine/update/convert.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *function_of(const struct loaded_patch *patch, uint32_t symbol)
+{
+    return symbol ? (void *)patch->symbols[symbol].address : NULL;
+}
+
+static bool has_shift(const struct conversion *conversion)
+{
+    const struct patch_file *file = conversion->layouts->file;
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+    bool tail =
+        from->tail_stride && (from->tail_offset != to->tail_offset || from->tail_stride != to->tail_stride);
+
+    for (uint32_t i = 0; i < conversion->record->segment_count && !tail; i++) {
+        const struct molt_patch_segment *segment = &file->patch_segments[conversion->record->segment + i];
+        tail = segment->old_offset != segment->new_offset;
+    }
+    return tail || from->size != to->size || conversion->tail;
+}
+
+static const struct conversion *tail_conversion(const struct conversion *all,
+                                                const struct conversion *conversion)
+{
+    const struct layouts *layouts = conversion->layouts;
+    const struct layout *tail = &layouts->items[conversion->from->tail];
+
+    return conversion->from->record->tail_stride && tail->conversion_count ? &all[tail->first_conversion]
+                                                                           : NULL;
+}
+
+static bool is_first(const struct patch_file *file, size_t index)
+{
+    return index == 0 ||
+           file->patch_migrations[index].old_layout != file->patch_migrations[index - 1].old_layout;
+}
+
+int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, struct conversion **ret)
+{
+    const struct patch_file *file = &patch->file;
+    struct conversion *all = calloc(file->patch_migrations_count + 1, sizeof(*all));
+
+    if (!all) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        const struct molt_patch_migration *record = &file->patch_migrations[i];
+        const struct layout *from = &layouts->items[record->old_layout];
+        if (is_first(file, i) != (from->first_conversion == i) || !from->size ||
+            (from->conversion_count > 1 && !(record->flags & MOLT_MIGRATION_SPLIT && record->select))) {
+            free(all);
+            return load_refuse(patch, "malformed patch: the migrations of %s", from->name);
+        }
+        all[i] =
+            (struct conversion){ .record = record,
+                                 .layouts = layouts,
+                                 .from = from,
+                                 .to = &layouts->items[record->new_layout],
+                                 .migrate = function_of(patch, record->migrate),
+                                 .validate = function_of(patch, record->validate),
+                                 .select = function_of(patch, record->select),
+                                 .custom = !(record->flags & MOLT_MIGRATION_GENERATED) && record->migrate };
+    }
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        all[i].tail = tail_conversion(all, &all[i]);
+        all[i].custom |= all[i].tail && all[i].tail->custom;
+        all[i].shifts = has_shift(&all[i]);
+    }
+    *ret = all;
+    return 0;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------------------------ */
+
+size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size)
+{
+    return kind == PLACE_OBJECT ? 1 : size / conversion->from->size;
+}
+
+/* Elements of the flexible array of an object of SIZE bytes. */
+static size_t tail_count(const struct conversion *conversion, size_t size)
+{
+    const struct molt_patch_layout *from = conversion->from->record;
+
+    return from->tail_stride && size > from->tail_offset ? (size - from->tail_offset) / from->tail_stride : 0;
+}
+
+static size_t object_size(const struct conversion *conversion, size_t size)
+{
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+
+    if (!from->tail_stride || !to->tail_stride) { /* bytes behind the object stay behind it */
+        return to->size + (size > from->size ? size - from->size : 0);
+    }
+    size_t elements = tail_count(conversion, size);
+    size_t whole = from->tail_offset + elements * from->tail_stride;
+    size_t result = to->tail_offset + elements * to->tail_stride + (size > whole ? size - whole : 0);
+    return result > to->size ? result : to->size;
+}
+
+size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size)
+{
+    if (kind == PLACE_OBJECT) {
+        return object_size(conversion, size);
+    }
+    size_t count = size / conversion->from->size;
+    return count * conversion->to->size + size % conversion->from->size;
+}
+
+/* ---- making ------------------------------------------------------------------------------------------------------ */
+
+static void make_object(const struct conversion *conversion, const uint8_t *old, uint8_t *new)
+{
+    const struct patch_file *file = conversion->layouts->file;
+
+    if (conversion->migrate) {
+        conversion->migrate(old, new);
+        return;
+    }
+    for (uint32_t i = 0; i < conversion->record->segment_count; i++) {
+        const struct molt_patch_segment *segment = &file->patch_segments[conversion->record->segment + i];
+        memcpy(new + segment->new_offset, old + segment->old_offset, segment->size);
+    }
+}
+
+static void make_tail(const struct conversion *conversion, const uint8_t *old, size_t size, uint8_t *new)
+{
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+    size_t count = tail_count(conversion, size), whole = from->tail_offset + count * from->tail_stride;
+    size_t each = from->tail_stride < to->tail_stride ? from->tail_stride : to->tail_stride;
+
+    if (!conversion->tail && from->tail_stride == to->tail_stride) {
+        memcpy(new + to->tail_offset, old + from->tail_offset, count * from->tail_stride);
+    }
+    for (size_t i = 0; i < count && (conversion->tail || from->tail_stride != to->tail_stride); i++) {
+        const uint8_t *source = old + from->tail_offset + i * from->tail_stride;
+        uint8_t *target = new + to->tail_offset + i * to->tail_stride;
+        if (conversion->tail) {
+            make_object(conversion->tail, source, target);
+        } else {
+            memcpy(target, source, each);
+        }
+    }
+    if (size > whole) {
+        memcpy(new + to->tail_offset + count * to->tail_stride, old + whole, size - whole);
+    }
+}
+
+void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old, size_t size,
+                    void *new, volatile size_t *index)
+{
+    size_t from = conversion->from->size, to = conversion->to->size;
+    const uint8_t *source = old;
+    uint8_t *target = new;
+
+    if (kind == PLACE_OBJECT) {
+        if (conversion->from->record->tail_stride && conversion->to->record->tail_stride) {
+            make_tail(conversion, source, size, target);
+        } else if (size > from) {
+            memcpy(target + to, source + from, size - from);
+        }
+        make_object(conversion, source, target);
+        return;
+    }
+    size_t count = size / from;
+    for (size_t i = 0; i < count; i++) {
+        if (index) {
+            *index = i;
+        }
+        make_object(conversion, source + i * from, target + i * to);
+    }
+    memcpy(target + count * to, source + count * from, size % from);
+}
+
+/* ---- where what was is ----------------------------------------------------------------------------------------- */
+
+/* By the members: a pointer to an embedded object leads to the member of the same name, even if that object's own
+ * members have changed places. */
+static bool offset_by_member(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
+                             uint64_t *ret)
+{
+    const struct layouts *layouts = conversion->layouts;
+    const struct patch_file *file = layouts->file;
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+
+    for (uint32_t i = from->field; i < from->field + from->field_count; i++) {
+        const struct molt_patch_field *old = &file->patch_fields[i];
+        uint64_t distance = offset - old->offset, stride = old->stride ? old->stride : 1;
+        if (old->kind != MOLT_FIELD_MEMBER || old->layout != wanted || offset < old->offset ||
+            distance % stride || distance / stride >= old->count) {
+            continue;
+        }
+        for (uint32_t k = to->field; k < to->field + to->field_count; k++) {
+            const struct molt_patch_field *new = &file->patch_fields[k];
+            if (new->kind == MOLT_FIELD_MEMBER &&
+                distance / stride < new->count &&strcmp(patch_file_string(file, new->name),
+                                                        patch_file_string(file, old->name)) ==
+                    0) {
+                *ret = new->offset + distance / stride *new->stride;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool offset_by_segment(const struct conversion *conversion, uint64_t offset, uint64_t *ret)
+{
+    const struct molt_patch_segment *segments =
+        &conversion->layouts->file->patch_segments[conversion->record->segment];
+    uint32_t low = 0, high = conversion->record->segment_count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (segments[middle].old_offset + segments[middle].size <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == conversion->record->segment_count || segments[low].old_offset > offset) {
+        return false;
+    }
+    *ret = segments[low].new_offset + (offset - segments[low].old_offset);
+    return true;
+}
+
+/* Within one object. Its start is the object's, unless the pointer promises something that merely was its first member. */
+static bool object_offset(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
+                          uint64_t *ret)
+{
+    const struct layouts *layouts = conversion->layouts;
+    const struct layout *from = conversion->from;
+
+    if (offset == 0 && (!wanted || &layouts->items[wanted] == from ||
+                        !layouts_contain(layouts, conversion->record->old_layout, 0, wanted))) {
+        *ret = 0;
+        return true;
+    }
+    return (wanted && offset_by_member(conversion, offset, wanted, ret)) ||
+           offset_by_segment(conversion, offset, ret);
+}
+
+static bool offset_in_tail(const struct conversion *conversion, size_t size, uint64_t offset, uint32_t wanted,
+                           uint64_t *ret)
+{
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+    uint64_t stride = from->tail_stride ? from->tail_stride : 1,
+             begins = from->tail_stride ? from->tail_offset : from->size;
+    uint64_t distance = offset - begins, rest = distance % stride, found = rest;
+
+    if (from->tail_stride && to->tail_stride) {
+        if (conversion->tail && rest && !object_offset(conversion->tail, rest, wanted, &found)) {
+            return false;
+        }
+        *ret = to->tail_offset + distance / stride * to->tail_stride + found;
+    } else {
+        *ret = to->size + distance;
+    }
+    return offset <= size;
+}
+
+bool conversion_offset(const struct conversion *conversion, enum place_kind kind, size_t size,
+                       uint64_t offset, uint32_t wanted, uint64_t *ret)
+{
+    const struct layout *from = conversion->from, *to = conversion->to;
+    uint64_t found;
+
+    if (kind == PLACE_OBJECT) {
+        if (offset >= (from->record->tail_stride ? from->record->tail_offset : from->size)) {
+            return offset_in_tail(conversion, size, offset, wanted, ret);
+        }
+        return object_offset(conversion, offset, wanted, ret);
+    }
+    uint64_t index = offset / from->size, rest = offset % from->size;
+    if (index >= size / from->size) { /* just past the end, or what is left over behind the last element */
+        *ret = index * to->size + rest;
+        return offset <= size;
+    }
+    if (!object_offset(conversion, rest, wanted, &found)) {
+        return false;
+    }
+    *ret = index * to->size + found;
+    return true;
+}

@@ -1,0 +1,69 @@
+/* One migration of a patch, bound: how an instance of one layout becomes one of another. */
+#ifndef MOLT_ENGINE_UPDATE_CONVERT_H
+#define MOLT_ENGINE_UPDATE_CONVERT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/code/load.h"
+#include "engine/update/layouts.h"
+#include "engine/update/staging.h"
+
+/* How many objects a place holds. */
+enum place_kind {
+    PLACE_OBJECT, /* one, with its flexible array; what follows it in the block goes along */
+    PLACE_ARRAY,  /* as many as fit */
+    PLACE_ROOT,   /* a variable: as many as fit */
+};
+
+/* One instance that was migrated, or is about to be: a whole block or variable. In its conversion's `items`, followed by
+ * struct item_target if it moves, else by size + slack bytes: what was at `place` before. */
+struct item {
+    uintptr_t place;     /* of the old object */
+    uint64_t size : 40;  /* bytes of the old object, as the program asked for them */
+    uint64_t slack : 20; /* bytes behind it that are saved, too */
+    uint64_t kind : 2;   /* enum place_kind */
+    uint64_t moved : 1;
+    uint64_t done : 1; /* the place has been written to */
+};
+
+struct item_target {
+    uintptr_t target; /* of the new object; 0: not there yet */
+    uint64_t site;    /* the heap's, of the block */
+};
+
+struct conversion {
+    const struct molt_patch_migration *record;
+    const struct layouts *layouts;
+    const struct layout *from, *to;
+    void (*migrate)(const void *old, void *new); /* NULL: segments are copied */
+    int (*validate)(const void *old, const void *new);
+    int (*select)(const void *old);
+    const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
+    bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
+    bool shifts;                   /* some part of an instance gets another distance from its start */
+    struct staging items;
+    uint64_t count; /* of items */
+};
+
+/* Binds all migrations of PATCH, which is loaded; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
+int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, struct conversion **ret);
+
+/* How many objects lie in SIZE bytes of KIND. */
+size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size);
+
+/* Bytes of the new object that SIZE bytes of an old one become. */
+size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size);
+
+/* Makes, of the SIZE bytes at OLD, a new object at NEW, which has conversion_size bytes and is zeroed. *INDEX (may be NULL) is
+ * kept at the element that is being made. */
+void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old, size_t size,
+                    void *new, volatile size_t *index);
+
+/* Where what was OFFSET bytes into an old object of SIZE bytes is in the new one. WANTED is the layout that a pointer to it
+ * promises, 0 if none is known. False: it is gone. */
+bool conversion_offset(const struct conversion *conversion, enum place_kind kind, size_t size,
+                       uint64_t offset, uint32_t wanted, uint64_t *ret);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * The guard. While it is up, the signals by which a thread is told of its own faults have our handler, and the engine's thread does not
+ * block them; all other threads are held and block everything, so nobody else can meet it. The handler leaves by siglongjmp, on a stack of
+ * its own, so that an overflown stack is an answer, too. The dispositions and the mask are put back exactly as they were.
+ *
+ * The time limit is a timer of this thread with signal 32. glibc uses that number for pthread_cancel, which sends it to single threads only: nothing that
+ * is meant for the program can arrive here.
+ */
+#include "engine/update/guard.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/mapping.h"
+#include "engine/threads/futex.h"
+
+#define TIMER_SIGNAL 32
+#define RT_RESTORER 0x04000000 /* SA_RESTORER of the kernel's interface */
+#define STACK_SIZE (64ul << 10)
+#define SIGNAL_COUNT 7
+
+static const int taken[SIGNAL_COUNT] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, TIMER_SIGNAL };
+
+struct kernel_sigaction {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+static struct {
+    struct kernel_sigaction before[SIGNAL_COUNT];
+    uint64_t mask_before;
+    stack_t stack_before;
+    void *stack;
+    int timer;
+    pid_t thread;
+    guard_write_handler *writes;
+    volatile sig_atomic_t inside; /* guarded code is running */
+    sigjmp_buf out;
+    struct guard_result result;
+} guard;
+
+void molt_guard_return(void);
+__asm__(".text\n"
+        ".type molt_guard_return, @function\n"
+        "molt_guard_return:\n"
+        "    mov $15, %eax\n" /* rt_sigreturn */
+        "    syscall\n"
+        ".size molt_guard_return, . - molt_guard_return\n");
+
+static const char *name_of(int number)
+{
+    const char *name = sigabbrev_np(number);
+
+    return name ? name : "?";
+}
+
+static __attribute__((noreturn)) void leave(enum guard_end end)
+{
+    guard.result.end = end;
+    guard.inside = 0;
+    siglongjmp(guard.out, 1);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    uintptr_t address = number == TIMER_SIGNAL || number == SIGABRT ? 0 : (uintptr_t)info->si_addr;
+
+    if ((number == SIGSEGV) && info->si_code == SEGV_ACCERR && guard.writes && guard.writes(address)) {
+        return;
+    }
+    if (!guard.inside) {
+        if (number == TIMER_SIGNAL) {
+            return; /* time is up between two functions: the next one is asked */
+        }
+        /* a fault of the engine's own: as if there were no guard */
+        struct kernel_sigaction fallback = { .handler = (void (*)(int, siginfo_t *, void *))(void *)SIG_DFL };
+        raw_syscall4(SYS_rt_sigaction, number, (long)&fallback, 0, sizeof(uint64_t));
+        return;
+    }
+    guard.result.signal = number;
+    guard.result.address = address;
+    if (number == TIMER_SIGNAL) {
+        snprintf(guard.result.message, sizeof(guard.result.message), "it took too long");
+        leave(GUARD_OVERRAN);
+    }
+    if (address) {
+        snprintf(guard.result.message, sizeof(guard.result.message), "it crashed (SIG%s at address 0x%lx)",
+                 name_of(number), (unsigned long)address);
+    } else {
+        snprintf(guard.result.message, sizeof(guard.result.message), "it %s (SIG%s)",
+                 number == SIGABRT ? "aborted" : "crashed", name_of(number));
+    }
+    leave(GUARD_CRASHED);
+}
+
+/* ---- up and down ------------------------------------------------------------------------------------------------- */
+
+static int take_stack(void)
+{
+    if (!guard.stack) { /* kept: a mapping for each update would be one more */
+        guard.stack = mapping_create(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, 0, "signal stack");
+        if (!guard.stack) {
+            return -ENOMEM;
+        }
+    }
+    stack_t stack = { .ss_sp = guard.stack, .ss_size = STACK_SIZE };
+    return sigaltstack(&stack, &guard.stack_before) < 0 ? -errno : 0;
+}
+
+static void take_signals(void)
+{
+    const struct kernel_sigaction action = {
+        .handler = on_fault,
+        .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | RT_RESTORER,
+        .restorer = molt_guard_return,
+    };
+    uint64_t open = ~0ull;
+
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        raw_syscall4(SYS_rt_sigaction, taken[i], (long)&action, (long)&guard.before[i], sizeof(uint64_t));
+        open &= ~(1ull << (taken[i] - 1));
+    }
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, (long)&guard.mask_before, sizeof(uint64_t));
+}
+
+static void set_timer(uint32_t milliseconds)
+{
+    struct itimerspec when = { .it_value = { milliseconds / 1000, (long)(milliseconds % 1000) * 1000000 },
+                               .it_interval = { 0, 20000000 } }; /* in case it comes between two functions */
+
+    raw_syscall4(SYS_timer_settime, guard.timer, 0, (long)&when, 0);
+}
+
+int guard_begin(uint32_t limit_ms, guard_write_handler *writes)
+{
+    guard.thread = (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0);
+    guard.writes = writes;
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TIMER_SIGNAL };
+    event._sigev_un._tid = guard.thread;
+    long status = raw_syscall4(SYS_timer_create, CLOCK_MONOTONIC, (long)&event, (long)&guard.timer, 0);
+    if (status < 0) {
+        return (int)status;
+    }
+    status = take_stack();
+    if (status < 0) {
+        raw_syscall4(SYS_timer_delete, guard.timer, 0, 0, 0);
+        return (int)status;
+    }
+    take_signals();
+    set_timer(limit_ms);
+    return 0;
+}
+
+void guard_extend(uint32_t more_ms)
+{
+    struct itimerspec left = { 0 };
+
+    raw_syscall4(SYS_timer_gettime, guard.timer, (long)&left, 0, 0);
+    set_timer((uint32_t)(left.it_value.tv_sec * 1000 + left.it_value.tv_nsec / 1000000) + more_ms);
+}
+
+void guard_end(void)
+{
+    raw_syscall4(SYS_timer_delete, guard.timer, 0, 0, 0);
+    raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&guard.mask_before, 0, sizeof(uint64_t));
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        raw_syscall4(SYS_rt_sigaction, taken[i], (long)&guard.before[i], 0, sizeof(uint64_t));
+    }
+    sigaltstack(&guard.stack_before, NULL);
+    guard.writes = NULL;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------ */
+
+enum guard_end guard_run(void (*function)(void *context), void *context, struct guard_result *ret)
+{
+    guard.result = (struct guard_result){ .end = GUARD_RETURNED };
+    if (sigsetjmp(guard.out, 0) == 0) {
+        guard.inside = 1;
+        function(context);
+        guard.inside = 0;
+    }
+    *ret = guard.result;
+    return ret->end;
+}
+
+void guard_fail(const char *format, va_list arguments)
+{
+    if (guard.inside && (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0) == guard.thread) {
+        vsnprintf(guard.result.message, sizeof(guard.result.message), format, arguments);
+        leave(GUARD_FAILED);
+    }
+}

@@ -1,0 +1,207 @@
+/*
+ * Where instances are: in the blocks of the heap, by their sites, and in variables. This file knows how to come from a block to the object
+ * in it, and lists the variables of this process, thread by thread.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/mapping.h"
+#include "engine/sort.h"
+#include "engine/update/state_private.h"
+
+void *state_map(size_t count, size_t size)
+{
+    size_t bytes = (count * size + 4095) & ~4095ul;
+
+    return mapping_create(NULL, bytes, PROT_READ | PROT_WRITE, 0, "update");
+}
+
+void state_unmap(void *array)
+{
+    mapping_destroy(array);
+}
+
+int state_refuse(struct state *state, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(state->report->reason, sizeof(state->report->reason), format, arguments);
+    va_end(arguments);
+    state->report->outcome = UPDATE_REFUSED;
+    return -EINVAL;
+}
+
+void state_warn(struct state *state, const char *format, ...)
+{
+    size_t length = strlen(state->report->warnings), room = sizeof(state->report->warnings) - length;
+    va_list arguments;
+
+    if (room < 80) {
+        return;
+    }
+    if (length) {
+        state->report->warnings[length++] = '\n';
+        room--;
+    }
+    va_start(arguments, format);
+    vsnprintf(state->report->warnings + length, room, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------------------------- */
+
+bool state_place(struct state *state, const struct heap_block *block, struct place *ret)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, block->site);
+    uint32_t kind = meaning->kind, layout = meaning->layout;
+    size_t header = meaning->entry ? meaning->entry->allocator.header : 0;
+
+    if (kind == MOLT_SITE_UNKNOWN) {
+        const struct guess *guess = state->guesses.count ? guess_find(&state->guesses, block->start) : NULL;
+        layout = guess ? guess->layout : 0;
+        kind = guess ? guess->kind : kind;
+    }
+    if (!layout || header > block->size) {
+        return false;
+    }
+    *ret = (struct place){ .meaning = meaning,
+                           .layout = layout,
+                           .kind = kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT,
+                           .start = block->start + header,
+                           .size = block->size - header,
+                           .usable = block->usable - header };
+    return true;
+}
+
+void state_want(struct state *state, state_wants *wants)
+{
+    size_t count = heap_site_count();
+
+    memset(state->wanted, 0, (HEAP_SITE_MAX + 1) * sizeof(*state->wanted));
+    for (unsigned id = 1; id <= count && id <= HEAP_SITE_MAX; id++) {
+        state->wanted[id] = wants(state, sites_meaning(&state->sites, id));
+    }
+}
+
+struct guess *guess_find(const struct guesses *guesses, uintptr_t start)
+{
+    size_t low = 0, high = guesses->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (guesses->items[middle].start < start) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < guesses->count && guesses->items[low].start == start ? &guesses->items[low] : NULL;
+}
+
+/* ---- variables ----------------------------------------------------------------------------------------------------- */
+
+/* Where the thread-local block of MODULE begins for the thread with control block THREAD; 0: it has none yet. The first word of
+ * the control block points to itself, the second to the vector of blocks (System V ABI, variant II of TLS). */
+static uintptr_t tls_block(const struct module *module, uintptr_t thread)
+{
+    struct vector {
+        uintptr_t block, unused;
+    } * vector;
+
+    if (module->tls_static) {
+        return thread + (uintptr_t)module->tls_offset;
+    }
+    vector = *(struct vector **)(thread + sizeof(uintptr_t));
+    if (!vector || module->tls_id > vector[-1].block || vector[module->tls_id].block == UINTPTR_MAX) {
+        return 0;
+    }
+    return vector[module->tls_id].block;
+}
+
+static int add_root(struct roots *roots, const struct molt_patch_root *record, uintptr_t place,
+                    uintptr_t target)
+{
+    if (roots->count == roots->capacity) {
+        size_t capacity = roots->capacity * 2;
+        struct root *grown = state_map(capacity, sizeof(*grown));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        memcpy(grown, roots->items, roots->count * sizeof(*grown));
+        state_unmap(roots->items);
+        roots->items = grown;
+        roots->capacity = capacity;
+    }
+    roots->items[roots->count++] = (struct root){ record, place, target ? target : place };
+    return 0;
+}
+
+static int add_thread_local(struct state *state, const struct molt_patch_root *record, uintptr_t thread)
+{
+    const struct loaded_module *module = &state->patch->modules[record->module];
+    const struct loaded_symbol *symbol = record->symbol ? &state->patch->symbols[record->symbol] : NULL;
+    uintptr_t block = tls_block(&module->module, thread);
+
+    if (!block) { /* the thread has not touched it: it will start with the module's initial image */
+        return 0;
+    }
+    return add_root(&state->roots, record, block + record->address,
+                    symbol ? thread + (uintptr_t)symbol->tls_offset : 0);
+}
+
+int roots_collect(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+    int status = 0;
+
+    state->roots.count = 0;
+    for (size_t i = 0; i < file->patch_roots_count && status == 0; i++) {
+        const struct molt_patch_root *record = &file->patch_roots[i];
+        const struct loaded_module *module = &state->patch->modules[record->module];
+        if (module->absent) {
+            continue;
+        }
+        if (record->flags & MOLT_ROOT_TLS) {
+            for (size_t k = 0; k < state->world->count && status == 0; k++) {
+                status = add_thread_local(state, record, state->world->threads[k].thread_pointer);
+            }
+        } else {
+            status = add_root(&state->roots, record, module->module.bias + record->address,
+                              record->symbol ? state->patch->symbols[record->symbol].address : 0);
+        }
+    }
+    SORT_BY(state->roots.items, state->roots.count, struct root, place);
+    return status;
+}
+
+size_t root_size(const struct state *state, const struct root *root)
+{
+    const struct molt_patch_root *record = root->record;
+    size_t each =
+        record->kind == MOLT_FIELD_MEMBER ? state->layouts.items[record->layout].size : sizeof(void *);
+
+    return record->count ? (size_t)(record->count - 1) * record->stride + each : 0;
+}
+
+struct root *roots_find(const struct state *state, uintptr_t address)
+{
+    size_t low = 0, high = state->roots.count;
+
+    while (low < high) { /* the last that starts at or before it */
+        size_t middle = (low + high) / 2;
+        if (state->roots.items[middle].place <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (!low ||
+        address >= state->roots.items[low - 1].place + root_size(state, &state->roots.items[low - 1])) {
+        return NULL;
+    }
+    return &state->roots.items[low - 1];
+}

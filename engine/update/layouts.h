@@ -1,0 +1,62 @@
+/* The layouts of a patch, made ready: where in a type there are addresses, and what they lead to. */
+#ifndef MOLT_ENGINE_UPDATE_LAYOUTS_H
+#define MOLT_ENGINE_UPDATE_LAYOUTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/patch_file.h"
+
+/* A word of a layout that may hold an address; `count` of them, `stride` bytes apart. Embedded objects are
+ * resolved, except arrays of them: those are MEMBERs. */
+struct layout_word {
+    uint32_t offset, count, stride;
+    uint32_t layout; /* POINTER: what it leads to; MEMBER: of one element */
+    uint32_t kind;   /* POINTER, WORD or MEMBER: enum molt_field_kind */
+    uint32_t field;  /* of the patch file; names the word in messages */
+};
+
+struct layout {
+    const struct molt_patch_layout *record;
+    const char *name;
+    uint32_t size;
+    uint32_t first_word, word_count;
+    uint32_t first_conversion,
+        conversion_count; /* migrations that lead away from it, in the update's order */
+    uint32_t tail;        /* layout of the elements of its flexible array */
+    bool changed;         /* it contains what migrates: has conversions, or is an OBJECT of one that has */
+    bool words;           /* it holds addresses: it or its tail has words */
+    bool opaque;          /* nothing is known of its words */
+    bool leads;           /* an address in it leads, by way of others perhaps, to a changed layout */
+};
+
+struct layouts {
+    const struct patch_file *file; /* borrowed */
+    struct layout *items;
+    size_t count;
+    struct layout_word *words;
+    size_t word_count;
+};
+
+/* Prepares the layouts of FILE, which is borrowed until layouts_deinit. 0, -ENOMEM, or -EFBIG if they are too entangled. */
+int layouts_init(struct layouts *layouts, const struct patch_file *file);
+void layouts_deinit(struct layouts *layouts);
+
+/* Index of the layout with HASH; 0 if there is none. */
+uint32_t layouts_find(const struct layouts *layouts, uint64_t hash);
+
+/* Whether an object of layout INNER, by value, starts OFFSET bytes into one of layout OUTER. */
+bool layouts_contain(const struct layouts *layouts, uint32_t outer, uint64_t offset, uint32_t inner);
+
+/* The name of the member that lies at OFFSET of layout INDEX, "" if there is none: for messages. */
+const char *layouts_member(const struct layouts *layouts, uint32_t index, uint64_t offset);
+
+/* Called for each word of an object: WORD is a POINTER or WORD, AT its address. */
+typedef void layout_visitor(void *context, uintptr_t at, const struct layout_word *word);
+
+/* Visits the words of one object of layout INDEX at AT, its flexible array left out. */
+void layouts_walk(const struct layouts *layouts, uint32_t index, uintptr_t at, layout_visitor *visit,
+                  void *context);
+
+#endif

@@ -1,0 +1,228 @@
+/* A parser of /proc/self/maps: "START-END rwxp OFFSET DEV INODE   PATH". */
+#include "engine/update/memory_map.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/code/arena.h"
+#include "engine/heap/heap.h"
+#include "engine/mapping.h"
+#include "engine/sort.h"
+#include "engine/update/state_private.h"
+
+#define OWN_MAX 4096
+
+struct own {
+    uintptr_t start, end;
+    bool shadow;
+};
+
+static struct own own[OWN_MAX]; /* the engine's memory, ascending */
+static size_t own_count;
+
+static void list_own(void)
+{
+    struct mapping mapping;
+    struct dl_find_object library;
+
+    own_count = 0;
+    heap_list_mappings();
+    for (size_t i = 0; own_count < OWN_MAX - 1 && mapping_get(i, &mapping); i++) {
+        if (strcmp(mapping.what, ARENA_NAME) != 0) {
+            own[own_count++] = (struct own){ mapping.start, mapping.start + mapping.size,
+                                             strcmp(mapping.what, HEAP_SHADOW_NAME) == 0 };
+        }
+    }
+    if (_dl_find_object((void *)list_own, &library) == 0) {
+        own[own_count++] = (struct own){ (uintptr_t)library.dlfo_map_start,
+                                         ((uintptr_t)library.dlfo_map_end + 4095) & ~4095ul, false };
+    }
+    SORT_BY(own, own_count, struct own, start);
+}
+
+static int add(struct memory_map *map, struct region region)
+{
+    if (region.start >= region.end) {
+        return 0;
+    }
+    if (map->count == map->capacity) {
+        size_t capacity = map->capacity ? map->capacity * 2 : 1024;
+        struct region *grown = state_map(capacity, sizeof(*grown));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        if (map->count) {
+            memcpy(grown, map->items, map->count * sizeof(*grown));
+        }
+        state_unmap(map->items);
+        map->items = grown;
+        map->capacity = capacity;
+    }
+    map->items[map->count++] = region;
+    return 0;
+}
+
+/* Adds what of REGION is not the engine's. */
+static int add_without_own(struct memory_map *map, struct region region)
+{
+    struct region part = region;
+    int status = 0;
+
+    for (size_t i = 0; i < own_count && status == 0; i++) {
+        if (own[i].end <= part.start || own[i].start >= region.end) {
+            continue;
+        }
+        part.end = own[i].start > part.start ? own[i].start : part.start;
+        status = add(map, part);
+        if (status == 0 && own[i].shadow) {
+            struct region shadow = region;
+            shadow.start = own[i].start;
+            shadow.end = own[i].end;
+            shadow.kind = REGION_SHADOW;
+            status = add(map, shadow);
+        }
+        part.start = own[i].end;
+        part.end = region.end;
+    }
+    return status < 0 ? status : add(map, part);
+}
+
+static const char *parse_hex(const char *text, uintptr_t *ret)
+{
+    uintptr_t value = 0;
+
+    for (;; text++) {
+        if (*text >= '0' && *text <= '9') {
+            value = value * 16 + (uintptr_t)(*text - '0');
+        } else if (*text >= 'a' && *text <= 'f') {
+            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
+        } else {
+            *ret = value;
+            return text;
+        }
+    }
+}
+
+/* The allocator's own tables hold addresses inside of blocks that mean something else. */
+static bool has_allocator(const char *path)
+{
+    const char *name = strrchr(path, '/'), *allocator = heap_allocator();
+
+    name = name ? name + 1 : path;
+    return strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-", 5) == 0 ||
+           strncmp(name, "ld-linux", 8) == 0 || strncmp(name, "ld-2", 4) == 0 ||
+           (allocator && strcmp(name, allocator) == 0);
+}
+
+static bool is_module(const char *path)
+{
+    const char *name = strrchr(path, '/');
+
+    return path[0] == '/' && name && strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/memfd:", 7) != 0;
+}
+
+static enum region_kind kind_of(const struct memory_map *map, const struct region *region, const char *path)
+{
+    const struct region *before = map->count ? &map->items[map->count - 1] : NULL;
+
+    if (strncmp(path, "[heap]", 6) == 0) {
+        return REGION_HEAP;
+    }
+    if (strncmp(path, "[stack", 6) == 0) {
+        return REGION_STACK;
+    }
+    if (path[0] == '[' && strncmp(path, "[anon:", 6) != 0) {
+        return REGION_KERNEL;
+    }
+    if (path[0] == '/') {
+        return has_allocator(path)                  ? REGION_ALLOCATOR
+               : is_module(path) && !region->shared ? REGION_MODULE
+                                                    : REGION_FILE;
+    }
+    bool follows = before && before->end == region->start && region->writable && before->readable &&
+                   (before->kind == REGION_MODULE || before->kind == REGION_ALLOCATOR);
+    return follows ? before->kind : REGION_ANONYMOUS;
+}
+
+static int take_line(struct memory_map *map, const char *line)
+{
+    struct region region = { 0 };
+
+    line = parse_hex(line, &region.start);
+    if (*line != '-') {
+        return -EIO;
+    }
+    line = parse_hex(line + 1, &region.end);
+    if (strnlen(line, 6) < 6) {
+        return -EIO;
+    }
+    region.readable = line[1] == 'r';
+    region.writable = line[2] == 'w';
+    region.executable = line[3] == 'x';
+    region.shared = line[4] == 's';
+    for (int blanks = 0; *line && blanks < 5;) { /* the path comes after the fifth run of blanks */
+        line++;
+        blanks += *line == ' ' && line[-1] != ' ';
+    }
+    while (*line == ' ') {
+        line++;
+    }
+    region.kind = kind_of(map, &region, line);
+    return add_without_own(map, region);
+}
+
+int memory_map_read(struct memory_map *map)
+{
+    static char buffer[16384];
+    size_t kept = 0;
+    int status = 0, file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+    if (file < 0) {
+        return -errno;
+    }
+    map->count = 0;
+    list_own();
+    for (;;) {
+        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
+        if (size <= 0 || status < 0) {
+            status = size < 0 ? -errno : status;
+            break;
+        }
+        kept += (size_t)size;
+        buffer[kept] = '\0';
+        char *line = buffer, *newline;
+        while (status == 0 && (newline = strchr(line, '\n'))) {
+            *newline = '\0';
+            status = take_line(map, line);
+            line = newline + 1;
+        }
+        kept -= (size_t)(line - buffer);
+        memmove(buffer, line, kept);
+    }
+    close(file);
+    return status;
+}
+
+void memory_map_deinit(struct memory_map *map)
+{
+    state_unmap(map->items);
+    *map = (struct memory_map){ 0 };
+}
+
+const struct region *memory_map_find(const struct memory_map *map, uintptr_t address)
+{
+    size_t low = 0, high = map->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (map->items[middle].end <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < map->count && map->items[low].start <= address ? &map->items[low] : NULL;
+}

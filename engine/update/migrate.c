@@ -1,0 +1,581 @@
+/*
+ * Instances from old to new, in the stopped world, so that it can be taken back.
+ *
+ * Functions that may do anything (custom policies, the program's own allocation functions) run first, while the whole program is old: they
+ * make new instances aside. Then places and what lies aside are exchanged. Generated policies look at nothing but their instance, so most
+ * instances take a shorter way: saved and made anew in one go, while they are in the processor's cache.
+ *
+ *     collect     what moves or has a custom policy gets an item, with room
+ *     make        custom policies; memory for what moves, from the program         | written to by others: page log
+ *     exchange    items in place
+ *     convert     everything else: save, make                                      | written to by us: items
+ *     forward     pointers                                                         |
+ *
+ * Undoing is the same backwards.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/update/guard.h"
+#include "engine/update/page_log.h"
+#include "engine/update/release.h"
+#include "engine/update/state_private.h"
+
+#define GUARD_BYTES 64
+#define GUARD_BYTE 0xa5
+#define LIMIT_MS 1000
+
+/* ---- items ---------------------------------------------------------------------------------------------------------- */
+
+static size_t room_of(const struct conversion *conversion, const struct item *item)
+{
+    return item->moved ? sizeof(struct item_target)
+                       : item->size + item->slack + (conversion->custom ? GUARD_BYTES : 0);
+}
+
+struct item *item_next(const struct conversion *conversion, struct staging_position *position)
+{
+    struct item *item = staging_next(&conversion->items, position);
+
+    if (item) {
+        staging_advance(position, sizeof(*item) + room_of(conversion, item));
+    }
+    return item;
+}
+
+static struct item *push_item(struct conversion *conversion, struct item item)
+{
+    struct item *pushed = staging_push(&conversion->items, sizeof(item) + room_of(conversion, &item));
+
+    if (pushed) {
+        *pushed = item;
+        if (item.moved) {
+            *item_target(pushed) = (struct item_target){ 0 };
+        }
+        conversion->count++;
+    }
+    return pushed;
+}
+
+static size_t new_size(const struct conversion *conversion, const struct item *item)
+{
+    return conversion_size(conversion, item->kind, item->size);
+}
+
+void *item_new(const struct item *item)
+{
+    return (void *)(item->moved ? item_target(item)->target : item->place);
+}
+
+const void *item_old(const struct item *item)
+{
+    return item->moved ? (const void *)item->place : item_saved(item);
+}
+
+static int exhausted(struct state *state, const char *whose, size_t size)
+{
+    state_refuse(state,
+                 "not enough memory: %s could not have %zu bytes for migrated instances; the update was "
+                 "discarded, give the process more memory or make the update when it holds less",
+                 whose, size);
+    return -ENOMEM;
+}
+
+static void now(struct state *state, const struct conversion *conversion, const struct item *item,
+                const void *old, void *new, enum state_function function)
+{
+    state->current = conversion;
+    state->current_item = item;
+    state->current_old = old;
+    state->current_new = new;
+    state->current_index = 0;
+    state->current_function = function;
+}
+
+/* ---- which conversion ----------------------------------------------------------------------------------------------- */
+
+static struct conversion *select_for(struct state *state, const struct layout *layout, const void *object)
+{
+    for (uint32_t i = 0; i < layout->conversion_count; i++) {
+        struct conversion *conversion = &state->conversions[layout->first_conversion + i];
+        now(state, conversion, NULL, object, NULL, STATE_SELECT);
+        if (conversion->select(object)) {
+            return conversion;
+        }
+    }
+    return NULL;
+}
+
+/* The conversion that an instance, or each element of an array, takes. NULL: refused. */
+static struct conversion *choose(struct state *state, const struct layout *layout, enum place_kind kind,
+                                 uintptr_t place, size_t size)
+{
+    struct conversion *chosen = &state->conversions[layout->first_conversion];
+
+    if (layout->conversion_count == 1) {
+        return chosen;
+    }
+    size_t count = conversion_count(chosen, kind, size);
+    chosen = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct conversion *conversion = select_for(state, layout, (const void *)(place + i * layout->size));
+        if (!conversion) {
+            state_refuse(
+                state, "no migration takes the %s at 0x%lx: the split policy must choose for every instance",
+                layout->name, (unsigned long)place + i * layout->size);
+            return NULL;
+        }
+        if (chosen && conversion != chosen) {
+            state_refuse(state,
+                         "the array of %s at 0x%lx would be split into elements of different types (%s, %s)",
+                         layout->name, (unsigned long)place, chosen->to->name, conversion->to->name);
+            return NULL;
+        }
+        chosen = conversion;
+    }
+    return chosen ? chosen : &state->conversions[layout->first_conversion];
+}
+
+static bool is_whole(const struct layout *layout, enum place_kind kind, size_t size)
+{
+    size_t least = layout->record->tail_stride && layout->record->tail_offset < layout->size
+                       ? layout->record->tail_offset
+                       : layout->size;
+
+    return kind != PLACE_OBJECT || size >= least;
+}
+
+static int refuse_part(struct state *state, const struct layout *layout, const struct place *place)
+{
+    char where[256];
+
+    sites_describe(place->meaning, where, sizeof(where));
+    return state_refuse(
+        state,
+        "%zu bytes were allocated at %s for a %s, which has %zu: say in molt.toml what is allocated there",
+        place->size, where, layout->name, (size_t)layout->size);
+}
+
+/* ---- generated, in place --------------------------------------------------------------------------------------------- */
+
+static int convert_here(struct state *state, struct conversion *conversion, const struct item *what,
+                        uintptr_t block)
+{
+    size_t size = what->size, size_after = new_size(conversion, what);
+    struct item *item = push_item(conversion, *what);
+
+    if (!item) {
+        return exhausted(state, "the engine", size);
+    }
+    memcpy(item_saved(item), (const void *)item->place, size + item->slack);
+    item->done = 1;
+    now(state, conversion, item, item_saved(item), (void *)item->place, STATE_MIGRATE);
+    memset((void *)item->place, 0, size_after);
+    conversion_run(conversion, item->kind, item_saved(item), size, (void *)item->place,
+                   &state->current_index);
+    if (block && size_after != size) {
+        struct heap_block found;
+        if (heap_find(block, &found)) {
+            heap_retag(found.start, found.site, found.size - size + size_after);
+        }
+    }
+    return 0;
+}
+
+static bool visit_conversion(void *context, const struct heap_block *block)
+{
+    struct state *state = context;
+    struct place place;
+
+    if (!state_place(state, block, &place) || !state->layouts.items[place.layout].changed) {
+        return true;
+    }
+    const struct layout *layout = &state->layouts.items[place.layout];
+    struct conversion *conversion = &state->conversions[layout->first_conversion];
+    size_t size_after = conversion_size(conversion, place.kind, place.size);
+    if (conversion->custom || size_after > place.usable) {
+        return true;
+    }
+    struct item item = { .place = place.start, .size = place.size, .kind = place.kind };
+    item.slack = size_after == place.size ? 0 : place.usable - place.size;
+    if (!is_whole(layout, place.kind, place.size)) {
+        state->status = refuse_part(state, layout, &place);
+    } else {
+        state->status = convert_here(state, conversion, &item, block->start);
+    }
+    return state->status == 0;
+}
+
+static bool is_changed(const struct state *state, const struct meaning *meaning)
+{
+    return (meaning->layout && state->layouts.items[meaning->layout].changed) ||
+           (meaning->kind == MOLT_SITE_UNKNOWN && state->guesses.count);
+}
+
+static void convert_blocks(void *context)
+{
+    struct state *state = context;
+
+    state_want(state, is_changed);
+    heap_walk(state->wanted, visit_conversion, state);
+}
+
+/* ---- items for the rest --------------------------------------------------------------------------------------------- */
+
+static bool visit_collection(void *context, const struct heap_block *block)
+{
+    struct state *state = context;
+    struct place place;
+
+    if (!state_place(state, block, &place) || !state->layouts.items[place.layout].changed) {
+        return true;
+    }
+    const struct layout *layout = &state->layouts.items[place.layout];
+    if (!is_whole(layout, place.kind, place.size)) {
+        state->status = refuse_part(state, layout, &place);
+        return false;
+    }
+    struct conversion *conversion = choose(state, layout, place.kind, place.start, place.size);
+    if (!conversion) {
+        state->status = -EINVAL;
+        return false;
+    }
+    size_t size_after = conversion_size(conversion, place.kind, place.size);
+    bool moved = size_after > place.usable;
+    if (!moved && !conversion->custom) {
+        return true;
+    }
+    struct item item = { .place = place.start, .size = place.size, .kind = place.kind, .moved = moved };
+    item.slack = moved ? 0 : place.usable - place.size;
+    struct item *pushed = push_item(conversion, item);
+    if (!pushed) {
+        state->status = exhausted(state, "the engine", place.size);
+        return false;
+    }
+    if (moved) {
+        item_target(pushed)->site = block->site;
+        state->moved++;
+    }
+    return true;
+}
+
+/* Variables of a changed type. Those with a generated policy are converted at once, when HERE says so. */
+static int collect_roots(struct state *state, bool here)
+{
+    for (size_t i = 0; i < state->roots.count; i++) {
+        const struct root *root = &state->roots.items[i];
+        const struct molt_patch_root *record = root->record;
+        const struct layout *layout = &state->layouts.items[record->layout];
+        if (record->kind != MOLT_FIELD_MEMBER || !layout->changed) {
+            continue;
+        }
+        size_t count = record->count < record->new_count ? record->count : record->new_count;
+        struct item item = { .place = root->place, .size = count * layout->size, .kind = PLACE_ROOT };
+        item.moved = root->target != root->place;
+        struct conversion *conversion = choose(state, layout, PLACE_ROOT, root->place, item.size);
+        if (!conversion) {
+            return -EINVAL;
+        }
+        size_t size_after = conversion_size(conversion, PLACE_ROOT, item.size);
+        item.slack = !item.moved && size_after > item.size ? size_after - item.size : 0;
+        if ((conversion->custom || item.moved) == here) {
+            continue;
+        }
+        int status = 0;
+        if (here) {
+            status = convert_here(state, conversion, &item, 0);
+        } else {
+            struct item *pushed = push_item(conversion, item);
+            status = pushed ? 0 : exhausted(state, "the engine", item.size);
+            if (pushed && item.moved) {
+                item_target(pushed)->target = root->target;
+            }
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static void collect(void *context)
+{
+    struct state *state = context;
+
+    state->status = collect_roots(state, false);
+    if (state->status == 0) {
+        state_want(state, is_changed);
+        heap_walk(state->wanted, visit_collection, state);
+    }
+}
+
+/* ---- making ----------------------------------------------------------------------------------------------------------- */
+
+static int allocate(struct state *state, const struct conversion *conversion, struct item *item)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, (unsigned)item_target(item)->site);
+    size_t size = new_size(conversion, item);
+
+    now(state, conversion, item, (const void *)item->place, NULL, STATE_ALLOCATE);
+    if (meaning->entry && meaning->entry->allocator.allocate) {
+        item_target(item)->target = (uintptr_t)meaning->entry->allocator.allocate(size);
+    } else {
+        item_target(item)->target = (uintptr_t)heap_allocate(size, HEAP_SITE_OTHERS);
+    }
+    return item_target(item)->target ? 0 : exhausted(state, "the program", size);
+}
+
+static bool is_intact(const uint8_t *guard)
+{
+    for (size_t i = 0; i < GUARD_BYTES; i++) {
+        if (guard[i] != GUARD_BYTE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A custom policy writes to AT, which has guard bytes behind it. */
+static int make_aside(struct state *state, const struct conversion *conversion, const struct item *item,
+                      uint8_t *at)
+{
+    size_t size = new_size(conversion, item);
+
+    memset(at, 0, size);
+    memset(at + size, GUARD_BYTE, GUARD_BYTES);
+    now(state, conversion, item, (const void *)item->place, at, STATE_MIGRATE);
+    conversion_run(conversion, item->kind, (const void *)item->place, item->size, at, &state->current_index);
+    return is_intact(at + size) ? 0 : state_fail(state, "it wrote beyond the end of the new instance");
+}
+
+static int make_moved(struct state *state, const struct conversion *conversion, struct item *item)
+{
+    size_t size = new_size(conversion, item);
+    void *target = (void *)item_target(item)->target;
+
+    if (conversion->custom) {
+        uint8_t *aside = staging_push(&state->aside, size + GUARD_BYTES);
+        int status =
+            aside ? make_aside(state, conversion, item, aside) : exhausted(state, "the engine", size);
+        if (status < 0) {
+            return status;
+        }
+        memcpy(target, aside, size);
+        staging_pop(&state->aside, size + GUARD_BYTES);
+        return 0;
+    }
+    memset(target, 0, size);
+    now(state, conversion, item, (const void *)item->place, target, STATE_MIGRATE);
+    conversion_run(conversion, item->kind, (const void *)item->place, item->size, target,
+                   &state->current_index);
+    return 0;
+}
+
+static int make_items(struct state *state, struct conversion *conversion)
+{
+    struct staging_position position = { 0 };
+    struct item *item;
+    int status = 0;
+
+    while (status == 0 && (item = item_next(conversion, &position))) {
+        if (!item->moved) {
+            status = make_aside(state, conversion, item, item_saved(item));
+            continue;
+        }
+        status = item_target(item)->target ? 0 : allocate(state, conversion, item);
+        status = status < 0 ? status : make_moved(state, conversion, item);
+    }
+    return status;
+}
+
+static void make(void *context)
+{
+    struct state *state = context;
+
+    for (size_t i = 0; i < state->conversion_count && state->status == 0; i++) {
+        state->status = make_items(state, &state->conversions[i]);
+    }
+}
+
+/* ---- exchanging -------------------------------------------------------------------------------------------------------- */
+
+/* The new instance lies in the item, SIZE bytes of it, and belongs to its place; what was there is kept instead. */
+static void exchange(struct item *item, size_t size)
+{
+    uint8_t *place = (uint8_t *)item->place, *aside = item_saved(item), block[256];
+    size_t all = item->size + item->slack;
+
+    for (size_t at = 0; at < size; at += sizeof(block)) {
+        size_t some = size - at < sizeof(block) ? size - at : sizeof(block);
+        memcpy(block, place + at, some);
+        memcpy(place + at, aside + at, some);
+        memcpy(aside + at, block, some);
+    }
+    if (all > size) {
+        memcpy(aside + size, place + size, all - size);
+    }
+    item->done = 1;
+}
+
+static void settle(struct state *state, struct conversion *conversion)
+{
+    struct staging_position position = { 0 };
+    struct heap_block block;
+    struct item *item;
+
+    while ((item = item_next(conversion, &position))) {
+        size_t size = new_size(conversion, item);
+        if (!item->moved && !item->done) {
+            exchange(item, size);
+            if (item->kind != PLACE_ROOT && size != item->size && heap_find(item->place, &block)) {
+                heap_retag(block.start, block.site, block.size - item->size + size);
+            }
+        }
+    }
+}
+
+/* New blocks get the site of the old ones: what that means changes with the commit. */
+static void tag_moved(struct state *state, const struct conversion *conversion)
+{
+    struct staging_position position = { 0 };
+    struct heap_block block;
+    struct item *item;
+
+    while ((item = item_next(conversion, &position))) {
+        if (item->moved && item->kind != PLACE_ROOT && heap_find(item_target(item)->target, &block)) {
+            heap_retag(block.start, (unsigned)item_target(item)->site, block.size);
+        }
+    }
+}
+
+static void convert_rest(void *context)
+{
+    struct state *state = context;
+
+    state->status = collect_roots(state, true);
+    if (state->status == 0) {
+        convert_blocks(state);
+    }
+}
+
+/* ---- all of it ---------------------------------------------------------------------------------------------------------- */
+
+/* Runs FUNCTION under the guard. 0, what it has put into state->status, or -EFAULT with the report. */
+static int run(struct state *state, void (*function)(void *context))
+{
+    struct guard_result result;
+
+    state->status = 0;
+    if (guard_run(function, state, &result) != GUARD_RETURNED) {
+        return state_fail(state, "%s", result.message);
+    }
+    return state->status;
+}
+
+static bool may_move(const struct state *state)
+{
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        const struct conversion *conversion = &state->conversions[i];
+        if (conversion->custom || conversion->to->size > conversion->from->size || conversion->tail ||
+            conversion->to->record->tail_stride > conversion->from->record->tail_stride) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < state->roots.count; i++) {
+        if (state->roots.items[i].place != state->roots.items[i].target) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What others write meanwhile is logged page by page. */
+static int make_protected(struct state *state)
+{
+    int status = state->custom ? page_log_begin(&state->pages, state->world) : 0;
+
+    status = status < 0 ? status : run(state, collect);
+    if (status == 0 && !state->custom && state->moved) {
+        status = page_log_begin(&state->pages, state->world);
+    }
+    status = status < 0 ? status : run(state, make);
+    page_log_pause(&state->pages);
+    return status;
+}
+
+static int migrate(struct state *state)
+{
+    int status = roots_collect(state);
+
+    if (status == 0 && may_move(state)) {
+        status = make_protected(state);
+        for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
+            settle(state, &state->conversions[i]);
+        }
+        heap_refresh();
+    }
+    status = status < 0 ? status : run(state, convert_rest);
+    for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
+        tag_moved(state, &state->conversions[i]);
+    }
+    return status;
+}
+
+int state_migrate(struct state *state, const struct world *world, struct update_report *report)
+{
+    state->world = world;
+    state->report = report;
+    int status = heap_refresh();
+    status = status < 0 ? status : guard_begin(LIMIT_MS, page_log_write);
+    if (status < 0) {
+        return status;
+    }
+    state->guarded = true;
+    status = migrate(state);
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        report->instances += state->conversions[i].count;
+    }
+    report->moved = state->moved;
+    return status;
+}
+
+/* ---- back --------------------------------------------------------------------------------------------------------------- */
+
+static void put_back(struct state *state, struct conversion *conversion)
+{
+    struct staging_position position = { 0 };
+    struct heap_block block;
+    struct item *item;
+
+    while ((item = item_next(conversion, &position))) {
+        size_t size = new_size(conversion, item);
+        if (item->moved || !item->done) {
+            continue;
+        }
+        if (item->kind != PLACE_ROOT && size != item->size && heap_find(item->place, &block)) {
+            heap_retag(block.start, block.site, block.size - size + item->size);
+        }
+        memcpy((void *)item->place, item_saved(item), item->size + item->slack);
+    }
+}
+
+void state_revert(struct state *state)
+{
+    if (!state->guarded) {
+        return;
+    }
+    page_log_undo_last(&state->pages); /* what validations have written */
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        put_back(state, &state->conversions[i]);
+    }
+    page_log_undo_all(&state->pages);
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        staging_deinit(&state->conversions[i].items);
+        state->conversions[i].count = 0;
+    }
+    state->moved = 0;
+    release_deinit();
+    guard_end();
+    state->guarded = false;
+}

@@ -1,0 +1,51 @@
+/*
+ * Undoing what code that we do not know writes: while it runs the program's memory is write-protected, and what it writes
+ * to is saved first.
+ */
+#ifndef MOLT_ENGINE_UPDATE_PAGE_LOG_H
+#define MOLT_ENGINE_UPDATE_PAGE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/threads/stop.h"
+#include "engine/update/memory_map.h"
+#include "engine/update/staging.h"
+
+#define PAGE_LOG_PHASES 2 /* policies, validations */
+
+struct page_log {
+    struct memory_map map;
+    struct protected_range {
+        uintptr_t start, end;
+        int rights; /* that it has otherwise */
+        bool shared;
+    } * ranges; /* ascending */
+    size_t count, capacity;
+    struct staging saved[PAGE_LOG_PHASES];
+    unsigned phases; /* begun so far */
+    bool active;
+    bool exhausted; /* a page could not be saved */
+};
+
+/* Finds out where the engine's own thread-local memory is. On its thread, world running. */
+void page_log_init(void);
+
+/* Protects all memory of the program that may be written, except what stopped threads of WORLD need to stay stopped. 0 or
+ * negative errno. */
+int page_log_begin(struct page_log *log, const struct world *world);
+
+/* Lifts the protection; what was saved is kept. */
+void page_log_pause(struct page_log *log);
+
+/* The guard's write handler, for the log that is active. */
+bool page_log_write(uintptr_t address);
+
+/* Puts back what the second phase has written, if there was one; what all have. */
+void page_log_undo_last(struct page_log *log);
+void page_log_undo_all(struct page_log *log);
+
+void page_log_deinit(struct page_log *log);
+
+#endif

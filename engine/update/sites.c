@@ -1,0 +1,296 @@
+/*
+ * From a block's site, a chain of return addresses, to what the block is. The patch says what each allocation call makes; the innermost
+ * call of a chain that is not in a mere wrapper decides.
+ *
+ * A patch knows the calls of the modules and of its own code. Blocks that the code of earlier patches allocated, or whose type an earlier
+ * update changed, are known from what the engine remembers: return address (or synthetic site) and the hash of the layout that such a
+ * block has by now. What is remembered last counts, and counts more than the patch.
+ */
+#include "engine/update/sites.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/heap/heap.h"
+#include "engine/sort.h"
+
+struct remembered {
+    uintptr_t address; /* 0: a synthetic site */
+    unsigned id;
+    uint32_t kind, line;
+    uint64_t hash; /* 0: the layout does not matter */
+    struct allocator allocator;
+    char *file;
+};
+
+static struct {
+    struct remembered *items;
+    size_t count, capacity;
+} memory;
+
+/* ---- for one update ------------------------------------------------------------------------------------------- */
+
+static struct allocator bind_allocator(const struct loaded_patch *patch, const struct molt_patch_site *site)
+{
+    if (!site->allocator) {
+        return (struct allocator){ 0 };
+    }
+    const struct molt_patch_allocator *record = &patch->file.patch_allocators[site->allocator - 1];
+    uintptr_t bias = patch->modules[record->module].module.bias;
+    return (struct allocator){ .allocate = (void *(*)(size_t))(bias + record->allocate),
+                               .release = record->release ? (void (*)(void *))(bias + record->release) : NULL,
+                               .header = record->header };
+}
+
+static bool is_absent(const struct loaded_patch *patch, const struct molt_patch_site *site)
+{
+    return (!site->symbol && patch->modules[site->module].absent) ||
+           (site->symbol && !patch->symbols[site->symbol].address) ||
+           (site->allocator &&
+            patch->modules[patch->file.patch_allocators[site->allocator - 1].module].absent);
+}
+
+static void add_of_patch(struct sites *sites, const struct loaded_patch *patch)
+{
+    for (size_t i = 0; i < patch->file.patch_sites_count; i++) {
+        const struct molt_patch_site *site = &patch->file.patch_sites[i];
+        if (is_absent(patch, site)) {
+            continue;
+        }
+        uintptr_t base =
+            site->symbol ? patch->symbols[site->symbol].address : patch->modules[site->module].module.bias;
+        sites->entries[sites->count++] =
+            (struct site_entry){ .address = base + site->address,
+                                 .kind = site->kind,
+                                 .layout = site->layout,
+                                 .line = site->line,
+                                 .file = patch_file_string(&patch->file, site->file),
+                                 .allocator = bind_allocator(patch, site),
+                                 .of_patch = site->symbol != 0 };
+    }
+}
+
+/* The entry for ADDRESS among the first COUNT, which are sorted. */
+static struct site_entry *find_entry(const struct sites *sites, size_t count, uintptr_t address)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (sites->entries[middle].address < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && sites->entries[low].address == address ? &sites->entries[low] : NULL;
+}
+
+/* A layout that this patch does not name has nothing to do with what it changes; of its words nothing is known. */
+static void take_remembered(const struct sites *sites, struct site_entry *entry,
+                            const struct remembered *known)
+{
+    entry->kind = known->kind;
+    entry->layout = known->hash ? layouts_find(sites->layouts, known->hash) : 0;
+    if (known->hash && !entry->layout) {
+        entry->kind = MOLT_SITE_BYTES;
+    }
+    entry->allocator = known->allocator;
+}
+
+/* Later memories overwrite earlier ones; what stands in this patch's own code is nobody's memory. */
+static void add_remembered(struct sites *sites)
+{
+    size_t of_patch = sites->count;
+
+    for (size_t i = 0; i < memory.count; i++) {
+        const struct remembered *known = &memory.items[i];
+        struct site_entry *entry = known->address ? find_entry(sites, of_patch, known->address) : NULL;
+        for (size_t k = of_patch; known->address && !entry && k < sites->count; k++) {
+            entry = sites->entries[k].address == known->address ? &sites->entries[k] : NULL;
+        }
+        if (known->address && !entry) {
+            entry = &sites->entries[sites->count++];
+            *entry = (struct site_entry){ .address = known->address, .line = known->line };
+            entry->file = known->file ? known->file : "";
+        }
+        if (entry && !entry->of_patch) {
+            take_remembered(sites, entry, known);
+        }
+    }
+    SORT_BY(sites->entries, sites->count, struct site_entry, address);
+}
+
+int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts)
+{
+    *sites = (struct sites){ .layouts = layouts };
+    sites->entries = calloc(patch->file.patch_sites_count + memory.count + 1, sizeof(*sites->entries));
+    sites->meanings = calloc(HEAP_SITE_MAX + 1, sizeof(*sites->meanings));
+    if (!sites->entries || !sites->meanings) {
+        sites_deinit(sites);
+        return -ENOMEM;
+    }
+    add_of_patch(sites, patch);
+    SORT_BY(sites->entries, sites->count, struct site_entry, address);
+    add_remembered(sites);
+    return 0;
+}
+
+void sites_deinit(struct sites *sites)
+{
+    free(sites->entries);
+    free(sites->meanings);
+    *sites = (struct sites){ 0 };
+}
+
+static struct meaning resolve_synthetic(const struct sites *sites, unsigned id)
+{
+    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
+
+    for (size_t i = memory.count; i-- > 0;) {
+        if (!memory.items[i].address && memory.items[i].id == id) {
+            meaning.kind = (uint8_t)memory.items[i].kind;
+            meaning.layout = layouts_find(sites->layouts, memory.items[i].hash);
+            meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
+            break;
+        }
+    }
+    return meaning;
+}
+
+static struct meaning resolve(const struct sites *sites, unsigned id)
+{
+    const struct heap_site *site = id ? heap_site(id) : NULL;
+    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
+
+    if (!site || site->unloaded) {
+        return meaning;
+    }
+    if (!site->depth) {
+        return resolve_synthetic(sites, id);
+    }
+    for (unsigned i = 0; i < site->depth; i++) {
+        const struct site_entry *entry = find_entry(sites, sites->count, site->callers[i]);
+        if (!entry) {
+            break;
+        }
+        if (entry->kind != MOLT_SITE_WRAPPER) {
+            meaning.kind = (uint8_t)entry->kind;
+            meaning.layout =
+                entry->kind == MOLT_SITE_OBJECT || entry->kind == MOLT_SITE_ARRAY ? entry->layout : 0;
+            meaning.entry = entry;
+            break;
+        }
+    }
+    /* of layout 0 nothing is known, whatever the kind */
+    if (!meaning.layout && meaning.kind != MOLT_SITE_BYTES) {
+        meaning.kind = MOLT_SITE_UNKNOWN;
+    }
+    return meaning;
+}
+
+const struct meaning *sites_meaning(struct sites *sites, unsigned id)
+{
+    struct meaning *meaning = &sites->meanings[id <= HEAP_SITE_MAX ? id : 0];
+
+    if (!meaning->resolved) {
+        *meaning = resolve(sites, id);
+    }
+    return meaning;
+}
+
+void sites_describe(const struct meaning *meaning, char *text, size_t size)
+{
+    if (meaning && meaning->entry && *meaning->entry->file) {
+        snprintf(text, size, "%s:%u", meaning->entry->file, (unsigned)meaning->entry->line);
+    } else {
+        snprintf(text, size, "a place without debug information");
+    }
+}
+
+/* ---- across updates -------------------------------------------------------------------------------------------- */
+
+static bool matters(const struct sites *sites, const struct site_entry *entry)
+{
+    return entry->of_patch || (entry->layout && sites->layouts->items[entry->layout].changed);
+}
+
+int sites_reserve(const struct sites *sites)
+{
+    size_t synthetic = sites->layouts->count * 2, wanted = memory.count + synthetic + 1;
+
+    for (size_t i = 0; i < sites->count; i++) {
+        wanted += matters(sites, &sites->entries[i]);
+    }
+    if (wanted > memory.capacity) {
+        struct remembered *grown = realloc(memory.items, wanted * sizeof(*grown));
+        if (!grown) {
+            return -ENOMEM;
+        }
+        memory.items = grown;
+        memory.capacity = wanted;
+    }
+    return 0;
+}
+
+/* The layout that a block of ENTRY has after the update. In code of the patch it is that already. */
+static uint32_t layout_after(const struct sites *sites, const struct site_entry *entry)
+{
+    const struct layout *layout = &sites->layouts->items[entry->layout];
+
+    return layout->changed && !entry->of_patch
+               ? sites->layouts->file->patch_migrations[layout->first_conversion].new_layout
+               : entry->layout;
+}
+
+void sites_remember(const struct sites *sites)
+{
+    for (size_t i = 0; i < sites->count && memory.count < memory.capacity; i++) {
+        const struct site_entry *entry = &sites->entries[i];
+        if (!matters(sites, entry)) {
+            continue;
+        }
+        uint32_t layout = layout_after(sites, entry);
+        memory.items[memory.count++] =
+            (struct remembered){ .address = entry->address,
+                                 .kind = entry->kind,
+                                 .line = entry->line,
+                                 .hash = layout ? sites->layouts->items[layout].record->hash : 0,
+                                 .allocator = entry->allocator,
+                                 .file = strdup(entry->file) };
+    }
+}
+
+void sites_remember_synthetic(unsigned id, uint32_t kind, uint64_t hash, const struct allocator *allocator)
+{
+    if (memory.count < memory.capacity) {
+        memory.items[memory.count++] =
+            (struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator };
+    }
+}
+
+unsigned sites_synthetic(uint32_t kind, uint64_t hash, const struct allocator *allocator)
+{
+    for (size_t i = 0; i < memory.count; i++) {
+        const struct remembered *known = &memory.items[i];
+        if (!known->address && known->kind == kind && known->hash == hash &&
+            known->allocator.allocate == allocator->allocate) {
+            return known->id;
+        }
+    }
+    return 0;
+}
+
+size_t sites_mark(void)
+{
+    return memory.count;
+}
+
+void sites_forget(size_t mark)
+{
+    while (memory.count > mark) {
+        free(memory.items[--memory.count].file);
+    }
+}

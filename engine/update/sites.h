@@ -1,0 +1,73 @@
+/* What the program's heap blocks are: the meaning of each site that the heap knows, for one update and across updates. */
+#ifndef MOLT_ENGINE_UPDATE_SITES_H
+#define MOLT_ENGINE_UPDATE_SITES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/code/load.h"
+#include "engine/update/layouts.h"
+
+/* The program's function that makes such blocks and the one that takes them back. NULL: the C library's. */
+struct allocator {
+    void *(*allocate)(size_t size);
+    void (*release)(void *pointer);
+    uint32_t header; /* bytes that it keeps in front */
+};
+
+/* What stands at one place that asks for memory. */
+struct site_entry {
+    uintptr_t address; /* return address of the call */
+    uint32_t kind;     /* enum molt_site_kind */
+    uint32_t layout;   /* of the update */
+    uint32_t line;
+    const char *file; /* borrowed: of the patch or of what is remembered */
+    struct allocator allocator;
+    bool of_patch; /* in code that this patch brings */
+};
+
+/* What a block of some site is. */
+struct meaning {
+    bool resolved;
+    uint8_t kind; /* OBJECT, ARRAY, BYTES or UNKNOWN */
+    uint32_t layout;
+    const struct site_entry *entry; /* that decided; NULL: none */
+};
+
+struct sites {
+    const struct layouts *layouts;
+    struct site_entry *entries; /* ascending by address */
+    size_t count;
+    struct meaning *meanings; /* by the heap's site id */
+};
+
+/* Makes ready for PATCH, which is loaded; it and LAYOUTS are borrowed. 0 or -ENOMEM. */
+int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts);
+void sites_deinit(struct sites *sites);
+
+/* What blocks of site ID are. Usable in a stopped world; valid until sites_deinit. */
+const struct meaning *sites_meaning(struct sites *sites, unsigned id);
+
+/* "conn.c:120", or "an unknown place" into TEXT. */
+void sites_describe(const struct meaning *meaning, char *text, size_t size);
+
+/* ---- across updates -------------------------------------------------------------------------------------------- */
+
+/* Makes room for all that SITES may have to remember, so that sites_remember cannot fail. 0 or -ENOMEM. */
+int sites_reserve(const struct sites *sites);
+
+/* The update was committed: what its sites make now. */
+void sites_remember(const struct sites *sites);
+
+/* From now on blocks of the synthetic site ID are KIND of the layout with HASH. */
+void sites_remember_synthetic(unsigned id, uint32_t kind, uint64_t hash, const struct allocator *allocator);
+
+/* The synthetic site of such blocks; 0: none yet. */
+unsigned sites_synthetic(uint32_t kind, uint64_t hash, const struct allocator *allocator);
+
+/* How much is remembered, and back to it: for rollback. */
+size_t sites_mark(void);
+void sites_forget(size_t mark);
+
+#endif

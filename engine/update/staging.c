@@ -1,0 +1,128 @@
+/* Chunks of mapped memory, linked in the order in which they are filled. Every entry lies in one chunk. */
+#include "engine/update/staging.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/mapping.h"
+
+#define CHUNK_SIZE ((size_t)4 << 20)
+#define HEADER_SIZE 64
+
+struct staging_chunk {
+    struct staging_chunk *next;
+    size_t mapped, used; /* bytes, this header included */
+};
+
+_Static_assert(sizeof(struct staging_chunk) <= HEADER_SIZE, "the header's place");
+
+static struct staging_chunk *map_chunk(size_t size, bool populate)
+{
+    struct staging_chunk *chunk =
+        mapping_create(NULL, size, PROT_READ | PROT_WRITE, populate ? MAP_POPULATE : 0, "update");
+
+    if (chunk) {
+        *chunk = (struct staging_chunk){ .mapped = size, .used = HEADER_SIZE };
+    }
+    return chunk;
+}
+
+static void append(struct staging *staging, struct staging_chunk *chunk)
+{
+    if (staging->last) {
+        chunk->next = staging->last->next;
+        staging->last->next = chunk;
+    } else {
+        staging->first = chunk;
+    }
+    staging->last = chunk;
+}
+
+/* What the system could give now without taking it from others; mapping more would succeed, and end in the kernel's
+ * killing somebody. */
+static size_t available_memory(void)
+{
+    char text[1024];
+    int file = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+
+    if (file >= 0) {
+        close(file);
+    }
+    text[length > 0 ? length : 0] = '\0';
+    const char *line = strstr(text, "MemAvailable:");
+    return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : SIZE_MAX;
+}
+
+int staging_reserve(struct staging *staging, size_t size)
+{
+    size_t mapped = (size + HEADER_SIZE + 4095) & ~4095ul;
+
+    if (mapped > available_memory()) {
+        return -ENOMEM;
+    }
+    struct staging_chunk *chunk = map_chunk(mapped, true);
+    if (!chunk) {
+        return -ENOMEM;
+    }
+    append(staging, chunk);
+    return 0;
+}
+
+void *staging_push(struct staging *staging, size_t size)
+{
+    size = (size + 15) & ~15ul;
+    if (!staging->last || size > staging->last->mapped - staging->last->used) {
+        size_t wanted = (size + HEADER_SIZE + 4095) & ~4095ul;
+        struct staging_chunk *chunk = map_chunk(wanted > CHUNK_SIZE ? wanted : CHUNK_SIZE, false);
+        if (!chunk) {
+            return NULL;
+        }
+        append(staging, chunk);
+    }
+    void *entry = (uint8_t *)staging->last + staging->last->used;
+    staging->last->used += size;
+    return entry;
+}
+
+void staging_pop(struct staging *staging, size_t size)
+{
+    staging->last->used -= (size + 15) & ~15ul;
+}
+
+void *staging_next(const struct staging *staging, struct staging_position *position)
+{
+    if (!position->chunk) {
+        *position = (struct staging_position){ staging->first, HEADER_SIZE };
+    }
+    while (position->chunk && position->offset >= position->chunk->used) {
+        struct staging_chunk *next = position->chunk->next;
+        if (!next) {
+            return NULL;
+        }
+        *position = (struct staging_position){ next, HEADER_SIZE };
+    }
+    return position->chunk ? (uint8_t *)position->chunk + position->offset : NULL;
+}
+
+void staging_advance(struct staging_position *position, size_t size)
+{
+    position->offset += (size + 15) & ~15ul;
+}
+
+void staging_deinit(struct staging *staging)
+{
+    struct staging_chunk *next;
+
+    for (struct staging_chunk *chunk = staging->first; chunk; chunk = next) {
+        next = chunk->next;
+        mapping_destroy(chunk);
+    }
+    *staging = (struct staging){ 0 };
+}

@@ -1,0 +1,37 @@
+/*
+ * Memory for what an update sets aside: old instances, the way back of every word it writes. Mapped in chunks, filled one
+ * entry after another, read in the same order or backwards. It can be reserved ahead and grows in a stopped world.
+ */
+#ifndef MOLT_ENGINE_UPDATE_STAGING_H
+#define MOLT_ENGINE_UPDATE_STAGING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct staging_chunk;
+
+struct staging {
+    struct staging_chunk *first, *last; /* in the order of mapping; `last` is being filled */
+};
+
+/* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
+int staging_reserve(struct staging *staging, size_t size);
+
+/* SIZE bytes, 16-byte aligned, adjacent to those before if the chunk goes on. NULL without memory. */
+void *staging_push(struct staging *staging, size_t size);
+
+/* Gives back the last SIZE bytes, which staging_push just gave. */
+void staging_pop(struct staging *staging, size_t size);
+
+/* The entries in order: starts with POSITION all zero. Returns NULL at the end. The caller says by staging_advance how
+ * long the entry is. */
+struct staging_position {
+    struct staging_chunk *chunk;
+    size_t offset;
+};
+void *staging_next(const struct staging *staging, struct staging_position *position);
+void staging_advance(struct staging_position *position, size_t size);
+
+void staging_deinit(struct staging *staging);
+
+#endif

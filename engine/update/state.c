@@ -1,0 +1,177 @@
+/*
+ * Before and after: what a patch says about state is made ready while the program runs, and what an update has changed is given its new
+ * meaning when it is committed.
+ */
+#include "engine/update/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/update/guard.h"
+#include "engine/update/page_log.h"
+#include "engine/update/release.h"
+#include "engine/update/state_private.h"
+
+/* ---- plan --------------------------------------------------------------------------------------------------------------- */
+
+static bool says_anything(const struct patch_file *file)
+{
+    if (file->patch_migrations_count || file->patch_invariants_count) {
+        return true;
+    }
+    for (size_t i = 0; i < file->patch_roots_count; i++) {
+        if (file->patch_roots[i].symbol || file->patch_roots[i].count != file->patch_roots[i].new_count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_roots(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+
+    for (size_t i = 0; i < file->patch_roots_count; i++) {
+        const struct molt_patch_root *root = &file->patch_roots[i];
+        const struct module *module = &state->patch->modules[root->module].module;
+        uint32_t size =
+            root->kind == MOLT_FIELD_MEMBER ? state->layouts.items[root->layout].size : sizeof(void *);
+        const char *name = patch_file_string(file, root->name);
+        if (state->patch->modules[root->module].absent) {
+            continue;
+        }
+        if (root->count > 1 && root->kind == MOLT_FIELD_MEMBER && root->stride != size) {
+            return load_refuse(state->patch, "malformed patch: the elements of %s", name);
+        }
+        if (root->flags & MOLT_ROOT_TLS ? !module->tls_id
+                                        : root->address + (uint64_t)root->count * root->stride >
+                                              module->end - module->start + module->start - module->bias) {
+            return load_refuse(state->patch, "malformed patch: %s lies outside of %s", name, module->path);
+        }
+    }
+    return 0;
+}
+
+static bool has_custom(const struct state *state)
+{
+    bool custom = false;
+
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        custom |= state->conversions[i].custom || state->conversions[i].select;
+    }
+    return custom;
+}
+
+/* A program whose allocator cannot be watched hides its instances. */
+static int check_heap(struct state *state)
+{
+    for (size_t i = 0; i < state->sites.count && !heap_allocator(); i++) {
+        const struct layout *layout = &state->layouts.items[state->sites.entries[i].layout];
+        if (layout->changed) {
+            return load_refuse(state->patch,
+                               "%s changes, and its instances (%s:%u) cannot be found: the program has an "
+                               "allocator of its own in its executable; put that into a shared library",
+                               layout->name, state->sites.entries[i].file, state->sites.entries[i].line);
+        }
+    }
+    return 0;
+}
+
+static int plan(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+    int status = layouts_init(&state->layouts, file);
+
+    if (status == -EFBIG) {
+        return load_refuse(state->patch, "malformed patch: its layouts");
+    }
+    status = status < 0 ? status : conversions_bind(state->patch, &state->layouts, &state->conversions);
+    status = status < 0 ? status : check_roots(state);
+    status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts);
+    status = status < 0 ? status : check_heap(state);
+    if (status < 0) {
+        return status;
+    }
+    state->conversion_count = file->patch_migrations_count;
+    state->roots.capacity = file->patch_roots_count + 64;
+    state->roots.items = state_map(state->roots.capacity, sizeof(*state->roots.items));
+    state->wanted = calloc(HEAP_SITE_MAX + 1, sizeof(*state->wanted));
+    state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
+    state->custom = has_custom(state);
+    page_log_init();
+    return state->roots.items && state->wanted && state->invariants ? 0 : -ENOMEM;
+}
+
+int state_plan(struct loaded_patch *patch, struct state **ret)
+{
+    *ret = NULL;
+    if (!says_anything(&patch->file)) {
+        return 0;
+    }
+    struct state *state = calloc(1, sizeof(*state));
+    if (!state) {
+        return -ENOMEM;
+    }
+    state->patch = patch;
+    int status = plan(state);
+    if (status < 0) {
+        state_destroy(state);
+        return status;
+    }
+    *ret = state;
+    return 0;
+}
+
+void state_destroy(struct state *state)
+{
+    if (!state) {
+        return;
+    }
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        staging_deinit(&state->conversions[i].items);
+    }
+    free(state->conversions);
+    state_unmap(state->roots.items);
+    staging_deinit(&state->aside);
+    page_log_deinit(&state->pages);
+    sites_deinit(&state->sites);
+    layouts_deinit(&state->layouts);
+    free(state->wanted);
+    free(state->invariants);
+    free(state);
+}
+
+struct affected_range state_allocator(void)
+{
+    struct code_range code = heap_allocator_code();
+
+    return (struct affected_range){ code.start, code.start + code.size, "malloc" };
+}
+
+int state_reserve(struct state *state)
+{
+    return sites_reserve(&state->sites);
+}
+
+/* ---- commit ------------------------------------------------------------------------------------------------------------- */
+
+static unsigned types_of(const struct state *state)
+{
+    unsigned types = 0;
+
+    for (size_t i = 0; i < state->layouts.count; i++) {
+        types += state->layouts.items[i].changed;
+    }
+    return types;
+}
+
+void state_commit(struct state *state, struct update_report *report)
+{
+    sites_remember(&state->sites);
+    report->types = types_of(state);
+    release_run();
+    guard_end();
+    state->guarded = false;
+}

@@ -1,0 +1,45 @@
+/*
+ * The state of the program in an update: every instance of a changed type, found, migrated, checked, and taken back if anything
+ * is wrong.
+ */
+#ifndef MOLT_ENGINE_UPDATE_STATE_H
+#define MOLT_ENGINE_UPDATE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/code/load.h"
+#include "engine/threads/safe_point.h"
+#include "engine/threads/stop.h"
+#include "engine/update/update.h"
+
+struct state;
+
+/* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state. 0 with *ret NULL if it changes
+ * none; -EINVAL with the patch's reason, or -ENOMEM. World running. */
+int state_plan(struct loaded_patch *patch, struct state **ret);
+void state_destroy(struct state *state);
+
+/* What else may not be on a stack while STATE is changed: the allocator. */
+struct affected_range state_allocator(void);
+
+/* Takes memory ahead, so that it need not be taken while the world stands still. 0 or -ENOMEM. World running. */
+int state_reserve(struct state *state);
+
+/*
+ * In the stopped world: finds and migrates all instances. 0, or negative: refused or failed, with what REPORT says about
+ * it, and state_revert is to be called.
+ */
+int state_migrate(struct state *state, const struct world *world, struct update_report *report);
+
+/* When code leads to its new versions, too: checks the whole new state. As state_migrate. */
+int state_validate(struct state *state, struct update_report *report);
+
+/* Takes everything back, to the byte. */
+void state_revert(struct state *state);
+
+/* Cannot fail: what was old is given up. Still in the stopped world. */
+void state_commit(struct state *state, struct update_report *report);
+
+#endif

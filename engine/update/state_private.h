@@ -1,0 +1,138 @@
+/* Between the files that change the program's state (update/state.h). */
+#ifndef MOLT_ENGINE_UPDATE_STATE_PRIVATE_H
+#define MOLT_ENGINE_UPDATE_STATE_PRIVATE_H
+
+#include "engine/heap/heap.h"
+#include "engine/update/convert.h"
+#include "engine/update/layouts.h"
+#include "engine/update/page_log.h"
+#include "engine/update/sites.h"
+#include "engine/update/staging.h"
+#include "engine/update/state.h"
+
+/* A variable that this process has: one for each thread if it is thread-local. */
+struct root {
+    const struct molt_patch_root *record;
+    uintptr_t place;  /* 0: not in this process */
+    uintptr_t target; /* where it is after the update; == place if it stays */
+};
+
+struct roots {
+    struct root *items; /* ascending by place */
+    size_t count, capacity;
+};
+
+/* A block whose site says nothing, and what pointers to it say. */
+struct guess {
+    uintptr_t start;
+    size_t size;
+    unsigned site;
+    uint32_t layout; /* 0: nothing yet */
+    uint32_t kind;   /* OBJECT or ARRAY */
+    bool queued;
+};
+
+struct guesses {
+    struct guess *items; /* ascending by start */
+    size_t count, capacity;
+};
+
+/* The functions of a patch, and of the program, that are run. */
+enum state_function {
+    STATE_SELECT,
+    STATE_ALLOCATE,
+    STATE_MIGRATE,
+    STATE_VALIDATE,
+    STATE_INVARIANT,
+    STATE_SYSTEM
+};
+
+struct state {
+    struct loaded_patch *patch;
+    struct layouts layouts;
+    struct sites sites;
+    struct conversion *conversions;
+    size_t conversion_count;
+    struct roots roots;
+    struct guesses guesses;
+    bool *invariants; /* by layout: it has, or contains what has, an invariant */
+    bool *wanted;     /* by the heap's site id: blocks to visit */
+    const struct world *world;
+    struct update_report *report;
+
+    bool custom;           /* some function runs that may do anything */
+    bool guarded;          /* the guard is up */
+    int status;            /* of what runs under the guard */
+    uint64_t moved;        /* instances that do not fit their blocks */
+    struct page_log pages; /* what others have written meanwhile */
+    struct staging aside;  /* for one new instance */
+
+    /* What is being worked on, should it fail. */
+    const struct conversion *volatile current;
+    const struct item *volatile current_item;
+    const struct molt_patch_invariant *volatile current_invariant;
+    const void *volatile current_old;
+    void *volatile current_new;
+    volatile size_t current_index;
+    volatile enum state_function current_function;
+};
+
+/* The heap's blocks as objects: where the object begins behind what an allocation function keeps in front of it. */
+struct place {
+    const struct meaning *meaning;
+    uint32_t layout; /* of one element */
+    enum place_kind kind;
+    uintptr_t start; /* of the object */
+    size_t size;     /* from there, as asked for */
+    size_t usable;   /* from there */
+};
+
+/* What BLOCK holds: false if that is not known, or nothing that has a type. */
+bool state_place(struct state *state, const struct heap_block *block, struct place *ret);
+
+/* Sets outcome and reason. Returns -EINVAL. */
+int state_refuse(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The function that is being run failed for the reason that FORMAT says: the report tells all about it. Returns -EFAULT. */
+int state_fail(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds a line to the report's warnings. */
+void state_warn(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The guess about the block at START; NULL if there is none. */
+struct guess *guess_find(const struct guesses *guesses, uintptr_t start);
+
+/* Sets state->wanted to the sites for which WANTS is true. */
+typedef bool state_wants(const struct state *state, const struct meaning *meaning);
+void state_want(struct state *state, state_wants *wants);
+
+/* What follows the head of an item: where it moves to, or what was at its place. */
+static inline struct item_target *item_target(const struct item *item)
+{
+    return (struct item_target *)(item + 1);
+}
+
+static inline uint8_t *item_saved(const struct item *item)
+{
+    return (uint8_t *)(item + 1);
+}
+
+/* The items of CONVERSION one after the other; NULL at the end. */
+struct item *item_next(const struct conversion *conversion, struct staging_position *position);
+
+/* The old and the new instance, once the new one is in place. */
+const void *item_old(const struct item *item);
+void *item_new(const struct item *item);
+
+/* Lists the variables of this process. 0 or -ENOMEM. */
+int roots_collect(struct state *state);
+
+/* Bytes of the variable at its old place; the variable that ADDRESS lies in, NULL if in none that is listed. */
+size_t root_size(const struct state *state, const struct root *root);
+struct root *roots_find(const struct state *state, uintptr_t address);
+
+/* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a stopped world. */
+void *state_map(size_t count, size_t size);
+void state_unmap(void *array);
+
+#endif

@@ -1,0 +1,232 @@
+/* The engine's view of the program's heap (engine/heap/heap.h) over one mapping, filled from its start. */
+#include "tests/unit/engine/fake_heap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/heap/heap.h"
+
+#define AREA ((size_t)2 << 30)
+#define GAP 48 /* between blocks */
+#define BLOCKS_MAX (12u << 20)
+#define SITES_MAX 1000
+
+struct block {
+    uint32_t offset, size, usable; /* in units of 1, from the area's start */
+    uint32_t site;
+};
+
+/* Not in the engine's library: what is allocated while a policy runs is undone with what the program has written. */
+static struct {
+    uint8_t *area;
+    size_t used, left;
+    struct block *blocks;
+    size_t count;
+    struct heap_site sites[SITES_MAX];
+    size_t site_count;
+} * heap;
+
+static void make(void)
+{
+    if (!heap) {
+        heap = mmap(NULL, sizeof(*heap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        heap->area =
+            mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        heap->blocks = mmap(NULL, BLOCKS_MAX * sizeof(struct block), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    }
+}
+
+void fake_heap_reset(void)
+{
+    make();
+    madvise(heap->area, heap->used, MADV_DONTNEED);
+    heap->used = GAP;
+    heap->left = AREA;
+    heap->count = 0;
+    heap->site_count = HEAP_SITE_OTHERS;
+}
+
+unsigned fake_heap_site(const uintptr_t *callers)
+{
+    struct heap_site *site = &heap->sites[++heap->site_count];
+
+    *site = (struct heap_site){ 0 };
+    while (callers[site->depth]) {
+        site->callers[site->depth] = callers[site->depth];
+        site->depth++;
+    }
+    return (unsigned)heap->site_count;
+}
+
+void *fake_heap_block(size_t size, size_t usable, unsigned site)
+{
+    make();
+    struct block *block = &heap->blocks[heap->count++];
+    *block = (struct block){ (uint32_t)heap->used, (uint32_t)size, (uint32_t)usable, site };
+    heap->used += (usable + 15) / 16 * 16 + GAP;
+    return heap->area + block->offset;
+}
+
+void fake_heap_limit(size_t bytes)
+{
+    heap->left = bytes;
+}
+
+static struct block *find(uintptr_t address)
+{
+    size_t low = 0, high = heap->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const struct block *block = &heap->blocks[middle];
+        if ((uintptr_t)heap->area + block->offset + block->usable <= address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < heap->count && (uintptr_t)heap->area + heap->blocks[low].offset <= address
+               ? &heap->blocks[low]
+               : NULL;
+}
+
+size_t fake_heap_size(void *block)
+{
+    return find((uintptr_t)block)->size;
+}
+
+unsigned fake_heap_site_of(void *block)
+{
+    const struct block *found = find((uintptr_t)block);
+
+    return found ? found->site : 0;
+}
+
+size_t fake_heap_count(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < heap->count; i++) {
+        count += heap->blocks[i].site != 0;
+    }
+    return count;
+}
+
+uint64_t fake_heap_hash(void)
+{
+    uint64_t hash = 14695981039346656037u;
+
+    for (size_t i = 0; i < heap->used; i++) {
+        hash = (hash ^ heap->area[i]) * 1099511628211u;
+    }
+    return hash;
+}
+
+/* ---- engine/heap/heap.h ------------------------------------------------------------------------------------------- */
+
+static struct heap_block describe(const struct block *block)
+{
+    return (struct heap_block){ (uintptr_t)heap->area + block->offset, block->size, block->usable,
+                                block->site };
+}
+
+size_t heap_site_count(void)
+{
+    return heap->site_count;
+}
+
+const struct heap_site *heap_site(unsigned id)
+{
+    return id && id <= heap->site_count ? &heap->sites[id] : NULL;
+}
+
+unsigned heap_site_synthetic(void)
+{
+    heap->sites[++heap->site_count] = (struct heap_site){ 0 };
+    return (unsigned)heap->site_count;
+}
+
+int heap_refresh(void)
+{
+    make();
+    return 0;
+}
+
+void heap_walk(const bool *wanted, heap_visitor *visit, void *context)
+{
+    for (size_t i = 0; i < heap->count; i++) {
+        struct heap_block block = describe(&heap->blocks[i]);
+        if (block.site && (!wanted || wanted[block.site]) && !visit(context, &block)) {
+            return;
+        }
+    }
+}
+
+bool heap_find(uintptr_t address, struct heap_block *ret)
+{
+    const struct block *block = find(address);
+
+    if (!block || !block->site) {
+        return false;
+    }
+    *ret = describe(block);
+    return true;
+}
+
+void heap_retag(uintptr_t start, unsigned site, size_t size)
+{
+    struct block *block = find(start);
+
+    if (size > block->usable) {
+        abort();
+    }
+    block->site = site;
+    block->size = (uint32_t)size;
+    if (size < block->usable) { /* as the real one may */
+        memset((uint8_t *)start + block->usable - 1, (int)(block->usable - size), 1);
+    }
+}
+
+struct code_range heap_allocator_code(void)
+{
+    return (struct code_range){ 0, 0 };
+}
+
+void *heap_allocate(size_t size, unsigned site)
+{
+    if (size > heap->left) {
+        return NULL;
+    }
+    heap->left -= size;
+    void *block = fake_heap_block(size, (size + 15) / 16 * 16 + 8, site);
+    memset(block, 0xee, size);
+    return block;
+}
+
+void heap_release(void *pointer)
+{
+    find((uintptr_t)pointer)->site = 0;
+}
+
+const char *heap_allocator(void)
+{
+    return "fake";
+}
+
+void heap_list_mappings(void)
+{
+}
+
+void heap_code_added(uintptr_t start, uintptr_t end, const uint8_t *eh_frame_header)
+{
+}
+
+void heap_code_removed(uintptr_t start, uintptr_t end)
+{
+}
+
+void heap_after_fork(void)
+{
+}

@@ -1,0 +1,28 @@
+/* A heap of which a test says what lies in it. */
+#ifndef MOLT_TESTS_FAKE_HEAP_H
+#define MOLT_TESTS_FAKE_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Forgets all blocks and sites. */
+void fake_heap_reset(void);
+
+/* A new site with the return addresses CALLERS, innermost first, 0 at the end. */
+unsigned fake_heap_site(const uintptr_t *callers);
+
+/* A block of SIZE bytes that can hold USABLE, of SITE. */
+void *fake_heap_block(size_t size, size_t usable, unsigned site);
+
+/* How many more bytes the program's malloc has; then it returns NULL. */
+void fake_heap_limit(size_t bytes);
+
+size_t fake_heap_size(void *block);
+unsigned fake_heap_site_of(void *block);
+size_t fake_heap_count(void);
+
+/* A number that stands for all bytes of all blocks, and all there is between them. */
+uint64_t fake_heap_hash(void);
+
+#endif
