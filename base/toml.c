@@ -22,6 +22,7 @@ struct reader {
 };
 
 static json_t *read_value(struct reader *reader);
+static void read_pair(struct reader *reader, json_t *table);
 
 static bool fail(struct reader *reader, const char *reason)
 {
@@ -243,6 +244,33 @@ static json_t *read_word(struct reader *reader)
     return NULL;
 }
 
+/* "{ key = value, ... }" behind its brace; on one line, as TOML has it. */
+static json_t *read_inline_table(struct reader *reader)
+{
+    json_t *table = json_object();
+
+    if (++reader->nesting > NESTING_MAX)
+        fail(reader, "tables are nested too deep");
+    skip_blanks(reader);
+    while (!reader->reason && !accept(reader, '}')) {
+        read_pair(reader, table);
+        skip_blanks(reader);
+        if (!reader->reason && accept(reader, ',')) {
+            skip_blanks(reader);
+            if (peek(reader) == '}')
+                fail(reader, "an inline table ends with a comma");
+        } else if (!reader->reason && peek(reader) != '}') {
+            fail(reader, "an inline table does not end on its line");
+        }
+    }
+    reader->nesting--;
+    if (reader->reason) {
+        json_decref(table);
+        return NULL;
+    }
+    return table;
+}
+
 static json_t *read_value(struct reader *reader)
 {
     if (accept(reader, '"'))
@@ -251,10 +279,8 @@ static json_t *read_value(struct reader *reader)
         return read_string_value(reader, '\'');
     if (accept(reader, '['))
         return read_array(reader);
-    if (peek(reader) == '{') {
-        fail(reader, "inline tables are not supported");
-        return NULL;
-    }
+    if (accept(reader, '{'))
+        return read_inline_table(reader);
     return read_word(reader);
 }
 

@@ -37,10 +37,25 @@ static unsigned dropped(const char *argument, enum command_kind kind)
     static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
                                             "-fno-function-sections", "-fno-data-sections" };
 
+    static const char *const probe_alone[] = {
+        "-O",         "-Werror",   "-Wfatal-errors",  "-pedantic-errors", "-fsanitize",
+        "--coverage", "-fprofile", "-ftest-coverage", "-fanalyzer",       "-pg"
+    };
+    bool no_value =
+        kind == COMMAND_PROBE && (strcmp(argument, "-include") == 0 || strcmp(argument, "-imacros") == 0);
+
     for (size_t i = 0; i < sizeof(with_value) / sizeof(*with_value); i++) {
-        if (strcmp(argument, with_value[i]) == 0) {
+        if (no_value || strcmp(argument, with_value[i]) == 0) {
             return 2;
         }
+    }
+    for (size_t i = 0; kind == COMMAND_PROBE && i < sizeof(probe_alone) / sizeof(*probe_alone); i++) {
+        if (starts(argument, probe_alone[i])) {
+            return 1;
+        }
+    }
+    if (kind == COMMAND_PREPROCESSED && (strcmp(argument, "-c") == 0 || strcmp(argument, "-P") == 0)) {
+        return 1;
     }
     if (starts(argument, "-o") && argument[2] && !starts(argument, "-objc")) {
         return 1;
@@ -142,8 +157,59 @@ static void add_sections(arguments *list, const struct compile_entry *entry, enu
     }
 }
 
+/* What makes a compiler tell all types of the whole source, as quickly as it can. */
+static void add_probe(arguments *list, const struct compile_entry *entry)
+{
+    static const char *const gcc[] = { "-fkeep-static-functions", "-fkeep-inline-functions",
+                                       "-fmax-errors=0" };
+    static const char *const clang[] = { "-femit-all-decls", "-ferror-limit=0", "-fstandalone-debug" };
+    const char *const *own = command_is_clang(entry) ? clang : gcc;
+
+    for (size_t i = 0; i < 3; i++) {
+        add(list, own[i]);
+    }
+    add(list, "-O0");
+    add(list, "-g");
+    add(list, "-w");
+    add(list, "-c");
+}
+
+static void add_kind(arguments *list, const struct compile_entry *entry, enum command_kind kind,
+                     const char *dependencies, bool compile)
+{
+    switch (kind) {
+    case COMMAND_DEPENDENCIES:
+        add(list, "-M");
+        add(list, "-MF");
+        add(list, dependencies ? dependencies : "");
+        return;
+    case COMMAND_PROBE:
+        add_probe(list, entry);
+        return;
+    case COMMAND_PREPROCESSED:
+        add(list, "-E");
+        break;
+    default:
+        add_sections(list, entry, kind);
+        if (!compile) {
+            add(list, "-c");
+        }
+    }
+    add(list, "-MD");
+    if (dependencies) {
+        add(list, "-MF");
+        add(list, dependencies);
+    }
+}
+
 char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                     const char *output, const char *dependencies)
+{
+    return command_make_for(entry, tree, kind, NULL, output, dependencies);
+}
+
+char **command_make_for(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
+                        const char *source, const char *output, const char *dependencies)
 {
     arguments list = { 0 };
     bool mapped = tree->in_place, debug = false, compile = false;
@@ -161,6 +227,12 @@ char **command_make(const struct compile_entry *entry, const struct tree *tree, 
         }
         debug = debug || (starts(argument, "-g") && strcmp(argument, "-g0") != 0);
         compile = compile || strcmp(argument, "-c") == 0;
+        if (source && i == entry->file_argument) {
+            add(&list, "-x");
+            add(&list, "cpp-output");
+            add(&list, source);
+            continue;
+        }
         LIST_ADD(&list, i > 0 ? place_argument(tree, argument) : must_strdup(argument));
     }
     if (!mapped) {
@@ -169,25 +241,7 @@ char **command_make(const struct compile_entry *entry, const struct tree *tree, 
     if (!debug) {
         add(&list, "-g");
     }
-    if (kind == COMMAND_DEPENDENCIES) {
-        add(&list, "-M");
-        add(&list, "-MF");
-        add(&list, dependencies ? dependencies : "");
-    } else {
-        if (kind == COMMAND_PREPROCESSED) {
-            add(&list, "-E");
-        } else {
-            add_sections(&list, entry, kind);
-        }
-        if (!compile && kind != COMMAND_PREPROCESSED) {
-            add(&list, "-c");
-        }
-        add(&list, "-MD");
-    }
-    if (kind != COMMAND_DEPENDENCIES && dependencies) {
-        add(&list, "-MF");
-        add(&list, dependencies);
-    }
+    add_kind(&list, entry, kind, dependencies, compile);
     if (output) {
         add(&list, "-o");
         add(&list, output);

@@ -11,6 +11,7 @@ enum command_kind {
     COMMAND_INDIRECT,     /* as OBJECT, but objects of other modules are reached through the GOT */
     COMMAND_PLAIN,        /* as the program was built: nothing about sections */
     COMMAND_PREPROCESSED, /* the source after preprocessing, instead of an object */
+    COMMAND_PROBE,        /* types only: preprocessed source in the place of the unit's own, nothing optimised */
 };
 
 /* Arguments from ENTRY, NULL-terminated, to be freed by command_free. OUTPUT: the object; DEPENDENCIES: the file for make
@@ -18,6 +19,10 @@ enum command_kind {
 char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                     const char *output, const char *dependencies);
 void command_free(char **arguments);
+
+/* The same for SOURCE instead of the entry's own file: a preprocessed one, for PROBE. */
+char **command_make_for(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
+                        const char *source, const char *output, const char *dependencies);
 
 /* Whether the compiler is clang, by its name. */
 bool command_is_clang(const struct compile_entry *entry);

@@ -42,6 +42,9 @@ struct running {
 /* Fills in the job's results if the cache has them. */
 static bool from_cache(const struct compile_setup *setup, struct compile_job *job)
 {
+    if (job->kind == COMMAND_PROBE) {
+        return false;
+    }
     job->files = unit_dependencies(job->unit, job->tree, setup->hashes);
     if (!job->files) {
         return false;
@@ -87,8 +90,8 @@ static struct molt_error *spawn(struct running *running)
     char **environment = english_environment(&own);
     const struct compile_job *job = running->job;
     char **arguments =
-        command_make(job->unit->entry, job->tree, job->kind,
-                     job->kind == COMMAND_DEPENDENCIES ? NULL : running->output, running->rule);
+        command_make_for(job->unit->entry, job->tree, job->kind, job->source,
+                         job->kind == COMMAND_DEPENDENCIES ? NULL : running->output, running->rule);
     char *directory = tree_mirror_path(job->tree, job->unit->entry->directory);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -268,6 +271,9 @@ static struct molt_error *complete(const struct compile_setup *setup, struct run
         job->failed = true;
         report(running, diagnostics);
         return NULL;
+    }
+    if (job->kind == COMMAND_PROBE) {
+        return rename(running->output, job->object) < 0 ? molt_error_errno(errno, "%s", job->object) : NULL;
     }
     struct molt_error *error = unit_learn(job->unit, job->tree, setup->hashes, running->rule, &job->files);
     if (error) {

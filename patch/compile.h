@@ -9,9 +9,13 @@ struct compile_job {
     struct unit *unit; /* borrowed */
     struct tree *tree; /* borrowed */
     enum command_kind kind;
-    const struct dependencies *files; /* result: what the unit reads in that tree */
-    char *object; /* result: path of the object in the cache; NULL if it did not compile */
-    bool failed;  /* result: the compiler said no; see the diagnostics */
+    const char *source; /* PROBE: the preprocessed file to compile; borrowed */
+    const struct dependencies
+        *files; /* result; of PROBE: set by the caller: what the unit reads in that tree */
+    char *
+        object; /* result: path of the object (PREPROCESSED: the text) in the cache; NULL if it did not compile. Of
+                     PROBE: set by the caller; it is not looked for in the cache */
+    bool failed; /* result: the compiler said no; see the diagnostics */
 };
 
 typedef LIST(struct compile_job *) compile_jobs;

@@ -6,6 +6,7 @@
 #include "patch/image.h"
 #include "patch/object.h"
 #include "patch/session.h"
+#include "patch/sites.h"
 
 struct patch_session {
     struct compile_db db;
@@ -19,6 +20,7 @@ struct patch_session {
     LIST(struct object *) objects; /* analysed, oldest first */
     struct table checked;          /* object, binary and number of earlier patches that were found to agree */
     LIST(char *) checked_keys;
+    LIST(struct sites *) sites; /* of the binaries, as far as they were asked for */
 };
 
 /* The analysed object at PATH; stays the session's. */

@@ -45,6 +45,7 @@ struct sites {
     LIST(struct site_allocator) allocators;
     LIST(char *) owned;
     LIST(void *) keeps; /* whose debug information the types are in */
+    char *key;          /* what they were worked out from */
 };
 
 /*

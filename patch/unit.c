@@ -2,6 +2,7 @@
 #include "patch/unit.h"
 
 #include <dirent.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,23 +276,27 @@ struct molt_error *unit_learn(struct unit *unit, const struct tree *tree, struct
 
 char *unit_object_path(const struct unit *unit, const struct dependencies *files, enum command_kind kind)
 {
-    const char *suffix = kind == COMMAND_INDIRECT ? "-indirect" : kind == COMMAND_PLAIN ? "-plain" : "";
+    const char *suffix = kind == COMMAND_INDIRECT       ? "-indirect.o"
+                         : kind == COMMAND_PLAIN        ? "-plain.o"
+                         : kind == COMMAND_PREPROCESSED ? ".i"
+                                                        : ".o";
 
-    const char *ending = kind == COMMAND_PREPROCESSED ? "i" : "o";
-
-    return must_printf("%s/%s%s.%s", unit->directory, files->key, suffix, ending);
+    return must_printf("%s/%s%s", unit->directory, files->key, suffix);
 }
 
 void unit_prune(struct unit *unit)
 {
     while (unit->known.count > KEPT_OBJECTS) {
         struct dependencies *oldest = unit->known.items[0];
-        static const char *const endings[] = { ".d", ".o", ".i", "-indirect.o", "-plain.o" };
-        for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
-            char *path = must_printf("%s/%s%s", unit->directory, oldest->key, endings[i]);
-            unlink(path);
-            free(path);
+        char *pattern = must_printf("%s/%s*", unit->directory, oldest->key);
+        glob_t matches = { 0 };
+        if (glob(pattern, GLOB_NOSORT, NULL, &matches) == 0) {
+            for (size_t i = 0; i < matches.gl_pathc; i++) {
+                unlink(matches.gl_pathv[i]);
+            }
         }
+        globfree(&matches);
+        free(pattern);
         free_dependencies(oldest);
         unit->known.count--;
         memmove(unit->known.items, unit->known.items + 1, unit->known.count * sizeof(*unit->known.items));

@@ -1,0 +1,40 @@
+/*
+ * What a project's molt.toml says about its memory:
+ *
+ *     [heap]
+ *     wrappers = ["pool_get"]                     functions that hand on memory, where Molt does not see it
+ *     allocators = [{ allocate = "zmalloc", release = "zfree", header = 8 }]
+ *     types = { "src/conn.c:123" = "struct conn" }    what the allocation call on that line makes
+ */
+#ifndef MOLT_PATCH_HEAP_SETTINGS_H
+#define MOLT_PATCH_HEAP_SETTINGS_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "patch/memory.h"
+
+struct heap_allocator {
+    const char *allocate, *release;
+    uint32_t header; /* bytes in front of what it returns */
+};
+
+struct heap_type {
+    const char *place; /* "file.c:123", the file with as much of its path as is needed */
+    const char *type;
+};
+
+struct heap_settings {
+    LIST(const char *) wrappers;
+    LIST(struct heap_allocator) allocators;
+    LIST(struct heap_type) types;
+    char *text; /* the file; NULL if there is none */
+    void *json; /* owns the strings */
+};
+
+/* Reads FOLDER/molt.toml; without one, *RET is empty. USAGE: something is wrong in its [heap]; file and line as far as they are
+ * known. *RET must be given to heap_settings_deinit unless there was an error. */
+struct molt_error *heap_settings_read(const char *folder, struct heap_settings *ret);
+void heap_settings_deinit(struct heap_settings *settings);
+
+#endif

@@ -1,0 +1,94 @@
+/* Working out sites, as sites.c and its helpers see it. */
+#ifndef MOLT_PATCH_SITES_PRIVATE_H
+#define MOLT_PATCH_SITES_PRIVATE_H
+
+#include "patch/allocators.h"
+#include "patch/calls.h"
+#include "patch/code_index.h"
+#include "patch/heap_settings.h"
+#include "patch/probe.h"
+#include "patch/sites.h"
+#include "patch/wrappers.h"
+
+/* How the arguments of an allocation function say how much. Bit I: argument I + 1. */
+struct allocation_form {
+    bool known;       /* it is one, and this is how */
+    bool text;        /* only makes text */
+    bool out;         /* fills in a pointer whose address it takes */
+    bool product;     /* the sizes are multiplied with each other */
+    uint32_t size;    /* which arguments are sizes or counts */
+    uint32_t pointer; /* which may be a block to be resized */
+    bool typed;       /* if callers do not say otherwise, it makes `type` */
+    Dwarf_Die type;
+};
+
+/* A call that may allocate, on its way to becoming a site. */
+struct site_call {
+    struct call call;
+    const struct object_symbol *symbol; /* in an object */
+    uint64_t start;                     /* of the function that makes it */
+    const char *function;
+    code_frames frames;
+    const struct probe *probe; /* of its unit; NULL: there is none */
+    const char *no_probe;      /* why */
+    size_t request;            /* 1 + index of what its unit is asked; 0: none */
+    Dwarf_Die unit_die;
+    bool taken; /* counted among the jumps */
+};
+
+typedef LIST(const char *) name_list;
+
+struct site_work {
+    const struct heap_settings *settings; /* borrowed */
+    const char *const *names;             /* that count as wrappers, NULL-terminated */
+    LIST(struct site_call) all;           /* while those that matter are being selected */
+    LIST(struct site_call) calls;
+    LIST(struct site_call) jumps; /* at the end of functions */
+    LIST(struct probe *) probes;
+    const struct wrappers *wrappers;
+    const struct code_index *index;
+    Dwarf *dwarf;       /* of the image or object */
+    struct table forms; /* function -> struct allocation_form */
+    LIST(void *) owned;
+    unsigned depth; /* of functions whose form is being worked out */
+};
+
+/* What a site is worked out for: a binary, or functions of an object. */
+struct site_subject {
+    struct code_source code;
+    const struct image *image; /* the binary, or that which the object's code will belong to */
+    Dwarf *dwarf;
+    const char *const *names; /* that count as wrappers, NULL-terminated */
+    const bool *wanted;       /* of the object's symbols */
+    const struct unit *unit;  /* of the object */
+};
+
+struct site_verdict {
+    enum molt_site_kind kind;
+    Dwarf_Die type;
+    bool typed; /* there is a type, even if the caller is to be asked first */
+    const struct candidate *candidate;
+    const struct code_frame *frame; /* where that is; NULL: nowhere */
+    const char *hint;               /* the type is one that molt.toml names */
+    char reason[256];
+};
+
+/* sites_judge.c: what the surroundings of CANDIDATE, a call of something of FORM, say. */
+void site_judge(const struct candidate *candidate, const struct allocation_form *form, bool may_be_wrapper,
+                struct site_verdict *ret);
+
+/* What kind of thing a type is, seen from an allocation. */
+enum type_sort { SORT_NONE, SORT_BYTE, SORT_SCALAR, SORT_POINTER, SORT_STRUCT };
+enum type_sort site_type_sort(Dwarf_Die type, Dwarf_Die *ret_plain);
+bool site_same_type(Dwarf_Die one, Dwarf_Die other);
+
+/* sites_resolve.c: the verdict on CALL, through all frames. */
+void site_resolve(struct site_work *work, const struct site_call *call, struct site_verdict *ret);
+
+/* The form of what NAME is. */
+const struct allocation_form *site_form(struct site_work *work, const char *name);
+
+/* NAME up to the suffix that a compiler adds to clones and parts, "zmalloc.part.0". Owned by the caller. */
+char *site_base_name(const char *name);
+
+#endif
