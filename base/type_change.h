@@ -1,0 +1,26 @@
+/*
+ * A patch's manifest in words for people: what becomes of changed types, and what is not known about the program's memory.
+ *
+ * An entry of the manifest's "types" is {"name": "struct conn", "unit", "file", "line", "change", "members": [{"name", "from", "how",
+ * "conversion"?, "policy"?, "why"?}], "policy": "generated" or "FILE:LINE", "validations"?: ["FILE:LINE"], "invertible",
+ * "why_not"?}, its "sites" {"typed", "bytes", "wrapper", "unknown": [{"file", "line", "function", "reason"}]}.
+ */
+#ifndef MOLT_BASE_TYPE_CHANGE_H
+#define MOLT_BASE_TYPE_CHANGE_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/text.h"
+
+/* Where MEMBER (an entry of "members") has its value from: "as it was", "was count, converted: it must fit". Appended. */
+void type_change_source(struct text *text, const json_t *member);
+
+/* TYPE (an entry of "types") on several lines: its policy, a line per member, what cannot be undone. Each begins with INDENT spaces. */
+void type_change_write(struct text *text, const json_t *type, unsigned indent);
+
+/* A line: "412 allocation calls have a type, 3 are buffers; 2 are not known" for the manifest's "sites", then a line for each that is
+ * not known. Nothing without any. */
+void type_sites_write(struct text *text, const json_t *sites, unsigned indent);
+
+#endif

@@ -1,0 +1,66 @@
+/* Changed types and allocation sites in words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/type_change.h"
+
+static void check(void (*write)(struct text *, const json_t *, unsigned), const char *json,
+                  const char *expected)
+{
+    json_t *entry = json_loads(json, 0, NULL);
+    struct text text = { 0 };
+
+    assert_non_null(entry);
+    write(&text, entry, 2);
+    assert_string_equal(text.bytes ? text.bytes : "", expected);
+    text_deinit(&text);
+    json_decref(entry);
+}
+
+static void test_types(void **state)
+{
+    check(type_change_write,
+          "{\"name\": \"struct conn\", \"change\": \"member 'a' added\", \"policy\": \"generated\", "
+          "\"invertible\": true,"
+          "\"members\": [{\"name\": \"a\", \"from\": null, \"how\": \"new\"}, {\"name\": \"length\", "
+          "\"from\": \"length\", \"how\": \"same\"}]}",
+          "  struct conn, migrated by name\n      member 'a' added\n      a       zero\n      length  as it "
+          "was\n");
+    check(type_change_write,
+          "{\"name\": \"struct v\", \"policy\": \"molt/v.c:3\", \"validations\": [\"molt/v.c:9\"], "
+          "\"invertible\": false, \"why_not\": \"'y' is dropped\","
+          "\"members\": [{\"name\": \"r\", \"from\": null, \"how\": \"custom\", \"policy\": \"molt/v.c:3\"},"
+          "{\"name\": \"n\", \"from\": \"m\", \"how\": \"value\", \"conversion\": \"number\"}, {\"name\": "
+          "\"k\", \"from\": \"j\", \"how\": \"value\", \"conversion\": \"copy\"},"
+          "{\"name\": \"p\", \"from\": \"p\", \"how\": \"impossible\", \"why\": \"a float is no pointer\"},"
+          "{\"name\": null, \"from\": \"y\", \"how\": \"gone\"}, {\"name\": \"z\", \"how\": \"sideways\"}]}",
+          "  struct v, migrated by molt/v.c:3\n      validated by molt/v.c:9\n      r  set by the policy "
+          "(molt/v.c:3)\n"
+          "      n  was m, converted: it must fit\n      k  was j\n      p  needs a policy: a float is no "
+          "pointer\n"
+          "      y  dropped\n      z  sideways\n      no way back: 'y' is dropped\n");
+    check(type_change_write, "{}", "  , migrated by name\n");
+}
+
+static void test_sites(void **state)
+{
+    check(type_sites_write, "{\"typed\": 12, \"bytes\": 3, \"unknown\": []}",
+          "  12 allocation calls have a type, 3 make buffers\n");
+    check(type_sites_write,
+          "{\"typed\": 1, \"bytes\": 0, \"unknown\": [{\"file\": \"slabs.c\", \"line\": 7, \"function\": "
+          "\"grow\", \"reason\": \"a pool\"}]}",
+          "  1 allocation calls have a type, 0 make buffers; of 1 it is not known what they make\n      "
+          "slabs.c:7 in grow: a pool\n");
+    check(type_sites_write, "[]", "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_sites) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
