@@ -1,6 +1,7 @@
 /* molt inspect: what a patch holds. */
 #include <stdio.h>
 
+#include "base/type_change.h"
 #include "cli/command.h"
 #include "patch/manifest.h"
 
@@ -48,6 +49,23 @@ static void print_changes(const json_t *manifest)
     }
 }
 
+/* Changed types with where their members' values come from, and what is not known about the program's memory. */
+static void print_types(const json_t *manifest)
+{
+    const json_t *types = json_object_get(manifest, "types");
+    struct text text = { 0 };
+    size_t index;
+    json_t *type;
+
+    if (json_array_size(types)) {
+        printf("types:\n");
+        type_sites_write(&text, json_object_get(manifest, "sites"), 4);
+    }
+    json_array_foreach(types, index, type) type_change_write(&text, type, 4);
+    fputs(text.bytes ? text.bytes : "", stdout);
+    text_deinit(&text);
+}
+
 static void print_warnings(const json_t *manifest)
 {
     size_t index;
@@ -89,6 +107,7 @@ static void print_manifest(const json_t *manifest)
     }
     print_entries(manifest, "functions", "functions", "reason");
     print_entries(manifest, "data", "data", "kind");
+    print_types(manifest);
     print_changes(manifest);
     print_warnings(manifest);
 }
@@ -121,8 +140,9 @@ const struct cli_command command_inspect = {
     .synopsis = "[--json] FILE",
     .summary = "show what a patch holds",
     .description = "Shows which build the patch FILE is for, which functions and data it changes and why, "
-                   "the structural changes\n"
-                   "behind them, and warnings. FILE is an ELF object: readelf, objdump and gdb open it too.",
+                   "which types, and where\n"
+                   "each member's new value comes from, the structural changes behind them, and warnings. "
+                   "FILE is an ELF object: readelf, objdump and gdb open it too.",
     .options = inspect_options,
     .operands_min = 1,
     .operands_max = 1,

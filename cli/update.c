@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/result.h"
 #include "cli/targets.h"
 #include "link/protocol.h"
+#include "patch/manifest.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define GRACE_MS 30000 /* beyond the safe point's time, for everything else an engine does */
@@ -73,31 +75,6 @@ static bool succeeded(const struct batch *batch, size_t index)
 
 /* ---- output ------------------------------------------------------------------------------------------ */
 
-static void print_line(const json_t *result)
-{
-    const char *word = "", *reason = "", *blocked_by = "";
-    int functions = 0, types = 0;
-    json_int_t instances = 0, moved = 0;
-    double pause = 0, total = 0;
-
-    json_unpack((json_t *)result, "{s:s, s?i, s?i, s?I, s?I, s?F, s?F, s?s, s?s}", "result", &word,
-                "functions", &functions, "types", &types, "instances", &instances, "moved", &moved,
-                "pause_ms", &pause, "total_ms", &total, "reason", &reason, "blocked_by", &blocked_by);
-    int known = link_result_of(word);
-    printf("%s", known < 0 ? word : link_result_text((enum link_result)known));
-    if (known == LINK_RESULT_UPDATED || known == LINK_RESULT_ROLLED_BACK || known == LINK_RESULT_PREPARED) {
-        printf(": %d function%s", functions, functions == 1 ? "" : "s");
-        if (types) {
-            printf(", %d type%s, %lld instances (%lld moved)", types, types == 1 ? "" : "s",
-                   (long long)instances, (long long)moved);
-        }
-        printf(" in %.*f ms, paused %.2g ms", total < 10 ? 1 : 0, total, pause);
-    } else if (*reason) {
-        printf(": %s", reason);
-    }
-    putchar('\n');
-}
-
 /* One result as it is; several as an array, each with its pid. */
 static void print_json(const struct batch *batch)
 {
@@ -126,7 +103,7 @@ static int print_results(const struct batch *batch, bool as_json)
             if (batch->targets.count > 1) {
                 printf("%d: ", (int)batch->targets.items[i].pid);
             }
-            print_line(batch->results[i]);
+            result_print(batch->results[i]);
         }
     }
     if (as_json) {
@@ -288,6 +265,23 @@ static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *
     return NULL;
 }
 
+/* Of failed validations: what the members of the instances are called is known by the patch at PATH. */
+static void explain_failures(struct batch *batch, const char *path)
+{
+    json_t *manifest = NULL;
+
+    for (size_t i = 0; i < batch->targets.count; i++) {
+        if (!json_object_get(batch->results[i], "validation")) {
+            continue;
+        }
+        if (!manifest) {
+            molt_error_destroy(patch_manifest_load(path, &manifest)); /* bytes are shown without it */
+        }
+        result_explain(batch->results[i], manifest);
+    }
+    json_decref(manifest);
+}
+
 static struct molt_error *run_apply(const struct cli_arguments *arguments, int *ret_status)
 {
     struct batch batch = { 0 };
@@ -300,6 +294,7 @@ static struct molt_error *run_apply(const struct cli_arguments *arguments, int *
     error = error ? error : prepare_all(&batch, bytes, size, &ready);
     error = error || !ready ? error : commit_all(&batch, cli_flag(arguments, "dry-run"));
     if (!error) {
+        explain_failures(&batch, arguments->operands[0]);
         *ret_status = print_results(&batch, cli_flag(arguments, "json"));
     }
     batch_deinit(&batch);
@@ -408,6 +403,9 @@ const struct cli_command command_apply = {
                    "at which no thread\n"
                    "executes a function that changes, and commits; or discards the update and leaves the "
                    "program as it was.\n"
+                   "If a policy or a validation fails, the message says which one, in which line, on which "
+                   "instance, with its\n"
+                   "values before and after; the exit status is 3.\n"
                    "A name means all processes that bear it: they are updated together or not at all.",
     .options = apply_options,
     .operands_min = 2,

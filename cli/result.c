@@ -1,0 +1,141 @@
+/* Results in words. The summary is one line, as DESIGN's users read it; what went wrong with an instance is a table. */
+#include "cli/result.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/failed_validation.h"
+#include "link/protocol.h"
+
+#define COLUMN_MAX 40
+
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
+static const char *plural(json_int_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* ": 2 functions, 1 type, 12408 instances (312 moved) in 41 ms, paused 0.8 ms" */
+static void print_counts(const json_t *result)
+{
+    int functions = 0, types = 0;
+    json_int_t instances = 0, moved = 0;
+    double pause = 0, total = 0;
+
+    json_unpack((json_t *)result, "{s?i, s?i, s?I, s?I, s?F, s?F}", "functions", &functions, "types", &types,
+                "instances", &instances, "moved", &moved, "pause_ms", &pause, "total_ms", &total);
+    printf(": %d function%s", functions, plural(functions));
+    if (types) {
+        printf(", %d type%s, %lld instance%s (%lld moved)", types, plural(types), (long long)instances,
+               plural(instances), (long long)moved);
+    }
+    printf(" in %.*f ms, paused %.2g ms", total < 10 ? 1 : 0, total, pause);
+}
+
+static const char *value_at(const json_t *row, const char *key)
+{
+    const char *value = json_string_value(json_object_get(row, key));
+
+    return value ? value : "-";
+}
+
+static int width_of(const json_t *values, const char *key)
+{
+    size_t width = strlen(key), index;
+    json_t *row;
+
+    json_array_foreach(values, index, row)
+    {
+        size_t length = strlen(value_at(row, key));
+        width = length > width ? length : width;
+    }
+    return width > COLUMN_MAX ? COLUMN_MAX : (int)width;
+}
+
+/* Members with their old and new values; what differs is marked. */
+static void print_values(const json_t *values)
+{
+    int member = width_of(values, "member"), old = width_of(values, "old");
+    size_t index;
+    json_t *row;
+
+    if (json_array_size(values)) {
+        printf("      %-*s  %-*s  %s\n", member, "member", old, "old", "new");
+    }
+    json_array_foreach(values, index, row)
+    {
+        bool same = json_equal(json_object_get(row, "old"), json_object_get(row, "new"));
+        printf("    %c %-*s  %-*s  %s\n", same ? ' ' : '*', member, value_at(row, "member"), old,
+               value_at(row, "old"), value_at(row, "new"));
+    }
+}
+
+static void print_validation(const json_t *validation)
+{
+    json_int_t line = json_integer_value(json_object_get(validation, "line"));
+
+    printf("  %s", text_at(validation, "title"));
+    if (*text_at(validation, "file")) {
+        printf(", %s:%lld", text_at(validation, "file"), (long long)line);
+    }
+    if (*text_at(validation, "message")) {
+        printf(": %s", text_at(validation, "message"));
+    }
+    if (*text_at(validation, "instance")) {
+        printf("\n  instance %s", text_at(validation, "instance"));
+    }
+    putchar('\n');
+    print_values(json_object_get(validation, "values"));
+    printf("  The program is as it was.\n");
+}
+
+static void print_warnings(const json_t *result)
+{
+    size_t index;
+    json_t *warning;
+
+    json_array_foreach(json_object_get(result, "warnings"), index, warning)
+    {
+        if (json_is_string(warning)) {
+            printf("warning: %s\n", json_string_value(warning));
+        }
+    }
+}
+
+void result_print(const json_t *result)
+{
+    const json_t *validation = json_object_get(result, "validation");
+    int known = link_result_of(text_at(result, "result"));
+
+    printf("%s", known < 0 ? text_at(result, "result") : link_result_text((enum link_result)known));
+    if (known == LINK_RESULT_UPDATED || known == LINK_RESULT_ROLLED_BACK || known == LINK_RESULT_PREPARED) {
+        print_counts(result);
+    } else if (*text_at(result, "reason") && !json_is_object(validation)) {
+        printf(": %s", text_at(result, "reason"));
+    }
+    putchar('\n');
+    if (json_is_object(validation)) {
+        print_validation(validation);
+    }
+    print_warnings(result);
+}
+
+void result_explain(json_t *result, const json_t *manifest)
+{
+    const json_t *validation = json_object_get(result, "validation");
+    json_t *explained = json_is_object(validation) ? failed_validation_explain(validation, manifest) : NULL;
+
+    if (explained && !*text_at(explained, "message")) {
+        json_object_set(explained, "message", json_object_get(result, "reason"));
+    }
+    if (explained) {
+        json_object_set_new(result, "validation", explained);
+    }
+}
