@@ -35,6 +35,7 @@ static struct {
 
 void *next_early(size_t size)
 {
+    size += size == 0; /* 0 means no block */
     size_t room = 16 + ((size + 15) & ~(size_t)15);
 
     if (size > EARLY_SIZE / 2 || atomic_load(&early.used) + room > EARLY_SIZE) {

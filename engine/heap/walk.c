@@ -262,7 +262,12 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
         uintptr_t start;
         const uint16_t *entry = region ? find_in_region(region, granule, address, &start) : NULL;
         if (entry) {
-            return look_at(start, *entry, ret) && address - start < ret->usable;
+            struct heap_block block;
+            bool inside = look_at(start, *entry, &block) && address - start < block.usable;
+            if (inside) {
+                *ret = block;
+            }
+            return inside;
         }
         granule = (granule >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT) - GRANULE;
     }
