@@ -73,14 +73,60 @@ static json_t *text_value(const char *text)
     return json_string(plain);
 }
 
+/* The lines of TEXT as an array. */
+static json_t *lines_value(const char *text)
+{
+    json_t *lines = json_array();
+    char line[1024];
+
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+        snprintf(line, sizeof(line), "%.*s", (int)length, text);
+        json_array_append_new(lines, text_value(line));
+        text += length + (text[length] == '\n');
+    }
+    return lines;
+}
+
+/* {"bytes": hex}, or null if there are none. */
+static json_t *bytes_value(const uint8_t *bytes, uint32_t size)
+{
+    char hex[2 * UPDATE_SHOWN_MAX + 1] = "";
+
+    for (uint32_t i = 0; i < size; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return size ? json_pack("{s:s}", "bytes", hex) : json_null();
+}
+
+/* What failed, or null. */
+static json_t *failure_value(const struct update_failure *failure)
+{
+    if (!failure->kind) {
+        return json_null();
+    }
+    return json_pack("{s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:o, s:o}", "kind", failure->kind, "name",
+                     text_value(failure->name), "file", text_value(failure->file), "line", (int)failure->line,
+                     "type", text_value(failure->type), "instance", failure->instance, "message",
+                     text_value(failure->message), "old", bytes_value(failure->old_bytes, failure->old_size),
+                     "new", bytes_value(failure->new_bytes, failure->new_size));
+}
+
 static json_t *describe(enum link_result result, const struct update_report *report)
 {
-    return json_pack("{s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "result", link_result_word(result),
-                     "functions", (int)report->functions, "types", (int)report->types, "instances",
-                     (json_int_t)report->instances, "moved", (json_int_t)report->moved, "waited_ms",
-                     (double)report->waited_us / 1000, "pause_ms", (double)report->pause_us / 1000,
-                     "total_ms", (double)report->total_us / 1000, "blocked_by",
-                     text_value(report->blocked_by), "reason", text_value(report->reason));
+    json_t *value = json_pack(
+        "{s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "result", link_result_word(result), "functions",
+        (int)report->functions, "types", (int)report->types, "instances", (json_int_t)report->instances,
+        "moved", (json_int_t)report->moved, "waited_ms", (double)report->waited_us / 1000, "pause_ms",
+        (double)report->pause_us / 1000, "total_ms", (double)report->total_us / 1000, "blocked_by",
+        text_value(report->blocked_by), "reason", text_value(report->reason));
+
+    json_object_set_new(value, "rewritten",
+                        json_pack("{s:I, s:I}", "typed", (json_int_t)report->rewritten_typed, "untyped",
+                                  (json_int_t)report->rewritten_untyped));
+    json_object_set_new(value, "warnings", lines_value(report->warnings));
+    json_object_set_new(value, "validation", failure_value(&report->failure));
+    return value;
 }
 
 /* Remembers how it ended, for status, and tells everybody. */

@@ -6,11 +6,9 @@
 
 #include "engine/update/state_private.h"
 
-#define SHOWN_BYTES 96
-
-static const char *const function_names[] = {
-    [STATE_SELECT] = "split",        [STATE_ALLOCATE] = "allocation", [STATE_MIGRATE] = "migration",
-    [STATE_VALIDATE] = "validation", [STATE_INVARIANT] = "invariant", [STATE_SYSTEM] = "check",
+static const char *const kinds[] = {
+    [STATE_SELECT] = "split",        [STATE_ALLOCATE] = "allocation", [STATE_MIGRATE] = "policy",
+    [STATE_VALIDATE] = "validation", [STATE_INVARIANT] = "invariant", [STATE_SYSTEM] = "system",
 };
 
 static void append(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -24,25 +22,12 @@ static void append(char *text, size_t size, const char *format, ...)
     va_end(arguments);
 }
 
-/* "name=0x55..., 48 65 6c ...": addresses by member, then the first bytes. */
-static void describe(const struct layouts *layouts, const struct layout *layout, const uint8_t *object,
-                     char *text, size_t size)
+static uint32_t show(const struct layout *layout, const uint8_t *object, uint8_t *bytes)
 {
-    for (uint32_t i = 0; i < layout->record->field_count; i++) {
-        const struct molt_patch_field *field = &layouts->file->patch_fields[layout->record->field + i];
-        uintptr_t value;
-        if (field->kind == MOLT_FIELD_MEMBER || field->count != 1) {
-            continue;
-        }
-        memcpy(&value, object + field->offset, sizeof(value));
-        append(text, size, "%s=0x%lx ", patch_file_string(layouts->file, field->name), (unsigned long)value);
-    }
-    for (uint32_t i = 0; i < layout->size && i < SHOWN_BYTES; i++) {
-        append(text, size, i % 8 ? "%02x" : i ? " %02x" : "%02x", object[i]);
-    }
-    if (layout->size > SHOWN_BYTES) {
-        append(text, size, "...");
-    }
+    uint32_t size = layout->size < UPDATE_SHOWN_MAX ? layout->size : UPDATE_SHOWN_MAX;
+
+    memcpy(bytes, object, size);
+    return size;
 }
 
 static void locate(const struct state *state, struct update_failure *failure)
@@ -81,15 +66,21 @@ static void show_instance(const struct state *state, struct update_failure *fail
     const uint8_t *old = state->current_old;
     const uint8_t *new = state->current_new;
     bool many = state->current_item && state->current_item->kind != PLACE_OBJECT;
-    failure->index = state->current_index;
-    failure->address = state->current_item ? state->current_item->place : (uintptr_t)(old ? old : new);
+    size_t index = state->current_index,
+           count =
+               many ? conversion_count(state->current, state->current_item->kind, state->current_item->size)
+                    : 1;
+    uintptr_t place = state->current_item ? state->current_item->place : (uintptr_t)(old ? old : new);
+
+    snprintf(failure->instance, sizeof(failure->instance), "0x%lx", (unsigned long)place);
+    if (count > 1) {
+        append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", index + 1, count);
+    }
     if (old) {
-        describe(&state->layouts, from, old + (many ? failure->index * from->size : 0), failure->old_value,
-                 sizeof(failure->old_value));
+        failure->old_size = show(from, old + (many ? index * from->size : 0), failure->old_bytes);
     }
     if (new) {
-        describe(&state->layouts, to, new + (many ? failure->index * to->size : 0), failure->new_value,
-                 sizeof(failure->new_value));
+        failure->new_size = show(to, new + (many ? index * to->size : 0), failure->new_bytes);
     }
 }
 
@@ -103,7 +94,7 @@ int state_fail(struct state *state, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(failure->message, sizeof(failure->message), format, arguments);
     va_end(arguments);
-    snprintf(failure->function, sizeof(failure->function), "%s", function_names[state->current_function]);
+    failure->kind = kinds[state->current_function];
     if (state->current_function == STATE_INVARIANT && state->current_invariant) {
         locate_invariant(state, failure);
     } else if (state->current) {
@@ -113,15 +104,14 @@ int state_fail(struct state *state, const char *format, ...)
         show_instance(state, failure);
     }
     report->outcome = UPDATE_FAILED;
-    snprintf(report->reason, sizeof(report->reason), "%s of %s%s%s", failure->function, failure->type,
-             *failure->name ? " " : "", failure->name);
+    snprintf(report->reason, sizeof(report->reason), "%s of %s%s%s",
+             state->current_function == STATE_MIGRATE  ? "migration"
+             : state->current_function == STATE_SYSTEM ? "Molt's own check"
+                                                       : failure->kind,
+             failure->type, *failure->name ? " " : "", failure->name);
     if (*failure->file) {
         append(report->reason, sizeof(report->reason), " (%s:%u)", failure->file, failure->line);
     }
-    append(report->reason, sizeof(report->reason), ", instance at 0x%lx", (unsigned long)failure->address);
-    if (failure->index) {
-        append(report->reason, sizeof(report->reason), "[%lu]", (unsigned long)failure->index);
-    }
-    append(report->reason, sizeof(report->reason), ": %s", failure->message);
+    append(report->reason, sizeof(report->reason), ", instance %s: %s", failure->instance, failure->message);
     return -EFAULT;
 }

@@ -27,6 +27,7 @@ struct applied {
     size_t image_count;
     struct debug_object *debug;
     bool undoable;
+    bool stateful; /* it changed what the program holds in memory */
     bool reverted; /* the last one only: it may be brought back */
 };
 
@@ -156,12 +157,14 @@ void history_push(struct update *update)
         .images = calloc(modules + 1, sizeof(struct image *)),
         .debug = update->debug,
         .undoable = true,
+        .stateful = update->state != NULL,
     };
     for (size_t i = 0; i < modules && entry->images; i++) {
         if (update->patch.modules[i].image) {
             entry->images[entry->image_count++] = update->patch.modules[i].image;
         }
     }
+    state_destroy(update->state);
     load_finish(&update->patch);
     free(update);
     reclaim();
@@ -175,6 +178,12 @@ struct applied *history_last(const char **ret_reason)
     }
     if (!history.entries[history.count - 1].undoable) {
         *ret_reason = "the update is too old: only the last 16 are kept to be rolled back";
+        return NULL;
+    }
+    if (history.entries[history.count - 1].stateful) {
+        *ret_reason =
+            "the update migrated what the program holds in memory, and has no policies for the way back: "
+            "make a patch from the new version to the old one, with policies, and apply that";
         return NULL;
     }
     return &history.entries[history.count - 1];

@@ -203,7 +203,7 @@ static int plan_functions(struct update *update)
     size_t count = file->patch_functions_count;
 
     update->transitions = calloc(count + 1, sizeof(*update->transitions));
-    update->ranges = calloc(count * ranges_each + 2, sizeof(*update->ranges));
+    update->ranges = calloc(count * ranges_each + 3, sizeof(*update->ranges));
     if (!update->transitions || !update->ranges) {
         return -ENOMEM;
     }
@@ -249,6 +249,15 @@ static void avoid_thread_creation(struct update *update)
     }
 }
 
+/* While instances migrate, the heap is walked and policies may allocate: nobody may be in the middle of that. */
+static void avoid_allocator(struct update *update)
+{
+    if (update->state) {
+        struct affected_range allocator = state_allocator();
+        add_range(update, allocator.start, allocator.end - allocator.start, allocator.name);
+    }
+}
+
 static int reserve_undo(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
@@ -279,8 +288,10 @@ int plan_update(struct update *update)
     int status = read_manifest(update);
 
     status = status < 0 ? status : plan_functions(update);
+    status = status < 0 ? status : state_plan(&update->patch, &update->state);
     if (status == 0) {
         avoid_thread_creation(update);
+        avoid_allocator(update);
         update->range_count = plan_sort_ranges(update->ranges, update->range_count);
         pin_images(update);
         status = reserve_undo(update);

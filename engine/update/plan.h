@@ -6,6 +6,7 @@
 #include "engine/code/register.h"
 #include "engine/code/registry.h"
 #include "engine/threads/safe_point.h"
+#include "engine/update/state.h"
 #include "engine/update/undo.h"
 #include "engine/update/update.h"
 
@@ -24,6 +25,7 @@ struct update {
     struct affected_range *ranges;
     size_t range_count;
     struct undo_log undo;
+    struct state *state; /* NULL: the update changes nothing that the program holds */
     size_t definitions_before, functions_before; /* of the registry, when this patch's were added */
     struct debug_object *debug;
     uint64_t planned_at; /* how many changes had been made then: a plan holds until the next */

@@ -18,7 +18,7 @@
 
 static bool says_anything(const struct patch_file *file)
 {
-    if (file->patch_migrations_count || file->patch_invariants_count) {
+    if (file->patch_migrations_count) {
         return true;
     }
     for (size_t i = 0; i < file->patch_roots_count; i++) {

@@ -119,6 +119,7 @@ void update_discard(struct update *update)
         return;
     }
     enter_critical();
+    state_destroy(update->state);
     load_discard(&update->patch);
     leave_critical();
     undo_deinit(&update->undo);
@@ -213,26 +214,49 @@ static int validate(const struct update *update)
     return 0;
 }
 
-/* Makes all changes. On failure everything is as before. */
-static int change(struct update *update, const struct world *world)
+static void take_back(struct update *update)
+{
+    undo_revert(&update->undo);
+    undo_synchronise_code();
+    if (update->state) {
+        state_revert(update->state);
+    }
+}
+
+/* Makes all changes: state first, so that policies meet the old program as a whole. On failure everything is as before. */
+static int change(struct update *update, const struct world *world, struct update_report *report)
 {
     int status = initialise_thread_locals(update, world);
 
+    status = status < 0 || !update->state ? status : state_migrate(update->state, world, report);
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
         status = redirect(&update->undo, &update->transitions[i]);
     }
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
+    undo_synchronise_code(); /* validations run the new code */
+    status = status < 0 || !update->state ? status : state_validate(update->state, report);
     if (status < 0) {
-        undo_revert(&update->undo);
-        undo_synchronise_code();
-        return status;
+        take_back(update);
+    }
+    return status;
+}
+
+/* There is no way back from here on. */
+static void make_final(struct update *update, struct update_report *report)
+{
+    if (update->state) {
+        state_commit(update->state, report);
     }
     for (size_t i = 0; i < update->transition_count; i++) {
         update->transitions[i].function->current = update->transitions[i].after;
     }
-    undo_synchronise_code();
-    return 0;
+}
+
+/* Says why the change failed, unless that has been said. */
+static int change_failed(struct update_report *report, int status)
+{
+    return *report->reason ? status : fail(report, UPDATE_FAILED, status, NULL);
 }
 
 /* ---- commit, try ------------------------------------------------------------------------------------- */
@@ -302,7 +326,7 @@ static int check_current(const struct update *update, struct update_report *repo
 
 static bool changes_nothing(const struct update *update)
 {
-    return !update->transition_count && !update->patch.file.patch_data_count;
+    return !update->transition_count && !update->patch.file.patch_data_count && !update->state;
 }
 
 int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
@@ -324,7 +348,8 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         update_discard(update);
         return status;
     }
-    status = publish(update);
+    status = update->state ? state_reserve(update->state) : 0;
+    status = status < 0 ? status : publish(update);
     if (status < 0) {
         fail(report, UPDATE_FAILED, status, NULL);
         update_discard(update);
@@ -335,11 +360,14 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
     if (status == 0) {
         undo_begin();
-        status = change(update, &world);
+        status = change(update, &world, report);
         undo_end();
+        if (status == 0) {
+            make_final(update, report);
+        }
         resume(&world, report);
         if (status < 0) {
-            fail(report, UPDATE_FAILED, status, NULL);
+            change_failed(report, status);
             leave_critical();
         }
     }
@@ -361,6 +389,21 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
     return 0;
 }
 
+/* The whole change, and back. Code alone needs no trial. */
+static int rehearse(struct update *update, const struct world *world, struct update_report *report)
+{
+    if (!update->state) {
+        return 0;
+    }
+    undo_begin();
+    int status = change(update, world, report);
+    if (status == 0) {
+        take_back(update);
+    }
+    undo_end();
+    return status < 0 ? change_failed(report, status) : 0;
+}
+
 int update_try(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
                struct update_report *report)
 {
@@ -374,12 +417,17 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
     if (status == 0 && changes_nothing(update)) {
         report->outcome = UPDATE_NOTHING;
     } else if (status == 0) {
-        status = reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world,
-                                  report);
+        status = update->state && state_reserve(update->state) < 0
+                     ? fail(report, UPDATE_REFUSED, -ENOMEM, NULL)
+                     : 0;
+        status = status < 0 ? status
+                            : reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher,
+                                               &point, &world, report);
         if (status == 0) {
+            status = rehearse(update, &world, report);
             resume(&world, report);
             leave_critical();
-            report->outcome = UPDATE_PREPARED;
+            report->outcome = status < 0 ? report->outcome : UPDATE_PREPARED;
         }
     }
     report->total_us = monotonic_us() - start;

@@ -25,18 +25,19 @@ enum update_outcome {
 #undef X
 };
 
-/* What a function of the patch said, or did, that made the update fail. All strings are "" if it was none. */
+#define UPDATE_SHOWN_MAX 512 /* bytes of an instance that are shown */
+
+/* What a function of the patch said, or did, that made the update fail. */
 struct update_failure {
-    char function[16];   /* migration, validation, invariant, split, allocation */
-    char name[128];      /* of the invariant; else "" */
-    char file[256];      /* of the function's source, "" if it was generated */
-    unsigned line;       /* 0 if unknown */
-    char type[128];      /* of the instance */
-    uint64_t address;    /* of the instance, or the block or variable that it is in */
-    uint64_t index;      /* which element, if there are several */
-    char message[512];   /* what happened, as a sentence without its subject */
-    char old_value[512]; /* the instance before and after, "" if it is not there: bytes in hex, addresses by member */
-    char new_value[512];
+    const char *kind;  /* policy, split, allocation, validation, invariant, system; NULL: it was none */
+    char name[128];    /* of the invariant; else "" */
+    char file[256];    /* of the function's source, "" if it was generated */
+    unsigned line;     /* 0 if unknown */
+    char type[128];    /* of the instance */
+    char instance[64]; /* "0x5581", "0x5581 (2 of 3)" for an element: the block or variable that it is in */
+    char message[512]; /* what happened, as a sentence without its subject */
+    uint8_t old_bytes[UPDATE_SHOWN_MAX], new_bytes[UPDATE_SHOWN_MAX]; /* before and after */
+    uint32_t old_size, new_size;                                      /* 0: it is not there */
 };
 
 struct update_report {
@@ -48,8 +49,9 @@ struct update_report {
     uint64_t total_us;
     char reason[1024];     /* one sentence, "" if there is nothing to explain */
     char blocked_by[1024]; /* one line per thread: "thread 123 (name) in f < g < main" */
-    uint64_t rewritten_typed, rewritten_untyped; /* addresses that lead to another place now: by their type; by their value */
-    char warnings[2048];                         /* one per line: what was left alone, and may matter */
+    uint64_t rewritten_typed,
+        rewritten_untyped; /* addresses that lead to another place now: by their type; by their value */
+    char warnings[2048];   /* one per line: what was left alone, and may matter */
     struct update_failure failure;
 };
 
