@@ -19,6 +19,7 @@ struct reader {
     unsigned line;
     unsigned nesting;
     const char *reason; /* what is wrong; NULL while nothing is */
+    unsigned reason_line;
 };
 
 static json_t *read_value(struct reader *reader);
@@ -26,8 +27,10 @@ static void read_pair(struct reader *reader, json_t *table);
 
 static bool fail(struct reader *reader, const char *reason)
 {
-    if (!reader->reason)
+    if (!reader->reason) {
         reader->reason = reason;
+        reader->reason_line = reader->line;
+    }
     return false;
 }
 
@@ -355,14 +358,14 @@ int toml_parse(const char *bytes, size_t length, json_t **ret, unsigned *ret_lin
             table = read_table(&reader, top);
         else
             read_pair(&reader, table);
-        if (!reader.reason && !table)
-            reader.reason = "out of memory";
+        if (!table)
+            fail(&reader, "out of memory");
         if (!reader.reason)
             end_of_line(&reader);
     }
     if (reader.reason) {
         json_decref(top);
-        *ret_line = reader.line;
+        *ret_line = reader.reason_line;
         *ret_reason = reader.reason;
         return -EBADMSG;
     }

@@ -158,6 +158,23 @@ static bool name_target(const struct call_targets *targets, uint64_t address, st
     return call->callee || !call->tail;
 }
 
+/* Whether the register of the first argument holds a number from the code behind INSTRUCTION, BEFORE being whether it did in
+ * front of it. Where that is not plain the answer is no. */
+static bool first_argument_is_constant(const ZydisDecodedInstruction *instruction, bool before)
+{
+    enum { RDI = 7 };
+    bool plain = instruction->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && !instruction->raw.rex.B;
+    bool mov = plain && (instruction->opcode == 0xb8 + RDI ||
+                         (instruction->opcode == 0xc7 && instruction->raw.modrm.mod == 3 &&
+                          instruction->raw.modrm.rm == RDI));
+    bool names_it = (instruction->attributes & ZYDIS_ATTRIB_HAS_MODRM) &&
+                    (instruction->raw.modrm.reg == RDI ||
+                     (instruction->raw.modrm.mod == 3 && instruction->raw.modrm.rm == RDI));
+    bool pops_it = plain && instruction->opcode == 0x58 + RDI;
+
+    return mov || (before && !names_it && !pops_it && !instruction->raw.imm[0].is_relative);
+}
+
 static bool is_inside(uint64_t address, uint64_t start, uint64_t size)
 {
     return address >= start && address - start < size;
@@ -169,6 +186,8 @@ void calls_of_image(const struct call_targets *targets, uint64_t address, uint64
     ZydisDecodedInstruction instruction;
     ZydisDecoder decoder;
 
+    bool constant = false;
+
     init_decoder(&decoder);
     for (uint64_t at = 0; bytes && at < size; at += instruction.length) {
         if (!decode(&decoder, bytes + at, size - at, &instruction)) {
@@ -179,8 +198,10 @@ void calls_of_image(const struct call_targets *targets, uint64_t address, uint64
         enum transfer transfer = transfer_of(&instruction, &returns);
         struct call call = { .at = address + at,
                              .after = address + at + instruction.length,
-                             .tail = !returns };
+                             .tail = !returns,
+                             .constant = constant };
         bool known = false;
+        constant = transfer == TRANSFER_NONE && first_argument_is_constant(&instruction, constant);
         if (transfer == TRANSFER_DIRECT) {
             uint64_t target = call.after + instruction.raw.imm[0].value.s;
             known = (returns || !is_inside(target, address, size)) && name_target(targets, target, &call);
@@ -232,6 +253,8 @@ void calls_of_object(struct object *object, const struct object_symbol *symbol, 
     ZydisDecodedInstruction instruction;
     ZydisDecoder decoder;
 
+    bool constant = false;
+
     init_decoder(&decoder);
     for (uint64_t at = symbol->value; section->bytes && at < end && end <= section->size;
          at += instruction.length) {
@@ -242,7 +265,10 @@ void calls_of_object(struct object *object, const struct object_symbol *symbol, 
         bool returns;
         enum transfer transfer = transfer_of(&instruction, &returns);
         uint64_t after = at + instruction.length;
-        struct call call = { .at = section->base + at, .after = section->base + after, .tail = !returns };
+        struct call call = {
+            .at = section->base + at, .after = section->base + after, .tail = !returns, .constant = constant
+        };
+        constant = transfer == TRANSFER_NONE && first_argument_is_constant(&instruction, constant);
         bool known = transfer != TRANSFER_NONE && name_relocated(object, section, at, after, &call);
         if (!known && transfer == TRANSFER_DIRECT) {
             uint64_t target = after + instruction.raw.imm[0].value.s;

@@ -11,6 +11,7 @@ struct call {
     const char *callee; /* name of what is called, NULL: only known while the program runs */
     uint64_t target;    /* of a function in the same binary, or in the object: its address; else 0 */
     bool tail;          /* a jump: what is called returns to this function's caller */
+    bool constant;      /* its first argument is a number that the code has in it */
 };
 
 typedef LIST(struct call) call_list;

@@ -198,6 +198,9 @@ static bool leads_to_memory(const suspects *all, const struct suspect *suspect, 
 {
     const struct allocator *allocator = call->callee ? allocator_find(call->callee) : NULL;
 
+    if (call->constant && !suspect->wrapper.generic) {
+        return false; /* it knows how much, so it knows what */
+    }
     if (allocator) {
         return !allocator->text;
     }
