@@ -71,11 +71,13 @@ size_t preprocessed_skip(const char *text, size_t offset, size_t limit)
             offset = skip_string(text, offset, limit);
             break;
         case '(':
+        case '[':
         case '{':
             depth++;
             offset++;
             break;
         case ')':
+        case ']':
         case '}':
             depth -= depth > 0;
             offset++;
@@ -127,8 +129,13 @@ static size_t read_word(const char *text, size_t start, size_t limit, struct dec
     static const char *const nothing_said[] = { "__extension__", "const",        "volatile",
                                                 "__const",       "__restrict",   "__restrict__",
                                                 "restrict",      "__volatile__", NULL };
+    static const char *const storage[] = { "static", "extern", "typedef", NULL };
     size_t end = word_end(text, start);
 
+    if (declaration->old_style && is_one_of(text, start, end, storage)) {
+        *declaration = nothing; /* no parameter begins so: what looked like some was something else */
+        declaration->start = start;
+    }
     if (is_one_of(text, start, end, attributes)) {
         while (end < limit && isspace((unsigned char)text[end])) {
             end++;
@@ -187,6 +194,7 @@ static size_t read_other(struct preprocessed *source, size_t offset, struct decl
         return offset + 1;
     case '"':
     case '\'':
+    case '[':
         return preprocessed_skip(text, offset, source->length);
     case '=':
         declaration->assigned = true;

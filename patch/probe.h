@@ -40,13 +40,14 @@ struct evidence {
     enum evidence_role role;
     unsigned
         argument; /* SIZEOF, OFFSETOF: in which argument of the call, from 1; PARAMETER: which one of the other's */
-    unsigned term;     /* SIZEOF, OFFSETOF: in which summand of the argument, from 0 */
-    bool product;      /* it is multiplied by something else than 1 */
-    bool answered;     /* the compiler knew the type */
-    bool known;        /* and it is not void */
-    Dwarf_Die type;    /* what lies in the block: the operand itself, what the pointer leads to */
-    size_t start, end; /* the expression in the preprocessed text that the question is asked beside */
-    char *question;    /* a declaration, PROBE_NAME for the name; NULL: it cannot be asked */
+    unsigned term;      /* SIZEOF, OFFSETOF: in which summand of the argument, from 0 */
+    bool product;       /* it is multiplied by something else than 1 */
+    bool callers_place; /* the block goes to where a parameter points */
+    bool answered;      /* the compiler knew the type, and it is a pointer */
+    bool known;         /* and does not lead to void */
+    Dwarf_Die type;     /* what lies in the block: the operand itself, what the pointer leads to */
+    size_t start, end;  /* the expression in the preprocessed text that the question is asked beside */
+    char *question;     /* a declaration, PROBE_NAME for the name; NULL: it cannot be asked */
 };
 
 /* An argument of a call, as far as it says how much is allocated. */
@@ -67,7 +68,6 @@ struct candidate {
     char *file;               /* as the compiler names it */
     unsigned line, last_line; /* of the callee's name, and of the end */
     unsigned column;          /* bytes from the start of the line in the preprocessed text, from 1 */
-    bool returned;            /* its result is what the function returns, as it is or by way of a variable */
     bool stored; /* its result goes to a place that the function's caller named: *ret = malloc(n) */
     LIST(struct candidate_argument) arguments;
     LIST(struct evidence) evidence;
@@ -98,7 +98,7 @@ void probe_destroy(struct probe *probe);
 /* probe_calls.c: finds the calls in TEXT (preprocessed, NUL-terminated) and what to ask about them. */
 void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names);
 
-#define PROBE_VERSION "3" /* of what is kept in the cache */
+#define PROBE_VERSION "4" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

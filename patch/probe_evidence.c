@@ -315,10 +315,11 @@ static void meet_assignment(struct climb *climb, TSNode assignment)
     TSNode left = inside(scan_child(assignment, "left"));
 
     ask_about(climb, EVIDENCE_TARGET, left);
+    climb->candidate->evidence.items[climb->candidate->evidence.count - 1].callers_place =
+        is_callers_place(climb->scan, left);
     if (scan_is(left, "identifier")) {
         climb->variable = left;
     }
-    climb->candidate->stored = climb->candidate->stored || is_callers_place(climb->scan, left);
 }
 
 static void meet_initialiser(struct climb *climb, TSNode declarator)
@@ -402,7 +403,6 @@ static bool step(struct climb *climb, TSNode *node)
         meet_member(climb, parent, ts_node_parent(parent));
         return false;
     } else if (scan_is(parent, "return_statement")) {
-        climb->candidate->returned = true;
         ask(climb, EVIDENCE_RETURN, 0, must_strdup("int \001;"));
         return false;
     } else if (scan_is(parent, "argument_list")) {

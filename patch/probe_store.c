@@ -18,8 +18,8 @@ static json_t *argument_to_json(const struct candidate_argument *argument)
 
 static json_t *evidence_to_json(const struct evidence *evidence)
 {
-    return json_pack("[s,i,i,b]", roles[evidence->role], (int)evidence->argument, (int)evidence->term,
-                     evidence->product);
+    return json_pack("[s,i,i,b,b]", roles[evidence->role], (int)evidence->argument, (int)evidence->term,
+                     evidence->product, evidence->callers_place);
 }
 
 static json_t *candidate_to_json(const struct candidate *candidate)
@@ -32,11 +32,10 @@ static json_t *candidate_to_json(const struct candidate *candidate)
     for (size_t i = 0; i < candidate->evidence.count; i++) {
         json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
     }
-    return json_pack("{s:s?, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:o, s:o}", "callee", candidate->callee,
-                     "function", candidate->function, "file", candidate->file, "line", (int)candidate->line,
-                     "last", (int)candidate->last_line, "column", (int)candidate->column, "returned",
-                     candidate->returned, "stored", candidate->stored, "arguments", arguments, "evidence",
-                     evidence);
+    return json_pack("{s:s?, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", candidate->callee, "function",
+                     candidate->function, "file", candidate->file, "line", (int)candidate->line, "last",
+                     (int)candidate->last_line, "column", (int)candidate->column, "arguments", arguments,
+                     "evidence", evidence);
 }
 
 char *probe_to_text(const struct probe *probe)
@@ -68,9 +67,9 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
 {
     struct evidence evidence = { 0 };
     const char *role;
-    int argument, term, product;
+    int argument, term, product, callers_place;
 
-    if (json_unpack(value, "[s,i,i,b]", &role, &argument, &term, &product) < 0) {
+    if (json_unpack(value, "[s,i,i,b,b]", &role, &argument, &term, &product, &callers_place) < 0) {
         return false;
     }
     while (evidence.role < EVIDENCE_ROLE_COUNT && strcmp(roles[evidence.role], role) != 0) {
@@ -79,6 +78,7 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
     evidence.argument = argument;
     evidence.term = term;
     evidence.product = product;
+    evidence.callers_place = callers_place;
     LIST_ADD(&candidate->evidence, evidence);
     return evidence.role < EVIDENCE_ROLE_COUNT;
 }
@@ -86,14 +86,13 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
 static bool candidate_from_json(json_t *value, struct probe *probe)
 {
     const char *callee = NULL, *function, *file;
-    int line, last, column, returned, stored;
+    int line, last, column;
     json_t *arguments, *evidence, *item;
     size_t i;
 
-    if (json_unpack(value, "{s:s?, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:o, s:o}", "callee", &callee,
-                    "function", &function, "file", &file, "line", &line, "last", &last, "column", &column,
-                    "returned", &returned, "stored", &stored, "arguments", &arguments, "evidence",
-                    &evidence) < 0) {
+    if (json_unpack(value, "{s:s?, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", &callee, "function",
+                    &function, "file", &file, "line", &line, "last", &last, "column", &column, "arguments",
+                    &arguments, "evidence", &evidence) < 0) {
         return false;
     }
     struct candidate *candidate = must_calloc(1, sizeof(*candidate));
@@ -103,8 +102,6 @@ static bool candidate_from_json(json_t *value, struct probe *probe)
     candidate->line = line;
     candidate->last_line = last;
     candidate->column = column;
-    candidate->returned = returned;
-    candidate->stored = stored;
     LIST_ADD(&probe->candidates, candidate);
     bool good = true;
     json_array_foreach(arguments, i, item)

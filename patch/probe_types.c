@@ -67,24 +67,25 @@ static bool parameter(Dwarf_Die type, unsigned number, Dwarf_Die *ret)
     return false;
 }
 
+static bool is_pointer(Dwarf_Die type)
+{
+    Dwarf_Die plain;
+
+    return peel(type, &plain) && dwarf_tag(&plain) == DW_TAG_pointer_type;
+}
+
 /* The answer that VARIABLE, declared in FUNCTION, gives. */
 static void take_answer(struct evidence *evidence, Dwarf_Die *variable, Dwarf_Die *function)
 {
+    bool returned = evidence->role == EVIDENCE_RETURN;
     Dwarf_Die type;
 
-    switch (evidence->role) {
-    case EVIDENCE_RETURN:
-        evidence->known = type_of(function, &type) && pointee(type, &evidence->type);
-        break;
-    case EVIDENCE_PARAMETER:
-        evidence->known = type_of(variable, &type) && parameter(type, evidence->argument, &type) &&
-                          pointee(type, &evidence->type);
-        break;
-    default:
-        evidence->known = type_of(variable, &type) && pointee(type, &evidence->type);
+    if (!type_of(returned ? function : variable, &type) ||
+        (evidence->role == EVIDENCE_PARAMETER && !parameter(type, evidence->argument, &type))) {
+        return;
     }
-    evidence->answered =
-        evidence->role != EVIDENCE_RESULT || (peel(type, &type) && dwarf_tag(&type) == DW_TAG_pointer_type);
+    evidence->answered = is_pointer(type);
+    evidence->known = pointee(type, &evidence->type);
 }
 
 static void read_variable(struct probe *probe, Dwarf_Die *die, Dwarf_Die *function)

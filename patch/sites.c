@@ -366,24 +366,39 @@ static bool is_other_pointer(const struct site_call *call, const struct site_ver
     return !verdict->hint && (!pointer || (verdict->kind == MOLT_SITE_UNKNOWN && !sized));
 }
 
-/* Whether what CALL calls looks like a wrapper, but its source shows that it knows what it makes. */
-static bool is_other_function(struct site_work *work, const struct site_call *call)
+/* Whether the source of the function NAME was read, and it is no wrapper by that. */
+static bool is_plain_function(struct site_work *work, const char *name)
 {
     bool has_calls = false;
 
-    if (!wrappers_at(work->wrappers, call->call.target) || jumps_to_memory(work, call->call.target)) {
+    if (site_form(work, name)->known || is_named(work->names, name)) {
         return false;
     }
-    char *name = site_base_name(call->call.callee);
-    bool known = site_form(work, name)->known || is_named(work->names, name);
-    for (size_t i = 0; !known && !has_calls && i < work->probes.count; i++) {
+    for (size_t i = 0; !has_calls && i < work->probes.count; i++) {
         const struct probe *probe = work->probes.items[i];
         for (size_t k = 0; !has_calls && k < probe->candidates.count; k++) {
             has_calls = strcmp(probe->candidates.items[k]->function, name) == 0;
         }
     }
+    return has_calls;
+}
+
+/* Whether what CALL calls looked as if it led to memory that somebody else asks for, but its source shows that it knows what it
+ * makes, and so do the functions that it may end in a jump to. */
+static bool is_other_function(struct site_work *work, const struct call *call, unsigned depth)
+{
+    if (allocator_find(call->callee) || !call->target || depth > 8) {
+        return false;
+    }
+    char *name = site_base_name(call->callee);
+    bool other = is_plain_function(work, name);
     free(name);
-    return !known && has_calls;
+    for (size_t i = 0; other && i < work->jumps.count; i++) {
+        if (work->jumps.items[i].start == call->target) {
+            other = is_other_function(work, &work->jumps.items[i].call, depth + 1);
+        }
+    }
+    return other;
 }
 
 static void add_site(struct sites *sites, struct site_work *work, const struct tree *tree,
@@ -392,7 +407,7 @@ static void add_site(struct sites *sites, struct site_work *work, const struct t
     struct site_verdict verdict;
     struct site site = { .symbol = call->symbol, .type_name = "", .file = "", .reason = "" };
 
-    if (call->call.callee && is_other_function(work, call)) {
+    if (call->call.callee && is_other_function(work, &call->call, 0)) {
         return;
     }
     resolve(work, call, 0, &verdict);

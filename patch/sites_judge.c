@@ -322,11 +322,28 @@ static bool judge_scalar(const struct candidate *candidate, const struct allocat
     return true;
 }
 
+/* Whether what the call makes leaves the function without a type: returned, or put where the function was told. */
+bool site_escapes(const struct candidate *candidate, bool *ret_stored)
+{
+    bool returned = false;
+
+    *ret_stored = false;
+    for (size_t i = 0; i < candidate->evidence.count; i++) {
+        const struct evidence *evidence = &candidate->evidence.items[i];
+        Dwarf_Die plain;
+        bool untyped =
+            evidence->answered && (!evidence->known || site_type_sort(evidence->type, &plain) == SORT_BYTE);
+        returned = returned || (evidence->role == EVIDENCE_RETURN && evidence->answered);
+        *ret_stored = *ret_stored || (evidence->callers_place && untyped);
+    }
+    return returned || *ret_stored;
+}
+
 void site_judge(const struct candidate *candidate, const struct allocation_form *form, bool may_be_wrapper,
                 struct site_verdict *ret)
 {
     struct sizes sizes = { 0 };
-    bool escapes = candidate->returned || candidate->stored;
+    bool stored, escapes = site_escapes(candidate, &stored);
 
     *ret = (struct site_verdict){ .kind = MOLT_SITE_UNKNOWN, .candidate = candidate };
     if (form->text) {
@@ -338,7 +355,8 @@ void site_judge(const struct candidate *candidate, const struct allocation_form 
         return;
     }
     bool decided = judge_scalar(candidate, form, &sizes, ret) || judge_pointer(candidate, form, &sizes, ret);
-    if (may_be_wrapper && escapes && !sizes.small && (sizes.told || !decided)) {
+    bool measured = sizes.small && (sizes.small->product || !sizes.told); /* more than "at least a long" */
+    if (may_be_wrapper && escapes && !measured && (sizes.told || !decided)) {
         ret->kind = MOLT_SITE_WRAPPER;
     } else if (!decided && form->typed) {
         decide(ret, MOLT_SITE_OBJECT, form->type);

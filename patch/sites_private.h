@@ -77,6 +77,8 @@ struct site_verdict {
 void site_judge(const struct candidate *candidate, const struct allocation_form *form, bool may_be_wrapper,
                 struct site_verdict *ret);
 
+bool site_escapes(const struct candidate *candidate, bool *ret_stored);
+
 /* What kind of thing a type is, seen from an allocation. */
 enum type_sort { SORT_NONE, SORT_BYTE, SORT_SCALAR, SORT_POINTER, SORT_STRUCT };
 enum type_sort site_type_sort(Dwarf_Die type, Dwarf_Die *ret_plain);

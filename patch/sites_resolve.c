@@ -42,8 +42,9 @@ static void add_to_form(struct site_work *work, const struct candidate *candidat
     const struct allocation_form *inner = candidate->callee ? site_form(work, candidate->callee) : &unknown;
     struct site_verdict verdict;
     uint32_t before = ret->size;
+    bool stored;
 
-    if (!inner->known || inner->text || (!candidate->returned && !candidate->stored)) {
+    if (!inner->known || inner->text || !site_escapes(candidate, &stored)) {
         return;
     }
     site_judge(candidate, inner, true, &verdict);
@@ -51,7 +52,7 @@ static void add_to_form(struct site_work *work, const struct candidate *candidat
         return;
     }
     ret->known = true;
-    ret->out = ret->out || candidate->stored;
+    ret->out = ret->out || stored;
     for (size_t i = 0; i < candidate->arguments.count && i < 32; i++) {
         const struct candidate_argument *argument = &candidate->arguments.items[i];
         bool size = !inner->size || (inner->size & (1u << i));
