@@ -41,6 +41,11 @@ void emission_deinit(struct emission *emission)
     LIST_FREE(&emission->functions);
     LIST_FREE(&emission->data);
     LIST_FREE(&emission->definitions);
+    LIST_FREE(&emission->layouts);
+    LIST_FREE(&emission->fields);
+    LIST_FREE(&emission->sites);
+    LIST_FREE(&emission->allocators);
+    LIST_FREE(&emission->roots);
     text_deinit(&emission->strings);
     table_deinit(&emission->extern_symbols);
     json_decref(emission->json_functions);
@@ -539,6 +544,14 @@ static void renumber(struct emission *emission)
         emission->definitions.items[i].symbol =
             elf_writer_final(writer, emission->definitions.items[i].symbol);
     }
+    for (size_t i = 0; i < emission->sites.count; i++) {
+        struct molt_patch_site *site = &emission->sites.items[i];
+        site->symbol = site->symbol ? elf_writer_final(writer, site->symbol) : 0;
+    }
+    for (size_t i = 0; i < emission->roots.count; i++) {
+        struct molt_patch_root *root = &emission->roots.items[i];
+        root->symbol = root->symbol ? elf_writer_final(writer, root->symbol) : 0;
+    }
 }
 
 /* The id: a hash over all that the patch does, so not over titles and times. */
@@ -571,6 +584,11 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
     TABLE(functions);
     TABLE(data);
     TABLE(definitions);
+    TABLE(layouts);
+    TABLE(fields);
+    TABLE(sites);
+    TABLE(allocators);
+    TABLE(roots);
 #undef TABLE
     add_table(emission, ".molt.strings", emission->strings.bytes, emission->strings.length);
     set_id(emission, manifest);

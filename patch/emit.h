@@ -47,6 +47,11 @@ struct emission {
     LIST(struct molt_patch_function) functions;
     LIST(struct molt_patch_data) data;
     LIST(struct molt_patch_definition) definitions;
+    LIST(struct molt_patch_layout) layouts;
+    LIST(struct molt_patch_field) fields;
+    LIST(struct molt_patch_site) sites;
+    LIST(struct molt_patch_allocator) allocators;
+    LIST(struct molt_patch_root) roots;
     struct text strings;
     LIST(char *) owned;
     struct table extern_symbols; /* "MODULE NAME" -> emitted symbol of an extern definition or import */

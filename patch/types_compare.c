@@ -369,6 +369,19 @@ const struct type_change *type_changes_of_new(const struct type_changes *changes
     return number_map_get(&changes->of_new, (uintptr_t)type_strip(new));
 }
 
+const struct type *type_changes_old_of(const struct type_changes *changes, const struct type *new)
+{
+    struct type_changes *own = (struct type_changes *)changes;
+    const struct type *stripped = type_strip(new);
+
+    if ((!type_is_compound(stripped) && stripped->kind != TYPE_ENUM) || !is_named(stripped) ||
+        stripped->incomplete) {
+        return new;
+    }
+    const struct type *old = predecessor(own, stripped);
+    return old && !types_compared(own, old, stripped)->kinds ? old : new;
+}
+
 bool type_is_changed(const struct type_changes *changes, const struct type *old)
 {
     return type_changes_of_old(changes, type_element(old, NULL)) != NULL;

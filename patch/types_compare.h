@@ -80,6 +80,9 @@ bool type_is_changed(const struct type_changes *changes, const struct type *old)
  * not speak of it. NULL if it is gone. */
 const struct type *type_changes_new_of(const struct type_changes *changes, const struct type *old);
 
+/* The old type that NEW was if it did not change; else NEW itself. An old type is its own. */
+const struct type *type_changes_old_of(const struct type_changes *changes, const struct type *new);
+
 /* The members of NEW and of OLD as in type_change, for any two structures or unions: one that is split or has another name.
  * Owned by the caller: free(*ret). Their number. */
 size_t types_pair_members(const struct type_changes *changes, const struct type *old, const struct type *new,
