@@ -22,8 +22,8 @@ static void enter_union(struct walk *walk, const struct type *type, uint64_t bit
 }
 
 /* The member NAME of TYPE, BIT from the start of the whole, or of what in it has no name. */
-static bool find_member(struct walk *walk, const struct type *type, const char *name, size_t length, uint64_t bit,
-                        bool named)
+static bool find_member(struct walk *walk, const struct type *type, const char *name, size_t length,
+                        uint64_t bit, bool named)
 {
     struct policy_place before = walk->place;
 
