@@ -20,6 +20,7 @@
  *   .molt.migrations struct molt_patch_migration[]: migration policies, compiled
  *   .molt.segments   struct molt_patch_segment[]: where each part of an old instance is in the new one
  *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
+ *   .molt.source     the generated migration policies as C, for people
  *   .molt.strings    NUL-terminated strings, named by offset; offset 0 is ""
  *
  * All records are little-endian, naturally aligned and without holes; each array's size is a multiple of its

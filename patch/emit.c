@@ -46,6 +46,9 @@ void emission_deinit(struct emission *emission)
     LIST_FREE(&emission->sites);
     LIST_FREE(&emission->allocators);
     LIST_FREE(&emission->roots);
+    LIST_FREE(&emission->migrations);
+    LIST_FREE(&emission->segments);
+    LIST_FREE(&emission->invariants);
     text_deinit(&emission->strings);
     table_deinit(&emission->extern_symbols);
     json_decref(emission->json_functions);
@@ -96,14 +99,23 @@ void emission_add(struct emission *emission, struct contribution *contribution)
     LIST_ADD(&emission->contributions, contribution);
 }
 
+static bool starts(const char *string, const char *prefix)
+{
+    return strncmp(string, prefix, strlen(prefix)) == 0;
+}
+
 /* Copies SECTION without its relocations. */
 static uint32_t copy_section(struct emission *emission, struct contribution *contribution,
                              const struct object_section *section)
 {
     uint32_t type = section->type == SHT_NOBITS ? SHT_NOBITS : SHT_PROGBITS;
     uint64_t flags = section->flags & (SHF_ALLOC | SHF_WRITE | SHF_EXECINSTR | SHF_TLS);
-    uint32_t index = out_section(&emission->writer, section->name, type, flags, section->align, 0);
+    char *name = contribution->policy && starts(section->name, ".text")
+                     ? must_printf(".text.molt.policy%s", section->name + strlen(".text"))
+                     : must_strdup(section->name);
+    uint32_t index = out_section(&emission->writer, name, type, flags, section->align, 0);
 
+    free(name);
     if (type == SHT_NOBITS) {
         out_section_at(&emission->writer, index)->size = section->size;
     } else {
@@ -486,8 +498,10 @@ struct molt_error *emission_build(struct emission *emission)
     }
     for (size_t i = 0; i < emission->contributions.count && !emission->error; i++) {
         place_announced(emission, emission->contributions.items[i]);
-        emit_definitions(emission, emission->contributions.items[i]);
-        warn_constructors(emission, emission->contributions.items[i]);
+        if (!emission->contributions.items[i]->policy) {
+            emit_definitions(emission, emission->contributions.items[i]);
+            warn_constructors(emission, emission->contributions.items[i]);
+        }
     }
     for (size_t i = 0; i < emission->contributions.count; i++) {
         emit_unwind(emission, emission->contributions.items[i]);
@@ -552,6 +566,15 @@ static void renumber(struct emission *emission)
         struct molt_patch_root *root = &emission->roots.items[i];
         root->symbol = root->symbol ? elf_writer_final(writer, root->symbol) : 0;
     }
+    for (size_t i = 0; i < emission->migrations.count; i++) {
+        struct molt_patch_migration *migration = &emission->migrations.items[i];
+        migration->migrate = migration->migrate ? elf_writer_final(writer, migration->migrate) : 0;
+        migration->validate = migration->validate ? elf_writer_final(writer, migration->validate) : 0;
+        migration->select = migration->select ? elf_writer_final(writer, migration->select) : 0;
+    }
+    for (size_t i = 0; i < emission->invariants.count; i++) {
+        emission->invariants.items[i].check = elf_writer_final(writer, emission->invariants.items[i].check);
+    }
 }
 
 /* The id: a hash over all that the patch does, so not over titles and times. */
@@ -589,7 +612,13 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
     TABLE(sites);
     TABLE(allocators);
     TABLE(roots);
+    TABLE(migrations);
+    TABLE(segments);
+    TABLE(invariants);
 #undef TABLE
+    if (emission->source) {
+        add_table(emission, ".molt.source", emission->source, strlen(emission->source));
+    }
     add_table(emission, ".molt.strings", emission->strings.bytes, emission->strings.length);
     set_id(emission, manifest);
     char *text = must_have(json_dumps(manifest, JSON_COMPACT));

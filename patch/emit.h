@@ -28,9 +28,10 @@ struct contribution {
     const struct comparison *comparison;
     const struct image *image;
     const struct image_unit *image_unit;
-    const char *name;    /* the unit's */
-    const char *key;     /* the same, unless the binary has several units of one file: tells them apart */
-    const char *source;  /* its file, absolute */
+    const char *name;   /* the unit's */
+    const char *key;    /* the same, unless the binary has several units of one file: tells them apart */
+    const char *source; /* its file, absolute */
+    bool policy; /* migration policies: they are no part of the program and run during the update only */
     bool needs_indirect; /* result: refers to data that only the GOT can reach */
     uint32_t *sections;  /* by index in the new object: the emitted section, or 0 */
     uint32_t *symbols;   /* by index in the new object: the emitted symbol, or 0 */
@@ -52,6 +53,10 @@ struct emission {
     LIST(struct molt_patch_site) sites;
     LIST(struct molt_patch_allocator) allocators;
     LIST(struct molt_patch_root) roots;
+    LIST(struct molt_patch_migration) migrations;
+    LIST(struct molt_patch_segment) segments;
+    LIST(struct molt_patch_invariant) invariants;
+    const char *source; /* of the generated policies, for people; borrowed, may be NULL */
     struct text strings;
     LIST(char *) owned;
     struct table extern_symbols; /* "MODULE NAME" -> emitted symbol of an extern definition or import */
