@@ -3,15 +3,14 @@
  * unions is decided, as their members cannot be told apart by name; last, what is left without a way is handed to the
  * type's MOLT_MIGRATE, if there is one, or marked as impossible.
  */
-#include "patch/policy_plan.h"
-
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "patch/policy_path.h"
+#include "patch/policy_plan_private.h"
 
-static char *own(struct policy_plan *plan, char *string)
+char *policy_own(struct policy_plan *plan, char *string)
 {
     LIST_ADD(&plan->owned, string);
     return string;
@@ -54,7 +53,7 @@ static struct policy_end end_of(const char *path, const struct type_member *memb
     return (struct policy_end){ path, member ? member->type : NULL, member, bit };
 }
 
-static struct policy_step step_of_pair(const struct type_pair *pair)
+struct policy_step policy_step_of_pair(const struct type_pair *pair)
 {
     enum policy_step_kind kind = !pair->old_path   ? POLICY_STEP_NEW
                                  : !pair->new_path ? POLICY_STEP_GONE
@@ -71,7 +70,7 @@ static struct policy_step step_of_pair(const struct type_pair *pair)
 static void add_pairs(struct policy_plan *plan, const struct type_pair *pairs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        LIST_ADD(&plan->steps, step_of_pair(&pairs[i]));
+        LIST_ADD(&plan->steps, policy_step_of_pair(&pairs[i]));
     }
 }
 
@@ -292,267 +291,6 @@ static void apply_statements(struct policy_plans *plans, struct policy_plan *pla
     }
 }
 
-/* ---- unions ------------------------------------------------------------------------------------------------------ */
-
-/* MOLT_UNION about the union of PLAN's old type that PATH lies in or is; NULL if there is none. */
-static const struct policy_statement *choice_for(const struct policy_plans *plans,
-                                                 const struct policy_plan *plan, const char *path)
-{
-    struct policy_place place, other;
-    bool inside = policy_place_find(plan->old, path, &place) && place.in_union;
-
-    for (size_t i = 0; i < plans->uses.count; i++) {
-        const struct policy_use *use = &plans->uses.items[i];
-        if (use->statement->kind != POLICY_UNION || use->old != plan->old) {
-            continue;
-        }
-        if (strcmp(use->statement->from, path) == 0 ||
-            (inside && policy_place_find(plan->old, use->statement->from, &other) &&
-             (other.in_union == place.in_union || type_strip(other.type) == place.in_union) &&
-             (other.in_union ? other.union_bit : other.bit) == place.union_bit)) {
-            return use->statement;
-        }
-    }
-    return NULL;
-}
-
-/* The part of PATH that names the union's member: "i" of "as.i.x". */
-static char *alternative_of(const char *path, size_t union_length)
-{
-    const char *from = path + union_length + (union_length > 0);
-
-    return must_strndup(from, strcspn(from, ".["));
-}
-
-/* Whether all of the union's old members are in the new one as they were, from BIT of the old whole to the new one's. */
-static bool keeps_places(const struct policy_plan *plan, const struct policy_place *first, int64_t *ret_shift,
-                         size_t *ret_step)
-{
-    bool known = false;
-
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        const struct policy_step *step = &plan->steps.items[i];
-        struct policy_place place;
-        if (!step->old.path || !policy_place_find(plan->old, step->old.path, &place) ||
-            place.in_union != first->in_union || place.union_bit != first->union_bit) {
-            continue;
-        }
-        if (step->kind == POLICY_STEP_GONE && step->drop) {
-            continue;
-        }
-        int64_t shift = (int64_t)step->new.bit - (int64_t)step->old.bit;
-        if (step->kind != POLICY_STEP_VALUE || step->conversion != TYPE_CONVERT_COPY || step->statement ||
-            shift % 8 || (known && shift != *ret_shift)) {
-            return false;
-        }
-        *ret_step = known ? *ret_step : i;
-        *ret_shift = shift;
-        known = true;
-    }
-    return known;
-}
-
-/* Decides about the union that the old end of step INDEX lies in. */
-static void decide_union(struct policy_plans *plans, struct policy_plan *plan, size_t index)
-{
-    struct policy_step *step = &plan->steps.items[index];
-    struct policy_place place;
-    int64_t shift;
-    size_t first;
-
-    if (!policy_place_find(plan->old, step->old.path, &place) || !place.in_union) {
-        return; /* a new union takes over something that was outside of one */
-    }
-    const struct policy_statement *choice = choice_for(plans, plan, step->old.path);
-    if (choice) {
-        step->choice = choice;
-        step->alternative = own(plan, alternative_of(step->old.path, place.union_length));
-    } else if (keeps_places(plan, &place, &shift, &first)) {
-        if (first == index) {
-            step->kind = POLICY_STEP_UNION;
-            step->size = place.in_union->size;
-            step->old.bit = place.union_bit;
-            step->new.bit = place.union_bit + shift;
-        } else if (step->kind == POLICY_STEP_VALUE) {
-            step->kind = POLICY_STEP_UNION; /* size 0: the first one's copy has it */
-        }
-    } else if (step->kind == POLICY_STEP_VALUE) {
-        step->kind = POLICY_STEP_IMPOSSIBLE;
-        step->why = "which member of the union is in use is not known: say it by MOLT_UNION or MOLT_MIGRATE";
-    }
-}
-
-/* A union with a name of its own whose members changed, and MOLT_UNION about it: its members become steps of the whole. */
-static void open_union(struct policy_plans *plans, struct policy_plan *plan, size_t index)
-{
-    struct policy_step step = plan->steps.items[index];
-    const struct type *old = type_strip(step.old.type), *new = type_strip(step.new.type);
-    const struct policy_statement *choice = choice_for(plans, plan, step.old.path);
-    struct type_pair *pairs = NULL;
-
-    if (!choice) {
-        return;
-    }
-    size_t count = types_pair_members(plans->changes, old, new, &pairs);
-    plan->steps.items[index].kind = POLICY_STEP_CUSTOM; /* nothing is to be done for the union as such */
-    plan->steps.items[index].statement = choice;
-    for (size_t i = 0; i < count; i++) {
-        struct policy_step inner = step_of_pair(&pairs[i]);
-        if (!inner.old.path) {
-            continue;
-        }
-        inner.choice = choice;
-        inner.alternative = own(plan, alternative_of(inner.old.path, 0));
-        inner.old.path = own(plan, must_printf("%s.%s", step.old.path, inner.old.path));
-        inner.old.bit += step.old.bit;
-        if (inner.new.path) {
-            inner.new.path = own(plan, must_printf("%s.%s", step.new.path, inner.new.path));
-            inner.new.bit += step.new.bit;
-        }
-        LIST_ADD(&plan->steps, inner);
-    }
-    free(pairs);
-}
-
-static void decide_unions(struct policy_plans *plans, struct policy_plan *plan)
-{
-    size_t count = plan->steps.count;
-
-    for (size_t i = 0; i < count; i++) {
-        const struct policy_step *step = &plan->steps.items[i];
-        if (step->kind == POLICY_STEP_VALUE && step->conversion == TYPE_CONVERT_MIGRATE &&
-            type_strip(step->old.type)->kind == TYPE_UNION) {
-            open_union(plans, plan, i);
-        }
-    }
-    struct policy_step *decided = must_calloc(count, sizeof(*decided));
-    for (size_t i = 0; i < count; i++) { /* each looks at the others as they were */
-        struct policy_step saved = plan->steps.items[i];
-        if (saved.old.path && !saved.choice && !saved.indirect &&
-            (saved.kind == POLICY_STEP_VALUE || saved.kind == POLICY_STEP_GONE)) {
-            decide_union(plans, plan, i);
-        }
-        decided[i] = plan->steps.items[i];
-        plan->steps.items[i] = saved;
-    }
-    memcpy(plan->steps.items, decided, count * sizeof(*decided));
-    free(decided);
-}
-
-/* ---- what is left without a way ---------------------------------------------------------------------------------- */
-
-static void mark(struct policy_plan *plan, const struct policy_step *step, const char *why)
-{
-    if (!plan->why) {
-        plan->why = why;
-        plan->line = step->new.member ? step->new.member->line : 0;
-    }
-}
-
-static void settle(struct policy_plan *plan)
-{
-    bool custom = plan->migrate.count > 0;
-
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        struct policy_step *step = &plan->steps.items[i];
-        if (step->kind == POLICY_STEP_VALUE && step->conversion == TYPE_CONVERT_NONE) {
-            struct text why = { 0 };
-            text_printf(&why, "'%s' (", step->old.path);
-            type_describe(step->old.type, &why);
-            text_puts(&why, ") cannot become ");
-            text_printf(&why, "'%s' (", step->new.path);
-            type_describe(step->new.type, &why);
-            text_puts(&why, ") by itself: a policy must say how");
-            step->kind = POLICY_STEP_IMPOSSIBLE;
-            step->why = own(plan, must_have(text_steal(&why)));
-        }
-        if (step->kind == POLICY_STEP_IMPOSSIBLE && step->drop) {
-            step->kind = POLICY_STEP_NEW;
-        } else if (step->kind == POLICY_STEP_IMPOSSIBLE && custom) {
-            step->kind = POLICY_STEP_CUSTOM;
-            step->statement = plan->migrate.items[0];
-        } else if (step->kind == POLICY_STEP_IMPOSSIBLE) {
-            mark(plan, step, step->why);
-        }
-    }
-}
-
-/* The plan for what an array's elements, or the member itself, become; NULL if that needs none. */
-static struct policy_plan *inner_plan(const struct policy_plans *plans, const struct policy_step *step)
-{
-    bool migrates = step->conversion == TYPE_CONVERT_MIGRATE || step->conversion == TYPE_CONVERT_ARRAY;
-
-    return step->kind == POLICY_STEP_VALUE && migrates
-               ? policy_plan_of(plans, type_element(step->old.type, NULL), type_element(step->new.type, NULL))
-               : NULL;
-}
-
-/* What contains something impossible is impossible, but for what MOLT_MIGRATE of the container does. Returns whether
- * anything came of it. */
-static bool spread(const struct policy_plans *plans, struct policy_plan *plan)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = inner_plan(plans, step);
-        if (!inner || !inner->why) {
-            continue;
-        }
-        any = any || !plan->why || plan->migrate.count > 0;
-        if (plan->migrate.count) {
-            step->kind = POLICY_STEP_CUSTOM;
-            step->statement = plan->migrate.items[0];
-        } else {
-            mark(plan, step, inner->why);
-        }
-    }
-    return any;
-}
-
-static void warn(struct policy_plans *plans)
-{
-    for (size_t i = 0; i < plans->list.count; i++) {
-        const struct policy_plan *plan = plans->list.items[i];
-        if (plan->why) {
-            char *key = type_key(plan->old);
-            molt_diagnostics_add(plans->diagnostics, MOLT_SEVERITY_WARNING, plan->new->file,
-                                 plan->line ? plan->line : plan->new->line, 0, "no-policy",
-                                 "an instance of %s would stop the update: %s", key, plan->why);
-            free(key);
-        }
-    }
-}
-
-/* ---- the way back ------------------------------------------------------------------------------------------------ */
-
-/* Whether each value of TYPE comes back from what it was converted to is checked on the way back; here: whether there is
- * a value at all. */
-static void judge_way_back(const struct policy_plans *plans, struct policy_plan *plan)
-{
-    for (size_t i = 0; i < plan->steps.count && !plan->why_not_back; i++) {
-        const struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = inner_plan(plans, step);
-        const char *why = step->kind == POLICY_STEP_GONE ? "is gone, and what it held with it"
-                          : step->choice                 ? "is in a union that changed"
-                          : step->indirect               ? "came from behind a pointer"
-                          : step->kind == POLICY_STEP_IMPOSSIBLE || step->kind == POLICY_STEP_CUSTOM
-                              ? "is made by a policy that says nothing of the way back"
-                          : inner && inner->why_not_back ? inner->why_not_back
-                                                         : NULL;
-        const char *path = step->old.path ? step->old.path : step->new.path;
-        if (why && step->old.path) {
-            plan->why_not_back = own(plan, must_printf("'%s' %s", path, why));
-        }
-    }
-    if (plan->delete.count && !plan->why_not_back) {
-        plan->why_not_back = "MOLT_DELETE gives memory back";
-    }
-    if (plan->invert.count) {
-        plan->why_not_back = NULL;
-    }
-}
-
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
 
 static void add_changed(struct policy_plans *plans)
@@ -595,25 +333,14 @@ static void add_asked(struct policy_plans *plans)
 
 struct molt_error *policy_plans_make(struct policy_plans *plans)
 {
-    bool again = true;
-
     add_changed(plans);
     add_asked(plans);
     for (size_t i = 0; i < plans->list.count; i++) {
         apply_statements(plans, plans->list.items[i]);
-        decide_unions(plans, plans->list.items[i]);
-        settle(plans->list.items[i]);
+        policy_decide_unions(plans, plans->list.items[i]);
+        policy_settle(plans->list.items[i]);
     }
-    while (again) {
-        again = false;
-        for (size_t i = 0; i < plans->list.count; i++) {
-            again = spread(plans, plans->list.items[i]) || again;
-        }
-    }
-    for (size_t i = 0; i < plans->list.count; i++) {
-        judge_way_back(plans, plans->list.items[i]);
-    }
-    warn(plans);
+    policy_settle_all(plans);
     struct molt_error *error = plans->error;
     plans->error = NULL;
     return error;
