@@ -116,6 +116,7 @@ struct molt_error *policies_create(const struct policy_input *input, struct poli
     policies->plans = (struct policy_plans){ .changes = input->changes,
                                              .old_types = input->old_types,
                                              .new_types = input->new_types,
+                                             .hints = input->hints,
                                              .diagnostics = input->setup.diagnostics };
     if (type_changes_count(input->changes)) {
         error = make(policies);

@@ -18,6 +18,7 @@ struct policy_input {
     struct policy_setup setup;
     const struct type_changes *changes;
     struct type_model *old_types, *new_types;
+    const json_t *hints; /* the recorder's changes, as in patch_request; may be NULL */
 };
 
 /* Reads, plans, generates and compiles. REFUSED: a policy does not compile, or is about something that does not exist; the

@@ -89,10 +89,15 @@ static char *identifier_of(const char *path)
     return must_have(text_steal(&result));
 }
 
-/* Puts the header where it can be included from; its directory belongs to the caller. */
-static struct molt_error *provide_header(const struct patch_session *session, char **ret_directory)
+static char *include_directory(const struct patch_session *session)
 {
-    char *directory = must_printf("%s/include", session->cache), *below = must_printf("%s/molt", directory);
+    return must_printf("%s/include", session->cache);
+}
+
+/* Puts the header where it can be included from. */
+static struct molt_error *provide_header(const struct patch_session *session)
+{
+    char *directory = include_directory(session), *below = must_printf("%s/molt", directory);
     char *path = must_printf("%s/policy.h", below), *there = NULL;
     size_t size = 0;
     struct molt_error *error = file_read(path, &there, &size);
@@ -106,8 +111,34 @@ static struct molt_error *provide_header(const struct patch_session *session, ch
     free(there);
     free(path);
     free(below);
-    *ret_directory = directory;
+    free(directory);
     return error;
+}
+
+/* Lets FILE find the program's headers by their names alone, as the program's own files beside them do. */
+static void add_source_directories(const struct policy_setup *setup, struct compile_entry *entry)
+{
+    struct table seen = { 0 };
+    LIST(char *) directories = { 0 };
+    struct patch_session *session = setup->session;
+
+    LIST_ADD(&directories, must_strdup(setup->neighbour->file));
+    LIST_ADD(&directories, must_printf("%s/", session->db.root));
+    for (size_t i = 0; i < session->unit_count; i++) {
+        LIST_ADD(&directories, must_strdup(session->units[i].entry->file));
+    }
+    for (size_t i = 0; i < directories.count; i++) {
+        *strrchr(directories.items[i], '/') = '\0';
+        if (!table_put(&seen, directories.items[i], entry)) {
+            add_argument(entry, must_strdup("-iquote"));
+            add_argument(entry, must_strdup(directories.items[i]));
+        }
+    }
+    table_deinit(&seen);
+    for (size_t i = 0; i < directories.count; i++) {
+        free(directories.items[i]);
+    }
+    LIST_FREE(&directories);
 }
 
 static int compare_names(const void *one, const void *other)
@@ -192,8 +223,7 @@ static struct molt_error *read_preprocessed(const struct policy_setup *setup, co
 }
 
 /* Preprocesses and reads the one file. */
-static struct molt_error *read_file(const struct policy_setup *setup, const char *include,
-                                    struct policy_file *file)
+static struct molt_error *read_file(const struct policy_setup *setup, struct policy_file *file)
 {
     struct compile_entry *entry = make_entry(setup->neighbour, file->path, file->name, false);
     char *identifier = identifier_of(file->path);
@@ -201,8 +231,9 @@ static struct molt_error *read_file(const struct policy_setup *setup, const char
     struct unit unit;
     compile_jobs jobs = { 0 };
 
+    add_source_directories(setup, entry);
     add_argument(entry, must_strdup("-isystem"));
-    add_argument(entry, must_strdup(include));
+    add_argument(entry, include_directory(setup->session));
     add_argument(entry, must_printf("-DMOLT_POLICY_FILE=%s", identifier));
     unit_init(&unit, entry, &setup->session->db, setup->session->cache);
     struct compile_job job = { &unit, setup->to, COMMAND_PREPROCESSED };
@@ -224,25 +255,24 @@ static struct molt_error *read_file(const struct policy_setup *setup, const char
 
 struct molt_error *policy_files_read(const struct policy_setup *setup, policy_files *ret)
 {
-    char *directory = must_printf("%s/molt", setup->session->db.root), *include = NULL, **names;
+    char *directory = must_printf("%s/molt", setup->session->db.root), **names;
     struct molt_error *error = tree_make_mirror(setup->to);
     size_t count = error ? 0 : list_files(setup, directory, &names);
 
     if (count) {
-        error = provide_header(setup->session, &include);
+        error = provide_header(setup->session);
     }
     for (size_t i = 0; i < count; i++) {
         struct policy_file *file = must_calloc(1, sizeof(*file));
         file->path = must_printf("%s/%s", directory, names[i]);
         file->name = must_printf("molt/%s", names[i]);
         LIST_ADD(ret, file);
-        error = error ? error : read_file(setup, include, file);
+        error = error ? error : read_file(setup, file);
         free(names[i]);
     }
     if (count) {
         free(names);
     }
-    free(include);
     free(directory);
     return error;
 }
@@ -274,13 +304,18 @@ static struct molt_error *prepare(const struct policy_setup *setup, struct polic
     char *directory = must_printf("%s/policies", setup->session->cache);
     char *identifier = identifier_of(source->name);
     char *path = must_printf("%s/%s.c", directory, identifier);
-    struct molt_error *error = file_make_directory(directory);
+    struct molt_error *error = provide_header(setup->session);
 
+    if (!error) {
+        error = file_make_directory(directory);
+    }
     if (!error) {
         error = file_write(path, source->text, strlen(source->text));
     }
     source->entry = make_entry(setup->neighbour, path, source->name, true);
     add_argument(source->entry, must_strdup("-w"));
+    add_argument(source->entry, must_strdup("-isystem"));
+    add_argument(source->entry, include_directory(setup->session));
     unit_init(&source->unit, source->entry, &setup->session->db, setup->session->cache);
     source->job = (struct compile_job){ &source->unit, root, COMMAND_INDIRECT };
     free(directory);

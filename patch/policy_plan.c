@@ -165,8 +165,44 @@ static void release_old(struct policy_plan *plan, struct policy_step *step)
     }
 }
 
+/* What follows WHOLE in PATH: ".x" of "size.x"; NULL if PATH does not begin with it. */
+static const char *path_behind(const char *whole, const char *path)
+{
+    size_t length = strlen(whole);
+
+    return strncmp(path, whole, length) == 0 ? path + length : NULL;
+}
+
+/* Says of each member of a structure that is gone that it is, if PATH is one of them. */
+static void open_gone(struct policy_plan *plan, const char *path)
+{
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        struct policy_step gone = plan->steps.items[i];
+        const char *rest = gone.kind == POLICY_STEP_GONE ? path_behind(gone.old.path, path) : NULL;
+        const struct type *type = rest ? type_strip(gone.old.type) : NULL;
+        if (!type || type->kind != TYPE_STRUCT || *rest != '.') {
+            continue;
+        }
+        plan->steps.count--;
+        memmove(&plan->steps.items[i], &plan->steps.items[i + 1],
+                (plan->steps.count - i) * sizeof(*plan->steps.items));
+        for (size_t k = 0; k < type->member_count; k++) {
+            const struct type_member *member = &type->members[k];
+            struct policy_step inner = gone;
+            if (member->name) {
+                inner.old =
+                    (struct policy_end){ policy_own(plan, must_printf("%s.%s", gone.old.path, member->name)),
+                                         member->type, member, gone.old.bit + member->bit_offset };
+                LIST_ADD(&plan->steps, inner);
+            }
+        }
+        i--;
+    }
+}
+
 static void drop_gone(struct policy_plan *plan, const char *path)
 {
+    open_gone(plan, path);
     for (size_t i = 0; i < plan->steps.count; i++) {
         struct policy_step *step = &plan->steps.items[i];
         if (step->kind == POLICY_STEP_GONE && strcmp(step->old.path, path) == 0) {
@@ -190,7 +226,8 @@ static void apply_rename(struct policy_plans *plans, struct policy_plan *plan,
     if (!make_step_to(plans, plan, statement)) {
         return;
     }
-    if (step_to(plan, statement->to)->old.path) {
+    const char *before = step_to(plan, statement->to)->old.path;
+    if (before && strcmp(before, statement->from) != 0) {
         release_old(plan, step_to(plan, statement->to));
     }
     struct policy_step *step = step_to(plan, statement->to);
@@ -293,11 +330,17 @@ static void apply_statements(struct policy_plans *plans, struct policy_plan *pla
 
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
 
+/* Types without a name are dealt with where they stand. */
+static bool has_plan(const struct type *type)
+{
+    return type && type_is_compound(type) && (type->name || type->alias);
+}
+
 static void add_changed(struct policy_plans *plans)
 {
     for (size_t i = 0; i < type_changes_count(plans->changes); i++) {
         const struct type_change *change = type_changes_at(plans->changes, i);
-        if (change->old && change->new &&type_is_compound(change->old) && type_is_compound(change->new)) {
+        if (has_plan(change->old) && has_plan(change->new)) {
             add_plan(plans, change->old, change->new);
         }
     }
@@ -309,8 +352,7 @@ static void add_asked(struct policy_plans *plans)
     for (size_t i = 0; i < plans->uses.count; i++) {
         const struct policy_use *use = &plans->uses.items[i];
         const struct policy_statement *statement = use->statement;
-        if (statement->kind != POLICY_INVARIANT && use->old && use->new &&type_is_compound(use->old) &&
-            type_is_compound(use->new)) {
+        if (statement->kind != POLICY_INVARIANT && has_plan(use->old) && has_plan(use->new)) {
             add_plan(plans, use->old, use->new);
         }
         for (size_t k = 0; k < statement->choices.count; k++) {

@@ -72,6 +72,7 @@ struct policy_use {
 struct policy_plans {
     const struct type_changes *changes; /* borrowed, like the models */
     struct type_model *old_types, *new_types;
+    const json_t *hints; /* what the recorder saw; may be NULL */
     struct molt_diagnostics *diagnostics;
     LIST(struct policy_use) uses; /* of this update */
     LIST(struct policy_plan *) list;

@@ -103,6 +103,7 @@ static bool judge_way_back(const struct policy_plans *plans, struct policy_plan 
         const struct policy_step *step = &plan->steps.items[i];
         const struct policy_plan *inner = inner_plan(plans, step);
         const char *why = step->kind == POLICY_STEP_GONE ? "is gone, and what it held with it"
+                          : step->drop                   ? "may have lost a part, as told"
                           : step->choice                 ? "is in a union that changed"
                           : step->indirect               ? "came from behind a pointer"
                           : step->kind == POLICY_STEP_IMPOSSIBLE || step->kind == POLICY_STEP_CUSTOM

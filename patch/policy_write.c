@@ -160,7 +160,7 @@ static bool open_condition(struct policy_writer *writer, const char *path, unsig
 static void write_step_value(struct policy_writer *writer, const struct policy_step *step, unsigned indent)
 {
     char *old = must_printf("old->%s", step->old.path), *new = must_printf("new->%s", step->new.path);
-    char *comment = comment_on(step);
+    char *comment = writer->back ? NULL : comment_on(step);
     bool condition = step->indirect && open_condition(writer, step->old.path, indent);
     struct policy_value value = { .old = step->old.type,
                                   .new = step->new.type,

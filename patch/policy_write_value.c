@@ -111,8 +111,10 @@ static void write_copy(struct policy_writer *writer, const struct policy_value *
     } else if (array || (type_is_compound(type) && !same_in_c(writer, value))) {
         policy_line(writer, value->indent, value->comment, "memcpy(%s%s, %s%s, sizeof(%s));",
                     array ? "" : "&", to, array ? "" : "&", from, to);
-    } else if (is_number(type) && is_number(other)) {
+    } else if (is_number(type) && is_number(other) && value->old_bits != value->new_bits) {
         write_number(writer, value);
+    } else if (is_number(type) && is_number(other)) {
+        policy_line(writer, value->indent, value->comment, "%s = %s;", to, from);
     } else if (same_in_c(writer, value)) {
         policy_line(writer, value->indent, value->comment, "%s = %s;", to, from);
     } else {
@@ -120,151 +122,6 @@ static void write_copy(struct policy_writer *writer, const struct policy_value *
                                      : must_strdup("void *");
         policy_line(writer, value->indent, value->comment, "%s = (%s)%s;", to, cast, from);
         free(cast);
-    }
-}
-
-/* ---- enumerations ------------------------------------------------------------------------------------------------- */
-
-static const char *remap_name(struct policy_writer *writer, const struct type *old, const struct type *new)
-{
-    for (size_t i = 0; i < writer->remaps.count; i++) {
-        const struct policy_remap *remap = &writer->remaps.items[i];
-        if (remap->old == old && remap->new == new && remap->back == writer->back) {
-            return remap->name;
-        }
-    }
-    const char *word = new->name ? new->name : new->alias ? new->alias : "unnamed";
-    char *name = must_printf("molt_%s_%s", writer->back ? "restore" : "remap", word);
-    for (unsigned i = 2; table_get(&writer->remap_names, name); i++) {
-        free(name);
-        name = must_printf("molt_%s_%s_%u", writer->back ? "restore" : "remap", word, i);
-    }
-    table_put(&writer->remap_names, name, name);
-    LIST_ADD(&writer->remaps, (struct policy_remap){ old, new, writer->back, name });
-    return name;
-}
-
-/* What the enumerator NAME of OLD is called in NEW, or the reverse. */
-static const char *successor_of(const struct policy_plans *plans, const struct policy_remap *remap,
-                                const char *name)
-{
-    for (size_t i = 0; i < plans->uses.count; i++) {
-        const struct policy_use *use = &plans->uses.items[i];
-        const struct policy_statement *statement = use->statement;
-        if (statement->kind == POLICY_ENUMERATOR && use->old == remap->old &&
-            strcmp(remap->back ? statement->to : statement->from, name) == 0) {
-            return remap->back ? statement->from : statement->to;
-        }
-    }
-    return name;
-}
-
-static const struct type_enumerator *enumerator_called(const struct type *type, const char *name)
-{
-    for (size_t i = 0; i < type->enumerator_count; i++) {
-        if (strcmp(type->enumerators[i].name, name) == 0) {
-            return &type->enumerators[i];
-        }
-    }
-    return NULL;
-}
-
-static const struct type_enumerator *enumerator_of(const struct type *type, int64_t value)
-{
-    for (size_t i = 0; i < type->enumerator_count; i++) {
-        if (type->enumerators[i].value == value) {
-            return &type->enumerators[i];
-        }
-    }
-    return NULL;
-}
-
-/* Whether the enumerators stand for bits that may be set together. */
-static bool are_bits(const struct type *type)
-{
-    bool larger = false;
-
-    for (size_t i = 0; i < type->enumerator_count; i++) {
-        int64_t value = type->enumerators[i].value;
-        if (value < 0 || (value & (value - 1))) {
-            return false;
-        }
-        larger = larger || value > 2;
-    }
-    return larger;
-}
-
-/* The case of the value of ENUMERATOR; those of the same value have the same one. */
-static void write_case(const struct policy_plans *plans, const struct policy_remap *remap,
-                       const struct type *from, const struct type *to,
-                       const struct type_enumerator *enumerator, struct text *ret)
-{
-    const struct type_enumerator *target = NULL;
-    bool clear = true;
-
-    for (size_t i = 0; i < from->enumerator_count; i++) {
-        if (from->enumerators[i].value == enumerator->value) {
-            const char *name = successor_of(plans, remap, from->enumerators[i].name);
-            const struct type_enumerator *one = enumerator_called(to, name);
-            clear = clear && !(one && target && one->value != target->value);
-            target = one ? one : target;
-        }
-    }
-    text_printf(ret, "    case %lld: /* %s */\n", (long long)enumerator->value, enumerator->name);
-    if (!target) {
-        text_printf(ret,
-                    "        molt_fail(\"%s (%lld) is no longer there: MOLT_ENUMERATOR says what it "
-                    "becomes\");\n",
-                    enumerator->name, (long long)enumerator->value);
-    } else if (!clear) {
-        text_printf(
-            ret, "        molt_fail(\"%lld was the value of several names, which are no longer equal\");\n",
-            (long long)enumerator->value);
-    } else {
-        text_printf(ret, "        return %lld;%s%s%s\n", (long long)target->value,
-                    strcmp(target->name, enumerator->name) ? " /* " : "",
-                    strcmp(target->name, enumerator->name) ? target->name : "",
-                    strcmp(target->name, enumerator->name) ? " */" : "");
-    }
-}
-
-static void write_remap(const struct policy_plans *plans, const struct policy_remap *remap, struct text *ret)
-{
-    const struct type *from = remap->back ? remap->new : remap->old;
-    const struct type *to = remap->back ? remap->old : remap->new;
-    char *key = type_key(remap->old);
-
-    text_printf(ret, "/* The numbers of %s%s, by the enumerators' names. */\nstatic long %s(long value)\n{\n",
-                key, remap->back ? ", back" : "", remap->name);
-    if (are_bits(from) && are_bits(to)) {
-        text_printf(ret,
-                    "    if (value > 0 && (value & (value - 1))) { /* several bits */\n"
-                    "        long lowest = value & -value;\n"
-                    "        return %s(lowest) | %s(value - lowest);\n"
-                    "    }\n",
-                    remap->name, remap->name);
-    }
-    text_puts(ret, "    switch (value) {\n");
-    for (size_t i = 0; i < from->enumerator_count; i++) {
-        if (enumerator_of(from, from->enumerators[i].value) == &from->enumerators[i]) {
-            write_case(plans, remap, from, to, &from->enumerators[i], ret);
-        }
-    }
-    for (size_t i = 0; i < to->enumerator_count; i++) {
-        int64_t value = to->enumerators[i].value;
-        if (!enumerator_of(from, value) && enumerator_of(to, value) == &to->enumerators[i]) {
-            text_printf(ret, "    case %lld:\n        molt_fail(\"%lld had no name and would become %s\");\n",
-                        (long long)value, (long long)value, to->enumerators[i].name);
-        }
-    }
-    text_puts(ret, "    default: /* never had a name */\n        return value;\n    }\n}\n\n");
-    free(key);
-}
-
-void policy_write_remaps(struct policy_writer *writer, struct text *ret)
-{
-    for (size_t i = 0; i < writer->remaps.count; i++) {
-        write_remap(writer->plans, &writer->remaps.items[i], ret);
     }
 }
 
@@ -380,7 +237,7 @@ void policy_write_value(struct policy_writer *writer, const struct policy_value 
     case TYPE_CONVERT_ENUM:
         policy_line(writer, value->indent, value->comment ? value->comment : "by name", "%s = %s(%s);",
                     to_text(writer, value),
-                    remap_name(writer, type_strip(value->old), type_strip(value->new)),
+                    policy_remap_name(writer, type_strip(value->old), type_strip(value->new)),
                     from_text(writer, value));
         break;
     case TYPE_CONVERT_ARRAY:

@@ -187,7 +187,11 @@ extern void molt_release(void (*release)(void *), void *pointer) __attribute__((
 #define MOLT_COPY_ARRAY(to, from)                                                                            \
     molt_copy_array_((to), sizeof(to), (from), sizeof(from), sizeof((from)[0]), #from)
 
-/* The same for strings: it must end within TO. */
+/* Fails if not all elements of ARRAY from FIRST on are zero: nothing else of it is kept. */
+#define MOLT_EXPECT_ZERO(array, first)                                                                       \
+    molt_expect_zero_((array), sizeof(array), (first) * sizeof((array)[0]), sizeof((array)[0]), #array)
+
+/* Copies the string in the array FROM to the array TO and fails if it does not end within it. */
 #define MOLT_COPY_TEXT(to, from) molt_copy_text_((to), sizeof(to), (from), sizeof(from), #from)
 
 /* ---- not for use ------------------------------------------------------------------------------------------------- */
@@ -235,19 +239,25 @@ static inline __attribute__((unused)) int molt_same_value_(long double to, long 
     return to - from > -1 && to - from < 1;
 }
 
+static inline __attribute__((unused)) void molt_expect_zero_(const void *array, size_t size, size_t from,
+                                                             size_t element, const char *name)
+{
+    const unsigned char *bytes = (const unsigned char *)array;
+
+    for (; from < size; from++) {
+        if (bytes[from]) {
+            molt_fail("%s: element %zu is not zero and would be lost (MOLT_DROP says that it may be)", name,
+                      from / element);
+        }
+    }
+}
+
 static inline __attribute__((unused)) void molt_copy_array_(void *to, size_t to_size, const void *from,
                                                             size_t from_size, size_t element,
                                                             const char *name)
 {
-    const unsigned char *bytes = (const unsigned char *)from;
-    size_t i;
-
     __builtin_memcpy(to, from, to_size < from_size ? to_size : from_size);
-    for (i = to_size; i < from_size; i++) {
-        if (bytes[i]) {
-            molt_fail("%s: element %zu is not zero and would be lost", name, i / element);
-        }
-    }
+    molt_expect_zero_(from, from_size, to_size, element, name);
 }
 
 static inline __attribute__((unused)) void molt_copy_text_(char *to, size_t to_size, const char *from,
