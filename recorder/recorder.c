@@ -15,6 +15,7 @@
 #include "recorder/journal.h"
 #include "recorder/snapshot.h"
 #include "recorder/text_diff.h"
+#include "recorder/type_list.h"
 
 struct entry {
     struct file file;
@@ -532,6 +533,13 @@ bool recorder_baseline(const struct recorder *recorder, const char *path, const 
     const struct entry *entry = find(recorder, path);
 
     return entry && text_of(&entry->file.baseline_document, entry->file.existed, ret_text, ret_length);
+}
+
+json_t *recorder_types(const struct recorder *recorder, const char *path)
+{
+    const struct entry *entry = find(recorder, path);
+
+    return entry ? file_types(&entry->file) : json_array();
 }
 
 /* The lines SPAN of DOCUMENT; an empty piece if there are none. */

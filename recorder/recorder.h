@@ -86,4 +86,9 @@ bool recorder_text(const struct recorder *recorder, const char *path, const char
 bool recorder_baseline(const struct recorder *recorder, const char *path, const char **ret_text,
                        size_t *ret_length);
 
+/* The structures and unions that a file defines as it is now: a new array of {"name": "struct conn" or the typedef of one without a tag,
+ * "line": of its name, "first", "last": its lines, "members": [{"name": "a.b" for one inside another, "line"}]}, lines 1-based. Empty if
+ * the recorder does not know the file. NULL without memory. */
+json_t *recorder_types(const struct recorder *recorder, const char *path);
+
 #endif
