@@ -10,6 +10,7 @@
 
 #include "base/instance.h"
 #include "base/text.h"
+#include "base/type_change.h"
 
 static const char *text_at(const json_t *object, const char *key)
 {
@@ -83,7 +84,7 @@ static const char *old_path(const json_t *type, const char *path)
     json_t *member;
     size_t i;
 
-    json_array_foreach(json_object_get(type, "members"), i, member)
+    json_array_foreach(type_change_members(type), i, member)
     {
         const char *from = json_string_value(json_object_get(member, "from"));
 

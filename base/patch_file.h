@@ -282,9 +282,10 @@ struct patch_file {
 #define MOLT_PATCH_ARRAYS(X)                                                                                 \
     X(modules, module)                                                                                       \
     X(sections, section)                                                                                     \
-    X(bindings, binding) X(functions, function) X(data, data) X(definitions, definition) X(layouts, layout)  \
-        X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration)     \
-            X(segments, segment) X(invariants, invariant)
+    X(bindings, binding)                                                                                     \
+    X(functions, function) X(data, data) X(definitions, definition) X(layouts, layout) X(fields, field)      \
+        X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment) \
+            X(invariants, invariant)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

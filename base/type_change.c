@@ -11,27 +11,17 @@ static const char *const sources[][2] = {
     { "same", "as it was" },
     { "renamed", "" },
     { "union", "as it was" },
-    { "converted", "converted: it must fit" },
+    { "converted", "converted" },
+    { "checked", "converted: it must fit" },
     { "remapped", "by the enumerators' names" },
     { "array", "element by element" },
     { "migrated", "migrated" },
+    { "choice", "if the union holds it" },
     { "default", "by the policy's default" },
-    { "expression", "by the policy's default" },
     { "custom", "set by the policy" },
     { "new", "zero" },
     { "gone", "dropped" },
-    { "dropped", "dropped" },
     { "impossible", "needs a policy" },
-};
-
-/* conversion of a "value", words */
-static const char *const conversions[][2] = {
-    { "copy", "" },
-    { "number", "converted: it must fit" },
-    { "enum", "by the enumerators' names" },
-    { "array", "element by element" },
-    { "migrate", "migrated" },
-    { "none", "zero" },
 };
 
 static const char *text_at(const json_t *object, const char *key)
@@ -41,23 +31,20 @@ static const char *text_at(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-static const char *look_up(const char *const (*table)[2], size_t count, const char *word)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!strcmp(table[i][0], word))
-            return table[i][1];
-    }
-    return word;
-}
-
 static const char *words_of(const json_t *member)
 {
     const char *how = text_at(member, "how");
 
-    if (!strcmp(how, "value"))
-        return look_up(conversions, sizeof conversions / sizeof conversions[0],
-                       text_at(member, "conversion"));
-    return look_up(sources, sizeof sources / sizeof sources[0], how);
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        if (!strcmp(sources[i][0], how))
+            return sources[i][1];
+    }
+    return how;
+}
+
+const json_t *type_change_members(const json_t *type)
+{
+    return json_object_get(type, "change");
 }
 
 void type_change_source(struct text *text, const json_t *member)
@@ -106,21 +93,27 @@ static void write_members(struct text *text, const json_t *members, int indent)
 
 void type_change_write(struct text *text, const json_t *type, unsigned indent)
 {
-    const char *policy = text_at(type, "policy"), *change = text_at(type, "change");
+    const char *policy = text_at(type, "policy"), *reason = text_at(type, "reason");
+    const char *name = text_at(type, "name"), *new_name = text_at(type, "new_name");
     bool generated = !*policy || !strcmp(policy, "generated");
     json_t *validation;
     size_t i;
 
-    text_printf(text, "%*s%s, %s%s\n", (int)indent, "", text_at(type, "name"),
-                generated ? "migrated by name" : "migrated by ", generated ? "" : policy);
-    if (*change)
-        text_printf(text, "%*s%s\n", (int)indent + 4, "", change);
+    text_printf(text, "%*s%s", (int)indent, "", name);
+    if (*new_name && strcmp(name, new_name) != 0)
+        text_printf(text, " becomes %s", new_name);
+    text_printf(text, ", %s%s\n", generated ? "migrated by name" : "migrated by ", generated ? "" : policy);
+    if (*reason)
+        text_printf(text, "%*s%s\n", (int)indent + 4, "", reason);
+    if (*text_at(type, "stops"))
+        text_printf(text, "%*san instance of it stops the update: %s\n", (int)indent + 4, "",
+                    text_at(type, "stops"));
     json_array_foreach(json_object_get(type, "validations"), i, validation)
     {
         if (json_is_string(validation))
             text_printf(text, "%*svalidated by %s\n", (int)indent + 4, "", json_string_value(validation));
     }
-    write_members(text, json_object_get(type, "members"), (int)indent + 4);
+    write_members(text, type_change_members(type), (int)indent + 4);
     if (json_is_false(json_object_get(type, "invertible")))
         text_printf(text, "%*sno way back%s%s\n", (int)indent + 4, "", *text_at(type, "why_not") ? ": " : "",
                     text_at(type, "why_not"));

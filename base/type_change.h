@@ -1,9 +1,9 @@
 /*
  * A patch's manifest in words for people: what becomes of changed types, and what is not known about the program's memory.
  *
- * An entry of the manifest's "types" is {"name": "struct conn", "unit", "file", "line", "change", "members": [{"name", "from", "how",
- * "conversion"?, "policy"?, "why"?}], "policy": "generated" or "FILE:LINE", "validations"?: ["FILE:LINE"], "invertible",
- * "why_not"?}, its "sites" {"typed", "bytes", "wrapper", "unknown": [{"file", "line", "function", "reason"}]}.
+ * An entry of the manifest's "types" is {"name": "struct conn", "unit", "file", "line", "reason", "change": [{"name", "from", "how",
+ * "policy"?, "why"?}], "policy": "generated" or "FILE:LINE", "validations"?: ["FILE:LINE"], "invertible",
+ * "why_not"?, "stops"?, and "new_name" if it has another one}, its "sites" {"typed", "bytes", "wrapper", "unknown": [{"file", "line", "function", "reason"}]}.
  */
 #ifndef MOLT_BASE_TYPE_CHANGE_H
 #define MOLT_BASE_TYPE_CHANGE_H
@@ -12,6 +12,9 @@
 #include <stddef.h>
 
 #include "base/text.h"
+
+/* The members of TYPE, an entry of "types". Borrowed. */
+const json_t *type_change_members(const json_t *type);
 
 /* Where MEMBER (an entry of "members") has its value from: "as it was", "was count, converted: it must fit". Appended. */
 void type_change_source(struct text *text, const json_t *member);

@@ -159,7 +159,7 @@ static void test_side_by_side(void **state)
                 "\"message\": \"it returned 0\","
                 " \"instance\": \"0x10 (2 of 3)\", \"old\": {\"bytes\": \"01000000 02000000\"}, \"new\": "
                 "{\"bytes\": \"0300000004000000\"}}",
-                "{\"types\": [{\"name\": \"struct u\"}, {\"name\": \"struct v\", \"members\": [{\"name\": "
+                "{\"types\": [{\"name\": \"struct u\"}, {\"name\": \"struct v\", \"change\": [{\"name\": "
                 "\"r\", \"from\": \"x\", \"how\": \"renamed\"},"
                 "{\"name\": \"t\", \"from\": null, \"how\": \"new\"}],"
                 "\"old\": {\"members\": [{\"path\": \"x\", \"offset\": 0, \"size\": 4, \"kind\": \"int\"}, "

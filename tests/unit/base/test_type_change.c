@@ -24,21 +24,23 @@ static void check(void (*write)(struct text *, const json_t *, unsigned), const 
 static void test_types(void **state)
 {
     check(type_change_write,
-          "{\"name\": \"struct conn\", \"change\": \"member 'a' added\", \"policy\": \"generated\", "
+          "{\"name\": \"struct conn\", \"reason\": \"member 'a' added\", \"policy\": \"generated\", "
           "\"invertible\": true,"
-          "\"members\": [{\"name\": \"a\", \"from\": null, \"how\": \"new\"}, {\"name\": \"length\", "
+          "\"change\": [{\"name\": \"a\", \"from\": null, \"how\": \"new\"}, {\"name\": \"length\", "
           "\"from\": \"length\", \"how\": \"same\"}]}",
           "  struct conn, migrated by name\n      member 'a' added\n      a       zero\n      length  as it "
           "was\n");
     check(type_change_write,
-          "{\"name\": \"struct v\", \"policy\": \"molt/v.c:3\", \"validations\": [\"molt/v.c:9\"], "
+          "{\"name\": \"struct v\", \"new_name\": \"struct w\", \"policy\": \"molt/v.c:3\", \"validations\": "
+          "[\"molt/v.c:9\"], "
           "\"invertible\": false, \"why_not\": \"'y' is dropped\","
-          "\"members\": [{\"name\": \"r\", \"from\": null, \"how\": \"custom\", \"policy\": \"molt/v.c:3\"},"
-          "{\"name\": \"n\", \"from\": \"m\", \"how\": \"value\", \"conversion\": \"number\"}, {\"name\": "
-          "\"k\", \"from\": \"j\", \"how\": \"value\", \"conversion\": \"copy\"},"
+          "\"change\": [{\"name\": \"r\", \"from\": null, \"how\": \"custom\", \"policy\": \"molt/v.c:3\"},"
+          "{\"name\": \"n\", \"from\": \"m\", \"how\": \"checked\"}, {\"name\": "
+          "\"k\", \"from\": \"j\", \"how\": \"renamed\"},"
           "{\"name\": \"p\", \"from\": \"p\", \"how\": \"impossible\", \"why\": \"a float is no pointer\"},"
           "{\"name\": null, \"from\": \"y\", \"how\": \"gone\"}, {\"name\": \"z\", \"how\": \"sideways\"}]}",
-          "  struct v, migrated by molt/v.c:3\n      validated by molt/v.c:9\n      r  set by the policy "
+          "  struct v becomes struct w, migrated by molt/v.c:3\n      validated by molt/v.c:9\n      r  set "
+          "by the policy "
           "(molt/v.c:3)\n"
           "      n  was m, converted: it must fit\n      k  was j\n      p  needs a policy: a float is no "
           "pointer\n"
