@@ -7,24 +7,25 @@
 
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/policy_file.h"
 #include "lsp-server/review.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
-static void apply(struct workspace *workspace, struct reply *reply)
+static void apply(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
     workspace->held_back = false;
     update_request(workspace->update, true, reply);
 }
 
-static void review(struct workspace *workspace, struct reply *reply)
+static void review(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
     reply_result(reply, review_to_json(workspace));
 }
 
-static void discard(struct workspace *workspace, struct reply *reply)
+static void discard(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
     workspace->held_back = true;
     validation_clear(workspace);
@@ -33,19 +34,20 @@ static void discard(struct workspace *workspace, struct reply *reply)
     reply_result(reply, status_to_json(workspace));
 }
 
-static void roll_back(struct workspace *workspace, struct reply *reply)
+static void roll_back(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
     update_roll_back(workspace->update, reply);
 }
 
 static const struct {
     const char *name;
-    void (*run)(struct workspace *workspace, struct reply *reply);
+    void (*run)(struct workspace *workspace, const json_t *argument, struct reply *reply);
 } commands[] = {
     { "molt.apply", apply },
     { "molt.review", review },
     { "molt.discard", discard },
     { "molt.rollback", roll_back },
+    { "molt.writePolicy", policy_write },
 };
 
 static struct workspace *only_workspace(struct server *server)
@@ -68,7 +70,7 @@ void command_execute(struct server *server, json_t *params, struct reply *reply)
         if (strcmp(commands[i].name, name))
             continue;
         if (workspace)
-            commands[i].run(workspace, reply);
+            commands[i].run(workspace, argument, reply);
         else
             reply_error(reply, JSONRPC_INVALID_PARAMS,
                         "which workspace? give its uri as argument [{\"workspace\": uri}]");

@@ -14,40 +14,6 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
 
-/* Line LINE (1-based) of TEXT, without its end. */
-static const char *find_line(const char *text, size_t length, unsigned line, size_t *ret_length)
-{
-    const char *at = text, *end = text + length, *stop;
-
-    while (--line && at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-
-        at = newline ? newline + 1 : end;
-    }
-    stop = memchr(at, '\n', (size_t)(end - at));
-    *ret_length = (size_t)((stop ? stop : end) - at);
-    return at;
-}
-
-static unsigned position_of_byte(enum position_encoding encoding, const char *line, size_t length,
-                                 size_t byte)
-{
-    unsigned position = 0;
-
-    if (byte > length)
-        byte = length;
-    if (encoding == POSITION_UTF8)
-        return (unsigned)byte;
-    for (size_t i = 0; i < byte; i++) {
-        unsigned char c = (unsigned char)line[i];
-
-        if ((c & 0xc0) == 0x80)
-            continue;
-        position += encoding == POSITION_UTF16 && c >= 0xf0 ? 2 : 1;
-    }
-    return position;
-}
-
 /* From COLUMN (1-based byte, 0: the whole line) to the end of the word there, or of the character. */
 static json_t *range_in(enum position_encoding encoding, const char *line, size_t length, unsigned number,
                         unsigned column)
@@ -68,8 +34,8 @@ static json_t *range_in(enum position_encoding encoding, const char *line, size_
         while (end < length && ((unsigned char)line[end] & 0xc0) == 0x80)
             end++;
     }
-    return lsp_range(number, position_of_byte(encoding, line, length, start),
-                     position_of_byte(encoding, line, length, end));
+    return lsp_range(number, lsp_position_of_byte(encoding, line, length, start),
+                     lsp_position_of_byte(encoding, line, length, end));
 }
 
 static json_t *range_of(struct workspace *workspace, const char *file, unsigned line, unsigned column)
@@ -85,7 +51,7 @@ static json_t *range_of(struct workspace *workspace, const char *file, unsigned 
         if (!files_read(file, &read, &length))
             text = read;
     }
-    found = find_line(text ? text : "", text ? length : 0, line, &line_length);
+    found = lsp_line(text ? text : "", text ? length : 0, line, &line_length);
     range = range_in(workspace->server->encoding, found, line_length, line - 1, column);
     free(read);
     return range;

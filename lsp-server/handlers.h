@@ -15,7 +15,9 @@
     X("molt/review", review_request)               /* review.c */                                            \
     X("molt/running", review_running)                                                                        \
     X("workspace/textDocumentContent", review_content)                                                       \
-    X("textDocument/codeLens", code_lens_request) /* code_lens.c */
+    X("textDocument/codeLens", code_lens_request)     /* code_lens.c */                                      \
+    X("textDocument/codeAction", code_action_request) /* code_action.c */                                    \
+    X("textDocument/inlayHint", inlay_hint_request)   /* inlay_hint.c */
 
 #define SERVER_NOTIFICATIONS(X)                                                                              \
     X("initialized", lifecycle_initialized) /* lifecycle.c */                                                \

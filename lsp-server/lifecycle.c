@@ -43,6 +43,9 @@ static void read_features(struct client_features *client, const json_t *capabili
         json_flag(json_object_get(capabilities, "window"), "workDoneProgress", false);
     client->content_refresh = json_object_get(workspace, "textDocumentContent") != NULL;
     client->lens_refresh = json_flag(json_object_get(workspace, "codeLens"), "refreshSupport", false);
+    client->hint_refresh = json_flag(json_object_get(workspace, "inlayHint"), "refreshSupport", false);
+    client->show_document =
+        json_flag(json_at(capabilities, "window", "showDocument", NULL), "support", false);
     client->watch_files =
         json_flag(json_object_get(workspace, "didChangeWatchedFiles"), "dynamicRegistration", false);
     client->shows_validation =
@@ -51,13 +54,15 @@ static void read_features(struct client_features *client, const json_t *capabili
 
 static json_t *server_capabilities(const char *encoding)
 {
-    return json_pack(
-        "{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s]},s:{s:{s:b,s:b},s:{s:[s]}},s:{s:{s:s}}}",
-        "positionEncoding", encoding, "textDocumentSync", "openClose", true, "change", 2, "willSave", true,
-        "save", "includeText", false, "codeLensProvider", "resolveProvider", false, "executeCommandProvider",
-        "commands", "molt.apply", "molt.review", "molt.discard", "molt.rollback", "molt.status", "workspace",
-        "workspaceFolders", "supported", true, "changeNotifications", true, "textDocumentContent", "schemes",
-        "molt", "experimental", "molt", "version", MOLT_VERSION);
+    return json_pack("{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s,s]},s:b,s:{s:[s]},s:{s:{s:b,s:b},"
+                     "s:{s:[s]}},s:{s:{s:s}}}",
+                     "positionEncoding", encoding, "textDocumentSync", "openClose", true, "change", 2,
+                     "willSave", true, "save", "includeText", false, "codeLensProvider", "resolveProvider",
+                     false, "executeCommandProvider", "commands", "molt.apply", "molt.review", "molt.discard",
+                     "molt.rollback", "molt.status", "molt.writePolicy", "inlayHintProvider", true,
+                     "codeActionProvider", "codeActionKinds", "refactor", "workspace", "workspaceFolders",
+                     "supported", true, "changeNotifications", true, "textDocumentContent", "schemes", "molt",
+                     "experimental", "molt", "version", MOLT_VERSION);
 }
 
 static void add_folder(struct server *server, const char *uri)

@@ -131,3 +131,35 @@ char *lsp_document_path(const json_t *params)
 
     return uri ? uri_to_path(uri) : NULL;
 }
+
+const char *lsp_line(const char *text, size_t length, unsigned line, size_t *ret_length)
+{
+    const char *at = text, *end = text + length, *stop;
+
+    while (--line && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+
+        at = newline ? newline + 1 : end;
+    }
+    stop = memchr(at, '\n', (size_t)(end - at));
+    *ret_length = (size_t)((stop ? stop : end) - at);
+    return at;
+}
+
+unsigned lsp_position_of_byte(enum position_encoding encoding, const char *line, size_t length, size_t byte)
+{
+    unsigned position = 0;
+
+    if (byte > length)
+        byte = length;
+    if (encoding == POSITION_UTF8)
+        return (unsigned)byte;
+    for (size_t i = 0; i < byte; i++) {
+        unsigned char c = (unsigned char)line[i];
+
+        if ((c & 0xc0) == 0x80)
+            continue;
+        position += encoding == POSITION_UTF16 && c >= 0xf0 ? 2 : 1;
+    }
+    return position;
+}

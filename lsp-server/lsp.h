@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "recorder/recorder.h"
+
 /* The path of a file: URI, percent-decoded and normalised, or NULL if it is another kind of URI, names
  * another host, or without memory. Owned by the caller. */
 char *uri_to_path(const char *uri);
@@ -18,6 +20,12 @@ char *uri_from_path(const char *scheme, const char *path);
 
 /* {"start": {LINE, START}, "end": {LINE, END}}; 0-based. */
 json_t *lsp_range(unsigned line, unsigned start, unsigned end);
+
+/* Line LINE (1-based) of TEXT, without its end. */
+const char *lsp_line(const char *text, size_t length, unsigned line, size_t *ret_length);
+
+/* Where BYTE (at most LENGTH) of LINE is in ENCODING. */
+unsigned lsp_position_of_byte(enum position_encoding encoding, const char *line, size_t length, size_t byte);
 
 /* The value at KEY1.KEY2... of nested objects, the list ended by NULL; borrowed, NULL if one is missing. */
 json_t *json_at(const json_t *object, ...) __attribute__((sentinel));

@@ -11,6 +11,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/review_types.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
@@ -101,15 +102,6 @@ static void write_programs(struct text *text, struct workspace *workspace)
         text_puts(text, "Program: none is running\n");
 }
 
-static size_t lines_in(const struct text *text)
-{
-    size_t lines = 0;
-
-    for (const char *at = text->bytes; at && (at = strchr(at, '\n')); at++)
-        lines++;
-    return lines;
-}
-
 static void write_diff(struct text *text, const char *diff)
 {
     for (const char *at = diff, *end; *at; at = end) {
@@ -166,8 +158,8 @@ static void write_last(struct text *text, const json_t *last)
     }
 }
 
-/* Each change learns its row in the document. */
-static char *write_document(struct workspace *workspace, json_t *changes)
+/* Each change, and each type, learns its row in the document. */
+static char *write_document(struct workspace *workspace, json_t *changes, json_t *types)
 {
     size_t count = json_array_size(changes), i;
     struct text text = { 0 };
@@ -188,9 +180,10 @@ static char *write_document(struct workspace *workspace, json_t *changes)
         if (!file || strcmp(file, json_text(change, "file", "")))
             text_printf(&text, "\n%s\n", json_text(change, "file", ""));
         file = json_text(change, "file", "");
-        json_object_set_new(change, "row", json_integer((json_int_t)lines_in(&text)));
+        json_object_set_new(change, "row", json_integer((json_int_t)review_lines(&text)));
         write_change(&text, change, same_declaration(changes, i));
     }
+    review_write_types(&text, workspace, types);
     return text_steal(&text);
 }
 
@@ -208,11 +201,12 @@ static char *review_uri(const struct workspace *workspace)
 
 json_t *review_to_json(struct workspace *workspace)
 {
-    json_t *changes = changes_of(workspace), *result;
-    char *document = write_document(workspace, changes), *uri = review_uri(workspace);
+    json_t *changes = changes_of(workspace), *types = review_types(workspace), *result;
+    char *document = write_document(workspace, changes, types), *uri = review_uri(workspace);
 
-    result = json_pack("{s:s,s:s?,s:s?,s:o}", "workspace", workspace->uri, "uri", uri, "text", document,
-                       "changes", changes);
+    result =
+        json_pack("{s:s,s:s?,s:s?,s:o,s:o,s:O?}", "workspace", workspace->uri, "uri", uri, "text", document,
+                  "changes", changes, "types", types, "sites", json_object_get(workspace->plan, "sites"));
     free(document);
     free(uri);
     return result;

@@ -25,6 +25,8 @@ struct client_features {
     bool work_done_progress;
     bool content_refresh; /* workspace/textDocumentContent/refresh */
     bool lens_refresh;
+    bool hint_refresh;     /* workspace/inlayHint/refresh */
+    bool show_document;    /* window/showDocument */
     bool watch_files;      /* dynamic registration of didChangeWatchedFiles */
     bool shows_validation; /* experimental.molt.failedValidation: it tells the user itself, from the status */
 };

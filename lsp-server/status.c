@@ -12,6 +12,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/preview.h"
 #include "lsp-server/review.h"
 #include "lsp-server/update.h"
 #include "lsp-server/validation.h"
@@ -207,26 +208,55 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
     return text_steal(&text);
 }
 
+/* How much the builder makes of the pending changes: {"types", "stops", "unknown"}; NULL: nothing. */
+static json_t *plan_of(const struct workspace *workspace)
+{
+    const json_t *types = json_object_get(workspace->plan, "types");
+    const json_t *unknown = json_at(workspace->plan, "sites", "unknown", NULL);
+    int stops = 0;
+    json_t *type;
+    size_t i;
+
+    if (!workspace->plan)
+        return NULL;
+    json_array_foreach(types, i, type) stops += json_is_string(json_object_get(type, "stops"));
+    return json_pack("{s:i,s:i,s:i}", "types", (int)json_array_size(types), "stops", stops, "unknown",
+                     (int)json_array_size(unknown));
+}
+
 json_t *status_to_json(struct workspace *workspace)
 {
     unsigned ready = engines_ready(workspace->server->engines, workspace);
-    json_t *changes = pending(workspace), *engines = engine_list(workspace), *status;
+    json_t *changes = pending(workspace), *engines = engine_list(workspace), *plan = plan_of(workspace),
+           *status;
     const char *phase = phase_of(workspace, ready);
     char *message = message_of(workspace, phase, changes, engines, ready);
     bool quiescent = workspace->state != WORKSPACE_LOADING && !update_phase(workspace->update);
     bool can_roll_back = ready && workspace->baseline && json_array_size(workspace->baseline->updates) > 0;
 
-    status = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?,s:O?}", "workspace",
+    status = json_pack("{s:s,s:s,s:s,s:b,s:b,s:s,s:s,s:b,s:O,s:s?,s:O,s:b,s:O?,s:O?,s:O?}", "workspace",
                        workspace->uri, "root", workspace->root, "health",
                        health_of(workspace, (unsigned)json_array_size(engines), ready), "quiescent",
                        quiescent, "warm", workspace->warm, "message", message ? message : "", "phase", phase,
                        "readOnly", workspace->state == WORKSPACE_READY && workspace->lock < 0, "pending",
                        changes, "held", workspace->held, "engines", engines, "canRollback", can_roll_back,
-                       "lastUpdate", workspace->last_update, "validation", workspace->failed);
+                       "lastUpdate", workspace->last_update, "validation", workspace->failed, "plan", plan);
+    json_decref(plan);
     free(message);
     json_decref(changes);
     json_decref(engines);
     return status;
+}
+
+static void consider_preview(struct workspace *workspace)
+{
+    struct change_set *set = NULL;
+
+    if (!workspace->recorder)
+        return;
+    workspace_log(workspace, recorder_changes(workspace->recorder, &set));
+    preview_consider(workspace, set, revision_of(set));
+    change_set_destroy(set);
 }
 
 void status_send(struct workspace *workspace)
@@ -235,6 +265,7 @@ void status_send(struct workspace *workspace)
 
     if (workspace->closing)
         return;
+    consider_preview(workspace);
     uv_timer_stop(&workspace->status_timer);
     status = status_to_json(workspace);
     if (!status || (workspace->sent_status && json_equal(status, workspace->sent_status))) {

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/policy_file.h"
 #include "lsp-server/settings.h"
 #include "lsp-server/status.h"
 #include "lsp-server/workspace.h"
@@ -78,6 +79,7 @@ void sync_did_open(struct server *server, json_t *params)
         workspace_state_baseline(workspace, path, false);
         workspace_log(workspace, recorder_open(workspace->recorder, path, json_string_value(text),
                                                json_string_length(text)));
+        policy_file_settle(workspace, path);
         status_send(workspace);
     }
     free(path);
@@ -127,6 +129,7 @@ void sync_did_change(struct server *server, json_t *params)
 
     if (document) {
         apply_changes(workspace, path, json_object_get(params, "contentChanges"));
+        policy_file_settle(workspace, path);
         document->dirty = true;
         workspace->held_back = false;
         status_send_soon(workspace);
@@ -149,6 +152,7 @@ void sync_did_close(struct server *server, json_t *params)
         free(document->path);
         free(document);
         workspace_log(workspace, recorder_close(workspace->recorder, path));
+        policy_file_settle(workspace, path);
         status_send(workspace);
     }
     free(path);
@@ -170,6 +174,7 @@ static void watched_file(struct server *server, const char *path)
         return;
     workspace_state_baseline(workspace, path, false);
     workspace_log(workspace, recorder_disk_changed(workspace->recorder, path));
+    policy_file_settle(workspace, path);
     workspace->held_back = false;
     status_send_soon(workspace);
 }

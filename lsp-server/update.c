@@ -21,6 +21,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/outcome.h"
+#include "lsp-server/preview.h"
 #include "lsp-server/progress.h"
 #include "lsp-server/round.h"
 #include "lsp-server/status.h"
@@ -359,6 +360,8 @@ static void build_done(void *context)
         round_free(round);
         return;
     }
+    if (round->build.result.manifest)
+        preview_take(workspace, &round->build.result);
     if (workspace->state == WORKSPACE_LOADING) { /* the build itself is to be read again first */
         round->workspace->update->again = true;
         round->build.outcome = round->build.outcome == BUILD_PATCH ? BUILD_PATCH : BUILD_MOVED;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lsp-server/lsp.h"
+#include "lsp-server/preview.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
@@ -70,6 +71,7 @@ static void warming_done(void *context)
             workspace_load(workspace);
         else
             update_resume(workspace->update);
+        preview_resume(workspace);
         status_send(workspace);
     }
     warming_free(warming);
@@ -85,9 +87,12 @@ void workspace_warm_up(struct workspace *workspace)
         workspace_load(workspace); /* a reload was asked for meanwhile */
         return;
     }
-    if (workspace->state != WORKSPACE_READY || workspace->warm || workspace->session_lent ||
-        !workspace->baseline || !json_array_size(workspace->baseline->build_ids) ||
-        !update_idle(workspace->update))
+    if (workspace->warm) {
+        preview_resume(workspace);
+        return;
+    }
+    if (workspace->state != WORKSPACE_READY || workspace->session_lent || !workspace->baseline ||
+        !json_array_size(workspace->baseline->build_ids) || !update_idle(workspace->update))
         return;
     warming = calloc(1, sizeof *warming);
     if (!warming)

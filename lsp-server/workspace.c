@@ -16,6 +16,7 @@
 #include "lsp-server/files.h"
 #include "lsp-server/load.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/policy_file.h"
 #include "lsp-server/review.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
@@ -114,7 +115,8 @@ void workspace_state_baseline(struct workspace *workspace, const char *path, boo
     size_t length = 0;
     int error;
 
-    if (!workspace->baseline || !json_array_size(workspace->baseline->build_ids) ||
+    if (policy_file_is(workspace, path) || !workspace->baseline ||
+        !json_array_size(workspace->baseline->build_ids) ||
         !(kept = baseline_path(workspace->baseline, path)))
         return;
     error = files_read(kept, &text, &length);
@@ -199,6 +201,7 @@ static void take_recorder(struct workspace *workspace, struct recorder *next)
         workspace_state_baseline(workspace, document->path, false);
         if (recorder_text(previous, document->path, &text, &length))
             workspace_log(workspace, recorder_open(next, document->path, text, length));
+        policy_file_settle(workspace, document->path);
     }
     recorder_destroy(previous);
 }
@@ -322,6 +325,8 @@ struct workspace *workspace_add(struct server *server, const char *folder)
     uv_timer_init(server->loop, &workspace->status_timer);
     uv_timer_init(server->loop, &workspace->settle_timer);
     uv_timer_init(server->loop, &workspace->follow_timer);
+    uv_timer_init(server->loop, &workspace->plan_timer);
+    workspace->plan_timer.data = workspace;
     workspace->status_timer.data = workspace->settle_timer.data = workspace->follow_timer.data = workspace;
     workspace->update = update_create(workspace);
     while (*at)
@@ -366,6 +371,7 @@ static void workspace_closed(uv_handle_t *handle)
     json_decref(workspace->modules);
     json_decref(workspace->last_update);
     json_decref(workspace->failed);
+    json_decref(workspace->plan);
     json_decref(workspace->sent_status);
     json_decref(workspace->published);
     json_decref(workspace->reloaded_for);
@@ -381,11 +387,18 @@ static void workspace_closed(uv_handle_t *handle)
     free(workspace);
 }
 
+static void follow_closed(uv_handle_t *handle)
+{
+    struct workspace *workspace = handle->data;
+
+    uv_close((uv_handle_t *)&workspace->plan_timer, workspace_closed);
+}
+
 static void settle_closed(uv_handle_t *handle)
 {
     struct workspace *workspace = handle->data;
 
-    uv_close((uv_handle_t *)&workspace->follow_timer, workspace_closed);
+    uv_close((uv_handle_t *)&workspace->follow_timer, follow_closed);
 }
 
 static void status_closed(uv_handle_t *handle)
@@ -419,6 +432,7 @@ void workspace_remove(struct workspace *workspace)
     uv_timer_stop(&workspace->status_timer);
     uv_timer_stop(&workspace->settle_timer);
     uv_timer_stop(&workspace->follow_timer);
+    uv_timer_stop(&workspace->plan_timer);
     if (workspace->jobs == 0)
         free_now(workspace);
 }

@@ -55,7 +55,7 @@ function start(number) {
             const message = JSON.parse(buffer.subarray(end + 4, end + 4 + length));
             buffer = buffer.subarray(end + 4 + length);
             if (message.method && message.id !== undefined)
-                send({ id: message.id, result: null }, mine);
+                send({ id: message.id, result: message.method === 'workspace/applyEdit' ? { applied: true } : null }, mine);
             received.push(message);
         }
         mine.wake?.();
