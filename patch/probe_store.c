@@ -32,7 +32,7 @@ static json_t *candidate_to_json(const struct candidate *candidate)
     for (size_t i = 0; i < candidate->evidence.count; i++) {
         json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
     }
-    return json_pack("{s:s?, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", candidate->callee, "function",
+    return json_pack("{s:s*, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", candidate->callee, "function",
                      candidate->function, "file", candidate->file, "line", (int)candidate->line, "last",
                      (int)candidate->last_line, "column", (int)candidate->column, "arguments", arguments,
                      "evidence", evidence);
@@ -90,7 +90,7 @@ static bool candidate_from_json(json_t *value, struct probe *probe)
     json_t *arguments, *evidence, *item;
     size_t i;
 
-    if (json_unpack(value, "{s:s?, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", &callee, "function",
+    if (json_unpack(value, "{s?s, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", &callee, "function",
                     &function, "file", &file, "line", &line, "last", &last, "column", &column, "arguments",
                     &arguments, "evidence", &evidence) < 0) {
         return false;
