@@ -67,13 +67,15 @@ struct candidate {
     char *function;           /* that it is in */
     char *file;               /* as the compiler names it */
     unsigned line, last_line; /* of the callee's name, and of the end */
-    unsigned column;          /* bytes from the start of the line in the preprocessed text, from 1 */
-    bool stored; /* its result goes to a place that the function's caller named: *ret = malloc(n) */
+    bool shifted;    /* what goes on is not where the block starts: the function keeps something in front */
+    unsigned column; /* bytes from the start of the line in the preprocessed text, from 1 */
+    bool stored;     /* its result goes to a place that the function's caller named: *ret = malloc(n) */
     LIST(struct candidate_argument) arguments;
     LIST(struct evidence) evidence;
 };
 
 struct probe {
+    const char *unit;                    /* name of the unit, borrowed; set by who asked */
     char *path;                          /* of the object with the answers; NULL: none were got */
     LIST(struct candidate *) candidates; /* in the order of the text */
     struct object *object;               /* the same, opened; NULL without answers */
@@ -98,7 +100,7 @@ void probe_destroy(struct probe *probe);
 /* probe_calls.c: finds the calls in TEXT (preprocessed, NUL-terminated) and what to ask about them. */
 void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names);
 
-#define PROBE_VERSION "4" /* of what is kept in the cache */
+#define PROBE_VERSION "5" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

@@ -31,6 +31,7 @@ struct climb {
     enum evidence_role role; /* FLOW, or TARGET for the call's own surroundings */
     TSNode variable;         /* result: the identifier that took the value */
     bool found;              /* result: any evidence */
+    bool shifted;            /* something was added to the address on the way */
 };
 
 static void add_evidence(struct candidate *candidate, struct evidence evidence, char *question)
@@ -265,6 +266,12 @@ static void read_arguments(struct scan *scan, struct candidate *candidate, TSNod
 
 static void ask(struct climb *climb, enum evidence_role role, unsigned argument, char *question)
 {
+    if (climb->shifted) { /* it is about something inside of the block */
+        bool goes_on = role == EVIDENCE_RETURN || role == EVIDENCE_TARGET;
+        climb->candidate->shifted = climb->candidate->shifted || goes_on;
+        free(question);
+        question = must_strdup("int \001;");
+    }
     bool flow = climb->role == EVIDENCE_FLOW && role != EVIDENCE_PARAMETER && role != EVIDENCE_RETURN;
 
     climb->found = true;
@@ -385,12 +392,36 @@ static bool is_value_of_block(TSNode node, TSNode *ret_whole)
            ts_node_eq(ts_node_named_child(block, count - 1), node);
 }
 
+/* Whether PARENT adds to the address that NODE is, *RET_GOES_ON being set if the sum is a value that goes on upwards. */
+static bool adds(const struct climb *climb, TSNode parent, TSNode node, bool *ret_goes_on)
+{
+    TSNode sign = scan_child(parent, "operator");
+
+    *ret_goes_on = false;
+    if (scan_is(parent, "binary_expression")) {
+        *ret_goes_on = scan_is(sign, "+") || scan_is(sign, "-");
+        return *ret_goes_on;
+    }
+    if (scan_is(parent, "update_expression")) {
+        return true;
+    }
+    return scan_is(parent, "assignment_expression") && ts_node_eq(scan_child(parent, "left"), node) &&
+           (scan_is(sign, "+=") || scan_is(sign, "-="));
+}
+
 /* One step up from NODE. False: its value goes nowhere else. */
 static bool step(struct climb *climb, TSNode *node)
 {
     TSNode parent = ts_node_parent(*node), whole;
+    bool goes_on;
 
     if (scan_is(parent, "parenthesized_expression")) {
+    } else if (adds(climb, parent, *node, &goes_on)) {
+        climb->shifted = true;
+        if (!goes_on) {
+            climb->candidate->shifted = true;
+            return false;
+        }
     } else if (scan_is(parent, "cast_expression")) {
         meet_cast(climb, parent);
     } else if (scan_is(parent, "assignment_expression") && scan_is(scan_child(parent, "operator"), "=") &&

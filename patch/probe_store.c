@@ -32,10 +32,10 @@ static json_t *candidate_to_json(const struct candidate *candidate)
     for (size_t i = 0; i < candidate->evidence.count; i++) {
         json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
     }
-    return json_pack("{s:s*, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", candidate->callee, "function",
-                     candidate->function, "file", candidate->file, "line", (int)candidate->line, "last",
-                     (int)candidate->last_line, "column", (int)candidate->column, "arguments", arguments,
-                     "evidence", evidence);
+    return json_pack("{s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", candidate->callee,
+                     "function", candidate->function, "file", candidate->file, "line", (int)candidate->line,
+                     "last", (int)candidate->last_line, "column", (int)candidate->column, "shifted",
+                     candidate->shifted, "arguments", arguments, "evidence", evidence);
 }
 
 char *probe_to_text(const struct probe *probe)
@@ -86,13 +86,13 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
 static bool candidate_from_json(json_t *value, struct probe *probe)
 {
     const char *callee = NULL, *function, *file;
-    int line, last, column;
+    int line, last, column, shifted;
     json_t *arguments, *evidence, *item;
     size_t i;
 
-    if (json_unpack(value, "{s?s, s:s, s:s, s:i, s:i, s:i, s:o, s:o}", "callee", &callee, "function",
-                    &function, "file", &file, "line", &line, "last", &last, "column", &column, "arguments",
-                    &arguments, "evidence", &evidence) < 0) {
+    if (json_unpack(value, "{s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", &callee, "function",
+                    &function, "file", &file, "line", &line, "last", &last, "column", &column, "shifted",
+                    &shifted, "arguments", &arguments, "evidence", &evidence) < 0) {
         return false;
     }
     struct candidate *candidate = must_calloc(1, sizeof(*candidate));
@@ -102,6 +102,7 @@ static bool candidate_from_json(json_t *value, struct probe *probe)
     candidate->line = line;
     candidate->last_line = last;
     candidate->column = column;
+    candidate->shifted = shifted;
     LIST_ADD(&probe->candidates, candidate);
     bool good = true;
     json_array_foreach(arguments, i, item)

@@ -259,6 +259,7 @@ static struct molt_error *ask_sources(struct patch_session *session, const struc
     struct molt_error *error = probe_run(&setup, requests.items, requests.count);
     for (size_t i = 0; i < requests.count; i++) {
         if (requests.items[i].probe) {
+            requests.items[i].probe->unit = requests.items[i].unit->entry->name;
             LIST_ADD(&work->probes, requests.items[i].probe);
         }
     }
@@ -303,8 +304,8 @@ static char *name_of_type(Dwarf_Die type)
     return must_printf("%s%s", word, name ? name : tag == DW_TAG_subroutine_type ? "function" : "{...}");
 }
 
-/* The entry for the type NAME ("struct conn", "conn_t") in DWARF. */
-static bool find_type(Dwarf *dwarf, const char *name, Dwarf_Die *ret)
+/* The entry for the type NAME ("struct conn", "conn_t") in DWARF, and its unit. */
+static bool find_type(Dwarf *dwarf, const char *name, Dwarf_Die *ret, Dwarf_Die *ret_unit)
 {
     Dwarf_CU *cu = NULL;
     Dwarf_Die unit, die;
@@ -322,6 +323,7 @@ static bool find_type(Dwarf *dwarf, const char *name, Dwarf_Die *ret)
             free(own_name);
             if (same) {
                 *ret = die;
+                *ret_unit = unit;
                 return true;
             }
         }
@@ -401,8 +403,18 @@ static bool is_other_function(struct site_work *work, const struct call *call, u
     return other;
 }
 
-static void add_site(struct sites *sites, struct site_work *work, const struct tree *tree,
-                     const struct site_call *call)
+/* The function that the frame of VERDICT, one of CALL's, calls. Owned by the caller. */
+static char *callee_at(const struct site_call *call, const struct site_verdict *verdict)
+{
+    size_t frame = verdict->frame ? (size_t)(verdict->frame - call->frames.items) : 0;
+    const char *inlined =
+        frame > 0 && frame < call->frames.count ? call->frames.items[frame - 1].function : NULL;
+
+    return site_base_name(inlined ? inlined : call->call.callee ? call->call.callee : "");
+}
+
+static void add_site(struct sites *sites, struct site_work *work, const struct site_subject *subject,
+                     const struct tree *tree, const struct site_call *call)
 {
     struct site_verdict verdict;
     struct site site = { .symbol = call->symbol, .type_name = "", .file = "", .reason = "" };
@@ -420,14 +432,30 @@ static void add_site(struct sites *sites, struct site_work *work, const struct t
     site.address = call->symbol ? call->call.after - call->start : call->call.after;
     site.kind = verdict.kind;
     site.function = own(sites, must_strdup(frame && frame->function ? frame->function : call->function));
-    if (verdict.hint && !find_type(work->dwarf, verdict.hint, &verdict.type)) {
+    Dwarf_Die unit;
+    if (verdict.hint && !find_type(work->dwarf, verdict.hint, &verdict.type, &unit)) {
         site.kind = MOLT_SITE_UNKNOWN;
         site.reason =
             own(sites, must_printf("molt.toml says %s, which the program does not know", verdict.hint));
+    } else if (verdict.hint) {
+        LIST_ADD(&sites->hint_units, unit);
     }
     if (site.kind == MOLT_SITE_OBJECT || site.kind == MOLT_SITE_ARRAY) {
+        char *callee = callee_at(call, &verdict);
         site.type = verdict.type;
         site.type_name = own(sites, name_of_type(verdict.type));
+        bool header = site_form(work, callee)->shifted || (!call->call.callee && work->any_shifted);
+        site.allocator = site_allocator_of(work, subject, sites, callee, header);
+        if (header && !site.allocator) {
+            site.type_name = "";
+            site.kind = MOLT_SITE_UNKNOWN;
+            site.reason =
+                own(sites, must_printf("%s keeps something in front of its blocks: tell how many bytes in "
+                                       "molt.toml ([heap] allocators = [{ allocate = ..., release = ..., "
+                                       "header = ... }])",
+                                       *callee ? callee : "what is called"));
+        }
+        free(callee);
     }
     if (site.kind == MOLT_SITE_UNKNOWN && !*site.reason) {
         site.reason = own(sites, must_strdup(verdict.reason));
@@ -468,11 +496,12 @@ static void work_deinit(struct site_work *work)
     LIST_FREE(&work->probes);
     LIST_FREE(&work->owned);
     table_deinit(&work->forms);
+    table_deinit(&work->allocators);
 }
 
 /* Works out the sites of SUBJECT. */
 static struct molt_error *work_out(struct patch_session *session, const struct patch_request *request,
-                                   struct tree *tree, const struct site_subject *subject,
+                                   struct tree *tree, struct site_subject *subject,
                                    const struct heap_settings *settings, struct sites **ret)
 {
     struct code_index index;
@@ -484,12 +513,18 @@ static struct molt_error *work_out(struct patch_session *session, const struct p
 
     work.settings = settings;
     code_index_init(&index, subject->dwarf);
+    if (!subject->functions) {
+        subject->functions = &index;
+    }
     wrappers_find(&wrappers, &subject->code, &index, subject->names);
     collect_all(&work, subject);
     select_calls(&work, subject);
     struct molt_error *error = ask_sources(session, request, tree, subject, &work);
+    if (!error) {
+        site_find_shifted(&work);
+    }
     for (size_t i = 0; !error && i < work.calls.count; i++) {
-        add_site(sites, &work, tree, &work.calls.items[i]);
+        add_site(sites, &work, subject, tree, &work.calls.items[i]);
     }
     for (size_t i = 0; i < work.probes.count; i++) {
         LIST_ADD(&sites->keeps, (void *)work.probes.items[i]);
@@ -614,6 +649,7 @@ struct molt_error *sites_of_object(struct patch_session *session, const struct p
                                     .image = image,
                                     .dwarf = object_dwarf(object),
                                     .names = names.items,
+                                    .functions = &index,
                                     .wanted = wanted,
                                     .unit = unit };
     error = work_out(session, request, tree, &subject, &settings, ret);
@@ -640,6 +676,7 @@ void sites_destroy(struct sites *sites)
     LIST_FREE(&sites->allocators);
     LIST_FREE(&sites->owned);
     LIST_FREE(&sites->keeps);
+    LIST_FREE(&sites->hint_units);
     free(sites->key);
     free(sites);
 }

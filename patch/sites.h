@@ -44,8 +44,9 @@ struct sites {
     LIST(struct site) items; /* ascending by address (by symbol first) */
     LIST(struct site_allocator) allocators;
     LIST(char *) owned;
-    LIST(void *) keeps; /* whose debug information the types are in */
-    char *key;          /* what they were worked out from */
+    LIST(void *) keeps;         /* whose debug information the types are in */
+    LIST(Dwarf_Die) hint_units; /* of the program's debug information that types of molt.toml are in */
+    char *key;                  /* what they were worked out from */
 };
 
 /*

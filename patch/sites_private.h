@@ -18,6 +18,7 @@ struct allocation_form {
     bool product;     /* the sizes are multiplied with each other */
     uint32_t size;    /* which arguments are sizes or counts */
     uint32_t pointer; /* which may be a block to be resized */
+    bool shifted;     /* what it returns is not where the block starts */
     bool typed;       /* if callers do not say otherwise, it makes `type` */
     Dwarf_Die type;
 };
@@ -47,10 +48,12 @@ struct site_work {
     LIST(struct probe *) probes;
     const struct wrappers *wrappers;
     const struct code_index *index;
-    Dwarf *dwarf;       /* of the image or object */
-    struct table forms; /* function -> struct allocation_form */
+    Dwarf *dwarf;            /* of the image or object */
+    struct table forms;      /* function -> struct allocation_form */
+    struct table allocators; /* function -> 1 + its number in the sites, see site_allocator_of */
     LIST(void *) owned;
-    unsigned depth; /* of functions whose form is being worked out */
+    bool any_shifted; /* a function that may be called through a pointer is such */
+    unsigned depth;   /* of functions whose form is being worked out */
 };
 
 /* What a site is worked out for: a binary, or functions of an object. */
@@ -58,9 +61,10 @@ struct site_subject {
     struct code_source code;
     const struct image *image; /* the binary, or that which the object's code will belong to */
     Dwarf *dwarf;
-    const char *const *names; /* that count as wrappers, NULL-terminated */
-    const bool *wanted;       /* of the object's symbols */
-    const struct unit *unit;  /* of the object */
+    const char *const *names;           /* that count as wrappers, NULL-terminated */
+    const struct code_index *functions; /* of the image */
+    const bool *wanted;                 /* of the object's symbols */
+    const struct unit *unit;            /* of the object */
 };
 
 struct site_verdict {
@@ -84,8 +88,16 @@ enum type_sort { SORT_NONE, SORT_BYTE, SORT_SCALAR, SORT_POINTER, SORT_STRUCT };
 enum type_sort site_type_sort(Dwarf_Die type, Dwarf_Die *ret_plain);
 bool site_same_type(Dwarf_Die one, Dwarf_Die other);
 
+/* sites_allocators.c: 1 + the index in SITES of the pair that the program's function NAME belongs to; 0: none. HEADER: NAME
+ * keeps something in front of its blocks, so that only what molt.toml says will do. */
+unsigned site_allocator_of(struct site_work *work, const struct site_subject *subject, struct sites *sites,
+                           const char *name, bool header);
+
 /* sites_resolve.c: the verdict on CALL, through all frames. */
 void site_resolve(struct site_work *work, const struct site_call *call, struct site_verdict *ret);
+
+/* Sets any_shifted, before the first call is resolved. */
+void site_find_shifted(struct site_work *work);
 
 /* The form of what NAME is. */
 const struct allocation_form *site_form(struct site_work *work, const char *name);

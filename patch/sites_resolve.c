@@ -38,7 +38,7 @@ static void form_of_library(const struct allocator *allocator, struct allocation
 static void add_to_form(struct site_work *work, const struct candidate *candidate,
                         struct allocation_form *ret)
 {
-    struct allocation_form unknown = { .known = true };
+    struct allocation_form unknown = { .known = true, .shifted = work->any_shifted };
     const struct allocation_form *inner = candidate->callee ? site_form(work, candidate->callee) : &unknown;
     struct site_verdict verdict;
     uint32_t before = ret->size;
@@ -53,6 +53,7 @@ static void add_to_form(struct site_work *work, const struct candidate *candidat
     }
     ret->known = true;
     ret->out = ret->out || stored;
+    ret->shifted = ret->shifted || inner->shifted || candidate->shifted;
     for (size_t i = 0; i < candidate->arguments.count && i < 32; i++) {
         const struct candidate_argument *argument = &candidate->arguments.items[i];
         bool size = !inner->size || (inner->size & (1u << i));
@@ -175,7 +176,7 @@ static bool same_verdict(const struct site_verdict *one, const struct site_verdi
 static void judge_found(struct site_work *work, const candidate_list *found, const struct code_frame *frame,
                         const char *callee, bool may_be_wrapper, struct site_verdict *ret)
 {
-    struct allocation_form unknown = { .known = true };
+    struct allocation_form unknown = { .known = true, .shifted = work->any_shifted };
     size_t count, rank = found->count > 1 ? rank_of_column(work, frame, callee, &count) : 0;
 
     if (found->count > 1 && count == found->count) {
@@ -271,6 +272,17 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
     if (!any) {
         strcpy(ret->reason, call->call.callee ? "the source has no such call on this line"
                                               : "it is called through a pointer");
+    }
+}
+
+/* Calls through pointers lead anywhere: whether any wrapper is one that keeps something in front of its blocks. */
+void site_find_shifted(struct site_work *work)
+{
+    for (size_t i = 0; !work->any_shifted && i < work->wrappers->items.count; i++) {
+        work->any_shifted = site_form(work, work->wrappers->items.items[i].name)->shifted;
+    }
+    if (work->any_shifted) {
+        table_deinit(&work->forms); /* those that call through pointers are to be told */
     }
 }
 

@@ -24,6 +24,9 @@ static void print(const struct sites *sites)
         printf("%lx %s %s:%u %s  %s%s\n", (unsigned long)site->address, kinds[site->kind],
                slash ? slash + 1 : site->file, site->line, site->function, site->type_name, site->reason);
     }
+    for (size_t i = 0; i < sites->allocators.count; i++) {
+        printf("allocator %s\n", sites->allocators.items[i].name);
+    }
     printf("calls %zu: ", sites->items.count);
     for (unsigned i = 0; i < MOLT_SITE_KINDS; i++) {
         printf("%u %s%s", counts[i], kinds[i], i + 1 < MOLT_SITE_KINDS ? ", " : "\n");
