@@ -142,8 +142,13 @@ static bool is_counted(const struct candidate *candidate, const struct allocatio
 
 static void note(struct sizes *sizes, const struct evidence **place, const struct evidence *evidence)
 {
+    bool header = evidence->role == EVIDENCE_OFFSETOF; /* of something with a tail, which the other one is */
+
     if (*place && !site_same_type((*place)->type, evidence->type)) {
-        sizes->conflict = true;
+        bool before = (*place)->role == EVIDENCE_OFFSETOF;
+        sizes->conflict = sizes->conflict || header == before;
+        *place = header ? evidence : *place;
+        return;
     }
     *place = *place ? *place : evidence;
 }
