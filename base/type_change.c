@@ -119,6 +119,36 @@ void type_change_write(struct text *text, const json_t *type, unsigned indent)
                     text_at(type, "why_not"));
 }
 
+/* Where the definition of FUNCTION begins in SOURCE: the line, and not a prototype's. */
+static const char *find_definition(const char *source, const char *function)
+{
+    size_t length = strlen(function);
+
+    for (const char *at = source; length && (at = strstr(at, function)); at += length) {
+        const char *line = at, *end = at + strcspn(at, "\n");
+
+        while (line > source && line[-1] != '\n')
+            line--;
+        if (at[length] == '(' && *line != ' ' && end[-1] != ';')
+            return line;
+    }
+    return NULL;
+}
+
+void type_change_function(struct text *text, const json_t *type, const char *source, unsigned indent)
+{
+    const char *at = find_definition(source, text_at(type, "function"));
+
+    while (at && *at) {
+        int length = (int)strcspn(at, "\n");
+
+        text_printf(text, "%*s%.*s\n", length ? (int)indent : 0, "", length, at);
+        if (*at == '}')
+            return;
+        at += length + (at[length] == '\n');
+    }
+}
+
 void type_sites_write(struct text *text, const json_t *sites, unsigned indent)
 {
     const json_t *unknown = json_object_get(sites, "unknown");

@@ -22,6 +22,10 @@ void type_change_source(struct text *text, const json_t *member);
 /* TYPE (an entry of "types") on several lines: its policy, a line per member, what cannot be undone. Each begins with INDENT spaces. */
 void type_change_write(struct text *text, const json_t *type, unsigned indent);
 
+/* The C that was generated for TYPE, out of SOURCE, all that was generated: one function, its lines behind INDENT spaces. Nothing if it
+ * is not there. */
+void type_change_function(struct text *text, const json_t *type, const char *source, unsigned indent);
+
 /* A line: "412 allocation calls have a type, 3 are buffers; 2 are not known" for the manifest's "sites", then a line for each that is
  * not known. Nothing without any. */
 void type_sites_write(struct text *text, const json_t *sites, unsigned indent);

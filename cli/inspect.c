@@ -1,5 +1,6 @@
 /* molt inspect: what a patch holds. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/type_change.h"
 #include "cli/command.h"
@@ -112,9 +113,24 @@ static void print_manifest(const json_t *manifest)
     print_warnings(manifest);
 }
 
+static struct molt_error *print_policies(const char *path)
+{
+    char *source = NULL;
+    struct molt_error *error = patch_source_load(path, &source);
+
+    if (!error) {
+        fputs(*source ? source : "/* it has no migration policies */\n", stdout);
+    }
+    free(source);
+    return error;
+}
+
 static struct molt_error *run_inspect(const struct cli_arguments *arguments, int *ret_status)
 {
     json_t *manifest;
+    if (cli_flag(arguments, "policies")) {
+        return print_policies(arguments->operands[0]);
+    }
     struct molt_error *error = patch_manifest_load(arguments->operands[0], &manifest);
 
     if (error) {
@@ -132,12 +148,13 @@ static struct molt_error *run_inspect(const struct cli_arguments *arguments, int
 
 static const struct cli_option inspect_options[] = {
     { 'j', "json", NULL, "print the manifest as it is" },
+    { 'p', "policies", NULL, "print the migration policies that Molt has written, as C" },
     { 0 },
 };
 
 const struct cli_command command_inspect = {
     .name = "inspect",
-    .synopsis = "[--json] FILE",
+    .synopsis = "[--json | --policies] FILE",
     .summary = "show what a patch holds",
     .description = "Shows which build the patch FILE is for, which functions and data it changes and why, "
                    "which types, and where\n"

@@ -271,7 +271,7 @@ static void explain_failures(struct batch *batch, const char *path)
     json_t *manifest = NULL;
 
     for (size_t i = 0; i < batch->targets.count; i++) {
-        if (!json_object_get(batch->results[i], "validation")) {
+        if (!json_is_object(json_object_get(batch->results[i], "validation"))) {
             continue;
         }
         if (!manifest) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "patch/policy_private.h"
+#include "patch/shape.h"
 
 static json_t *place_to_json(const struct policy_statement *statement)
 {
@@ -108,6 +109,17 @@ static json_t *statements_to_json(const struct policy_plans *plans, const struct
     return result;
 }
 
+/* Where the user's validations of PLAN are. */
+static json_t *validations_to_json(const struct policy_plan *plan)
+{
+    json_t *result = json_array();
+
+    for (size_t i = 0; i < plan->validate.count; i++) {
+        json_array_append_new(result, place_to_json(plan->validate.items[i]));
+    }
+    return result;
+}
+
 static json_t *plan_to_json(const struct policy_plans *plans, const struct policy_plan *plan)
 {
     char *old = type_key(plan->old), *new = type_key(plan->new);
@@ -129,6 +141,10 @@ static json_t *plan_to_json(const struct policy_plans *plans, const struct polic
                                policy ? place_to_json(policy) : json_string("generated"), "change", members,
                                "invertible", invertible, "why_not", invertible ? NULL : why_not, "stops",
                                plan->why, "policies", statements_to_json(plans, plan));
+    json_object_set_new(result, "validations", validations_to_json(plan));
+    json_object_set_new(result, "function", json_sprintf("molt_migrate_%s", plan->name));
+    json_object_set_new(result, "old", type_shape(plan->old));
+    json_object_set_new(result, "new", type_shape(plan->new));
     free(old);
     free(new);
     return must_have(result);

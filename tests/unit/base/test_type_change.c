@@ -60,9 +60,32 @@ static void test_sites(void **state)
     check(type_sites_write, "[]", "");
 }
 
+static void test_function(void **state)
+{
+    static const char source[] =
+        "void molt_migrate_conn(const int *old, int *new);\nvoid molt_migrate_conn_2(void)\n{\n}\n\n"
+        "void molt_migrate_conn(const int *old, int *new)\n{\n    molt_migrate_conn(old, new);\n\n    *new = "
+        "1;\n}\n\nint x;\n";
+    json_t *type = json_pack("{s:s}", "function", "molt_migrate_conn"), *other = json_object();
+    struct text text = { 0 };
+
+    type_change_function(&text, type, source, 2);
+    assert_string_equal(text.bytes, "  void molt_migrate_conn(const int *old, int *new)\n  {\n      "
+                                    "molt_migrate_conn(old, new);\n\n      *new = 1;\n  }\n");
+    text_deinit(&text);
+    type_change_function(&text, other, source, 2);
+    type_change_function(&text, type, "", 2);
+    type_change_function(&text, type, "void molt_migrate_conn(int x)", 2);
+    assert_string_equal(text.bytes, "  void molt_migrate_conn(int x)\n");
+    text_deinit(&text);
+    json_decref(type);
+    json_decref(other);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_sites) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_types), cmocka_unit_test(test_sites),
+                                        cmocka_unit_test(test_function) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
