@@ -15,6 +15,7 @@
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
+#include "patch/manifest.h"
 
 #define QUIET_MS 600 /* without a change, before a preview begins */
 
@@ -86,6 +87,7 @@ void preview_forget(struct workspace *workspace)
 void preview_take(struct workspace *workspace, const struct patch_result *result)
 {
     json_t *plan = json_object();
+    char *source = NULL;
     static const char *const keys[] = { "types", "sites" };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -94,6 +96,11 @@ void preview_take(struct workspace *workspace, const struct patch_result *result
         if (json_is_array(value) || json_is_object(value))
             json_object_set(plan, keys[i], value);
     }
+    if (result->bytes)
+        source = patch_source_of(result->bytes, result->size);
+    if (source && *source)
+        json_object_set_new(plan, "source", json_string(source));
+    free(source);
     workspace->plan_due = false;
     set_plan(workspace, plan);
 }

