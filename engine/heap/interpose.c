@@ -23,9 +23,8 @@
 
 #define ALLOCATOR __attribute__((section("molt_allocator"), noinline))
 #define EXPORTED ALLOCATOR __attribute__((visibility("default"), used))
-#define CALLER_SITE()                                                                                        \
-    site_of((uintptr_t)__builtin_return_address(0), (const uintptr_t *)__builtin_frame_address(0))
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
 extern const char __start_molt_allocator[] __attribute__((visibility("hidden")));
 extern const char __stop_molt_allocator[] __attribute__((visibility("hidden")));
@@ -42,63 +41,75 @@ struct code_range heap_allocator_code(void)
     return (struct code_range){ start, (uintptr_t)__stop_molt_allocator - start };
 }
 
-/* Requests that rounding up would turn into ones that can be met are left as they are. */
-ALLOCATOR static void *allocate(size_t size, unsigned site)
+/* A call's return address and frame pointer: what its site is found by. */
+#define CALLER (uintptr_t) __builtin_return_address(0), (const uintptr_t *)__builtin_frame_address(0)
+
+#define CALLER_SITE() site_of(CALLER)
+
+/* Notes a block that a function called by the program was given, and passes it on. */
+ALLOCATOR static void *note(void *block, size_t size, uintptr_t return_address, const uintptr_t *frame)
 {
-    if (UNLIKELY(!next.malloc) && !next_find()) {
-        return next_early(size);
-    }
-    void *block = next.malloc(shadow_asked(size));
-    shadow_tag(block, size, site);
+    shadow_tag(block, size, site_of(return_address, frame));
     return block;
 }
 
-ALLOCATOR static void release(void *pointer)
+/* The same for what nearly always is quick. */
+#define NOTE(block, size)                                                                                    \
+    (LIKELY(tag_quickly(block, size, (uintptr_t)__builtin_return_address(0))) ? (block)                      \
+                                                                              : note(block, size, CALLER))
+
+static inline __attribute__((always_inline)) bool tag_quickly(void *block, size_t size,
+                                                              uintptr_t return_address)
 {
-    if (UNLIKELY(!shadow_clear(pointer)) && next_early_size(pointer)) {
-        return;
-    }
-    if (UNLIKELY(!next.free) && !next_find()) {
-        return;
-    }
-    next.free(pointer);
+    unsigned site = site_if_known(return_address);
+
+    return LIKELY(site) && shadow_tag_quickly(block, size, site);
 }
 
 EXPORTED void *malloc(size_t size)
 {
-    unsigned site = CALLER_SITE();
-
     if (UNLIKELY(!next.malloc) && !next_find()) {
         return next_early(size);
     }
-    void *block = next.malloc(shadow_asked(size));
-    shadow_tag(block, size, site);
-    return block;
+    void *block = next.malloc(size);
+    return NOTE(block, size);
+}
+
+ALLOCATOR static void release_unnoted(void *pointer)
+{
+    if (!next_early_size(pointer) && (next.free || next_find())) {
+        next.free(pointer);
+    }
 }
 
 EXPORTED void free(void *pointer)
 {
     if (UNLIKELY(!shadow_clear(pointer))) {
-        if (next_early_size(pointer) || (!next.free && !next_find())) {
-            return;
-        }
+        release_unnoted(pointer);
+    } else {
+        next.free(pointer);
     }
-    next.free(pointer);
 }
 
 EXPORTED void *calloc(size_t count, size_t size)
 {
-    unsigned site = CALLER_SITE();
-    size_t total;
+    size_t total = 0;
+    bool overflow = __builtin_mul_overflow(count, size, &total);
 
     if (UNLIKELY(!next.calloc) && !next_find()) {
-        return __builtin_mul_overflow(count, size, &total) ? NULL : next_early(total);
+        return overflow ? NULL : next_early(total);
     }
-    if (UNLIKELY(__builtin_mul_overflow(count, size, &total))) {
-        return next.calloc(count, size);
+    void *block = next.calloc(count, size);
+    return NOTE(block, total);
+}
+
+ALLOCATOR static void *allocate(size_t size, unsigned site)
+{
+    if (UNLIKELY(!next.malloc) && !next_find()) {
+        return next_early(size);
     }
-    void *block = next.calloc(1, shadow_asked(total));
-    shadow_tag(block, total, site);
+    void *block = next.malloc(size);
+    shadow_tag(block, size, site);
     return block;
 }
 
@@ -117,7 +128,7 @@ ALLOCATOR static void *resize(void *pointer, size_t size, unsigned site)
         return pointer ? move_early(pointer, size, site) : allocate(size, site);
     }
     struct shadow_note note = shadow_take((uintptr_t)pointer);
-    void *block = next.realloc(pointer, shadow_asked(size));
+    void *block = next.realloc(pointer, size);
     if (block) {
         shadow_tag(block, size, site);
     } else if (note.site && size) { /* it is still there; of 0 bytes, it is not */
@@ -144,8 +155,8 @@ EXPORTED void *reallocarray(void *pointer, size_t count, size_t size)
 
 /* ---- aligned ----------------------------------------------------------------------------------------- */
 
-/* Notes what one of the following functions was given: they round as they like. */
-ALLOCATOR static void *note(void *block, size_t size, unsigned site)
+/* Notes what one of the following functions gave: they round as they like. */
+ALLOCATOR static void *note_aligned(void *block, size_t size, unsigned site)
 {
     if (block && (size || next_is_glibc())) {
         shadow_set((uintptr_t)block, size, next_usable((uintptr_t)block), site);
@@ -155,59 +166,50 @@ ALLOCATOR static void *note(void *block, size_t size, unsigned site)
 
 EXPORTED void *memalign(size_t alignment, size_t size)
 {
-    unsigned site = CALLER_SITE();
-
-    if (!next.memalign && !next_find()) {
-        return NULL;
-    }
-    return note(next.memalign(alignment, shadow_asked(size)), size, site);
+    return next.memalign || next_find() ? note_aligned(next.memalign(alignment, size), size, CALLER_SITE())
+                                        : NULL;
 }
 
 EXPORTED void *aligned_alloc(size_t alignment, size_t size)
 {
-    unsigned site = CALLER_SITE();
-
-    if (!next.aligned_alloc && !next_find()) {
-        return NULL;
-    }
-    return note(next.aligned_alloc(alignment, shadow_asked(size)), size, site);
+    return next.aligned_alloc || next_find()
+               ? note_aligned(next.aligned_alloc(alignment, size), size, CALLER_SITE())
+               : NULL;
 }
 
 EXPORTED int posix_memalign(void **ret, size_t alignment, size_t size)
 {
-    unsigned site = CALLER_SITE();
-
     if (!next.posix_memalign && !next_find()) {
         return ENOMEM;
     }
-    int status = next.posix_memalign(ret, alignment, shadow_asked(size));
+    int status = next.posix_memalign(ret, alignment, size);
     if (status == 0) {
-        note(*ret, size, site);
+        note_aligned(*ret, size, CALLER_SITE());
     }
     return status;
 }
 
 EXPORTED void *valloc(size_t size)
 {
-    unsigned site = CALLER_SITE();
-
-    if (!next.valloc && !next_find()) {
-        return NULL;
-    }
-    return note(next.valloc(size), size, site);
+    return next.valloc || next_find() ? note_aligned(next.valloc(size), size, CALLER_SITE()) : NULL;
 }
 
 EXPORTED void *pvalloc(size_t size)
 {
-    unsigned site = CALLER_SITE();
-
-    if (!next.pvalloc && !next_find()) {
-        return NULL;
-    }
-    return note(next.pvalloc(size), size, site);
+    return next.pvalloc || next_find() ? note_aligned(next.pvalloc(size), size, CALLER_SITE()) : NULL;
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------------- */
+
+/* Gives back the block at POINTER, as free does. */
+ALLOCATOR static void release(void *pointer)
+{
+    if (shadow_clear(pointer)) {
+        next.free(pointer);
+    } else {
+        release_unnoted(pointer);
+    }
+}
 
 EXPORTED void cfree(void *pointer)
 {

@@ -24,6 +24,7 @@
 
 struct next next;
 
+static struct next found; /* without rounding */
 static atomic_bool looking;
 static bool glibc;
 static char library[256]; /* its file's name */
@@ -86,13 +87,13 @@ static bool looks_like_glibc(void)
     static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 1 << 20 };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        void *block = next.malloc(sizes[i]);
+        void *block = found.malloc(sizes[i]);
         size_t room = sizes[i] <= 24 ? 24 : ((sizes[i] + 8 + 15) & ~(size_t)15) - 8;
         size_t usable = block ? usable_by_header((uintptr_t)block) : 0;
-        bool as_expected =
-            block && (uintptr_t)block % 16 == 0 && usable >= room && usable == next.malloc_usable_size(block);
+        bool as_expected = block && (uintptr_t)block % 16 == 0 && usable >= room &&
+                           usable == found.malloc_usable_size(block);
 
-        next.free(block);
+        found.free(block);
         if (!as_expected) {
             return false;
         }
@@ -100,12 +101,65 @@ static bool looks_like_glibc(void)
     return true;
 }
 
+/* ---- rounding ---------------------------------------------------------------------------------------- */
+
+static size_t rounded(size_t size)
+{
+    return !size || size > 48 ? size : size <= 32 ? 32 : 48;
+}
+
+static void *rounded_malloc(size_t size)
+{
+    return found.malloc(rounded(size));
+}
+
+static void *rounded_calloc(size_t count, size_t size)
+{
+    size_t total;
+
+    return __builtin_mul_overflow(count, size, &total) ? found.calloc(count, size)
+                                                       : found.calloc(1, rounded(total));
+}
+
+static void *rounded_realloc(void *pointer, size_t size)
+{
+    return found.realloc(pointer, rounded(size));
+}
+
+static void *rounded_memalign(size_t alignment, size_t size)
+{
+    return found.memalign(alignment, rounded(size));
+}
+
+static void *rounded_aligned_alloc(size_t alignment, size_t size)
+{
+    return found.aligned_alloc(alignment, rounded(size));
+}
+
+static int rounded_posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    return found.posix_memalign(ret, alignment, rounded(size));
+}
+
+static struct next with_rounding(struct next functions)
+{
+    functions.malloc = rounded_malloc;
+    functions.calloc = rounded_calloc;
+    functions.realloc = rounded_realloc;
+    functions.memalign = rounded_memalign;
+    functions.aligned_alloc = rounded_aligned_alloc;
+    functions.posix_memalign = rounded_posix_memalign;
+    return functions;
+}
+
+/* ---- finding ----------------------------------------------------------------------------------------- */
+
 static void note_library(uintptr_t function)
 {
-    struct dl_find_object found;
+    struct dl_find_object module;
 
-    if (_dl_find_object((void *)function, &found) == 0) {
-        const char *path = found.dlfo_link_map->l_name;
+    if (_dl_find_object((void *)function, &module) == 0) {
+        const char *path = module.dlfo_link_map->l_name;
         const char *slash = strrchr(path, '/');
         strncpy(library, slash ? slash + 1 : path, sizeof(library) - 1);
     }
@@ -113,7 +167,6 @@ static void note_library(uintptr_t function)
 
 bool next_find(void)
 {
-    struct next found;
     int saved = errno;
 
     if (atomic_exchange(&looking, true)) {
@@ -122,10 +175,10 @@ bool next_find(void)
 #define X(name, type, parameters) found.name = (type(*) parameters)lookup_definition(#name, true);
     NEXT_FUNCTIONS(X)
 #undef X
-    next = found;
-    note_library((uintptr_t)next.malloc);
+    note_library((uintptr_t)found.malloc);
     glibc = strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
     shadow_init(glibc);
+    next = glibc ? found : with_rounding(found);
     errno = saved;
     return next.malloc != NULL;
 }

@@ -34,7 +34,11 @@ struct next {
 #undef X
 };
 
-/* Empty until next_find was called: whoever finds its function NULL calls it. */
+/*
+ * Empty until next_find was called: whoever finds its function NULL calls it. If the allocator is not glibc's, requests are
+ * rounded up on their way, so that blocks are 32 bytes apart at least and have rooms as the shadow wants them: 32 or 48 bytes
+ * for what is smaller. Requests of no byte are left alone, as what they mean differs.
+ */
 extern struct next next __attribute__((visibility("hidden")));
 
 /* Finds the allocator. False if that is just being done: then next_early serves. Keeps errno. */

@@ -19,9 +19,10 @@
 #define REGION_SIZE ((sizeof(struct shadow_region) + 4095) & ~(size_t)4095)
 
 struct shadow_region *shadow_regions[SHADOW_REGIONS];
-size_t shadow_room = 24;
-bool shadow_rounds;
+size_t shadow_quick;
 
+static size_t small_room = SHADOW_ROOM_GLIBC;
+static bool is_glibc;
 static struct shadow_region *_Atomic all_regions;
 
 void shadow_init(bool glibc)
@@ -31,8 +32,9 @@ void shadow_init(bool glibc)
     uintptr_t end = (uintptr_t)(shadow_regions + SHADOW_REGIONS) & ~(uintptr_t)4095;
 
     madvise((void *)first, end - first, MADV_NOHUGEPAGE);
-    shadow_room = glibc ? 24 : 32;
-    shadow_rounds = !glibc;
+    small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
+    shadow_quick = glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : 0;
+    is_glibc = glibc;
     errno = saved;
 }
 
@@ -71,9 +73,10 @@ void heap_list_mappings(void)
     }
 }
 
-struct shadow_region *shadow_touch(uintptr_t address)
+/* The region of the block at ADDRESS, mapped if need be, its page marked as touched; NULL without memory. */
+static struct shadow_region *touch(uintptr_t address)
 {
-    if (!address || address >> SHADOW_ADDRESS_SHIFT) {
+    if (address >> SHADOW_ADDRESS_SHIFT) {
         return NULL;
     }
     struct shadow_region **place = &shadow_regions[address >> SHADOW_REGION_SHIFT];
@@ -118,7 +121,7 @@ static void put_size(uint16_t *entry, size_t size)
 /* The room's last byte, or two, take the size of a block that does not fill it. */
 static void put_in_room(uint8_t *block, size_t room, size_t size)
 {
-    if (room > shadow_room && size < room - 1) {
+    if (room > small_room && size < room - 1) {
         uint16_t both = (uint16_t)(SHADOW_SIZE | size);
         memcpy(block + room - sizeof(both), &both, sizeof(both));
     } else {
@@ -128,9 +131,9 @@ static void put_in_room(uint8_t *block, size_t room, size_t size)
 
 void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
 {
-    struct shadow_region *region = shadow_touch(address);
+    struct shadow_region *region = address % 16 ? NULL : touch(address);
 
-    if (!region || address % 16) {
+    if (!region) {
         return;
     }
     uint16_t *entry = shadow_entry(region, address);
@@ -140,7 +143,7 @@ void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
         *entry = start_entry(half, site);
         return;
     }
-    size_t room = !half && usable >= shadow_room + 16 ? shadow_room + 16 : shadow_room;
+    size_t room = !half && usable >= small_room + 16 ? small_room + 16 : small_room;
     if (usable < room || size > room) { /* not one of glibc's blocks and not asked for by shadow_asked */
         *entry = 0;
         return;
@@ -148,15 +151,19 @@ void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
     if (size < room) {
         put_in_room((uint8_t *)address, room, size);
     }
-    *entry = start_entry(room > shadow_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
+    *entry = start_entry(room > small_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
 }
 
-void shadow_tag_rare(uintptr_t address, uint16_t *entry, size_t size, unsigned site)
+void shadow_tag(void *pointer, size_t size, unsigned site)
 {
-    /* glibc's room for SIZE; others have what was asked for */
-    size_t room = shadow_rounds ? shadow_asked(size) : ((size + 8 + 15) & ~(size_t)15) - 8;
-
-    shadow_set(address, size, room, site);
+    if (!pointer || shadow_tag_quickly(pointer, size, site)) {
+        return;
+    }
+    if (is_glibc) {
+        shadow_set((uintptr_t)pointer, size, size <= 24 ? 24 : ((size + 8 + 15) & ~(size_t)15) - 8, site);
+    } else if (size) { /* a block of none may share its granule, and nothing can be in it */
+        shadow_set((uintptr_t)pointer, size, size <= 32 ? 32 : size <= 48 ? 48 : size, site);
+    }
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
@@ -178,7 +185,7 @@ static size_t get_from_room(const uint8_t *block, size_t room)
     uint16_t both;
     size_t size = block[room - 1];
 
-    if (room > shadow_room && size >= SHADOW_SIZE >> 8) {
+    if (room > small_room && size >= SHADOW_SIZE >> 8) {
         memcpy(&both, block + room - sizeof(both), sizeof(both));
         size = both - SHADOW_SIZE;
     }
@@ -190,7 +197,7 @@ bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
     unsigned form = entry >> SHADOW_SITE_BITS;
 
     if (form == 2 || form == 3 || form == 5) {
-        *ret_offset = form == 5 ? shadow_room + 16 : shadow_room;
+        *ret_offset = form == 5 ? small_room + 16 : small_room;
         return true;
     }
     return false;
@@ -209,16 +216,16 @@ struct shadow_note shadow_get(uintptr_t address)
     switch (*entry >> SHADOW_SITE_BITS) {
     case 2:
     case 3:
-        note.size = get_from_room((const uint8_t *)address, shadow_room);
+        note.size = get_from_room((const uint8_t *)address, small_room);
         break;
     case 4:
-        note.size = shadow_room + 16;
+        note.size = small_room + 16;
         break;
     case 5:
-        note.size = get_from_room((const uint8_t *)address, shadow_room + 16);
+        note.size = get_from_room((const uint8_t *)address, small_room + 16);
         break;
     default:
-        note.size = entry[1] >= SHADOW_SIZE ? get_size(entry + 1) : shadow_room;
+        note.size = entry[1] >= SHADOW_SIZE ? get_size(entry + 1) : small_room;
     }
     return note;
 }

@@ -12,7 +12,7 @@
  * reaches beyond the middle of its second granule. Smaller ones are told by their form: they fill the room that the allocator
  * gives to the smallest requests, or the next larger one, or, if they do not, the last byte of that room holds the size:
  *
- *     form                      glibc    others (see shadow_asked)
+ *     form                      glibc    others (see next.h)
  *     0, 1   first, second half; a size follows, or the block fills the small room
  *                               24       32
  *     2, 3   first, second half; the last byte of the small room holds the size
@@ -59,19 +59,18 @@ struct shadow_region {
 
 #pragma GCC visibility push(hidden) /* no way round by the GOT */
 extern struct shadow_region *shadow_regions[SHADOW_REGIONS];
-extern size_t shadow_room; /* the small room */
-extern bool shadow_rounds; /* requests have to be rounded up to rooms: the allocator is not glibc's */
+extern size_t
+    shadow_quick; /* small sizes below this are noted by shadow_tag_quickly: none, or all that glibc's rooms are for */
 #pragma GCC visibility pop
+
+#define SHADOW_ROOM_GLIBC ((size_t)24)
+#define SHADOW_ROOM_OTHERS ((size_t)32)
 
 /* Says what allocator is underneath, before any block is noted. */
 void shadow_init(bool glibc);
 
-/* The region of the block at ADDRESS, mapped if need be, its page marked as touched; NULL without memory, or if such an
- * address cannot have one (NULL). */
-struct shadow_region *shadow_touch(uintptr_t address);
-
-/* What shadow_tag has no quick way for. */
-void shadow_tag_rare(uintptr_t address, uint16_t *entry, size_t size, unsigned site);
+/* Notes a new block, which may be NULL. */
+void shadow_tag(void *pointer, size_t size, unsigned site);
 
 /* Notes the block at ADDRESS, of SITE and SIZE, of which USABLE bytes can be used, whatever these are. */
 void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site);
@@ -104,27 +103,17 @@ static inline unsigned shadow_half(uintptr_t address)
     return address >> (SHADOW_GRANULE_SHIFT - 1) & 1;
 }
 
-/* What to ask of the allocator underneath if the program asks for SIZE. glibc's blocks are 32 bytes apart at least and
- * have rooms as above; of others we ask for that. 0 is left alone: what it means differs. */
-static inline size_t shadow_asked(size_t size)
-{
-    if (size > 48 || !shadow_rounds || !size) {
-        return size;
-    }
-    return size <= 32 ? 32 : 48;
-}
-
 typedef uint16_t __attribute__((may_alias)) shadow_word;
 
 /* A size between the small room and the next, which is that less 1 apart. Halves alternate, so nothing may depend on them by a
  * branch. */
-static inline void shadow_tag_next_room(void *pointer, uint16_t *entry, unsigned half, size_t size,
+static inline void shadow_tag_next_room(uintptr_t address, uint16_t *entry, unsigned half, size_t size,
                                         unsigned site)
 {
-    size_t room = shadow_room + 16;
+    const size_t room = SHADOW_ROOM_GLIBC + 16;
     bool full = size == room;
     shadow_word discarded;
-    uintptr_t in_block = full ? (uintptr_t)&discarded : (uintptr_t)pointer + room - sizeof(shadow_word);
+    uintptr_t in_block = full ? (uintptr_t)&discarded : address + room - sizeof(shadow_word);
     uintptr_t in_shadow = (uintptr_t)(entry + 1);
     shadow_word *where = (shadow_word *)(in_block ^ ((in_block ^ in_shadow) & -(uintptr_t)half));
     unsigned form = full ? 4 - 3 * half : 5 - 4 * half;
@@ -133,59 +122,58 @@ static inline void shadow_tag_next_room(void *pointer, uint16_t *entry, unsigned
     *entry = (uint16_t)(form << SHADOW_SITE_BITS | site);
 }
 
-/* Notes a new block that was asked for by shadow_asked. POINTER may be NULL. */
-static inline __attribute__((always_inline)) void shadow_tag(void *pointer, size_t size, unsigned site)
+/* As shadow_tag for almost all blocks. False if it is not for this one, and nothing was done. */
+static inline __attribute__((always_inline)) bool shadow_tag_quickly(void *pointer, size_t size,
+                                                                     unsigned site)
 {
     uintptr_t address = (uintptr_t)pointer;
     struct shadow_region *region = shadow_region_of(address);
 
-    if (__builtin_expect(!region || !region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES], 0)) {
-        region = shadow_touch(address);
-        if (!region) {
-            return;
-        }
-    }
-    if (shadow_rounds &&
-        (!size || address % 16)) { /* may share its granule; is nothing that could be an instance */
-        return;
+    if (__builtin_expect(!region || address % 16, 0) ||
+        __builtin_expect(!region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES], 0)) {
+        return false;
     }
     uint16_t *entry = shadow_entry(region, address);
     unsigned half = shadow_half(address);
-    if (size > 48 && size < SHADOW_SHORT_LIMIT) { /* both granules are the block's */
+    if (size - 49 < SHADOW_SHORT_LIMIT - 49) { /* both granules are the block's */
         uint32_t two = half << SHADOW_SITE_BITS | site | (SHADOW_SIZE | (uint32_t)size) << 16;
         memcpy(entry, &two, sizeof(two));
-    } else if (size <= shadow_room) {
-        bool full = size == shadow_room;
-        *entry = (uint16_t)((half | (full ? 0 : 2)) << SHADOW_SITE_BITS | site);
-        if (!full) {
-            ((uint8_t *)pointer)[shadow_room - 1] = (uint8_t)size;
-        }
-    } else if (size <= shadow_room + 16 && size != shadow_room + 15) {
-        shadow_tag_next_room(pointer, entry, half, size, site);
-    } else {
-        shadow_tag_rare(address, entry, size, site);
+        return true;
     }
+    if (__builtin_expect(size >= shadow_quick || size == SHADOW_ROOM_GLIBC + 15, 0)) {
+        return false;
+    }
+    if (size > SHADOW_ROOM_GLIBC) {
+        shadow_tag_next_room(address, entry, half, size, site);
+    } else {
+        unsigned less = size < SHADOW_ROOM_GLIBC ? 2 : 0;
+        *entry = (uint16_t)((half | less) << SHADOW_SITE_BITS | site);
+        if (less) {
+            ((uint8_t *)pointer)[SHADOW_ROOM_GLIBC - 1] = (uint8_t)size;
+        }
+    }
+    return true;
 }
 
-/* Forgets the block at POINTER. Returns whether it was noted. */
+/* Forgets the block at POINTER. Returns whether it was noted. Sizes come in any order, so whether one follows is no
+ * branch either. */
 static inline bool shadow_clear(const void *pointer)
 {
     uintptr_t address = (uintptr_t)pointer;
     struct shadow_region *region = shadow_region_of(address);
 
-    if (!region) {
+    if (__builtin_expect(!region, 0)) {
         return false;
     }
     uint16_t *entry = shadow_entry(region, address);
-    if (!*entry) {
+    if (__builtin_expect(!*entry, 0)) {
         return false;
     }
-    if (entry[1] >= SHADOW_SIZE) { /* a granule that is this block's, else there would be no size */
-        if (__builtin_expect(entry[1] & SHADOW_LONG, 0)) {
-            memset(entry + 2, 0, 3 * sizeof(*entry));
-        }
-        entry[1] = 0;
+    uint16_t following = entry[1];
+    if (__builtin_expect(following >= (SHADOW_SIZE | SHADOW_LONG), 0)) {
+        memset(entry + 2, 0, 3 * sizeof(*entry));
     }
+    entry[following >= SHADOW_SIZE] = 0; /* a size is in this block's own granule */
     *entry = 0;
     return true;
 }

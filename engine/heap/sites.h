@@ -36,15 +36,21 @@ static inline size_t site_slot(uint64_t key)
  * find at once. */
 unsigned site_find(uintptr_t return_address, const uintptr_t *frame);
 
-static inline unsigned site_of(uintptr_t return_address, const uintptr_t *frame)
+/* The site of a call that returns to RETURN_ADDRESS if that decides alone and was met before; else 0. */
+static inline unsigned site_if_known(uintptr_t return_address)
 {
     const struct site_node *node = &site_nodes[site_slot(return_address)];
-
     uint64_t key = atomic_load_explicit(&node->key, memory_order_acquire);
     uint64_t value = atomic_load_explicit(&node->value, memory_order_relaxed);
-    /* less 1: neither none, which becomes the largest number, nor one that goes on */
-    bool found = key == return_address && value - 1 < SITE_GOES_ON - 1;
-    return __builtin_expect(found, 1) ? (unsigned)value : site_find(return_address, frame);
+
+    return key == return_address && value < SITE_GOES_ON ? (unsigned)value : 0;
+}
+
+static inline unsigned site_of(uintptr_t return_address, const uintptr_t *frame)
+{
+    unsigned site = site_if_known(return_address);
+
+    return __builtin_expect(site != 0, 1) ? site : site_find(return_address, frame);
 }
 
 /* Forgets what is known of code that lies in no module and no patch any more. */
