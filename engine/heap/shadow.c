@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +26,39 @@ static size_t small_room = SHADOW_ROOM_GLIBC;
 static bool is_glibc;
 static struct shadow_region *_Atomic all_regions;
 
+/* The first regions of a program, for its heap and those of its threads. What comes later is mapped with as few system calls as
+ * can be: the program may have entered a sandbox by then. */
+#define POOL_REGIONS 4
+static struct {
+    char *start; /* NULL if the program's address space is limited */
+    atomic_int left;
+    bool listed;
+} pool;
+
+/* By number: mmap leads to the list of mappings in what the engine is linked with (engine/wrap.c), which is behind a lock and names
+ * them, which a sandbox may forbid. MAP_STACK declines large pages since Linux 6.7. */
+static void *map(size_t size)
+{
+    int saved = errno;
+    long start = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0l);
+
+    errno = saved;
+    return start == -1 ? NULL : (void *)start;
+}
+
+static void make_pool(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY &&
+        (pool.start = map(POOL_REGIONS * REGION_SIZE))) {
+        madvise(pool.start, POOL_REGIONS * REGION_SIZE, MADV_NOHUGEPAGE);
+        madvise(pool.start, POOL_REGIONS * REGION_SIZE, MADV_DONTDUMP);
+        atomic_store(&pool.left, POOL_REGIONS);
+    }
+}
+
 void shadow_init(bool glibc)
 {
     int saved = errno;
@@ -32,35 +66,41 @@ void shadow_init(bool glibc)
     uintptr_t end = (uintptr_t)(shadow_regions + SHADOW_REGIONS) & ~(uintptr_t)4095;
 
     madvise((void *)first, end - first, MADV_NOHUGEPAGE);
+    make_pool();
     small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
     shadow_quick = glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : 0;
     is_glibc = glibc;
     errno = saved;
 }
 
-/* By number: mmap leads to the list of mappings in what the engine is linked with (engine/wrap.c), which is behind a lock and names
- * them, which a sandbox may forbid. */
-static struct shadow_region *map_region(void)
+static struct shadow_region *new_region(void)
 {
-    int saved = errno;
-    long start = syscall(SYS_mmap, NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0l);
+    int left = atomic_load(&pool.left);
 
-    if (start != -1) {
-        madvise((void *)start, REGION_SIZE, MADV_NOHUGEPAGE);
-        madvise((void *)start, REGION_SIZE, MADV_DONTDUMP);
+    while (left > 0) {
+        if (atomic_compare_exchange_weak(&pool.left, &left, left - 1)) {
+            return (struct shadow_region *)(pool.start + (size_t)(left - 1) * REGION_SIZE);
+        }
     }
-    errno = saved;
-    return start == -1 ? NULL : (struct shadow_region *)start;
+    return map(REGION_SIZE);
 }
 
-static void unmap_region(struct shadow_region *region)
+static bool is_in_pool(const struct shadow_region *region)
 {
-    syscall(SYS_munmap, region, REGION_SIZE);
+    return pool.start && (uintptr_t)region - (uintptr_t)pool.start < POOL_REGIONS * REGION_SIZE;
+}
+
+/* One that another thread has made superfluous. If it is the pool's it is lost, but nobody has touched it. */
+static void drop_region(struct shadow_region *region)
+{
+    if (!is_in_pool(region)) {
+        syscall(SYS_munmap, region, REGION_SIZE);
+    }
 }
 
 static void publish(struct shadow_region *region)
 {
+    region->listed = is_in_pool(region);
     region->next = atomic_load(&all_regions);
     while (!atomic_compare_exchange_weak(&all_regions, &region->next, region)) {
     }
@@ -68,6 +108,8 @@ static void publish(struct shadow_region *region)
 
 void heap_list_mappings(void)
 {
+    pool.listed =
+        pool.listed || !pool.start || mapping_adopt(pool.start, POOL_REGIONS * REGION_SIZE, HEAP_SHADOW_NAME);
     for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
         region->listed = region->listed || mapping_adopt(region, REGION_SIZE, HEAP_SHADOW_NAME);
     }
@@ -82,7 +124,7 @@ static struct shadow_region *touch(uintptr_t address)
     struct shadow_region **place = &shadow_regions[address >> SHADOW_REGION_SHIFT];
     struct shadow_region *region = __atomic_load_n(place, __ATOMIC_ACQUIRE);
     if (!region) {
-        struct shadow_region *mapped = map_region();
+        struct shadow_region *mapped = new_region();
         if (!mapped) {
             return NULL;
         }
@@ -90,7 +132,7 @@ static struct shadow_region *touch(uintptr_t address)
             region = mapped;
             publish(region);
         } else {
-            unmap_region(mapped);
+            drop_region(mapped);
         }
     }
     region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES] = 1;
