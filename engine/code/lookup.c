@@ -36,7 +36,6 @@ struct search {
     uintptr_t address;
     bool undecided; /* only the dynamic linker can tell */
     bool defined;   /* an executable's jump to a function does not count */
-    bool behind_us; /* in modules behind the one that this code is part of */
 };
 
 static size_t initial_modules;
@@ -198,39 +197,25 @@ static const Elf64_Sym *find_in(const struct table *table, const struct search *
     return NULL;
 }
 
-static bool is_searched(const struct dl_phdr_info *info)
+static bool is_searched(const char *path, const struct table *table)
 {
-    return !info->dlpi_name[0] || strchr(info->dlpi_name, '/'); /* not the vdso */
-}
+    bool is_vdso = path[0] && !strchr(path, '/');
 
-static bool is_ours(const struct dl_phdr_info *info)
-{
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const Elf64_Phdr *segment = &info->dlpi_phdr[i];
-        if (segment->p_type == PT_LOAD &&
-            (uintptr_t)is_ours - info->dlpi_addr - segment->p_vaddr < segment->p_memsz) {
-            return true;
-        }
-    }
-    return false;
+    return !is_vdso && table->symbols && table->strings && (table->hash || table->older_hash);
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *context)
 {
     struct search *search = context;
     struct table table = { .bias = info->dlpi_addr };
-    bool later = search->modules++ >= initial_modules && !search->defined;
+    bool later = search->modules++ >= initial_modules;
 
-    if (search->behind_us) {
-        search->behind_us = !is_ours(info);
-        return 0;
-    }
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
             read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
         }
     }
-    if (!is_searched(info) || !table.symbols || !table.strings || (!table.hash && !table.older_hash)) {
+    if (!is_searched(info->dlpi_name, &table)) {
         return 0;
     }
     const Elf64_Sym *symbol = find_in(&table, search);
@@ -278,12 +263,20 @@ uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
     return address_of(&search);
 }
 
+/* By the dynamic linker's own list: a sanitizer's runtime stands in front of dl_iterate_phdr, and allocates before that works. */
 uintptr_t lookup_definition(const char *name, bool behind_us)
 {
-    struct search search = {
-        .name = name, .version = "", .hash = hash_of(name), .defined = true, .behind_us = behind_us
-    };
+    struct search search = { .name = name, .version = "", .hash = hash_of(name), .defined = true };
 
-    dl_iterate_phdr(visit, &search);
+    for (const struct link_map *map = _r_debug.r_map; map && !search.found; map = map->l_next) {
+        struct table table = { .bias = map->l_addr };
+        if (behind_us) {
+            behind_us = map->l_ld != _DYNAMIC; /* the linker's name for this module's */
+            continue;
+        }
+        read_dynamic(map->l_ld, &table);
+        search.found = is_searched(map->l_name, &table) ? find_in(&table, &search) : NULL;
+        search.address = search.found ? table.bias + search.found->st_value : 0;
+    }
     return address_of(&search);
 }

@@ -15,7 +15,7 @@ uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
 
 /* Address of the first definition of NAME in any loaded module, in the order in which the dynamic linker searches those that the
  * program was started with; or, BEHIND_US, of the first in modules that come after the one that this code is part of. 0: nowhere.
- * Needs no lookup_init and never asks dlsym. Takes the dynamic linker's lock. */
+ * Without a lock: before main, when there is one thread. Needs no lookup_init. */
 uintptr_t lookup_definition(const char *name, bool behind_us);
 
 #endif

@@ -44,12 +44,14 @@ struct code_range heap_allocator_code(void)
 /* A call's return address and frame pointer: what its site is found by. */
 #define CALLER (uintptr_t) __builtin_return_address(0), (const uintptr_t *)__builtin_frame_address(0)
 
-#define CALLER_SITE() site_of(CALLER)
+#define CALLER_SITE() (next_library() ? site_of(CALLER) : HEAP_SITE_OTHERS)
 
 /* Notes a block that a function called by the program was given, and passes it on. */
 ALLOCATOR static void *note(void *block, size_t size, uintptr_t return_address, const uintptr_t *frame)
 {
-    shadow_tag(block, size, site_of(return_address, frame));
+    if (next_library()) { /* else a sanitizer's, which may not be ready for anything else */
+        shadow_tag(block, size, site_of(return_address, frame));
+    }
     return block;
 }
 
@@ -302,9 +304,17 @@ void heap_release(void *pointer)
     release(pointer);
 }
 
-const char *heap_allocator(void)
+static const char *allocator;
+
+/* While there is one thread. */
+__attribute__((constructor)) static void find_allocator(void)
 {
     bool is_ours = lookup_definition("malloc", false) == (uintptr_t)malloc;
 
-    return is_ours && (next.malloc || next_find()) ? next_library() : NULL;
+    allocator = is_ours && (next.malloc || next_find()) ? next_library() : NULL;
+}
+
+const char *heap_allocator(void)
+{
+    return allocator;
 }

@@ -26,7 +26,7 @@ struct next next;
 
 static struct next found; /* without rounding */
 static atomic_bool looking;
-static bool glibc;
+static bool glibc, sanitized;
 static char library[256]; /* its file's name */
 
 static struct {
@@ -154,15 +154,34 @@ static struct next with_rounding(struct next functions)
 
 /* ---- finding ----------------------------------------------------------------------------------------- */
 
+/* Letter by letter: a sanitizer's runtime stands in front of strncpy and its like, too, and is not ready for them yet. */
 static void note_library(uintptr_t function)
 {
     struct dl_find_object module;
+    size_t length = 0;
 
-    if (_dl_find_object((void *)function, &module) == 0) {
-        const char *path = module.dlfo_link_map->l_name;
-        const char *slash = strrchr(path, '/');
-        strncpy(library, slash ? slash + 1 : path, sizeof(library) - 1);
+    if (_dl_find_object((void *)function, &module) != 0) {
+        return;
     }
+    for (const char *letter = module.dlfo_link_map->l_name; *letter; letter++) {
+        if (*letter == '/') {
+            length = 0;
+        } else if (length < sizeof(library) - 1) {
+            library[length++] = *letter;
+        }
+    }
+    library[length] = '\0';
+}
+
+/* libasan.so.8, libtsan.so.2 and so on: their allocators belong to what they watch over. */
+static bool is_sanitizer(void)
+{
+    for (const char *at = library; *at; at++) {
+        if (at[0] == 's' && at[1] == 'a' && at[2] == 'n' && at[3] == '.' && at[4] == 's' && at[5] == 'o') {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool next_find(void)
@@ -176,14 +195,17 @@ bool next_find(void)
     NEXT_FUNCTIONS(X)
 #undef X
     note_library((uintptr_t)found.malloc);
-    glibc = strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
-    shadow_init(glibc);
-    next = glibc ? found : with_rounding(found);
+    sanitized = is_sanitizer();
+    glibc = !sanitized && strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
+    if (!sanitized) {
+        shadow_init(glibc);
+    }
+    next = glibc || sanitized ? found : with_rounding(found);
     errno = saved;
     return next.malloc != NULL;
 }
 
 const char *next_library(void)
 {
-    return library;
+    return sanitized ? NULL : library;
 }

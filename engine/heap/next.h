@@ -53,7 +53,7 @@ size_t next_early_size(const void *pointer);
 /* How many bytes the block at POINTER can hold, of the allocator that is found. */
 size_t next_usable(uintptr_t block);
 
-/* The file name of the library that it is in. */
+/* The file name of the library that it is in; NULL if it is a sanitizer's, which is left alone. */
 const char *next_library(void);
 
 /* Whether that is glibc's, whose blocks have their size in front of them. */

@@ -23,7 +23,7 @@ struct shadow_region *shadow_regions[SHADOW_REGIONS];
 size_t shadow_quick;
 
 static size_t small_room = SHADOW_ROOM_GLIBC;
-static bool is_glibc;
+static bool is_glibc, in_use;
 static struct shadow_region *_Atomic all_regions;
 
 /* The first regions of a program, for its heap and those of its threads. What comes later is mapped with as few system calls as
@@ -70,6 +70,7 @@ void shadow_init(bool glibc)
     small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
     shadow_quick = glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : 0;
     is_glibc = glibc;
+    in_use = true;
     errno = saved;
 }
 
@@ -118,7 +119,7 @@ void heap_list_mappings(void)
 /* The region of the block at ADDRESS, mapped if need be, its page marked as touched; NULL without memory. */
 static struct shadow_region *touch(uintptr_t address)
 {
-    if (address >> SHADOW_ADDRESS_SHIFT) {
+    if (!in_use || address >> SHADOW_ADDRESS_SHIFT) {
         return NULL;
     }
     struct shadow_region **place = &shadow_regions[address >> SHADOW_REGION_SHIFT];

@@ -66,7 +66,7 @@ extern size_t
 #define SHADOW_ROOM_GLIBC ((size_t)24)
 #define SHADOW_ROOM_OTHERS ((size_t)32)
 
-/* Says what allocator is underneath, before any block is noted. */
+/* Says what allocator is underneath, before any block is noted. Without it none is. */
 void shadow_init(bool glibc);
 
 /* Notes a new block, which may be NULL. */
