@@ -78,7 +78,7 @@ static void add_users_sources(struct policies *policies)
         if (!is_used(file)) {
             continue;
         }
-        char *declarations = policy_write_old_types(&policies->plans, &file->text.names);
+        char *declarations = policy_write_types_for(&policies->plans, &file->text);
         find_unusable(file, declarations, &unusable);
         policy_sources_add(&policies->sources, file->name,
                            policy_text_reduce(&file->text, &unusable, declarations));
@@ -117,6 +117,8 @@ struct molt_error *policies_create(const struct policy_input *input, struct poli
                                              .old_types = input->old_types,
                                              .new_types = input->new_types,
                                              .hints = input->hints,
+                                             .earlier = input->earlier,
+                                             .earlier_count = input->earlier_count,
                                              .diagnostics = input->setup.diagnostics };
     if (type_changes_count(input->changes)) {
         error = make(policies);

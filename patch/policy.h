@@ -19,6 +19,9 @@ struct policy_input {
     const struct type_changes *changes;
     struct type_model *old_types, *new_types;
     const json_t *hints; /* the recorder's changes, as in patch_request; may be NULL */
+    const struct earlier_patch
+        *earlier; /* what was applied before: policies used there are left out of other changes */
+    size_t earlier_count;
 };
 
 /* Reads, plans, generates and compiles. REFUSED: a policy does not compile, or is about something that does not exist; the
@@ -52,11 +55,8 @@ json_t *policies_to_json(const struct policies *policies);
 /* The generated C, for the review. NULL: there is none. */
 const char *policies_text(const struct policies *policies);
 
-/*
- * A policy file for TYPE to start from: includes the header that declares it, and names each member with where its value
- * comes from. Owned by the caller.
- */
-char *policy_skeleton(const struct type_changes *changes, const struct type *old, const struct type *new,
-                      const char *root);
+/* Policy files to start from: {"struct conn": text, ...} for each changed structure or union that keeps a name. A new
+ * object. */
+json_t *policies_skeletons(const struct policies *policies);
 
 #endif

@@ -180,7 +180,9 @@ static void emit_segments(const struct emitting *emitting, const struct policy_p
     struct emission *emission = emitting->state->emission;
     segments list = { 0 };
 
-    add_plan_segments(&emitting->policies->plans, plan, 0, 0, &list);
+    if (type_is_compound(plan->old)) {
+        add_plan_segments(&emitting->policies->plans, plan, 0, 0, &list);
+    }
     if (back) {
         turn_segments(&list);
     }

@@ -155,7 +155,9 @@ json_t *policies_to_json(const struct policies *policies)
     json_t *result = json_array();
 
     for (size_t i = 0; i < policies->plans.list.count; i++) {
-        json_array_append_new(result, plan_to_json(&policies->plans, policies->plans.list.items[i]));
+        if (type_is_compound(policies->plans.list.items[i]->old)) {
+            json_array_append_new(result, plan_to_json(&policies->plans, policies->plans.list.items[i]));
+        }
     }
     return result;
 }

@@ -32,19 +32,28 @@ static void fail(struct policy_plans *plans, const struct policy_statement *stat
 /* A word for TYPE in functions' names, unlike any other's. */
 static char *name_of(struct policy_plans *plans, const struct type *type)
 {
-    char *key = type_key(type), *space = strrchr(key, ' ');
-    struct text word = { 0 };
+    static const char *const words[] = { "struct ", "union ", "enum " };
+    struct text key = { 0 }, word = { 0 };
+    const char *start;
 
+    type_describe(type, &key);
+    start = key.bytes;
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        start += strncmp(start, words[i], strlen(words[i])) == 0 ? strlen(words[i]) : 0;
+    }
     text_puts(&word, "");
-    for (const char *at = space ? space + 1 : key; *at; at++) {
-        text_printf(&word, "%c", isalnum((unsigned char)*at) ? *at : '_');
+    for (const char *at = start; *at; at++) {
+        text_printf(&word, "%s",
+                    isalnum((unsigned char)*at) ? (char[]){ *at, '\0' }
+                    : *at == '*'                ? "pointer"
+                                                : "_");
     }
     size_t length = word.length;
     for (unsigned i = 2; table_get(&plans->names, word.bytes); i++) {
         word.length = length;
         text_printf(&word, "_%u", i);
     }
-    free(key);
+    text_deinit(&key);
     return must_have(text_steal(&word));
 }
 
@@ -99,6 +108,14 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
     *plan = (struct policy_plan){ .old = old, .new = new, .name = name_of(plans, new) };
     table_put(&plans->names, plan->name, plan);
     LIST_ADD(&plans->list, plan);
+    if (!type_is_compound(old)) {
+        LIST_ADD(&plan->steps,
+                 (struct policy_step){ .old = { "", old, NULL, 0 },
+                                       .new = { "", new, NULL, 0 },
+                                       .kind = POLICY_STEP_VALUE,
+                                       .conversion = types_conversion(plans->changes, old, new) });
+        return plan;
+    }
     const struct type_change *change = type_changes_of_old(plans->changes, old);
     if (change && change->new == new) {
         add_pairs(plan, change->pairs, change->pair_count);
@@ -330,10 +347,13 @@ static void apply_statements(struct policy_plans *plans, struct policy_plan *pla
 
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
 
-/* Types without a name are dealt with where they stand. */
+/* Structures without a name are dealt with where they stand. Numbers and pointers have plans for variables and for elements of
+ * flexible arrays. */
 static bool has_plan(const struct type *type)
 {
-    return type && type_is_compound(type) && (type->name || type->alias);
+    bool scalar = type && (type->kind == TYPE_BASE || type->kind == TYPE_ENUM || type->kind == TYPE_POINTER);
+
+    return scalar || (type && type_is_compound(type) && (type->name || type->alias));
 }
 
 static void add_changed(struct policy_plans *plans)

@@ -6,6 +6,7 @@
 #define MOLT_PATCH_POLICY_PLAN_H
 
 #include "base/diagnostic.h"
+#include "patch/emit.h"
 #include "patch/policy_compile.h"
 #include "patch/types_compare.h"
 
@@ -73,6 +74,8 @@ struct policy_plans {
     const struct type_changes *changes; /* borrowed, like the models */
     struct type_model *old_types, *new_types;
     const json_t *hints; /* what the recorder saw; may be NULL */
+    const struct earlier_patch *earlier;
+    size_t earlier_count;
     struct molt_diagnostics *diagnostics;
     LIST(struct policy_use) uses; /* of this update */
     LIST(struct policy_plan *) list;

@@ -43,6 +43,13 @@ static const struct type *find(struct type_model *model, const struct policy_fil
     return type ? type_strip(type) : NULL;
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "";
+}
+
 /* Whether the version of TYPE may be called VERSION: the beginning of its hash. */
 static bool is_version(const struct type *type, const char *version)
 {
@@ -54,16 +61,56 @@ static bool is_version(const struct type *type, const char *version)
     return strncmp(hex, version, strlen(version)) == 0;
 }
 
-/* Whether a MOLT_VERSIONS that counts for statement INDEX of FILE names other versions than these. */
-static bool is_for_others(const struct policy_file *file, size_t index, const struct policy_use *use)
+/* The MOLT_VERSIONS that counts for statement INDEX of FILE: the last one about its type before it. NULL: there is none. */
+static const struct policy_statement *versions_for(const struct policy_file *file, size_t index)
 {
+    const char *type = file->text.statements.items[index]->old_type;
+
     for (size_t i = index; i-- > 0;) {
         const struct policy_statement *versions = file->text.statements.items[i];
-        if (versions->kind == POLICY_VERSIONS && strcmp(versions->old_type, use->statement->old_type) == 0) {
-            return !is_version(use->old, versions->from) || !is_version(use->new, versions->to);
+        if (versions->kind == POLICY_VERSIONS && strcmp(versions->old_type, type) == 0) {
+            return versions;
+        }
+    }
+    return NULL;
+}
+
+/* Whether an earlier patch has used the statement for another change of its type. */
+static bool was_for_others(const struct policy_plans *plans, const struct policy_use *use)
+{
+    for (size_t i = 0; use->old && use->new &&i < plans->earlier_count; i++) {
+        size_t index, k;
+        json_t *type, *hash;
+        json_array_foreach(json_object_get(plans->earlier[i].manifest, "types"), index, type)
+        {
+            json_array_foreach(json_object_get(type, "policies"), k, hash)
+            {
+                if (json_is_string(hash) && strcmp(json_string_value(hash), use->statement->hash) == 0) {
+                    return !is_version(use->old, text_of(type, "from")) ||
+                           !is_version(use->new, text_of(type, "to"));
+                }
+            }
         }
     }
     return false;
+}
+
+/* Whether statement INDEX of FILE is for another change of its type: it says so, or an earlier patch has used it. */
+static bool is_for_others(struct policy_plans *plans, const struct policy_file *file, size_t index,
+                          const struct policy_use *use)
+{
+    const struct policy_statement *versions = versions_for(file, index);
+    bool others = versions && (!is_version(use->old, versions->from) || !is_version(use->new, versions->to));
+
+    if (others && use->old && type_changes_of_old(plans->changes, use->old)) {
+        molt_diagnostics_add(
+            plans->diagnostics, MOLT_SEVERITY_NOTE, use->statement->file, use->statement->line, 0,
+            "policy-version",
+            "not for this update: MOLT_VERSIONS names other versions of %s than %016llx and %016llx",
+            use->statement->old_type, (unsigned long long)use->old->hash,
+            (unsigned long long)(use->new ? use->new->hash : 0));
+    }
+    return others || was_for_others(plans, use);
 }
 
 /* Whether the type that USE's statement leads to is one that the program has not had. */
@@ -114,7 +161,7 @@ static void take(struct policy_plans *plans, struct policy_file *file, size_t in
                       : find(plans->old_types, file, statement->new_type, &new_ambiguous);
     }
     statement->dropped = true;
-    if (is_for_others(file, index, &use)) {
+    if (is_for_others(plans, file, index, &use)) {
         return;
     }
     if (!use.old && !use.new) {

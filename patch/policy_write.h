@@ -13,9 +13,9 @@
  */
 char *policy_write(const struct policy_plans *plans);
 
-/* Declarations of the old types for a policy file of the user's: all that changed and all that statements speak of, but for
- * what KNOWN has ("struct conn", "conn_t"). Owned by the caller. */
-char *policy_write_old_types(const struct policy_plans *plans, const struct table *known);
+/* Declarations for a policy file of the user's: of all old types that changed or that statements speak of, and of the new ones
+ * that it speaks of and its headers do not declare. Owned by the caller. */
+char *policy_write_types_for(const struct policy_plans *plans, const struct policy_text *user);
 
 /* Whether PLAN has something to validate: itself or an instance inside. */
 bool policy_has_validation(const struct policy_plans *plans, const struct policy_plan *plan);

@@ -63,7 +63,7 @@ static char *type_text(const struct declarations *declarations, const struct typ
 static bool same_in_c(const struct policy_writer *writer, const struct policy_value *value)
 {
     char *old = type_text(writer->old_types, value->old), *new = type_text(writer->new_types, value->new);
-    bool same = strcmp(old, new) == 0;
+    bool same = strcmp(old, new) == 0 && !strchr(old, '{'); /* without a name, each is a type of its own */
 
     free(old);
     free(new);

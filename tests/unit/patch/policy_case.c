@@ -160,6 +160,34 @@ static void expect_warning(const struct bench *bench, const struct policy_case *
     fail_msg("%s: there is no warning of '%s'", test->title, test->stops);
 }
 
+/* The skeleton of the type as it is must compile, too. */
+static void try_skeleton(struct bench *bench, const struct policy_case *test)
+{
+    json_t *skeletons = policies_skeletons(bench->policies), *text;
+    const char *type;
+
+    json_object_foreach(skeletons, type, text)
+    {
+        struct policies *again = NULL;
+        project_shell(&bench->project, "mkdir -p v2/molt && rm -f v2/molt/*");
+        project_write(&bench->project, "v2", "molt/skeleton.c", json_string_value(text));
+        if (getenv("MOLT_SHOW_POLICIES")) {
+            fprintf(stderr, "---- skeleton\n%s\n", json_string_value(text));
+        }
+        project_shell(&bench->project,
+                      "sed -i 's/.*include \"types.h.*/#define MOLT_HEADER_ONLY\\n&/' v2/molt/skeleton.c");
+        bench->to.mirrored = false;
+        file_hashes_refresh(bench->project.session->hashes);
+        struct molt_error *error = policies_create(&bench->input, &again);
+        if (error) {
+            fail_msg("%s: the skeleton of %s: %s", test->title, type, error->message);
+        }
+        assert_int_equal(again->plans.uses.count, 2);
+        policies_destroy(again);
+    }
+    json_decref(skeletons);
+}
+
 /* Links both versions and the policies. */
 static void *link_all(struct bench *bench)
 {
@@ -289,5 +317,8 @@ void policy_case_run(const struct policy_case *test, const char *compiler, const
     void *library = link_all(&bench);
     migrate_one(library, test);
     dlclose(library);
+    if (test->skeleton) {
+        try_skeleton(&bench, test);
+    }
     close_bench(&bench);
 }

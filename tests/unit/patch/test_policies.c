@@ -93,6 +93,7 @@ static const struct policy_case cases[] = {
     },
     {
         .title = "arrays grow and shrink",
+        .skeleton = 1,
         .old = "struct record { int grows[2]; short shrinks[4]; int converts[3]; int table[2][3]; };" PROGRAM(
             struct record before = { { 1, 2 }, { 3, 4 }, { 5, 6, 7 }, { { 1, 2, 3 }, { 4, 5, 6 } } };),
         .new =
@@ -185,7 +186,16 @@ static const struct policy_case cases[] = {
         .fails = "7 had no name and would become BLUE",
     },
     {
+        .title = "a variable that is an enumeration",
+        .type = "color",
+        .old = "enum color { RED, GREEN };" PROGRAM(enum color before = GREEN;),
+        .new = "enum color { BLUE, RED, GREEN };" PROGRAM(
+            enum color unused; int check(const enum color *c) { return *c != GREEN; }),
+        .contains = "*new = molt_remap_color(*old); /* by name */",
+    },
+    {
         .title = "instances inside instances",
+        .skeleton = 1,
         .old = "struct point { int x, y; }; struct record { struct point at, list[2]; int n; };" PROGRAM(
             struct record before = { { 1, 2 }, { { 3, 4 }, { 5, 6 } }, 7 };),
         .new = "struct point { long y; int z; int x; }; struct record { int n; struct point at, list[3]; "
@@ -208,6 +218,7 @@ static const struct policy_case cases[] = {
     },
     {
         .title = "a typedef's name",
+        .skeleton = 1,
         .type = "record_t",
         .old = "typedef struct { int x; } record_t; typedef unsigned int word;" PROGRAM(
             record_t before = { 4 };),
@@ -217,6 +228,7 @@ static const struct policy_case cases[] = {
     },
     {
         .title = "a member with another name",
+        .skeleton = 1,
         .old = "struct record { int count; int kept; };" PROGRAM(struct record before = { 3, 4 };),
         .new = "struct record { int kept; char space[40]; long total; };" PROGRAM(
             int check(const struct record *r) { return r->total != 3 || r->kept != 4; }),
@@ -259,6 +271,7 @@ static const struct policy_case cases[] = {
     },
     {
         .title = "cartesian to spherical coordinates",
+        .skeleton = 1,
         .type = "vector3d",
         .old = "struct vector3d { double x, y, z; };" PROGRAM(struct vector3d before = { 3, 4, 12 };),
         .new = "struct vector3d { double radius, theta, phi; int generation; };" PROGRAM(
@@ -413,6 +426,25 @@ static const struct policy_case cases[] = {
             int check(const struct record *r) { return r->a != 6; }),
         .policy = "static int twice(const MOLT_OLD(struct other) *o)\n{\n    return 2 * o->gone;\n}\n"
                   "MOLT_MIGRATE(struct other, old, new)\n{\n    new->x = twice(old);\n}\n",
+    },
+    {
+        .title = "a type that a source file keeps to itself",
+        .old = PROGRAM(struct record {
+            int a;
+            struct {
+                int x;
+            } in;
+        };
+                       struct record before = { 6, { 7 } };),
+        .new = PROGRAM(
+            struct record {
+                long b;
+                struct {
+                    int x;
+                } in;
+            };
+            int check(const struct record *r) { return r->b != 6 || r->in.x != 7; }),
+        .policy = "MOLT_RENAME(struct record, a, b);\n",
     },
     {
         .title = "policies for another change are left out",
