@@ -47,7 +47,7 @@ static const struct {
     { "molt.review", review },
     { "molt.discard", discard },
     { "molt.rollback", roll_back },
-    { "molt.writePolicy", policy_write },
+    { "molt.writePolicy", policy_file_write },
 };
 
 static struct workspace *only_workspace(struct server *server)

@@ -347,7 +347,7 @@ static int add_piece(const struct writing *writing)
     return line + 1;
 }
 
-void policy_write(struct workspace *workspace, const json_t *argument, struct reply *reply)
+void policy_file_write(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
     char *found = json_text(argument, "type", NULL) || !workspace->recorder ? NULL : first_changed(workspace);
     struct writing writing = { .workspace = workspace,

@@ -22,6 +22,6 @@ bool policy_type_changes(struct workspace *workspace, const char *name);
 
 /* The command molt.writePolicy: ARGUMENT is {"type"?, "validation"?}; without a type, the first one that changes. Adds what is missing
  * to the type's file in molt/, by way of workspace/applyEdit, and shows it. Answers REPLY with {"uri", "line"} (0-based). */
-void policy_write(struct workspace *workspace, const json_t *argument, struct reply *reply);
+void policy_file_write(struct workspace *workspace, const json_t *argument, struct reply *reply);
 
 #endif
