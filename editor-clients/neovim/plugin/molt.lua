@@ -11,14 +11,14 @@ end
 vim.api.nvim_create_user_command('Molt', function(command)
   require('molt.command').run(command.args)
 end, {
-  nargs = 1,
+  nargs = '+',
   desc = 'Molt: update the running program',
   complete = function(lead)
     return require('molt.command').complete(lead)
   end,
 })
 
-for _, name in ipairs({ 'apply', 'discard', 'log', 'review', 'rollback', 'status' }) do
+for _, name in ipairs({ 'apply', 'discard', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }) do
   vim.keymap.set('n', ('<Plug>(molt-%s)'):format(name), function()
     require('molt')[name]()
   end, { desc = 'Molt: ' .. name })

@@ -16,6 +16,7 @@ local GROUPS = {
   MoltReviewName = 'Function',
   MoltReviewTitle = 'Title',
   MoltReviewFile = 'Directory',
+  MoltReviewFailed = 'DiagnosticError',
 }
 
 local function highlight()

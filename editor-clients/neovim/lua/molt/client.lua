@@ -166,15 +166,17 @@ function M.configured()
 end
 
 --- Runs one of the server's commands for the workspace of the current buffer.
----@param command "molt.apply"|"molt.discard"|"molt.rollback"|"molt.status"
+---@param command "molt.apply"|"molt.discard"|"molt.rollback"|"molt.status"|"molt.writePolicy"
 ---@param callback? fun(result: any)
-function M.execute(command, callback)
+---@param argument? table what the command wants to know beside the workspace
+function M.execute(command, callback, argument)
   local client = M.current()
   if not client then
     return
   end
   local here = status.of(0)
-  local params = { command = command, arguments = here and { { workspace = here.workspace } } or {} }
+  argument = vim.tbl_extend('force', argument or {}, { workspace = here and here.workspace })
+  local params = { command = command, arguments = next(argument) and { argument } or {} }
   M.request(client, 'workspace/executeCommand', params, function(error, result)
     if error then
       vim.notify('Molt: ' .. error.message, vim.log.levels.ERROR)

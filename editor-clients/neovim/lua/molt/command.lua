@@ -1,12 +1,13 @@
 --- :Molt <subcommand>
 local M = {}
 
-local NAMES = { 'apply', 'discard', 'log', 'review', 'rollback', 'status' }
+local NAMES = { 'apply', 'discard', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }
 
----@param argument string
+---@param argument string "review", "policy struct conn"
 function M.run(argument)
-  if vim.tbl_contains(NAMES, argument) then
-    require('molt')[argument]()
+  local name, rest = argument:match('^(%S+)%s*(.-)%s*$')
+  if vim.tbl_contains(NAMES, name) then
+    require('molt')[name](rest ~= '' and rest or nil)
   else
     vim.notify(('Molt: no command %s; there are %s'):format(argument, table.concat(NAMES, ', ')), vim.log.levels.ERROR)
   end

@@ -63,6 +63,59 @@ function M.review()
   require('molt.review').open()
 end
 
+--- The type that the cursor is in, if it changes: the server offers a policy for it.
+---@param validation boolean
+---@param callback fun(argument: table)
+local function type_here(validation, callback)
+  local server = client.clients({ bufnr = 0 })[1]
+  if not server then
+    callback({})
+    return
+  end
+  local row = vim.api.nvim_win_get_cursor(0)[1] - 1
+  local params = {
+    textDocument = { uri = vim.uri_from_bufnr(0) },
+    range = { start = { line = row, character = 0 }, ['end'] = { line = row, character = 0 } },
+    context = { diagnostics = {}, only = { 'refactor' } },
+  }
+  client.request(server, 'textDocument/codeAction', params, function(_, actions)
+    for _, action in ipairs(actions or {}) do
+      local argument = action.command and action.command.arguments and action.command.arguments[1]
+      if argument and argument.validation == validation then
+        callback({ type = argument.type })
+        return
+      end
+    end
+    callback({})
+  end)
+end
+
+---@param name? string
+---@param validation boolean
+local function write(name, validation)
+  local function ask(argument)
+    argument.validation = validation
+    client.execute('molt.writePolicy', nil, argument)
+  end
+  if name and name ~= '' then
+    ask({ type = name })
+  else
+    type_here(validation, ask)
+  end
+end
+
+--- Writes a migration policy to start from into molt/, and opens it.
+---@param name? string "struct conn"; without it, the type under the cursor, or the first that changes
+function M.policy(name)
+  write(name, false)
+end
+
+--- The same for a validation.
+---@param name? string
+function M.validation(name)
+  write(name, true)
+end
+
 --- Opens the server's log.
 function M.log()
   require('molt.log').open()

@@ -5,6 +5,13 @@ local config = require('molt.config')
 
 local M = {}
 
+--- A value as JSON has it: null is nothing.
+local function plain(value)
+  if value ~= vim.NIL then
+    return value
+  end
+end
+
 local namespace = vim.api.nvim_create_namespace('molt.review')
 local ACTIONS = {
   added = 'MoltReviewAdded',
@@ -14,6 +21,8 @@ local ACTIONS = {
   moved = 'MoltReviewModified',
   retyped = 'MoltReviewModified',
 }
+local FAILED = 'Validation failed'
+local TITLES = { [FAILED] = 'MoltReviewFailed', ['Types of live instances'] = 'MoltReviewTitle' }
 local DIFF = { ['+'] = 'MoltReviewAdded', ['-'] = 'MoltReviewRemoved', ['@'] = 'MoltReviewHunk' }
 
 ---@class molt.Change see docs/protocol.md
@@ -27,12 +36,31 @@ local DIFF = { ['+'] = 'MoltReviewAdded', ['-'] = 'MoltReviewRemoved', ['@'] = '
 ---@field oldLine? integer 0-based
 ---@field row integer of its entry in the text, 0-based
 
+---@class molt.Type a type that changes, see docs/protocol.md
+---@field name string
+---@field uri? string
+---@field line? integer 0-based
+---@field policy? { uri: string, line: integer }
+---@field row integer
+
 ---@class molt.Review
 ---@field workspace string
 ---@field text string
 ---@field changes molt.Change[]
+---@field types? molt.Type[]
 
----@type table<integer, { workspace: string, rows: table<integer, molt.Change> }> by 0-based row
+--- Where <CR> goes to from an entry, 0-based.
+---@class molt.Place
+---@field uri string
+---@field line? integer
+---@field oldLine? integer
+
+---@class molt.Shown
+---@field workspace string
+---@field rows table<integer, molt.Change> by 0-based row
+---@field places table<integer, molt.Place> likewise
+
+---@type table<integer, molt.Shown> by buffer
 local reviews = {}
 
 --- What the text calls a change, and how much of it stands before the name.
@@ -57,6 +85,14 @@ local function highlight(buffer, lines)
   for row, line in ipairs(lines) do
     if row == 1 then
       paint(0, 1, #line, 'MoltReviewTitle')
+    elseif TITLES[line] then
+      paint(row - 1, 1, #line, TITLES[line])
+    elseif line:match('^    %* ') then
+      paint(row - 1, 1, #line, 'MoltReviewModified')
+    elseif line:match('^  [^,]+, migrated by ') then
+      paint(row - 1, 3, line:find(',') - 1, 'MoltReviewName')
+    elseif line:match('^Warning: ') then
+      paint(row - 1, 1, #line, 'MoltStatusWarning')
     elseif line:match('^    [-+@]') then
       paint(row - 1, 5, #line, DIFF[line:sub(5, 5)])
     elseif line:match('^%S') and not line:match('^%u%l+: ') then
@@ -72,6 +108,32 @@ local function highlight(buffer, lines)
   end
 end
 
+--- Types lead to their policy, if the user has written one, else to their declaration; the failed validation to its
+--- line.
+---@param review molt.Review
+---@param lines string[]
+---@return table<integer, molt.Place>
+local function places_of(review, lines)
+  local ret = {}
+  for _, change in ipairs(review.changes) do
+    ret[change.row] = change
+  end
+  for _, one in ipairs(review.types or {}) do
+    local policy = plain(one.policy)
+    if policy or plain(one.uri) then
+      ret[one.row] = policy or { uri = one.uri, line = plain(one.line) }
+    end
+  end
+  local status = require('molt.status').all()[review.workspace]
+  local failed = status and status.validation
+  for row, line in ipairs(lines) do
+    if line == FAILED and failed and plain(failed.uri) then
+      ret[row] = { uri = failed.uri, line = plain(failed.row) }
+    end
+  end
+  return ret
+end
+
 ---@param buffer integer
 ---@param review molt.Review
 local function fill(buffer, review)
@@ -80,7 +142,7 @@ local function fill(buffer, review)
   for _, change in ipairs(review.changes) do
     rows[change.row] = change
   end
-  reviews[buffer] = { workspace = review.workspace, rows = rows }
+  reviews[buffer] = { workspace = review.workspace, rows = rows, places = places_of(review, lines) }
   vim.bo[buffer].modifiable = true
   vim.api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
   vim.bo[buffer].modifiable = false
@@ -90,27 +152,27 @@ end
 
 --- The entry that a row belongs to, and the line of the source that it shows: the entry's, or in its difference the
 --- new one.
----@param review { rows: table<integer, molt.Change> }
+---@param review { places: table<integer, molt.Place> }
 ---@param row integer 0-based
----@return molt.Change?
+---@return molt.Place?
 ---@return integer? line 0-based
 local function source_of(review, row)
   local lines = vim.api.nvim_buf_get_lines(0, 0, row + 1, false)
   local line
   local passed = 0
   for at = row, 0, -1 do
-    local change = review.rows[at]
+    local change = review.places[at]
     if change then
-      return change, line or (change.line ~= vim.NIL and change.line or change.oldLine)
+      return change, line or plain(change.line) or plain(change.oldLine)
     end
-    local sign = lines[at + 1]:match('^    ([-+@ ])')
-    if not sign then
+    if not vim.startswith(lines[at + 1], '  ') then
       return nil
     end
+    local sign = lines[at + 1]:match('^    ([-+@ ])')
     local start = sign == '@' and not line and lines[at + 1]:match('^    @@ %S+ %+(%d+)')
     if start and start ~= '0' then
       line = start - 1 + passed
-    elseif sign ~= '-' and at < row then
+    elseif sign and sign ~= '-' and at < row then
       passed = passed + 1
     end
   end
@@ -146,7 +208,7 @@ end
 function M.step(direction)
   local review = reviews[vim.api.nvim_get_current_buf()]
   local row = vim.api.nvim_win_get_cursor(0)[1] - 1
-  local rows = review and vim.tbl_keys(review.rows) or {}
+  local rows = review and vim.tbl_keys(review.places) or {}
   table.sort(rows, function(a, b)
     return (a - b) * direction < 0
   end)
@@ -223,7 +285,7 @@ local function show(review)
       math.max(14, math.floor(vim.o.lines / 2)), math.max(6, select(2, review.text:gsub('\n', '')) + 1)))
   end
   fill(buffer, review)
-  local first = vim.tbl_keys(reviews[buffer].rows)
+  local first = vim.tbl_keys(reviews[buffer].places)
   table.sort(first)
   vim.api.nvim_win_set_cursor(0, { (first[1] or 0) + 1, 0 })
 end

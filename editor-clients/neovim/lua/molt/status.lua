@@ -27,6 +27,17 @@ local M = {}
 ---@field engines molt.Engine[]
 ---@field canRollback boolean
 ---@field lastUpdate? table
+---@field validation? molt.Validation the one that the last update failed, until the next attempt
+
+---@class molt.Validation
+---@field title string
+---@field file string "" if the user wrote no code for it
+---@field line integer
+---@field instance string
+---@field message string
+---@field values { member: string, old?: string, new?: string }[]
+---@field uri? string where it is shown
+---@field row? integer 0-based
 
 ---@type table<string, molt.Status>
 local statuses = {}
@@ -52,6 +63,7 @@ end
 function M.set(status)
   status.held = plain(status.held)
   status.lastUpdate = plain(status.lastUpdate)
+  status.validation = plain(status.validation)
   statuses[status.workspace] = status
   announce(status.workspace)
 end
@@ -107,6 +119,13 @@ function M.of(buffer)
   return best or (count == 1 and only or nil)
 end
 
+---@param validation molt.Validation
+---@return string
+local function failed(validation)
+  local place = validation.file ~= '' and (' (%s:%d)'):format(validation.file, validation.line) or ''
+  return ('validation failed: %s%s'):format(validation.title, place)
+end
+
 --- The line for a status line: with nothing pending and nothing wrong, what the last update did.
 ---@param status molt.Status
 ---@return string
@@ -114,6 +133,9 @@ local function words(status)
   local _, running = next(progress)
   if not status.quiescent and running then
     return running
+  end
+  if status.quiescent and status.validation then
+    return failed(status.validation)
   end
   local settled = status.quiescent and status.health == 'ok' and status.phase == 'idle' and status.pending.count == 0
   return settled and status.lastUpdate and status.lastUpdate.message or status.message
@@ -137,6 +159,23 @@ function M.line(opts)
   return ('%%#%s#%s%%*'):format(group, (text:gsub('%%', '%%%%')))
 end
 
+--- The failed validation, with the values that differ.
+---@param validation molt.Validation
+---@param say fun(group: string, format: string, ...)
+function M.report_validation(validation, say)
+  say('MoltStatusError', '  %s', failed(validation))
+  say('Normal', '    %s', validation.message)
+  if validation.instance ~= '' then
+    say('Normal', '    instance %s', validation.instance)
+  end
+  for _, row in ipairs(validation.values) do
+    local old, new = plain(row.old) or '-', plain(row.new) or '-'
+    if old ~= new then
+      say('Normal', '    %s: %s -> %s', row.member, old, new)
+    end
+  end
+end
+
 --- All that is known, for :Molt status.
 ---@return { [1]: string, [2]: string }[] chunks of text and highlight group
 function M.report()
@@ -156,8 +195,13 @@ function M.report()
     for _, engine in ipairs(status.engines) do
       say('Normal', '  %s (pid %d): %s', engine.name, engine.pid, engine.state)
     end
-    if status.lastUpdate then
+    if status.validation then
+      M.report_validation(status.validation, say)
+    elseif status.lastUpdate then
       say('Normal', '  last: %s', status.lastUpdate.message)
+      for _, warning in ipairs(status.lastUpdate.warnings or {}) do
+        say('MoltStatusWarning', '  warning: %s', warning)
+      end
     end
   end
   return ret
