@@ -76,11 +76,26 @@ static bool spread(const struct policy_plans *plans, struct policy_plan *plan)
     return any;
 }
 
+/* Whether instances of PLAN's old type are members of others, whose plans say what becomes of them there. */
+static bool is_member(const struct policy_plans *plans, const struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plans->list.count; i++) {
+        for (size_t k = 0; k < plans->list.items[i]->steps.count; k++) {
+            const struct policy_end *old = &plans->list.items[i]->steps.items[k].old;
+            if (old->path && type_element(old->type, NULL) == plan->old) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void warn(struct policy_plans *plans)
 {
     for (size_t i = 0; i < plans->list.count; i++) {
         const struct policy_plan *plan = plans->list.items[i];
-        if (plan->why) {
+        bool told = plan->old->kind == TYPE_UNION && is_member(plans, plan);
+        if (plan->why && !told && !plan->is_split) {
             char *key = type_key(plan->old);
             molt_diagnostics_add(plans->diagnostics, MOLT_SEVERITY_WARNING, plan->new->file,
                                  plan->line ? plan->line : plan->new->line, 0, "no-policy",

@@ -287,6 +287,46 @@ static const struct policy_plan *plan_called(const struct bench *bench, const ch
     return NULL;
 }
 
+/* The includes of the program's headers, which a case has not, lead to the one that it has. */
+static char *with_header(const char *policy)
+{
+    struct text text = { 0 };
+
+    for (const char *at = policy, *end; *at; at = end) {
+        end = strchr(at, '\n');
+        end = end ? end + 1 : at + strlen(at);
+        if (strncmp(at, "#include \"", 10) == 0) {
+            text_puts(&text, "#include \"types.h\"\n");
+        } else {
+            text_append(&text, at, end - at);
+        }
+    }
+    return text_steal(&text);
+}
+
+void policy_case_compile(const struct policy_case *test, const char *compiler, const char *flags)
+{
+    char *old = must_printf(
+        "#ifndef H\n#define H\n%s\n#ifndef MOLT_HEADER_ONLY\nint before;\n#endif\n#endif\n", test->old);
+    char *new = must_printf("#ifndef H\n#define H\n%s\n#endif\n", test->new),
+         *policy = with_header(test->policy);
+    struct policy_case whole = { .title = test->title, .old = old, .new = new, .policy = policy };
+    struct bench bench = { 0 };
+
+    open_bench(&bench, &whole, compiler, flags);
+    if (bench.error) {
+        fail_msg("%s: %s:%u: %s", test->title, bench.error->file, bench.error->line, bench.error->message);
+    }
+    for (size_t i = 0; i < bench.diagnostics.count; i++) {
+        fail_msg("%s: %s", test->title, bench.diagnostics.items[i].message);
+    }
+    assert_true(bench.policies->plans.list.count > 0 && bench.policies->plans.uses.count > 0);
+    close_bench(&bench);
+    free(old);
+    free(new);
+    free(policy);
+}
+
 void policy_case_run(const struct policy_case *test, const char *compiler, const char *flags)
 {
     struct bench bench = { 0 };

@@ -32,6 +32,10 @@ struct policy_case {
 /* Types that both the program and the policy file need stand in this header of the new tree (and of the old one). */
 #define POLICY_CASE_HEADER "types.h"
 
+/* Makes and compiles the policies only: nothing may be refused, and no instance be without a way. The policy includes what it
+ * needs itself, by any name. */
+void policy_case_compile(const struct policy_case *test, const char *compiler, const char *flags);
+
 void policy_case_run(const struct policy_case *test, const char *compiler, const char *flags);
 
 /* What molt_fail and molt_release do during a test. */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/file.h"
+#include "patch/memory.h"
 #include "policy_case.h"
 
 static const char *compiler = "gcc", *flags = "-O0 -fPIC";
@@ -455,6 +457,44 @@ static const struct policy_case cases[] = {
     },
 };
 
+/* ---- the examples of the documentation ---- */
+
+/* The fenced block that starts with "```c NAME" behind *AT, which is moved on. NULL: there is none. Owned by the caller. */
+static char *take_block(const char **at, const char *name)
+{
+    char *fence = must_printf("```c %s", name);
+    const char *start = strstr(*at, fence), *text = start ? strchr(start, '\n') : NULL;
+    const char *end = text ? strstr(text, "\n```") : NULL;
+    char *result = end ? must_strndup(text + 1, end - text) : NULL;
+
+    *at = end ? end + 4 : *at + strlen(*at);
+    free(fence);
+    return result;
+}
+
+static void run_examples(void **state)
+{
+    const char *path = *state;
+    char *bytes;
+    size_t size;
+    unsigned count = 0;
+
+    assert_null(file_read(path, &bytes, &size));
+    for (const char *at = bytes; (at = strstr(at, "```c old"));) {
+        char *old = take_block(&at, "old"), *new = take_block(&at, "new"), *policy = take_block(&at, "molt/");
+        char *title = must_printf("example %u", ++count);
+        assert_true(old && new &&policy);
+        policy_case_compile(&(struct policy_case){ .title = title, .old = old, .new = new, .policy = policy },
+                            compiler, "-O0 -fno-eliminate-unused-debug-types");
+        free(old);
+        free(new);
+        free(policy);
+        free(title);
+    }
+    assert_true(count > 8);
+    free(bytes);
+}
+
 static void run_case(void **state)
 {
     policy_case_run(*state, compiler, flags);
@@ -462,7 +502,7 @@ static void run_case(void **state)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[sizeof(cases) / sizeof(*cases)];
+    struct CMUnitTest tests[sizeof(cases) / sizeof(*cases) + 1];
     size_t count = 0;
 
     compiler = argc > 1 ? argv[1] : compiler;
@@ -471,6 +511,9 @@ int main(int argc, char **argv)
         if (argc < 4 || strstr(cases[i].title, argv[3])) {
             tests[count++] = (struct CMUnitTest){ cases[i].title, run_case, NULL, NULL, (void *)&cases[i] };
         }
+    }
+    if (argc == 4 && strstr(argv[3], ".md")) {
+        tests[count++] = (struct CMUnitTest){ "documentation", run_examples, NULL, NULL, argv[3] };
     }
     return _cmocka_run_group_tests(compiler, tests, count, NULL, NULL);
 }
