@@ -58,6 +58,9 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 
+/* Whether the allocator has had memory near ADDRESS, so that it may be of a block that was freed. */
+bool heap_touched(uintptr_t address);
+
 /* Says that the block at START, which heap_walk or heap_find gave, now is of SITE and SIZE (<= its usable size). May
  * write the last bytes of the block behind SIZE. */
 void heap_retag(uintptr_t start, unsigned site, size_t size);

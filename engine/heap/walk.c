@@ -350,3 +350,11 @@ void heap_retag(uintptr_t start, unsigned site, size_t size)
     shadow_take(start);
     shadow_set(start, size, usable < size ? size : usable, site);
 }
+
+bool heap_touched(uintptr_t address)
+{
+    const struct shadow_region *region =
+        address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_region_of(address);
+
+    return region && region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES];
+}

@@ -29,7 +29,7 @@ static bool has_shift(const struct conversion *conversion)
         const struct molt_patch_segment *segment = &file->patch_segments[conversion->record->segment + i];
         tail = segment->old_offset != segment->new_offset;
     }
-    return tail || from->size != to->size || conversion->tail;
+    return tail || conversion->tail;
 }
 
 static const struct conversion *tail_conversion(const struct conversion *all,
@@ -78,6 +78,7 @@ int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, 
         all[i].tail = tail_conversion(all, &all[i]);
         all[i].custom |= all[i].tail && all[i].tail->custom;
         all[i].shifts = has_shift(&all[i]);
+        all[i].low = UINTPTR_MAX;
     }
     *ret = all;
     return 0;
@@ -118,6 +119,20 @@ size_t conversion_size(const struct conversion *conversion, enum place_kind kind
     }
     size_t count = size / conversion->from->size;
     return count * conversion->to->size + size % conversion->from->size;
+}
+
+size_t conversion_size_before(const struct conversion *conversion, enum place_kind kind, size_t size)
+{
+    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
+
+    if (kind != PLACE_OBJECT) {
+        return to->size ? size / to->size * from->size : 0;
+    }
+    if (from->tail_stride && to->tail_stride) {
+        size_t elements = size > to->tail_offset ? (size - to->tail_offset) / to->tail_stride : 0;
+        return from->tail_offset + elements * from->tail_stride;
+    }
+    return size > to->size ? size - to->size + from->size : from->size;
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */

@@ -20,17 +20,19 @@ enum place_kind {
 /* One instance that was migrated, or is about to be: a whole block or variable. In its conversion's `items`, followed by
  * struct item_target if it moves, else by size + slack bytes: what was at `place` before. */
 struct item {
-    uintptr_t place;     /* of the old object */
-    uint64_t size : 40;  /* bytes of the old object, as the program asked for them */
-    uint64_t slack : 20; /* bytes behind it that are saved, too */
+    uint64_t place : 48; /* of the old object */
+    uint64_t site : 13;  /* the heap's, of the block before */
     uint64_t kind : 2;   /* enum place_kind */
     uint64_t moved : 1;
-    uint64_t done : 1; /* the place has been written to */
+    uint64_t size : 42;  /* bytes of the old object, as the program asked for them */
+    uint64_t slack : 20; /* bytes behind it that are saved, too */
+    uint64_t done : 1;   /* the place has been written to */
+    uint64_t retagged : 1;
 };
 
 struct item_target {
     uintptr_t target; /* of the new object; 0: not there yet */
-    uint64_t site;    /* the heap's, of the block */
+    uintptr_t reserved;
 };
 
 struct conversion {
@@ -42,9 +44,11 @@ struct conversion {
     int (*select)(const void *old);
     const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
-    bool shifts;                   /* some part of an instance gets another distance from its start */
+    bool shifts;                   /* some part of an object gets another distance from its start */
     struct staging items;
-    uint64_t count; /* of items */
+    uint64_t count;      /* of items */
+    uint64_t special;    /* of those, the ones whose places do not tell what became of them */
+    uintptr_t low, high; /* addresses that may have to be forwarded lie in [low, high] */
 };
 
 /* Binds all migrations of PATCH, which is loaded; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
@@ -55,6 +59,9 @@ size_t conversion_count(const struct conversion *conversion, enum place_kind kin
 
 /* Bytes of the new object that SIZE bytes of an old one become. */
 size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size);
+
+/* The other way: how long the old object was. */
+size_t conversion_size_before(const struct conversion *conversion, enum place_kind kind, size_t size);
 
 /* Makes, of the SIZE bytes at OLD, a new object at NEW, which has conversion_size bytes and is zeroed. *INDEX (may be NULL) is
  * kept at the element that is being made. */

@@ -58,14 +58,14 @@ bool state_place(struct state *state, const struct heap_block *block, struct pla
 {
     const struct meaning *meaning = sites_meaning(&state->sites, block->site);
     uint32_t kind = meaning->kind, layout = meaning->layout;
-    size_t header = meaning->entry ? meaning->entry->allocator.header : 0;
+    size_t header = meaning->allocator.header;
 
     if (kind == MOLT_SITE_UNKNOWN) {
         const struct guess *guess = state->guesses.count ? guess_find(&state->guesses, block->start) : NULL;
         layout = guess ? guess->layout : 0;
         kind = guess ? guess->kind : kind;
     }
-    if (!layout || header > block->size) {
+    if (!layout || header > block->size || state->layouts.items[layout].opaque) {
         return false;
     }
     *ret = (struct place){ .meaning = meaning,
@@ -204,4 +204,42 @@ struct root *roots_find(const struct state *state, uintptr_t address)
         return NULL;
     }
     return &state->roots.items[low - 1];
+}
+
+void root_walk(const struct state *state, const struct root *root, uintptr_t place, bool after,
+               layout_visitor *visit, void *context)
+{
+    const struct molt_patch_root *record = root->record;
+    uint32_t layout = after ? record->new_layout : record->layout,
+             count = after ? record->new_count : record->count;
+    uint32_t stride = record->kind == MOLT_FIELD_MEMBER ? state->layouts.items[layout].size : sizeof(void *);
+    struct layout_word word = { .count = 1, .layout = layout, .kind = record->kind, .field = UINT32_MAX };
+
+    for (uint32_t i = 0; i < count; i++) {
+        uintptr_t at = place + (uintptr_t)i * (after ? stride : record->stride ? record->stride : stride);
+        if (record->kind == MOLT_FIELD_MEMBER) {
+            layouts_walk(&state->layouts, layout, at, visit, context);
+        } else if (record->kind != MOLT_FIELD_CODE) {
+            visit(context, at, &word);
+        }
+    }
+}
+
+void place_walk(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
+                size_t size, layout_visitor *visit, void *context)
+{
+    const struct layout *type = &layouts->items[layout];
+    const struct molt_patch_layout *record = type->record;
+    size_t count = kind == PLACE_OBJECT ? 1 : type->size ? size / type->size : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        layouts_walk(layouts, layout, start + i * type->size, visit, context);
+    }
+    bool tail = kind == PLACE_OBJECT && record->tail_stride && size > record->tail_offset &&
+                layouts->items[type->tail].words;
+    count = tail ? (size - record->tail_offset) / record->tail_stride : 0;
+    for (size_t i = 0; i < count; i++) {
+        layouts_walk(layouts, type->tail, start + record->tail_offset + i * record->tail_stride, visit,
+                     context);
+    }
 }

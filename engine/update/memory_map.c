@@ -17,7 +17,7 @@
 
 struct own {
     uintptr_t start, end;
-    bool shadow;
+    enum region_kind kind; /* SHADOW and PATCHES are not left out */
 };
 
 static struct own own[OWN_MAX]; /* the engine's memory, ascending */
@@ -31,14 +31,14 @@ static void list_own(void)
     own_count = 0;
     heap_list_mappings();
     for (size_t i = 0; own_count < OWN_MAX - 1 && mapping_get(i, &mapping); i++) {
-        if (strcmp(mapping.what, ARENA_NAME) != 0) {
-            own[own_count++] = (struct own){ mapping.start, mapping.start + mapping.size,
-                                             strcmp(mapping.what, HEAP_SHADOW_NAME) == 0 };
-        }
+        own[own_count++] = (struct own){ mapping.start, mapping.start + mapping.size,
+                                         strcmp(mapping.what, HEAP_SHADOW_NAME) == 0 ? REGION_SHADOW
+                                         : strcmp(mapping.what, ARENA_NAME) == 0     ? REGION_PATCHES
+                                                                                     : REGION_KERNEL };
     }
     if (_dl_find_object((void *)list_own, &library) == 0) {
         own[own_count++] = (struct own){ (uintptr_t)library.dlfo_map_start,
-                                         ((uintptr_t)library.dlfo_map_end + 4095) & ~4095ul, false };
+                                         ((uintptr_t)library.dlfo_map_end + 4095) & ~4095ul, REGION_KERNEL };
     }
     SORT_BY(own, own_count, struct own, start);
 }
@@ -77,12 +77,12 @@ static int add_without_own(struct memory_map *map, struct region region)
         }
         part.end = own[i].start > part.start ? own[i].start : part.start;
         status = add(map, part);
-        if (status == 0 && own[i].shadow) {
-            struct region shadow = region;
-            shadow.start = own[i].start;
-            shadow.end = own[i].end;
-            shadow.kind = REGION_SHADOW;
-            status = add(map, shadow);
+        if (status == 0 && own[i].kind != REGION_KERNEL) {
+            struct region known = region;
+            known.start = own[i].start > region.start ? own[i].start : region.start;
+            known.end = own[i].end < region.end ? own[i].end : region.end;
+            known.kind = own[i].kind;
+            status = add(map, known);
         }
         part.start = own[i].end;
         part.end = region.end;
@@ -163,7 +163,8 @@ static int take_line(struct memory_map *map, const char *line)
     region.writable = line[2] == 'w';
     region.executable = line[3] == 'x';
     region.shared = line[4] == 's';
-    for (int blanks = 0; *line && blanks < 5;) { /* the path comes after the fifth run of blanks */
+    for (int blanks = 0;
+         *line && blanks < 4;) { /* the path comes behind permissions, offset, device and inode */
         line++;
         blanks += *line == ' ' && line[-1] != ' ';
     }

@@ -13,6 +13,7 @@ enum region_kind {
     REGION_FILE,      /* of another file */
     REGION_HEAP,      /* what brk gave */
     REGION_STACK,     /* the first thread's */
+    REGION_PATCHES,   /* variables that patches brought */
     REGION_SHADOW,    /* the engine's notes about the heap: they go with what they are about */
     REGION_KERNEL,    /* [vdso] and the like */
 };

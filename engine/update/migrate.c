@@ -44,6 +44,46 @@ struct item *item_next(const struct conversion *conversion, struct staging_posit
     return item;
 }
 
+/* Pointers to what moves, and to what lies elsewhere in its instance, will have to follow. */
+static void note_address(struct conversion *conversion, const struct item *item)
+{
+    bool resized = conversion->from->size != conversion->to->size && item->size > conversion->from->size;
+
+    if (item->moved || conversion->shifts || resized) {
+        conversion->low = item->place < conversion->low ? item->place : conversion->low;
+        conversion->high =
+            item->place + item->size > conversion->high ? item->place + item->size : conversion->high;
+        conversion->special +=
+            item->moved || item->kind == PLACE_ROOT || conversion->from->conversion_count > 1;
+    }
+}
+
+/* A block whose site cannot say what it is from now on gets one that does. */
+static unsigned site_after(struct state *state, const struct conversion *conversion, const struct item *item)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, item->site);
+
+    if (!item->moved && conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN) {
+        return item->site;
+    }
+    return sites_synthetic(&state->sites, item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY,
+                           conversion->record->new_layout, &meaning->allocator);
+}
+
+/* Tells the heap what became of the block at item->place. */
+static void retag(struct state *state, struct conversion *conversion, struct item *item, size_t size)
+{
+    unsigned site = site_after(state, conversion, item);
+    struct heap_block block;
+
+    if (item->kind != PLACE_ROOT && (size != item->size || site != item->site) &&
+        heap_find(item->place, &block)) {
+        heap_retag(block.start, site, block.size - item->size + size);
+        item->retagged = site != item->site;
+        conversion->special += item->retagged;
+    }
+}
+
 static struct item *push_item(struct conversion *conversion, struct item item)
 {
     struct item *pushed = staging_push(&conversion->items, sizeof(item) + room_of(conversion, &item));
@@ -54,6 +94,7 @@ static struct item *push_item(struct conversion *conversion, struct item item)
             *item_target(pushed) = (struct item_target){ 0 };
         }
         conversion->count++;
+        note_address(conversion, pushed);
     }
     return pushed;
 }
@@ -65,12 +106,12 @@ static size_t new_size(const struct conversion *conversion, const struct item *i
 
 void *item_new(const struct item *item)
 {
-    return (void *)(item->moved ? item_target(item)->target : item->place);
+    return item->moved ? (void *)item_target(item)->target : item_place(item);
 }
 
 const void *item_old(const struct item *item)
 {
-    return item->moved ? (const void *)item->place : item_saved(item);
+    return item->moved ? item_place(item) : item_saved(item);
 }
 
 static int exhausted(struct state *state, const char *whose, size_t size)
@@ -159,8 +200,7 @@ static int refuse_part(struct state *state, const struct layout *layout, const s
 
 /* ---- generated, in place --------------------------------------------------------------------------------------------- */
 
-static int convert_here(struct state *state, struct conversion *conversion, const struct item *what,
-                        uintptr_t block)
+static int convert_here(struct state *state, struct conversion *conversion, const struct item *what)
 {
     size_t size = what->size, size_after = new_size(conversion, what);
     struct item *item = push_item(conversion, *what);
@@ -168,18 +208,12 @@ static int convert_here(struct state *state, struct conversion *conversion, cons
     if (!item) {
         return exhausted(state, "the engine", size);
     }
-    memcpy(item_saved(item), (const void *)item->place, size + item->slack);
+    memcpy(item_saved(item), item_place(item), size + item->slack);
     item->done = 1;
-    now(state, conversion, item, item_saved(item), (void *)item->place, STATE_MIGRATE);
-    memset((void *)item->place, 0, size_after);
-    conversion_run(conversion, item->kind, item_saved(item), size, (void *)item->place,
-                   &state->current_index);
-    if (block && size_after != size) {
-        struct heap_block found;
-        if (heap_find(block, &found)) {
-            heap_retag(found.start, found.site, found.size - size + size_after);
-        }
-    }
+    now(state, conversion, item, item_saved(item), item_place(item), STATE_MIGRATE);
+    memset(item_place(item), 0, size_after);
+    conversion_run(conversion, item->kind, item_saved(item), size, item_place(item), &state->current_index);
+    retag(state, conversion, item, size_after);
     return 0;
 }
 
@@ -197,12 +231,14 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     if (conversion->custom || size_after > place.usable) {
         return true;
     }
-    struct item item = { .place = place.start, .size = place.size, .kind = place.kind };
-    item.slack = size_after == place.size ? 0 : place.usable - place.size;
+    struct item item = { .place = place.start, .site = block->site, .size = place.size, .kind = place.kind };
+    bool tagged =
+        size_after != place.size || place.meaning->kind == MOLT_SITE_UNKNOWN; /* which may write behind it */
+    item.slack = tagged ? place.usable - place.size : 0;
     if (!is_whole(layout, place.kind, place.size)) {
         state->status = refuse_part(state, layout, &place);
     } else {
-        state->status = convert_here(state, conversion, &item, block->start);
+        state->status = convert_here(state, conversion, &item);
     }
     return state->status == 0;
 }
@@ -246,17 +282,16 @@ static bool visit_collection(void *context, const struct heap_block *block)
     if (!moved && !conversion->custom) {
         return true;
     }
-    struct item item = { .place = place.start, .size = place.size, .kind = place.kind, .moved = moved };
+    struct item item = {
+        .place = place.start, .site = block->site, .size = place.size, .kind = place.kind, .moved = moved
+    };
     item.slack = moved ? 0 : place.usable - place.size;
     struct item *pushed = push_item(conversion, item);
     if (!pushed) {
         state->status = exhausted(state, "the engine", place.size);
         return false;
     }
-    if (moved) {
-        item_target(pushed)->site = block->site;
-        state->moved++;
-    }
+    state->moved += moved;
     return true;
 }
 
@@ -284,7 +319,7 @@ static int collect_roots(struct state *state, bool here)
         }
         int status = 0;
         if (here) {
-            status = convert_here(state, conversion, &item, 0);
+            status = convert_here(state, conversion, &item);
         } else {
             struct item *pushed = push_item(conversion, item);
             status = pushed ? 0 : exhausted(state, "the engine", item.size);
@@ -314,12 +349,12 @@ static void collect(void *context)
 
 static int allocate(struct state *state, const struct conversion *conversion, struct item *item)
 {
-    const struct meaning *meaning = sites_meaning(&state->sites, (unsigned)item_target(item)->site);
+    const struct meaning *meaning = sites_meaning(&state->sites, item->site);
     size_t size = new_size(conversion, item);
 
-    now(state, conversion, item, (const void *)item->place, NULL, STATE_ALLOCATE);
-    if (meaning->entry && meaning->entry->allocator.allocate) {
-        item_target(item)->target = (uintptr_t)meaning->entry->allocator.allocate(size);
+    now(state, conversion, item, item_place(item), NULL, STATE_ALLOCATE);
+    if (meaning->allocator.allocate) {
+        item_target(item)->target = (uintptr_t)meaning->allocator.allocate(size);
     } else {
         item_target(item)->target = (uintptr_t)heap_allocate(size, HEAP_SITE_OTHERS);
     }
@@ -344,8 +379,8 @@ static int make_aside(struct state *state, const struct conversion *conversion, 
 
     memset(at, 0, size);
     memset(at + size, GUARD_BYTE, GUARD_BYTES);
-    now(state, conversion, item, (const void *)item->place, at, STATE_MIGRATE);
-    conversion_run(conversion, item->kind, (const void *)item->place, item->size, at, &state->current_index);
+    now(state, conversion, item, item_place(item), at, STATE_MIGRATE);
+    conversion_run(conversion, item->kind, item_place(item), item->size, at, &state->current_index);
     return is_intact(at + size) ? 0 : state_fail(state, "it wrote beyond the end of the new instance");
 }
 
@@ -366,9 +401,8 @@ static int make_moved(struct state *state, const struct conversion *conversion, 
         return 0;
     }
     memset(target, 0, size);
-    now(state, conversion, item, (const void *)item->place, target, STATE_MIGRATE);
-    conversion_run(conversion, item->kind, (const void *)item->place, item->size, target,
-                   &state->current_index);
+    now(state, conversion, item, item_place(item), target, STATE_MIGRATE);
+    conversion_run(conversion, item->kind, item_place(item), item->size, target, &state->current_index);
     return 0;
 }
 
@@ -403,7 +437,7 @@ static void make(void *context)
 /* The new instance lies in the item, SIZE bytes of it, and belongs to its place; what was there is kept instead. */
 static void exchange(struct item *item, size_t size)
 {
-    uint8_t *place = (uint8_t *)item->place, *aside = item_saved(item), block[256];
+    uint8_t *place = item_place(item), *aside = item_saved(item), block[256];
     size_t all = item->size + item->slack;
 
     for (size_t at = 0; at < size; at += sizeof(block)) {
@@ -421,21 +455,17 @@ static void exchange(struct item *item, size_t size)
 static void settle(struct state *state, struct conversion *conversion)
 {
     struct staging_position position = { 0 };
-    struct heap_block block;
     struct item *item;
 
     while ((item = item_next(conversion, &position))) {
-        size_t size = new_size(conversion, item);
         if (!item->moved && !item->done) {
+            size_t size = new_size(conversion, item);
             exchange(item, size);
-            if (item->kind != PLACE_ROOT && size != item->size && heap_find(item->place, &block)) {
-                heap_retag(block.start, block.site, block.size - item->size + size);
-            }
+            retag(state, conversion, item, size);
         }
     }
 }
 
-/* New blocks get the site of the old ones: what that means changes with the commit. */
 static void tag_moved(struct state *state, const struct conversion *conversion)
 {
     struct staging_position position = { 0 };
@@ -444,7 +474,7 @@ static void tag_moved(struct state *state, const struct conversion *conversion)
 
     while ((item = item_next(conversion, &position))) {
         if (item->moved && item->kind != PLACE_ROOT && heap_find(item_target(item)->target, &block)) {
-            heap_retag(block.start, (unsigned)item_target(item)->site, block.size);
+            heap_retag(block.start, site_after(state, conversion, item), block.size);
         }
     }
 }
@@ -504,22 +534,66 @@ static int make_protected(struct state *state)
     return status;
 }
 
+static void trace_all(void *context)
+{
+    struct state *state = context;
+
+    state->status = trace(state);
+}
+
+static void forward_all(void *context)
+{
+    struct state *state = context;
+
+    state->status = forward(state);
+}
+
+/* What Molt does itself runs under the guard, too: memory that is not what it seems must not cost the program its life. */
+static int run_own(struct state *state, void (*function)(void *context))
+{
+    now(state, NULL, NULL, NULL, NULL, STATE_SYSTEM);
+    return run(state, function);
+}
+
+/* Variables that keep their type, and are elsewhere or longer from now on. */
+static void copy_roots(struct state *state)
+{
+    for (size_t i = 0; i < state->roots.count; i++) {
+        const struct root *root = &state->roots.items[i];
+        const struct molt_patch_root *record = root->record;
+        bool same = record->kind != MOLT_FIELD_MEMBER || !state->layouts.items[record->layout].changed;
+        if (same && root->target != root->place) {
+            size_t count = record->count < record->new_count ? record->count : record->new_count;
+            memcpy((void *)root->target, (const void *)root->place,
+                   count == record->count ? root_size(state, root) : count * record->stride);
+        }
+        state->roots_moved |= root->target != root->place;
+    }
+}
+
 static int migrate(struct state *state)
 {
     int status = roots_collect(state);
 
+    status = status < 0 ? status : references_init(&state->references);
+    status = status < 0 ? status : references_threads(&state->references, state->world);
+    status = status < 0 ? status : run_own(state, trace_all);
     if (status == 0 && may_move(state)) {
         status = make_protected(state);
         for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
             settle(state, &state->conversions[i]);
         }
-        heap_refresh();
+        status = status < 0 ? status : heap_refresh();
     }
     status = status < 0 ? status : run(state, convert_rest);
-    for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
+    if (status < 0) {
+        return status;
+    }
+    copy_roots(state);
+    for (size_t i = 0; i < state->conversion_count && state->moved; i++) {
         tag_moved(state, &state->conversions[i]);
     }
-    return status;
+    return run_own(state, forward_all);
 }
 
 int state_migrate(struct state *state, const struct world *world, struct update_report *report)
@@ -532,6 +606,8 @@ int state_migrate(struct state *state, const struct world *world, struct update_
         return status;
     }
     state->guarded = true;
+    state->roots_moved = false;
+    state->sites_mark = sites_mark();
     status = migrate(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
         report->instances += state->conversions[i].count;
@@ -553,10 +629,11 @@ static void put_back(struct state *state, struct conversion *conversion)
         if (item->moved || !item->done) {
             continue;
         }
-        if (item->kind != PLACE_ROOT && size != item->size && heap_find(item->place, &block)) {
-            heap_retag(block.start, block.site, block.size - size + item->size);
+        if (item->kind != PLACE_ROOT && (size != item->size || item->retagged) &&
+            heap_find(item->place, &block)) {
+            heap_retag(block.start, item->site, block.size - size + item->size);
         }
-        memcpy((void *)item->place, item_saved(item), item->size + item->slack);
+        memcpy(item_place(item), item_saved(item), item->size + item->slack);
     }
 }
 
@@ -566,14 +643,18 @@ void state_revert(struct state *state)
         return;
     }
     page_log_undo_last(&state->pages); /* what validations have written */
+    forward_undo(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
         put_back(state, &state->conversions[i]);
     }
     page_log_undo_all(&state->pages);
     for (size_t i = 0; i < state->conversion_count; i++) {
         staging_deinit(&state->conversions[i].items);
-        state->conversions[i].count = 0;
+        state->conversions[i].count = state->conversions[i].special = 0;
+        state->conversions[i].low = UINTPTR_MAX;
+        state->conversions[i].high = 0;
     }
+    sites_forget(state->sites_mark);
     state->moved = 0;
     release_deinit();
     guard_end();

@@ -154,6 +154,7 @@ static struct meaning resolve_synthetic(const struct sites *sites, unsigned id)
             meaning.kind = (uint8_t)memory.items[i].kind;
             meaning.layout = layouts_find(sites->layouts, memory.items[i].hash);
             meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
+            meaning.allocator = memory.items[i].allocator;
             break;
         }
     }
@@ -181,6 +182,7 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
             meaning.layout =
                 entry->kind == MOLT_SITE_OBJECT || entry->kind == MOLT_SITE_ARRAY ? entry->layout : 0;
             meaning.entry = entry;
+            meaning.allocator = entry->allocator;
             break;
         }
     }
@@ -263,16 +265,11 @@ void sites_remember(const struct sites *sites)
     }
 }
 
-void sites_remember_synthetic(unsigned id, uint32_t kind, uint64_t hash, const struct allocator *allocator)
+unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
+                         const struct allocator *allocator)
 {
-    if (memory.count < memory.capacity) {
-        memory.items[memory.count++] =
-            (struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator };
-    }
-}
+    uint64_t hash = sites->layouts->items[layout].record->hash;
 
-unsigned sites_synthetic(uint32_t kind, uint64_t hash, const struct allocator *allocator)
-{
     for (size_t i = 0; i < memory.count; i++) {
         const struct remembered *known = &memory.items[i];
         if (!known->address && known->kind == kind && known->hash == hash &&
@@ -280,7 +277,13 @@ unsigned sites_synthetic(uint32_t kind, uint64_t hash, const struct allocator *a
             return known->id;
         }
     }
-    return 0;
+    unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
+    if (id) {
+        memory.items[memory.count++] =
+            (struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator };
+        sites->meanings[id] = (struct meaning){ 0 };
+    }
+    return id;
 }
 
 size_t sites_mark(void)

@@ -32,6 +32,7 @@ struct meaning {
     bool resolved;
     uint8_t kind; /* OBJECT, ARRAY, BYTES or UNKNOWN */
     uint32_t layout;
+    struct allocator allocator;
     const struct site_entry *entry; /* that decided; NULL: none */
 };
 
@@ -60,11 +61,10 @@ int sites_reserve(const struct sites *sites);
 /* The update was committed: what its sites make now. */
 void sites_remember(const struct sites *sites);
 
-/* From now on blocks of the synthetic site ID are KIND of the layout with HASH. */
-void sites_remember_synthetic(unsigned id, uint32_t kind, uint64_t hash, const struct allocator *allocator);
-
-/* The synthetic site of such blocks; 0: none yet. */
-unsigned sites_synthetic(uint32_t kind, uint64_t hash, const struct allocator *allocator);
+/* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them: for what a migration makes. 0: none is left. Usable in a
+ * stopped world, after sites_reserve. */
+unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
+                         const struct allocator *allocator);
 
 /* How much is remembered, and back to it: for rollback. */
 size_t sites_mark(void);

@@ -101,7 +101,8 @@ static int plan(struct state *state)
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
     state->custom = has_custom(state);
     page_log_init();
-    return state->roots.items && state->wanted && state->invariants ? 0 : -ENOMEM;
+    status = forward_init(state);
+    return status < 0 ? status : state->roots.items && state->wanted && state->invariants ? 0 : -ENOMEM;
 }
 
 int state_plan(struct loaded_patch *patch, struct state **ret)
@@ -134,6 +135,9 @@ void state_destroy(struct state *state)
     }
     free(state->conversions);
     state_unmap(state->roots.items);
+    state_unmap(state->guesses.items);
+    references_deinit(&state->references);
+    forward_destroy(state);
     staging_deinit(&state->aside);
     page_log_deinit(&state->pages);
     sites_deinit(&state->sites);

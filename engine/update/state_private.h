@@ -3,6 +3,7 @@
 #define MOLT_ENGINE_UPDATE_STATE_PRIVATE_H
 
 #include "engine/heap/heap.h"
+#include "engine/heap/references.h"
 #include "engine/update/convert.h"
 #include "engine/update/layouts.h"
 #include "engine/update/page_log.h"
@@ -59,6 +60,15 @@ struct state {
     bool *wanted;     /* by the heap's site id: blocks to visit */
     const struct world *world;
     struct update_report *report;
+    struct references references;
+
+    size_t smallest;   /* bytes of the smallest layout that a block of unknown type may turn out to have */
+    size_t queued;     /* guesses whose own pointers have not been looked at */
+    size_t sites_mark; /* what was remembered before */
+    bool roots_moved;
+    size_t dangling; /* pointers to changed types that lead to nothing */
+
+    struct forwarding *forwarding;
 
     bool custom;           /* some function runs that may do anything */
     bool guarded;          /* the guard is up */
@@ -112,6 +122,11 @@ static inline struct item_target *item_target(const struct item *item)
     return (struct item_target *)(item + 1);
 }
 
+static inline void *item_place(const struct item *item)
+{
+    return (void *)(uintptr_t)item->place;
+}
+
 static inline uint8_t *item_saved(const struct item *item)
 {
     return (uint8_t *)(item + 1);
@@ -130,6 +145,25 @@ int roots_collect(struct state *state);
 /* Bytes of the variable at its old place; the variable that ADDRESS lies in, NULL if in none that is listed. */
 size_t root_size(const struct state *state, const struct root *root);
 struct root *roots_find(const struct state *state, uintptr_t address);
+
+/* Visits the words of ROOT, which is at PLACE now, as it was or as it is AFTER the update. */
+void root_walk(const struct state *state, const struct root *root, uintptr_t place, bool after,
+               layout_visitor *visit, void *context);
+
+/* Visits the words of the SIZE bytes of KIND of LAYOUT at START, flexible arrays included. */
+void place_walk(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
+                size_t size, layout_visitor *visit, void *context);
+
+/* Gives blocks of unknown type the one that pointers to them promise, and checks that every pointer to a changed type leads where
+ * instances are known to be. 0, or negative with the report. */
+int trace(struct state *state);
+
+/* Leads every address of what has moved, or shifted inside of its instance, to where it is now. 0, or negative with the report. */
+int forward(struct state *state);
+void forward_undo(struct state *state);
+int forward_init(struct state *state);
+void forward_deinit(struct state *state);
+void forward_destroy(struct state *state);
 
 /* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a stopped world. */
 void *state_map(size_t count, size_t size);

@@ -175,6 +175,11 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     return true;
 }
 
+bool heap_touched(uintptr_t address)
+{
+    return address - (uintptr_t)heap->area < heap->used;
+}
+
 void heap_retag(uintptr_t start, unsigned site, size_t size)
 {
     struct block *block = find(start);

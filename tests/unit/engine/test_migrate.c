@@ -7,20 +7,10 @@
 
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
-#include "engine/threads/stop.h"
-#include "engine/update/sites.h"
-#include "engine/update/state.h"
-#include "tests/unit/engine/fake_heap.h"
-#include "tests/unit/engine/state_fixture.h"
-
-#define OBJECT_CALL 0x1010
-#define ARRAY_CALL 0x1020
-#define WRAPPER_CALL 0x1030
+#include "tests/unit/engine/state_program.h"
 
 void molt_fail(const char *format, ...);
 
@@ -52,53 +42,19 @@ static void widen(const void *from, void *to)
     *new = (struct wide){ old->x, old->y, old->z, 7 };
 }
 
-/* ---- a program: two threads, blocks, a variable ---------------------------------------------------------------- */
-
-static atomic_bool finish;
-
-static void *spin(void *argument)
-{
-    atomic_ulong *count = argument;
-
-    while (!finish) {
-        atomic_fetch_add(count, 1);
-    }
-    return NULL;
-}
-
-struct program {
-    pthread_t threads[2];
-    atomic_ulong counts[2];
-    unsigned object, array, wrapped;
-    struct fixture *fixture;
-    uint32_t from, to;
-    struct state *state;
-    struct world world;
-    struct update_report report;
-};
+/* ---- a program: blocks and a variable ----------------------------------------------------------------------------- */
 
 static struct point_old global[3];
 
 static void begin(struct program *program, size_t size_after, void (*migrate)(const void *, void *),
                   uint32_t flags)
 {
-    *program = (struct program){ 0 };
-    finish = false;
-    for (int i = 0; i < 2; i++) {
-        pthread_create(&program->threads[i], NULL, spin, &program->counts[i]);
-    }
-    fake_heap_reset();
-    sites_forget(0);
-    program->object = fake_heap_site((uintptr_t[]){ OBJECT_CALL, 0 });
-    program->array = fake_heap_site((uintptr_t[]){ ARRAY_CALL, 0 });
-    program->wrapped = fake_heap_site((uintptr_t[]){ WRAPPER_CALL, OBJECT_CALL, 0 });
-    struct fixture *fixture = program->fixture = fixture_create();
+    program_begin(program);
+    struct fixture *fixture = program->fixture;
     program->from = fixture_layout(fixture, "struct point", sizeof(struct point_old));
     program->to = fixture_layout(fixture, "struct point", (uint32_t)size_after);
     fixture_migration(fixture, program->from, program->to, migrate, flags);
-    fixture_site(fixture, OBJECT_CALL, MOLT_SITE_OBJECT, program->from);
-    fixture_site(fixture, ARRAY_CALL, MOLT_SITE_ARRAY, program->from);
-    fixture_site(fixture, WRAPPER_CALL, MOLT_SITE_WRAPPER, 0);
+    program_sites(program);
     for (int i = 0; i < 3; i++) {
         global[i] = (struct point_old){ i, 10 * i, 100 * i };
     }
@@ -116,39 +72,6 @@ static struct point_old *new_point(struct program *program, unsigned site, size_
     return points;
 }
 
-static void stop(struct program *program)
-{
-    pid_t stuck;
-
-    assert_int_equal(state_plan(&program->fixture->patch, &program->state), 0);
-    assert_non_null(program->state);
-    assert_int_equal(state_reserve(program->state), 0);
-    assert_int_equal(stop_world(20000, &program->world, &stuck), 0);
-}
-
-static int migrate(struct program *program)
-{
-    stop(program);
-    int status = state_migrate(program->state, &program->world, &program->report);
-    return status < 0 ? status : state_validate(program->state, &program->report);
-}
-
-static void end(struct program *program)
-{
-    resume_world();
-    for (int i = 0; i < 2; i++) { /* nobody was hurt */
-        unsigned long before = atomic_load(&program->counts[i]);
-        while (atomic_load(&program->counts[i]) == before) {
-        }
-    }
-    finish = true;
-    for (int i = 0; i < 2; i++) {
-        pthread_join(program->threads[i], NULL);
-    }
-    state_destroy(program->state);
-    free(program->fixture);
-}
-
 /* ---- in place -------------------------------------------------------------------------------------------------- */
 
 static void test_blocks_and_variables_in_place(void **state)
@@ -162,7 +85,7 @@ static void test_blocks_and_variables_in_place(void **state)
     struct point *many = (void *)new_point(&program, program.array, 100, 2408, 1000);
     uint8_t *other = fake_heap_block(24, 24, 1);
     memset(other, 1, 24);
-    assert_int_equal(migrate(&program), 0);
+    assert_int_equal(program_migrate(&program), 0);
     state_commit(program.state, &program.report);
     assert_true(one->x == 5 && one->age == 7 && two->x == 6 && two->age == 7);
     for (int i = 0; i < 100; i++) {
@@ -175,7 +98,7 @@ static void test_blocks_and_variables_in_place(void **state)
     assert_int_equal(other[23], 1);
     assert_int_equal(program.report.instances, 4);
     assert_int_equal(program.report.types, 1);
-    end(&program);
+    program_end(&program);
 }
 
 static void test_growing_within_the_block(void **state)
@@ -186,7 +109,7 @@ static void test_growing_within_the_block(void **state)
     struct wide *one = (void *)new_point(&program, program.object, 1, 40, 5);
     struct wide *many = (void *)new_point(&program, program.array, 9, 300, 50);
     uint64_t before = fake_heap_hash();
-    assert_int_equal(migrate(&program), 0);
+    assert_int_equal(program_migrate(&program), 0);
     assert_int_not_equal(fake_heap_hash(), before);
     state_revert(program.state);
     assert_int_equal(fake_heap_hash(), before);
@@ -198,7 +121,7 @@ static void test_growing_within_the_block(void **state)
         assert_true(many[i].x == 50 + i && many[i].age == 7);
     }
     assert_int_equal(fake_heap_size(many), 9 * sizeof(struct wide));
-    end(&program);
+    program_end(&program);
 }
 
 static void test_moved_when_it_does_not_fit(void **state)
@@ -210,7 +133,7 @@ static void test_moved_when_it_does_not_fit(void **state)
     new_point(&program, program.array, 9, 216, 50);
     new_point(&program, program.object, 1, 40, 6);
     uint64_t before = fake_heap_hash();
-    assert_int_equal(migrate(&program), 0);
+    assert_int_equal(program_migrate(&program), 0);
     assert_int_equal(program.report.instances, 3);
     assert_int_equal(program.report.moved, 2);
     assert_true(one->x == 5); /* as it was, until the commit */
@@ -222,7 +145,7 @@ static void test_moved_when_it_does_not_fit(void **state)
     assert_non_null(strstr(program.report.reason, "not enough memory: the program"));
     state_revert(program.state);
     assert_int_equal(fake_heap_hash(), before);
-    end(&program);
+    program_end(&program);
 }
 
 /* ---- what policies may do ---------------------------------------------------------------------------------------- */
@@ -246,7 +169,7 @@ static void test_a_policy_that_writes_elsewhere(void **state)
     struct point *many = (void *)new_point(&program, program.array, 10, 244, 50);
     fixture_root(program.fixture, "global", global, MOLT_FIELD_MEMBER, program.from, 3, sizeof(global[0]));
     uint64_t before = fake_heap_hash();
-    assert_int_equal(migrate(&program), 0);
+    assert_int_equal(program_migrate(&program), 0);
     assert_int_equal(elsewhere, 3 + 14);
     assert_string_equal(allocated, "a policy may allocate");
     assert_true(one->age == 7 && many[9].x == 59);
@@ -264,7 +187,7 @@ static void test_a_policy_that_writes_elsewhere(void **state)
     assert_true(one->age == 7 && many[9].x == 59 && ((struct point *)global)[2].z == 200);
     elsewhere = 3;
     allocated = NULL;
-    end(&program);
+    program_end(&program);
 }
 
 static volatile int *volatile nowhere = (volatile int *)8;
@@ -336,7 +259,7 @@ static void fails(void (*migrate_it)(const void *, void *), const char *message)
     program.fixture->migrations[0].line = 12;
     new_point(&program, program.array, 10, 244, 50);
     uint64_t before = fake_heap_hash();
-    assert_int_equal(migrate(&program), -EFAULT);
+    assert_int_equal(program_migrate(&program), -EFAULT);
     if (!strstr(program.report.reason, message)) {
         fail_msg("%s", program.report.reason);
     }
@@ -347,7 +270,7 @@ static void fails(void (*migrate_it)(const void *, void *), const char *message)
     state_revert(program.state);
     assert_int_equal(elsewhere, 3);
     assert_int_equal(fake_heap_hash(), before);
-    end(&program);
+    program_end(&program);
 }
 
 static void test_policies_that_fail(void **state)
@@ -414,18 +337,18 @@ static void validated(void (*migrate_it)(const void *, void *), uint32_t flags, 
     struct point *many = (void *)new_point(&program, program.array, 10, 244, 50);
     uint64_t before = fake_heap_hash();
     if (!reason) {
-        assert_int_equal(migrate(&program), 0);
+        assert_int_equal(program_migrate(&program), 0);
         state_commit(program.state, &program.report);
         assert_true(many[3].x == 53);
     } else {
-        assert_int_equal(migrate(&program), -EFAULT);
+        assert_int_equal(program_migrate(&program), -EFAULT);
         assert_non_null(strstr(program.report.reason, reason));
         state_revert(program.state);
         assert_int_equal(fake_heap_hash(), before);
         assert_int_equal(elsewhere, 3);
     }
     elsewhere = 3;
-    end(&program);
+    program_end(&program);
 }
 
 static void test_validations(void **state)

@@ -1,0 +1,443 @@
+/*
+ * Forwarding: whatever leads to an instance that has moved, or to a part of one that lies elsewhere in it now, is led to where that is.
+ *
+ * Words that have a type are judged by it: a pointer follows what it points to, a word that may be an address (uintptr_t) only if it is
+ * the address of a moved instance, and everything else is left alone. Words without a type follow if they lie inside a moved instance.
+ *
+ * Most words are rejected by a comparison with the lowest and the highest address that could matter; the others are looked up: heap
+ * block, then its item in a hash table. Every rewritten word is noted, so that it can be put back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/update/state_private.h"
+
+struct entry {
+    uintptr_t key; /* of an old object; 0: free */
+    const struct conversion *conversion;
+    const struct item *item;
+};
+
+struct change {
+    uintptr_t *at;
+    uintptr_t before;
+};
+
+struct forwarding {
+    uintptr_t low, high;   /* what is outside of [low, high] stays as it is */
+    struct entry *entries; /* open addressing */
+    size_t mask;
+    struct staging changes;
+    const struct region *opened; /* a read-only mapping that is writable for now */
+    uint64_t typed, untyped, lost;
+    bool heap; /* something in the heap has moved or shifted */
+};
+
+/* ---- what has moved ------------------------------------------------------------------------------------------------------ */
+
+static size_t slot_of(const struct forwarding *forwarding, uintptr_t key)
+{
+    return (key >> 4) * 0x9e3779b97f4a7c15u >> 20 & forwarding->mask;
+}
+
+static const struct entry *find_entry(const struct forwarding *forwarding, uintptr_t key)
+{
+    for (size_t i = slot_of(forwarding, key); forwarding->entries[i].key; i = (i + 1) & forwarding->mask) {
+        if (forwarding->entries[i].key == key) {
+            return &forwarding->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static void widen(struct forwarding *forwarding, uintptr_t low, uintptr_t high)
+{
+    forwarding->low = low < forwarding->low ? low : forwarding->low;
+    forwarding->high = high > forwarding->high ? high : forwarding->high;
+}
+
+/* How many items have to be known one by one; the bounds of all. */
+static size_t count_special(struct state *state)
+{
+    struct forwarding *forwarding = state->forwarding;
+    size_t special = 0;
+
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        const struct conversion *conversion = &state->conversions[i];
+        if (conversion->high) {
+            widen(forwarding, conversion->low, conversion->high);
+            forwarding->heap = true;
+            special += conversion->special;
+        }
+    }
+    for (size_t i = 0; i < state->roots.count; i++) { /* of unchanged types, but elsewhere */
+        const struct root *root = &state->roots.items[i];
+        if (root->target != root->place) {
+            widen(forwarding, root->place, root->place + root_size(state, root));
+        }
+    }
+    return special;
+}
+
+static int fill_table(struct state *state, size_t special)
+{
+    struct forwarding *forwarding = state->forwarding;
+    size_t capacity = 64;
+
+    while (capacity < special * 2) {
+        capacity *= 2;
+    }
+    forwarding->entries = state_map(capacity, sizeof(*forwarding->entries));
+    if (!forwarding->entries) {
+        return -ENOMEM;
+    }
+    forwarding->mask = capacity - 1;
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        const struct conversion *conversion = &state->conversions[i];
+        struct staging_position position = { 0 };
+        const struct item *item;
+        while (conversion->special && (item = item_next(conversion, &position))) {
+            if (!item->moved && item->kind != PLACE_ROOT && !item->retagged &&
+                conversion->from->conversion_count == 1) {
+                continue;
+            }
+            size_t slot = slot_of(forwarding, item->place);
+            while (forwarding->entries[slot].key) {
+                slot = (slot + 1) & forwarding->mask;
+            }
+            forwarding->entries[slot] = (struct entry){ item->place, conversion, item };
+        }
+    }
+    return 0;
+}
+
+/* ---- where VALUE leads now ------------------------------------------------------------------------------------------------ */
+
+enum answer { SAME, ELSEWHERE, GONE };
+
+struct where {
+    const struct conversion *conversion; /* NULL: the same type, elsewhere */
+    enum place_kind kind;
+    uintptr_t place, target; /* of the old and the new object */
+    size_t size;             /* of the old one */
+    bool moved;
+};
+
+static bool find_in_roots(const struct state *state, uintptr_t value, struct where *ret)
+{
+    const struct root *root = roots_find(state, value);
+
+    if (!root && (!(root = roots_find(state, value - 1)) || root->place + root_size(state, root) != value)) {
+        return false;
+    }
+    const struct entry *entry = find_entry(state->forwarding, root->place);
+    if (!entry && root->target == root->place) {
+        return false;
+    }
+    *ret = (struct where){ .kind = PLACE_ROOT, .place = root->place, .target = root->target };
+    ret->conversion = entry ? entry->conversion : NULL;
+    ret->size = entry ? entry->item->size : root_size(state, root);
+    ret->moved = root->target != root->place;
+    return true;
+}
+
+static bool find_in_heap(struct state *state, uintptr_t value, struct where *ret)
+{
+    struct heap_block block;
+    struct place place;
+
+    if (!heap_find(value, &block) && !(heap_find(value - 1, &block) && block.start + block.usable == value)) {
+        return false;
+    }
+    const struct meaning *meaning = sites_meaning(&state->sites, block.site);
+    uintptr_t start = block.start + (meaning->allocator.header);
+    const struct entry *entry = find_entry(state->forwarding, start);
+    if (entry) {
+        *ret = (struct where){ entry->conversion, entry->item->kind, start, start,
+                               entry->item->size, entry->item->moved };
+        ret->target = entry->item->moved ? item_target(entry->item)->target : start;
+        return true;
+    }
+    if (!state_place(state, &block, &place) || !state->layouts.items[place.layout].changed) {
+        return false;
+    }
+    const struct conversion *conversion =
+        &state->conversions[state->layouts.items[place.layout].first_conversion];
+    *ret = (struct where){ conversion,
+                           place.kind,
+                           place.start,
+                           place.start,
+                           conversion_size_before(conversion, place.kind, place.size),
+                           false };
+    return true;
+}
+
+/* WANTED: what the pointer promises, 0 for nothing. */
+static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted, uintptr_t *ret,
+                           struct where *where)
+{
+    uint64_t offset;
+
+    if ((!state->forwarding->heap || !find_in_heap(state, value, where)) &&
+        !find_in_roots(state, value, where)) {
+        return SAME;
+    }
+    if (value < where->place || value > where->place + where->size) {
+        return SAME; /* the part of the block that nobody asked for, or what an allocation function keeps in front */
+    }
+    offset = value - where->place;
+    if (where->conversion &&
+        !conversion_offset(where->conversion, where->kind, where->size, offset, wanted, &offset)) {
+        return GONE;
+    }
+    *ret = where->target + offset;
+    return *ret == value ? SAME : ELSEWHERE;
+}
+
+/* ---- rewriting -------------------------------------------------------------------------------------------------------------- */
+
+/* Tables of constants and the linker's tables are read-only; they are opened as they are met. */
+static void open_region(struct state *state, const uintptr_t *at)
+{
+    struct forwarding *forwarding = state->forwarding;
+    const struct region *region = memory_map_find(&state->references.map, (uintptr_t)at);
+
+    if (!region || region->writable || region == forwarding->opened) {
+        return;
+    }
+    if (forwarding->opened) {
+        mprotect((void *)forwarding->opened->start, forwarding->opened->end - forwarding->opened->start,
+                 PROT_READ);
+    }
+    mprotect((void *)region->start, region->end - region->start, PROT_READ | PROT_WRITE);
+    forwarding->opened = region;
+}
+
+static void close_region(struct state *state)
+{
+    const struct region *region = state->forwarding->opened;
+
+    if (region) {
+        mprotect((void *)region->start, region->end - region->start, PROT_READ);
+        state->forwarding->opened = NULL;
+    }
+}
+
+static void rewrite(struct state *state, uintptr_t *at, uintptr_t value)
+{
+    struct change *change = staging_push(&state->forwarding->changes, sizeof(*change));
+
+    if (!change) {
+        state_refuse(state, "not enough memory to note the addresses that change");
+        state->status = -ENOMEM;
+        return;
+    }
+    *change = (struct change){ at, *at };
+    if (state->references.constants) {
+        open_region(state, at);
+    }
+    *at = value;
+}
+
+static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, uintptr_t value)
+{
+    const struct patch_file *file = state->layouts.file;
+
+    state->status = state_refuse(
+        state,
+        "the pointer to %s at 0x%lx%s%s has the value 0x%lx, which is no address of one but has bits of its "
+        "own (a tagged pointer): it cannot be led to "
+        "where the instance is now; keep the type within its size, or write a policy that does",
+        state->layouts.items[word->layout].name, (unsigned long)at,
+        word->field != UINT32_MAX ? ", member " : "",
+        word->field != UINT32_MAX ? patch_file_string(file, file->patch_fields[word->field].name) : "",
+        (unsigned long)value);
+}
+
+static void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
+{
+    struct state *state = context;
+    struct forwarding *forwarding = state->forwarding;
+    const struct layout *wanted = &state->layouts.items[word->layout];
+    uintptr_t value = *(uintptr_t *)at, after;
+    struct where where;
+
+    if (value - forwarding->low > forwarding->high - forwarding->low || state->status < 0) {
+        return;
+    }
+    enum answer answer =
+        look_up(state, value, word->kind == MOLT_FIELD_POINTER ? word->layout : 0, &after, &where);
+    if (answer == SAME || (word->kind == MOLT_FIELD_WORD && (!where.moved || value != where.place))) {
+        return;
+    }
+    uintptr_t odd = value & ((wanted->record->alignment < 8 ? wanted->record->alignment : 8) - 1);
+    if (word->kind == MOLT_FIELD_POINTER && word->layout && odd) {
+        refuse_tag(state, at, word, value);
+    } else if (answer == GONE) {
+        forwarding->lost++;
+    } else {
+        rewrite(state, (uintptr_t *)at, after);
+        forwarding->typed++;
+    }
+}
+
+static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
+{
+    struct state *state = context;
+    struct forwarding *forwarding = state->forwarding;
+    uintptr_t low = forwarding->low, range = forwarding->high - low, after;
+    struct where where;
+
+    for (uintptr_t *at = start, *end = start + count; at < end; at++) {
+        if (*at - low <= range && look_up(state, *at, 0, &after, &where) == ELSEWHERE) {
+            rewrite(state, at, after);
+            forwarding->untyped++;
+        }
+    }
+}
+
+/* ---- where to look ------------------------------------------------------------------------------------------------------------ */
+
+/* The heap's blocks as they are now. */
+static bool visit_block(void *context, const struct heap_block *block)
+{
+    struct state *state = context;
+    struct place place;
+
+    if (!state_place(state, block, &place)) {
+        references_range(&state->references, block->start, block->start + block->size, visit_untyped_words,
+                         state);
+        return state->status == 0;
+    }
+    const struct entry *entry = find_entry(state->forwarding, place.start);
+    if (entry && entry->item->moved) {
+        return true; /* the old block: nobody looks at it any more */
+    }
+    uint32_t layout = place.layout;
+    if (state->layouts.items[layout].changed) {
+        layout = state->conversions[state->layouts.items[layout].first_conversion].record->new_layout;
+    }
+    place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, state);
+    const struct layout *type = &state->layouts.items[layout];
+    if (place.kind == PLACE_OBJECT && !type->record->tail_stride && place.size > type->size) {
+        references_range(&state->references, place.start + type->size, place.start + place.size,
+                         visit_untyped_words, state);
+    }
+    return state->status == 0;
+}
+
+static bool holds_addresses(const struct state *state, const struct meaning *meaning)
+{
+    const struct layout *layout = &state->layouts.items[meaning->layout];
+
+    if (!meaning->layout || layout->words) {
+        return true;
+    }
+    for (uint32_t i = 0; i < layout->conversion_count; i++) {
+        if (state->conversions[layout->first_conversion + i].to->words) {
+            return true;
+        }
+    }
+    return meaning->kind == MOLT_SITE_OBJECT &&
+           !layout->record->tail_stride; /* bytes may follow the object */
+}
+
+/* Variables with types are visited by them, and by nobody else. */
+static int leave_roots(struct state *state)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < state->roots.count && status == 0; i++) {
+        const struct root *root = &state->roots.items[i];
+        const struct molt_patch_root *record = root->record;
+        size_t each = record->kind == MOLT_FIELD_MEMBER ? state->layouts.items[record->new_layout].size
+                                                        : sizeof(void *);
+        status = references_leave(&state->references, root->place, root->place + root_size(state, root));
+        if (status == 0 && root->target != root->place) {
+            status =
+                references_leave(&state->references, root->target, root->target + each * record->new_count);
+        }
+    }
+    references_sort(&state->references);
+    return status;
+}
+
+static void visit_all(struct state *state)
+{
+    for (size_t i = 0; i < state->roots.count && state->status == 0; i++) {
+        root_walk(state, &state->roots.items[i], state->roots.items[i].target, true, visit_typed_word, state);
+    }
+    if (state->status == 0) {
+        state_want(state, holds_addresses);
+        heap_walk(state->wanted, visit_block, state);
+    }
+    if (state->status == 0) {
+        references_walk(&state->references, state->world, visit_untyped_words, state);
+    }
+}
+
+int forward(struct state *state)
+{
+    struct forwarding *forwarding = state->forwarding;
+
+    *forwarding = (struct forwarding){ .low = UINTPTR_MAX };
+    size_t special = count_special(state);
+    if (forwarding->low == UINTPTR_MAX) {
+        return 0;
+    }
+    state->references.constants = state->roots_moved;
+    state->status = 0;
+    int status = fill_table(state, special);
+    status = status < 0 ? status : leave_roots(state);
+    if (status < 0) {
+        return status;
+    }
+    visit_all(state);
+    close_region(state);
+    if (forwarding->lost) {
+        state_warn(state, "%lu pointers lead to members that are gone: they stay as they are",
+                   (unsigned long)forwarding->lost);
+    }
+    state->report->rewritten_typed = forwarding->typed;
+    state->report->rewritten_untyped = forwarding->untyped;
+    return state->status;
+}
+
+void forward_undo(struct state *state)
+{
+    struct staging_position position = { 0 };
+    const struct change *change;
+
+    while ((change = staging_next(&state->forwarding->changes, &position))) {
+        staging_advance(&position, sizeof(*change));
+        if (state->references.constants) {
+            open_region(state, change->at);
+        }
+        *change->at = change->before;
+    }
+    close_region(state);
+    forward_deinit(state);
+}
+
+void forward_deinit(struct state *state)
+{
+    staging_deinit(&state->forwarding->changes);
+    state_unmap(state->forwarding->entries);
+    *state->forwarding = (struct forwarding){ 0 };
+}
+
+int forward_init(struct state *state)
+{
+    state->forwarding = state_map(1, sizeof(*state->forwarding));
+    return state->forwarding ? 0 : -ENOMEM;
+}
+
+void forward_destroy(struct state *state)
+{
+    if (state->forwarding) {
+        forward_deinit(state);
+        state_unmap(state->forwarding);
+    }
+}
