@@ -51,6 +51,22 @@ static void add_argument(struct compile_entry *entry, char *argument)
     entry->arguments[entry->argument_count] = NULL;
 }
 
+/* Whether ARGUMENT asks for C as it was before 1999, which neither the header nor the generated code is. */
+static bool is_old_standard(const char *argument)
+{
+    static const char *const standards[] = {
+        "-ansi",      "-std=c89",          "-std=gnu89",         "-std=c90",
+        "-std=gnu90", "-std=iso9899:1990", "-std=iso9899:199409"
+    };
+
+    for (size_t i = 0; i < sizeof(standards) / sizeof(*standards); i++) {
+        if (strcmp(argument, standards[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* NEIGHBOUR's command for FILE; PREPROCESSED: without what is for the preprocessor. */
 static struct compile_entry *make_entry(const struct compile_entry *neighbour, const char *file,
                                         const char *name, bool preprocessed)
@@ -68,7 +84,7 @@ static struct compile_entry *make_entry(const struct compile_entry *neighbour, c
             add_argument(entry, must_strdup(file));
         } else if (i > 0 && preprocessed && is_for_preprocessing(argument, &value)) {
             i += value;
-        } else {
+        } else if (!is_old_standard(argument)) {
             add_argument(entry, must_strdup(argument));
         }
     }
@@ -297,6 +313,16 @@ void policy_sources_add(policy_sources *sources, const char *name, char *text)
     LIST_ADD(sources, source);
 }
 
+/* What is added for the second step: no complaints about what the user need not care about, and code that reaches all data through
+ * the GOT, since it may be a library's. */
+static void add_own_arguments(const struct policy_setup *setup, struct compile_entry *entry)
+{
+    add_argument(entry, must_strdup("-w"));
+    add_argument(entry, must_strdup("-fPIC"));
+    add_argument(entry, must_strdup("-isystem"));
+    add_argument(entry, include_directory(setup->session));
+}
+
 /* Writes the text where the compiler reads it, named by its content. */
 static struct molt_error *prepare(const struct policy_setup *setup, struct policy_source *source,
                                   struct tree *root)
@@ -313,11 +339,9 @@ static struct molt_error *prepare(const struct policy_setup *setup, struct polic
         error = file_write(path, source->text, strlen(source->text));
     }
     source->entry = make_entry(setup->neighbour, path, source->name, true);
-    add_argument(source->entry, must_strdup("-w"));
-    add_argument(source->entry, must_strdup("-isystem"));
-    add_argument(source->entry, include_directory(setup->session));
+    add_own_arguments(setup, source->entry);
     unit_init(&source->unit, source->entry, &setup->session->db, setup->session->cache);
-    source->job = (struct compile_job){ &source->unit, root, COMMAND_INDIRECT };
+    source->job = (struct compile_job){ &source->unit, root, COMMAND_OBJECT };
     free(directory);
     free(identifier);
     free(path);

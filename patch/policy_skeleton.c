@@ -59,11 +59,11 @@ static char *write_skeleton(const struct policies *policies, const struct policy
                 " * comments say how. See <molt/policy.h>. */\n#include <molt/policy.h>\n",
                 key);
     write_include(plan->new, &result);
-    text_printf(
-        &result,
-        "\n/* For instances of this version: once the update is in force, these policies are passed over. */\n"
-        "MOLT_VERSIONS(%s, \"%016llx\", \"\");\n\nMOLT_MIGRATE(%s, old, new)\n{\n",
-        key, (unsigned long long)plan->old->hash, key);
+    text_printf(&result,
+                "\n/* For instances of this version: once the update is in force, these policies are passed "
+                "over. */\n"
+                "MOLT_VERSIONS(%s, \"%016llx\", \"\");\n\nMOLT_MIGRATE(%s, old, new)\n{\n",
+                key, (unsigned long long)plan->old->hash, key);
     write_body(function.bytes, &result);
     text_printf(&result, "}\n\nMOLT_VALIDATE(%s, old, new)\n{\n    return 1;\n}\n", key);
     for (size_t i = 0; i < writer.remaps.count; i++) {

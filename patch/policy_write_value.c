@@ -86,7 +86,10 @@ static void write_number(struct policy_writer *writer, const struct policy_value
     bool fits = writer->back ? policy_number_fits(value->new, value->new_bits, value->old, value->old_bits)
                              : policy_number_fits(value->old, value->old_bits, value->new, value->new_bits);
 
-    if (fits || value->drop) {
+    if (type_strip(value->old)->encoding == TYPE_COMPLEX &&
+        type_strip(value->new)->encoding != TYPE_COMPLEX) {
+        policy_line(writer, value->indent, NULL, "molt_fail(\"%s is complex, %s is not\");", from, to);
+    } else if (fits || value->drop) {
         policy_line(writer, value->indent, value->comment, "%s = %s;", to, from);
     } else {
         policy_line(writer, value->indent, value->comment, "MOLT_CONVERT(%s, %s);", to, from);
