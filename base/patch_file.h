@@ -205,7 +205,8 @@ struct molt_patch_allocator {
 };
 
 enum molt_root_flags {
-    MOLT_ROOT_TLS = 1, /* `address` is an offset in the TLS segment; every thread has one */
+    MOLT_ROOT_TLS = 1,     /* `address` is an offset in the TLS segment; every thread has one */
+    MOLT_ROOT_EARLIER = 2, /* first defined by an earlier patch: `address` is 0, unit and name find it */
 };
 
 /* A variable with static or thread storage. */

@@ -111,6 +111,8 @@ static void read_segments(struct image *image)
         interpreter = interpreter || headers[i].p_type == PT_INTERP;
         if (headers[i].p_type == PT_LOAD) {
             image->segments[image->segment_count++] = headers[i];
+        } else if (headers[i].p_type == PT_GNU_RELRO) {
+            image->relro = headers[i];
         }
     }
     image->fixed = elf64_getehdr(image->elf)->e_type == ET_EXEC;
@@ -421,6 +423,22 @@ static const Elf64_Phdr *segment_of(const struct image *image, uint64_t address)
         }
     }
     return NULL;
+}
+
+bool image_is_writable(const struct image *image, uint64_t address)
+{
+    const Elf64_Phdr *relro = &image->relro;
+
+    if (address >= relro->p_vaddr && address - relro->p_vaddr < relro->p_memsz) {
+        return false;
+    }
+    for (size_t i = 0; i < image->segment_count; i++) {
+        const Elf64_Phdr *segment = &image->segments[i];
+        if (address >= segment->p_vaddr && address - segment->p_vaddr < segment->p_memsz) {
+            return segment->p_flags & PF_W;
+        }
+    }
+    return false;
 }
 
 uint64_t image_bytes_left(const struct image *image, uint64_t address)

@@ -63,6 +63,7 @@ struct image {
     struct table unit_names; /* file name without its directory -> last unit */
     Elf64_Phdr *segments;
     size_t segment_count;
+    Elf64_Phdr relro; /* what is read-only after relocation; empty without */
     string_list owned; /* names without their versions */
 };
 
@@ -98,6 +99,9 @@ const struct image_symbol *image_find_local(const struct image *image, const str
 
 /* SIZE bytes of the loaded image at ADDRESS, or NULL if the file does not hold them all. */
 const uint8_t *image_bytes(const struct image *image, uint64_t address, size_t size);
+
+/* Whether the program may write to ADDRESS while it runs. */
+bool image_is_writable(const struct image *image, uint64_t address);
 
 /* How many bytes follow ADDRESS in its segment's part of the file. */
 uint64_t image_bytes_left(const struct image *image, uint64_t address);

@@ -512,7 +512,8 @@ static void relocate_debug(struct object *object)
             if (symbol->section) {
                 value += object->sections[symbol->section].base;
             }
-            if (relocation->type == R_X86_64_64 || relocation->type == R_X86_64_32) {
+            if (relocation->type == R_X86_64_64 || relocation->type == R_X86_64_32 ||
+                relocation->type == R_X86_64_DTPOFF64 || relocation->type == R_X86_64_DTPOFF32) {
                 memcpy((uint8_t *)section->bytes + relocation->offset, &value, width);
             }
         }
