@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "patch/build_private.h"
+#include "patch/build_state.h"
 #include "patch/layout.h"
 
 static double now_ms(void)
@@ -211,7 +212,7 @@ static struct molt_error *compare_unit(struct build *build, struct changed_unit 
     }
     comparison_init(&changed->comparison, old, new, source_lines_same, build->lines);
     changed->compared = true;
-    return layout_check(&changed->comparison, &build->result->diagnostics);
+    return build->request->state ? NULL : layout_check(&changed->comparison, &build->result->diagnostics);
 }
 
 void build_progress(const struct build *build, const char *phase, unsigned done, unsigned total)
@@ -245,6 +246,7 @@ static struct molt_error *self_check(struct build *build)
 
 static void build_deinit(struct build *build)
 {
+    build_state_deinit(build);
     for (size_t i = 0; i < build->units.count; i++) {
         struct changed_unit *changed = build->units.items[i];
         if (changed->compared) {
@@ -307,6 +309,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = build_bypass(build);
+    }
+    if (!error) {
+        error = build_state_prepare(build);
     }
     if (!error) {
         error = build_emit(build);

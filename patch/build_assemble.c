@@ -9,6 +9,7 @@
 
 #include "patch/baseline.h"
 #include "patch/build_private.h"
+#include "patch/build_state.h"
 #include "patch/definition_line.h"
 
 /* How many compile units of IMAGE were made from the file of ENTRY. */
@@ -394,7 +395,9 @@ static struct molt_error *emit_once(struct build *build, struct emission *emissi
     if (!build->contributions.count) { /* a patch that changes nothing still says for which program */
         emission_module(emission, build->session->images.items[0]);
     }
-    return emission_build(emission);
+    build_state_contribute(build, emission);
+    struct molt_error *error = emission_build(emission);
+    return error ? error : build_state_emit(build, emission);
 }
 
 static json_t *modules_to_json(const struct emission *emission)
@@ -462,6 +465,7 @@ struct molt_error *build_emit(struct build *build)
     if (!error) {
         struct patch_result *result = build->result;
         result->manifest = make_manifest(build, &emission);
+        build_state_tell(build, result->manifest);
         result->bytes = emission_finish(&emission, result->manifest, &result->size);
         result->functions = emission.functions.count;
         result->empty = !emission.functions.count && !emission.data.count && !emission.definitions.count;

@@ -32,7 +32,8 @@ struct build {
     struct inlining *inlining;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
-    struct object *nothing; /* what a new file is compared with */
+    struct object *nothing;    /* what a new file is compared with */
+    struct build_state *state; /* build_state.c; NULL: nothing is said about state */
 };
 
 /* build.c: how this request's compilers are run. */

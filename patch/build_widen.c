@@ -71,7 +71,8 @@ static struct molt_error *take_added(struct build *build, struct changed_unit *c
     changed->compared = true;
     LIST_ADD(&build->units, changed);
     *ret_taken = true;
-    return earlier ? layout_check(&changed->comparison, &build->result->diagnostics) : NULL;
+    return earlier && !build->request->state ? layout_check(&changed->comparison, &build->result->diagnostics)
+                                             : NULL;
 }
 
 /* Adds the new files that what changed refers to, and those that they refer to. */

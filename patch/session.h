@@ -44,6 +44,7 @@ struct patch_request {
     size_t after_count;
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
+    bool state; /* types and variables may change: they are migrated. Otherwise that is refused */
     json_t *changes;          /* structural changes from the recorder, borrowed; may be NULL */
     const char *title;        /* one line for people; may be NULL */
     patch_progress *progress; /* may be NULL */
