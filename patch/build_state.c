@@ -11,8 +11,21 @@
 
 #include "patch/emit_roots.h"
 #include "patch/policy.h"
-#include "patch/sites.h"
+#include "patch/sites_emit.h"
 #include "patch/variables.h"
+
+/* What a binary allocates; the session's. */
+struct image_sites {
+    const struct image *image;
+    const struct sites *sites;
+};
+
+/* What the functions that a unit brings allocate. */
+struct code_sites {
+    const struct contribution *contribution;
+    const struct comparison *comparison; /* whose new object the addresses are of */
+    struct sites *sites;
+};
 
 struct build_state {
     struct type_model *old, *new;
@@ -20,9 +33,11 @@ struct build_state {
     struct policies *policies;
     struct policy_input input;
     struct compile_setup setup;
-    bool migrates;              /* something changed that instances may have */
-    LIST(struct sites *) sites; /* of new code; types of the models are from their debug information */
-    json_t *json_sites;
+    bool migrates; /* something changed that instances may have */
+    LIST(struct image_sites) images;
+    LIST(struct code_sites) code;
+    LIST(struct sites *)
+    outdated; /* of code that was compiled again; types are from their debug information */
 };
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
@@ -117,6 +132,17 @@ static void forget_models(struct build_state *state)
     state->old = state->new = NULL;
 }
 
+/* The types that sites speak of. */
+static void add_sites(struct build_state *state)
+{
+    for (size_t i = 0; i < state->images.count; i++) {
+        sites_add_units(state->images.items[i].sites, state->old);
+    }
+    for (size_t i = 0; i < state->code.count; i++) {
+        sites_add_units(state->code.items[i].sites, state->new);
+    }
+}
+
 /* Models of the changed units, and with WHOLE of the program. */
 static void make_models(struct build *build, struct build_state *state, bool whole)
 {
@@ -129,6 +155,9 @@ static void make_models(struct build *build, struct build_state *state, bool who
         if (is_patched(build, image)) {
             add_image(build, state->old, image);
         }
+    }
+    if (whole) {
+        add_sites(state);
     }
     state->changes = type_changes_create(state->old, state->new, build->request->changes);
 }
@@ -201,6 +230,84 @@ static bool anything_changed(const struct build *build, const struct build_state
     return changed;
 }
 
+/* ---- sites --------------------------------------------------------------------------------------------------------- */
+
+/* Works out what the changed and new functions of CONTRIBUTION allocate. */
+static struct molt_error *find_code_sites(struct build *build, const struct contribution *contribution,
+                                          struct code_sites *ret)
+{
+    const struct comparison *comparison = contribution->comparison;
+    bool *wanted = must_calloc(comparison->new->symbol_count, sizeof(*wanted)), any = false;
+    struct molt_error *error = NULL;
+
+    *ret = (struct code_sites){ contribution, comparison, NULL };
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        const struct object_symbol *symbol = &comparison->new->symbols[i];
+        wanted[i] = symbol_is_function(comparison->new, symbol) && comparison->new_change[i] != CHANGE_NONE;
+        any = any || wanted[i];
+    }
+    if (any) {
+        error = sites_of_object(build->session, build->request, &build->to,
+                                build_unit_of(build, comparison)->unit, comparison->new, wanted,
+                                contribution->image, &ret->sites);
+    }
+    free(wanted);
+    return error;
+}
+
+/* Works out what the program allocates, and what the patch's code does. The engine remembers the former from one patch to the
+ * next. */
+static struct molt_error *find_sites(struct build *build, struct build_state *state)
+{
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; !error && i < build->contributions.count; i++) {
+        struct code_sites code;
+        error = find_code_sites(build, build->contributions.items[i], &code);
+        if (!error && code.sites) {
+            LIST_ADD(&state->code, code);
+        }
+    }
+    for (size_t i = 0; !error && state->migrates && !build->earlier_count && i < build->session->images.count;
+         i++) {
+        const struct image *image = build->session->images.items[i];
+        const struct sites *sites = NULL;
+        error = is_patched(build, image)
+                    ? sites_of_image(build->session, build->request, &build->from, image, &sites)
+                    : NULL;
+        if (!error && sites) {
+            LIST_ADD(&state->images, (struct image_sites){ image, sites });
+        }
+    }
+    return error;
+}
+
+static void emit_image_sites(struct build_state *state, struct state_emission *records)
+{
+    for (size_t i = 0; i < state->images.count; i++) {
+        sites_emit(state->images.items[i].sites, records, state->old, state->images.items[i].image, NULL);
+    }
+}
+
+/* Code that was compiled again to reach its data in another way has its calls elsewhere. */
+static struct molt_error *emit_code_sites(struct build *build, struct state_emission *records)
+{
+    struct build_state *state = build->state;
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; !error && i < state->code.count; i++) {
+        struct code_sites *code = &state->code.items[i];
+        if (code->contribution->comparison != code->comparison) {
+            LIST_ADD(&state->outdated, code->sites);
+            error = find_code_sites(build, code->contribution, code);
+        }
+        if (!error && code->sites) {
+            sites_emit(code->sites, records, state->new, code->contribution->image, code->contribution);
+        }
+    }
+    return error;
+}
+
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
 
 static struct molt_error *make_policies(struct build *build, struct build_state *state)
@@ -231,11 +338,14 @@ struct molt_error *build_state_prepare(struct build *build)
     make_models(build, state, false);
     state->migrates = anything_changed(build, state);
     if (!state->migrates) {
-        return NULL;
+        return find_sites(build, state);
     }
     build_progress(build, "types", 0, 1);
     if (build->earlier_count) {
         error = build_take_all(build);
+    }
+    if (!error) {
+        error = find_sites(build, state);
     }
     if (!error) {
         make_models(build, state, true);
@@ -257,101 +367,6 @@ void build_state_contribute(struct build *build, struct emission *emission)
         policies_contribute(build->state->policies, emission, images.items, images.count);
     }
     LIST_FREE(&images);
-}
-
-/* ---- sites --------------------------------------------------------------------------------------------------------- */
-
-static void emit_allocators(struct emission *emission, const struct sites *sites, uint32_t module)
-{
-    for (size_t i = 0; i < sites->allocators.count; i++) {
-        const struct site_allocator *allocator = &sites->allocators.items[i];
-        LIST_ADD(&emission->allocators,
-                 (struct molt_patch_allocator){ .allocate = allocator->allocate,
-                                                .release = allocator->release,
-                                                .module = module,
-                                                .name = emission_string(emission, allocator->name),
-                                                .header = allocator->header });
-    }
-}
-
-/* Adds SITES, of the image of MODULE or of the functions of CONTRIBUTION; their types are of MODEL. */
-static void emit_sites(struct state_emission *state, const struct sites *sites, uint32_t module,
-                       const struct contribution *contribution, struct type_model *model)
-{
-    struct emission *emission = state->emission;
-    uint32_t first = emission->allocators.count;
-
-    emit_allocators(emission, sites, module);
-    for (size_t i = 0; i < sites->items.count; i++) {
-        const struct site *site = &sites->items.items[i];
-        struct molt_patch_site record = { .address = site->address,
-                                          .module = module,
-                                          .kind = site->kind,
-                                          .allocator = site->allocator ? first + site->allocator : 0,
-                                          .file = emission_string(emission, site->file),
-                                          .line = site->line };
-        if (site->type.addr) {
-            record.layout = emit_layout(state, type_of_die(model, &site->type));
-        }
-        if (!record.layout && (site->kind == MOLT_SITE_OBJECT || site->kind == MOLT_SITE_ARRAY)) {
-            record.kind = MOLT_SITE_UNKNOWN;
-        }
-        if (contribution) {
-            record.symbol = contribution->symbols[site->symbol->index];
-        }
-        LIST_ADD(&emission->sites, record);
-    }
-}
-
-static struct molt_error *emit_image_sites(struct build *build, struct state_emission *records,
-                                           const struct image *image)
-{
-    const struct sites *sites;
-    struct build_state *state = build->state;
-    struct molt_error *error = sites_of_image(build->session, build->request, &build->from, image, &sites);
-
-    if (!error) {
-        emit_sites(records, sites, emission_module(records->emission, image), NULL, state->old);
-        json_array_append_new(state->json_sites, sites_to_json(sites));
-    }
-    return error;
-}
-
-/* Marks the functions of CONTRIBUTION that the patch defines. False: none. */
-static bool mark_functions(const struct contribution *contribution, bool *wanted)
-{
-    const struct comparison *comparison = contribution->comparison;
-    bool any = false;
-
-    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
-        const struct object_symbol *symbol = &comparison->new->symbols[i];
-        wanted[i] = symbol->section && symbol_is_function(comparison->new, symbol) &&
-                    comparison->new_change[i] != CHANGE_NONE && contribution->symbols[i];
-        any = any || wanted[i];
-    }
-    return any;
-}
-
-static struct molt_error *emit_code_sites(struct build *build, struct state_emission *records,
-                                          const struct contribution *contribution)
-{
-    const struct comparison *comparison = contribution->comparison;
-    bool *wanted = must_calloc(comparison->new->symbol_count, sizeof(*wanted));
-    struct sites *sites = NULL;
-    struct molt_error *error = NULL;
-
-    if (mark_functions(contribution, wanted)) {
-        error = sites_of_object(build->session, build->request, &build->to,
-                                build_unit_of(build, comparison)->unit, comparison->new, wanted,
-                                contribution->image, &sites);
-    }
-    free(wanted);
-    if (sites) {
-        LIST_ADD(&build->state->sites, sites);
-        emit_sites(records, sites, emission_module(records->emission, contribution->image), contribution,
-                   build->state->new);
-    }
-    return error;
 }
 
 /* ---- records -------------------------------------------------------------------------------------------------------- */
@@ -416,20 +431,11 @@ static void emit_roots(struct build *build, struct state_emission *records)
 
 static struct molt_error *emit_migration(struct build *build, struct state_emission *records)
 {
-    struct molt_error *error = NULL;
-
-    json_decref(build->state->json_sites);
-    build->state->json_sites = must_have(json_array());
-    for (size_t i = 0; !error && i < build->session->images.count; i++) {
-        const struct image *image = build->session->images.items[i];
-        error = is_patched(build, image) ? emit_image_sites(build, records, image) : NULL;
-    }
-    if (!error) {
-        emit_roots(build, records);
-        policies_emit(build->state->policies, records);
-        error = records->emission->error;
-        records->emission->error = NULL;
-    }
+    emit_image_sites(build->state, records);
+    emit_roots(build, records);
+    policies_emit(build->state->policies, records);
+    struct molt_error *error = records->emission->error;
+    records->emission->error = NULL;
     return error;
 }
 
@@ -445,18 +451,31 @@ struct molt_error *build_state_emit(struct build *build, struct emission *emissi
     if (build->state->migrates) {
         error = emit_migration(build, &records);
     }
-    for (size_t i = 0; !error && i < build->contributions.count; i++) {
-        error = emit_code_sites(build, &records, build->contributions.items[i]);
-    }
+    error = error ? error : emit_code_sites(build, &records);
     state_emission_deinit(&records);
     return error;
+}
+
+static json_t *tell_sites(const struct build_state *state)
+{
+    json_t *all = must_have(json_object());
+
+    for (size_t i = 0; i < state->images.count; i++) {
+        sites_join_json(all, sites_to_json(state->images.items[i].sites));
+    }
+    for (size_t i = 0; i < state->code.count; i++) {
+        if (state->code.items[i].sites) {
+            sites_join_json(all, sites_to_json(state->code.items[i].sites));
+        }
+    }
+    return all;
 }
 
 void build_state_tell(const struct build *build, json_t *manifest)
 {
     if (build->state && build->state->policies) {
         json_object_set_new(manifest, "types", policies_to_json(build->state->policies));
-        json_object_set(manifest, "sites", build->state->json_sites);
+        json_object_set_new(manifest, "sites", tell_sites(build->state));
     }
 }
 
@@ -469,11 +488,15 @@ void build_state_deinit(struct build *build)
     }
     policies_destroy(state->policies);
     forget_models(state);
-    for (size_t i = 0; i < state->sites.count; i++) {
-        sites_destroy(state->sites.items[i]);
+    for (size_t i = 0; i < state->code.count; i++) {
+        sites_destroy(state->code.items[i].sites);
     }
-    LIST_FREE(&state->sites);
-    json_decref(state->json_sites);
+    for (size_t i = 0; i < state->outdated.count; i++) {
+        sites_destroy(state->outdated.items[i]);
+    }
+    LIST_FREE(&state->images);
+    LIST_FREE(&state->code);
+    LIST_FREE(&state->outdated);
     free(state);
     build->state = NULL;
 }
