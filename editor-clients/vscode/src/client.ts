@@ -4,7 +4,7 @@
  */
 import * as vscode from 'vscode';
 import {
-    DynamicFeature, LanguageClient, LanguageClientOptions, ServerOptions, State, StaticFeature, TransportKind,
+    ClientCapabilities, DynamicFeature, LanguageClient, LanguageClientOptions, ServerOptions, State, StaticFeature, TransportKind,
 } from 'vscode-languageclient/node';
 import { serverSettings } from './settings';
 
@@ -22,6 +22,16 @@ class MoltClient extends LanguageClient {
     }
 }
 
+/** Failed validations are shown with buttons (failedValidation.ts), so the server need not send a message about them. */
+const failedValidations: StaticFeature = {
+    fillClientCapabilities(capabilities: ClientCapabilities): void {
+        capabilities.experimental = { ...capabilities.experimental as object, molt: { failedValidation: true } };
+    },
+    initialize(): void {},
+    getState: () => ({ kind: 'static' }),
+    clear(): void {},
+};
+
 export function createClient(output: vscode.LogOutputChannel): LanguageClient {
     const command = vscode.workspace.getConfiguration('molt').get('server.path', 'molt-lsp');
     const server: ServerOptions = { command, transport: TransportKind.stdio };
@@ -34,5 +44,7 @@ export function createClient(output: vscode.LogOutputChannel): LanguageClient {
         outputChannel: output,
         markdown: { isTrusted: false },
     };
-    return new MoltClient('molt', 'Molt', server, options);
+    const client = new MoltClient('molt', 'Molt', server, options);
+    client.registerFeature(failedValidations);
+    return client;
 }

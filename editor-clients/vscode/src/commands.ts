@@ -45,6 +45,22 @@ async function review(client: LanguageClient, state: State): Promise<void> {
     await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true, preview: true });
 }
 
+interface WriteArgument {
+    workspace?: string;
+    type?: string;
+    validation?: boolean;
+}
+
+/** Has the server write a policy or a validation; ARGUMENT comes with a code action, and names the type. */
+async function write(client: LanguageClient, state: State, validation: boolean, argument: WriteArgument = {}): Promise<void> {
+    const workspace = argument.workspace ?? (await workspaceFor(state))?.workspace;
+    try {
+        await client.sendRequest('workspace/executeCommand', { command: 'molt.writePolicy', arguments: [{ ...argument, workspace, validation }] });
+    } catch (error) {
+        void vscode.window.showWarningMessage(`Molt: ${error instanceof Error ? error.message : String(error)}.`);
+    }
+}
+
 async function compare(target: vscode.Uri | { uri: vscode.Uri } | undefined): Promise<void> {
     const uri = target instanceof vscode.Uri ? target : target?.uri ?? vscode.window.activeTextEditor?.document.uri;
     if (uri) {
@@ -54,10 +70,10 @@ async function compare(target: vscode.Uri | { uri: vscode.Uri } | undefined): Pr
 
 export function registerCommands(state: State, client: () => LanguageClient | undefined, output: vscode.LogOutputChannel,
     restart: () => Promise<void>): vscode.Disposable {
-    const withClient = (action: (client: LanguageClient) => Promise<void>) => async () => {
+    const withClient = <Argument = undefined>(action: (client: LanguageClient, argument?: Argument) => Promise<void>) => async (argument?: Argument) => {
         const running = client();
         if (running) {
-            await action(running);
+            await action(running, argument);
         } else {
             void vscode.window.showWarningMessage('Molt: the language server does not run here.');
         }
@@ -68,6 +84,9 @@ export function registerCommands(state: State, client: () => LanguageClient | un
         ...['molt.discard', 'molt.rollback'].map((command) =>
             register(command, withClient((running) => execute(running, state, command)))),
         register('molt.review', withClient((running) => review(running, state))),
+        register('molt.writePolicy', withClient<WriteArgument>((running, argument) =>
+            write(running, state, argument?.validation ?? false, argument))),
+        register('molt.writeValidation', withClient((running) => write(running, state, true))),
         register('molt.open', compare),
         register('molt.log', () => output.show()),
         register('molt.restart', restart),

@@ -5,6 +5,7 @@ import * as vscode from 'vscode';
 import { LanguageClient, State as ClientState } from 'vscode-languageclient/node';
 import { createClient } from './client';
 import { registerCommands } from './commands';
+import { FailedValidations } from './failedValidation';
 import { PendingView } from './pendingView';
 import { statusNotification } from './protocol';
 import { ReviewColors } from './reviewColors';
@@ -43,6 +44,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     const output = vscode.window.createOutputChannel('Molt', { log: true });
     const state = new State();
     const current = () => client;
+    new FailedValidations(state);
     const restart = async () => {
         await stop();
         await start(state, output);

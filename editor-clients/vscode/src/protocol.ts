@@ -18,6 +18,20 @@ export interface LastUpdate {
     functions: string[];
     reason: string;
     blockedBy: string;
+    warnings?: string[];
+}
+
+/** A policy or validation that failed: the update was discarded. */
+export interface Validation {
+    title: string;
+    file: string;
+    line: number;
+    instance: string;
+    message: string;
+    uri: string | null;
+    row: number | null;
+    program?: { name: string; pid: number };
+    values: { member: string; old: string | null; new: string | null }[];
 }
 
 export interface Status {
@@ -32,6 +46,7 @@ export interface Status {
     engines: Engine[];
     canRollback: boolean;
     lastUpdate: LastUpdate | null;
+    validation?: Validation | null;
 }
 
 export interface Change {
@@ -48,11 +63,27 @@ export interface Change {
     diff: string;
 }
 
+/** A type of which instances live, as the update will change it. */
+export interface TypeChange {
+    name: string;
+    newName: string;
+    uri: string | null;
+    line: number | null;
+    reason: string;
+    stops: string | null;
+    invertible: boolean;
+    whyNot: string | null;
+    policy: { uri: string; line: number } | null;
+    members: { name: string | null; from: string | null; how: string; source: string }[];
+}
+
 export interface Review {
     workspace: string;
     uri: string;
     text: string;
     changes: Change[];
+    types?: TypeChange[];
+    sites?: { unknown?: { file: string; line: number; function: string; reason: string }[] } | null;
 }
 
 export const statusNotification = new NotificationType<Status>('molt/status');

@@ -2,6 +2,7 @@
  * The one item in the status bar: what is pending, what runs, what became of the last update.
  */
 import * as vscode from 'vscode';
+import { titleOf } from './failedValidation';
 import { Status } from './protocol';
 import { State } from './state';
 
@@ -19,8 +20,13 @@ function details(statuses: Status[]): vscode.MarkdownString {
         if (status.held) {
             ret.appendMarkdown('$(warning) ').appendText(`held: ${status.held}`).appendMarkdown('\n\n');
         }
-        if (status.lastUpdate) {
+        if (status.validation) {
+            ret.appendMarkdown('$(error) ').appendText(`${titleOf(status.validation)}: ${status.validation.message}`).appendMarkdown('\n\n');
+        } else if (status.lastUpdate) {
             ret.appendMarkdown('$(history) ').appendText(status.lastUpdate.message).appendMarkdown('\n\n');
+        }
+        for (const warning of status.lastUpdate?.warnings ?? []) {
+            ret.appendMarkdown('$(warning) ').appendText(warning).appendMarkdown('\n\n');
         }
     }
     ret.appendMarkdown('---\n\n[Review](command:molt.review) · [Update now](command:molt.apply) · [Hold back](command:molt.discard) · '
@@ -30,6 +36,9 @@ function details(statuses: Status[]): vscode.MarkdownString {
 
 /** The line in the bar: with nothing pending and nothing wrong, what the last update did. */
 function words(status: Status): string {
+    if (status.quiescent && status.validation) {
+        return `validation failed: ${titleOf(status.validation)}`;
+    }
     const settled = status.quiescent && status.health === 'ok' && status.phase === 'idle' && status.pending.count === 0;
     return settled && status.lastUpdate ? status.lastUpdate.message : status.message;
 }

@@ -4,7 +4,8 @@ import { Code, finish, project, received, repository, temporary, test, until } f
 
 const log = `${temporary}/fake-vscode.log`;
 const source = 'int answer(void)\n{\n    return 41;\n}\n';
-const directory = project({ 'src/a.c': source, 'src/b.c': source, 'build/compile_commands.json': '[]' });
+const directory = project({ 'src/a.c': source, 'src/b.c': source,
+    'src/point.c': `struct point {\n    int x;\n    int y;\n};\n\n${source}`, 'build/compile_commands.json': '[]' });
 const code = await Code.start(directory, {
     'molt.server.path': `${repository}/tests/editors/fake/molt-lsp`, 'molt.timeout': 2.5,
 }, { FAKE_LOG: log });
@@ -72,6 +73,51 @@ await test('Compare with the Running Program shows both sides', code, async () =
     await code.page.locator('.tab.active', { hasText: 'running ↔ edited' }).waitFor();
     await code.review(/return 43;/);
     await code.screenshot('vscode-client-compare');
+});
+
+await test('a structure that changes: its types in the tree and the review, hints at its members', code, async () => {
+    await code.command('View: Close All Editors');
+    await code.open('point.c');
+    await code.replaceLine(3, '    double radius;');
+    await code.row('Types of live instances');
+    await code.row('struct point', 'by name');
+    await code.page.locator('.view-line', { hasText: 'radius' }).getByText('zero').first().waitFor();
+    await code.command('Molt: Review Pending Changes');
+    await code.review(/Types of live instances\n {2}struct point, migrated by name[^]*radius {2}zero[^]*molt_migrate_point/);
+    await code.screenshot('vscode-client-types');
+});
+
+await test('a failed validation: values in the tree, the review and the problems, buttons to go on', code, async () => {
+    await code.open('point.c');
+    await code.replaceLine(8, '    return 9999;');
+    await code.save();
+    await code.status(/validation failed: validation of struct point \(molt\/point\.c:3\)$/);
+    await code.row('Validation failed', 'validation of struct point (molt/point.c:3)');
+    await code.row('radius', '- → 3.5');
+    await code.row('it returned 0', '0x5581 (2 of 3)');
+    const notice = code.page.locator('.notifications-toasts', { hasText: 'struct point (molt/point.c:3) failed: it returned 0' });
+    await notice.waitFor();
+    await code.review(/Validation failed\n[^]*\* radius {2}- {6}3\.5/);
+    await code.screenshot('vscode-client-validation');
+    await notice.getByRole('button', { name: 'Retry' }).click();
+    await until('retried', () => received(log, 'workspace/executeCommand').at(-1)?.params.command === 'molt.apply');
+    await code.row('Validation failed', 'validation of struct point (molt/point.c:3)');
+    await code.command('Problems: Focus on Problems View');
+    await code.page.locator('.markers-panel', { hasText: 'validation failed, the update was discarded' }).waitFor();
+    await code.command('Molt: Hold Pending Changes Back');
+    await code.page.getByText('Held back until the next edit').waitFor();
+    await code.page.locator('.pane-body .monaco-list-row', { hasText: 'Validation failed' }).waitFor({ state: 'detached' });
+    await code.command('View: Toggle Panel Visibility');
+});
+
+await test('the light bulb writes a policy and opens it', code, async () => {
+    await code.open('point.c');
+    await code.replaceLine(3, '    double radius; /* long */');
+    await code.page.keyboard.press('Control+Period');
+    await code.page.locator('.action-widget').first().getByText('Molt: write a migration policy for struct point').click();
+    await code.page.locator('.tab.active[data-resource-name="point.c"]').waitFor();
+    await code.review(/#include <molt\/policy\.h>\n\nMOLT_MIGRATE\(struct point, old, new\)/);
+    assert.equal(received(log, 'workspace/executeCommand').at(-1).params.arguments[0].validation, false);
 });
 
 await test('changed settings reach the server', code, async () => {

@@ -178,6 +178,11 @@ export class Code {
         }).catch(() => { throw new Error(`the tree is ${JSON.stringify(found)}, not ${JSON.stringify(rows)}`); });
     }
 
+    /** Waits for a row of the pending tree. */
+    async row(label, description = '') {
+        await this.page.locator('.pane-body .monaco-list-row', { hasText: label }).filter({ hasText: description }).first().waitFor();
+    }
+
     /** The text that the review document shows. */
     async review(pattern) {
         const lines = this.page.locator('.editor-instance[data-uri], .editor-instance').locator('.view-lines');
