@@ -157,10 +157,10 @@ void type_sites_write(struct text *text, const json_t *sites, unsigned indent)
 
     if (!json_is_object(sites))
         return;
-    text_printf(text, "%*s%lld allocation calls have a type, %lld make buffers", (int)indent, "",
+    text_printf(text, "%*sallocation calls: %lld with a type, %lld of buffers", (int)indent, "",
                 (long long)json_integer_value(json_object_get(sites, "typed")),
                 (long long)json_integer_value(json_object_get(sites, "bytes")));
-    text_printf(text, count ? "; of %zu it is not known what they make\n" : "\n", count);
+    text_printf(text, count ? ", %zu not understood:\n" : "\n", count);
     json_array_foreach(unknown, i, site)
     {
         if (i == SITES_SHOWN) {

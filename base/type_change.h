@@ -26,7 +26,7 @@ void type_change_write(struct text *text, const json_t *type, unsigned indent);
  * is not there. */
 void type_change_function(struct text *text, const json_t *type, const char *source, unsigned indent);
 
-/* A line: "412 allocation calls have a type, 3 are buffers; 2 are not known" for the manifest's "sites", then a line for each that is
+/* A line: "allocation calls: 412 with a type, 3 of buffers, 2 not understood" for the manifest's "sites", then a line for each that is
  * not known. Nothing without any. */
 void type_sites_write(struct text *text, const json_t *sites, unsigned indent);
 

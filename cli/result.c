@@ -96,6 +96,17 @@ static void print_validation(const json_t *validation)
     printf("  The program is as it was.\n");
 }
 
+/* Whether WARNINGS has the one at INDEX further up, too. */
+static bool said_before(const json_t *warnings, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (json_equal(json_array_get(warnings, i), json_array_get(warnings, index))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_warnings(const json_t *result)
 {
     size_t index;
@@ -103,7 +114,7 @@ static void print_warnings(const json_t *result)
 
     json_array_foreach(json_object_get(result, "warnings"), index, warning)
     {
-        if (json_is_string(warning)) {
+        if (json_is_string(warning) && !said_before(json_object_get(result, "warnings"), index)) {
             printf("warning: %s\n", json_string_value(warning));
         }
     }

@@ -51,11 +51,11 @@ static void test_types(void **state)
 static void test_sites(void **state)
 {
     check(type_sites_write, "{\"typed\": 12, \"bytes\": 3, \"unknown\": []}",
-          "  12 allocation calls have a type, 3 make buffers\n");
+          "  allocation calls: 12 with a type, 3 of buffers\n");
     check(type_sites_write,
           "{\"typed\": 1, \"bytes\": 0, \"unknown\": [{\"file\": \"slabs.c\", \"line\": 7, \"function\": "
           "\"grow\", \"reason\": \"a pool\"}]}",
-          "  1 allocation calls have a type, 0 make buffers; of 1 it is not known what they make\n      "
+          "  allocation calls: 1 with a type, 0 of buffers, 1 not understood:\n      "
           "slabs.c:7 in grow: a pool\n");
     check(type_sites_write, "[]", "");
 }
