@@ -11,7 +11,9 @@
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/targets.h"
+#include "cli/wrapper_tables.h"
 #include "link/directory.h"
+#include "patch/memory.h"
 #include "patch/session.h"
 
 struct findings {
@@ -59,6 +61,32 @@ static void check_machine(struct findings *findings)
     molt_error_destroy(error);
 }
 
+/* Works out the tables that `molt run` will then find, however long it takes. */
+static void check_wrappers(struct findings *findings, const char *path)
+{
+    char *quick = NULL, *left_out = NULL, *all = NULL, *none = NULL;
+    struct molt_error *error = wrapper_tables(path, false, &quick, &left_out);
+
+    error = error || !*left_out ? error : wrapper_tables(path, true, &all, &none);
+    char *message =
+        left_out && *left_out && !error
+            ? must_printf(
+                  "there was too much debug information to read at each start in %s; it has been read "
+                  "now and is kept: 'molt run' will find it",
+                  left_out)
+            : NULL;
+    note(findings, !error && !message, false, "the functions through which it allocates are known",
+         error     ? error->message
+         : message ? message
+                   : "");
+    molt_error_destroy(error);
+    free(message);
+    free(quick);
+    free(left_out);
+    free(all);
+    free(none);
+}
+
 static void check_program(struct findings *findings, const char *path)
 {
     struct program program;
@@ -81,6 +109,9 @@ static void check_program(struct findings *findings, const char *path)
          "do not strip it where patches are made; where they are applied it may be stripped");
     note(findings, !program.is_lto, false, "the program was not built with -flto",
          "build without -flto: objects of single files cannot be compared with such a program");
+    if (program.has_debug_info) {
+        check_wrappers(findings, program.path);
+    }
     program_deinit(&program);
 }
 

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/program.h"
+#include "cli/wrapper_tables.h"
 
 static struct molt_error *check_program(const struct program *program)
 {
@@ -43,6 +44,25 @@ static struct molt_error *set_environment(const char *engine, const char *name)
     return set ? NULL : molt_error_nomem();
 }
 
+/* Tells the engine which functions hand on memory. Without this it still knows two callers of each block, so a cache that
+ * cannot be written stops no program; a mistake in molt.toml does. */
+static struct molt_error *set_wrappers(const struct program *program)
+{
+    char *paths = NULL, *left_out = NULL;
+    struct molt_error *error = program->script || getenv("MOLT_WRAPPERS")
+                                   ? NULL
+                                   : wrapper_tables(program->path, false, &paths, &left_out);
+
+    if (error && error->code == MOLT_ERROR_USAGE) {
+        return error;
+    }
+    molt_error_destroy(error);
+    bool set = !paths || setenv("MOLT_WRAPPERS", paths, 1) == 0;
+    free(paths);
+    free(left_out);
+    return set ? NULL : molt_error_nomem();
+}
+
 static struct molt_error *run_run(const struct cli_arguments *arguments, int *ret_status)
 {
     struct program program = { 0 };
@@ -57,6 +77,7 @@ static struct molt_error *run_run(const struct cli_arguments *arguments, int *re
                                engine);
     }
     error = error ? error : set_environment(engine, cli_value(arguments, "name"));
+    error = error ? error : set_wrappers(&program);
     if (!error) {
         execv(program.path, arguments->operands);
         error = molt_error_new(MOLT_ERROR_REFUSED, "cannot run %s: %s", program.path, strerror(errno));

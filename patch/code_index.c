@@ -14,10 +14,12 @@ static void add_function(struct code_index *index, Dwarf_Die *die, Dwarf_Die *un
 {
     Dwarf_Addr base, start, end;
     ptrdiff_t offset = 0;
+    bool entry = true; /* compilers name the part with the entry first */
 
     while ((offset = dwarf_ranges(die, offset, &base, &start, &end)) > 0) {
         if (start < end) {
-            LIST_ADD(&index->ranges, (struct code_range){ start, end, *die, *unit });
+            LIST_ADD(&index->ranges, (struct code_range){ start, end, *die, *unit, entry });
+            entry = false;
         }
     }
 }

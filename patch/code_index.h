@@ -13,6 +13,7 @@ struct code_range {
     uint64_t start, end;
     Dwarf_Die die;  /* of the function */
     Dwarf_Die unit; /* of its compile unit */
+    bool entry;     /* it is entered at `start`; else a part that was split off */
 };
 
 struct code_index {

@@ -75,7 +75,8 @@ struct candidate {
 };
 
 struct probe {
-    const char *unit;                    /* name of the unit, borrowed; set by who asked */
+    const char *unit;                    /* its name, borrowed; set by who asked */
+    const char *directory;               /* that it was compiled in; the same */
     char *path;                          /* of the object with the answers; NULL: none were got */
     LIST(struct candidate *) candidates; /* in the order of the text */
     struct object *object;               /* the same, opened; NULL without answers */
@@ -100,7 +101,7 @@ void probe_destroy(struct probe *probe);
 /* probe_calls.c: finds the calls in TEXT (preprocessed, NUL-terminated) and what to ask about them. */
 void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names);
 
-#define PROBE_VERSION "5" /* of what is kept in the cache */
+#define PROBE_VERSION "6" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

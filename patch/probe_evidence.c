@@ -358,7 +358,20 @@ static void meet_member(struct climb *climb, TSNode pair, TSNode list)
     free(path);
 }
 
-/* node is an argument of CALL. Returns whether the call is a cast in fact: (T *)(node). */
+static bool returns_first_argument(const char *function)
+{
+    static const char *const names[] = { "memset", "memcpy", "memmove", "strcpy", "strncpy", "strcat" };
+
+    function += strncmp(function, "__builtin_", 10) == 0 ? 10 : 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(names[i], function) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* node is an argument of CALL. Returns whether it is the call's value, too: a cast in fact, (T *)(node); memset(node, ...). */
 static bool meet_argument(struct climb *climb, TSNode node, TSNode list, TSNode call)
 {
     TSNode function = scan_child(call, "function");
@@ -376,6 +389,10 @@ static bool meet_argument(struct climb *climb, TSNode node, TSNode list, TSNode 
         return true;
     }
     char *text = scan_text(climb->scan, function);
+    if (place == 1 && returns_first_argument(text)) {
+        free(text);
+        return true;
+    }
     ask(climb, EVIDENCE_PARAMETER, place, must_printf("__typeof__(%s) *\001;", text));
     free(text);
     return false;

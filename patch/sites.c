@@ -5,9 +5,11 @@
  * its caller's call. So calls of such functions count, too, and what they make is what the jump makes.
  */
 #include <dwarf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/definition_line.h"
 #include "patch/heap_settings.h"
 #include "patch/session_private.h"
@@ -51,7 +53,8 @@ static bool leads_to_memory(const struct site_work *work, const struct call *cal
 }
 
 static void collect_function(struct site_work *work, const struct site_subject *subject, uint64_t start,
-                             uint64_t size, const char *name, const struct object_symbol *symbol)
+                             uint64_t size, const char *name, const struct object_symbol *symbol,
+                             bool aliased)
 {
     call_list calls = { 0 };
 
@@ -78,15 +81,16 @@ static void collect_all(struct site_work *work, const struct site_subject *subje
     for (size_t i = 0; !object && i < image->by_address_count; i++) {
         const struct image_symbol *symbol = image->by_address[i];
         bool alias = i > 0 && image->by_address[i - 1]->value == symbol->value;
+        bool aliased = i + 1 < image->by_address_count && image->by_address[i + 1]->value == symbol->value;
         if (symbol->type == STT_FUNC && symbol->size && !alias) {
-            collect_function(work, subject, symbol->value, symbol->size, symbol->name, NULL);
+            collect_function(work, subject, symbol->value, symbol->size, symbol->name, NULL, aliased);
         }
     }
     for (size_t i = 1; object && i < object->symbol_count; i++) {
         const struct object_symbol *symbol = &object->symbols[i];
         if (symbol_is_function(object, symbol) && symbol->size) {
             collect_function(work, subject, object_address(object, symbol), symbol->size, symbol->name,
-                             symbol);
+                             symbol, false);
         }
     }
 }
@@ -260,6 +264,7 @@ static struct molt_error *ask_sources(struct patch_session *session, const struc
     for (size_t i = 0; i < requests.count; i++) {
         if (requests.items[i].probe) {
             requests.items[i].probe->unit = requests.items[i].unit->entry->name;
+            requests.items[i].probe->directory = requests.items[i].unit->entry->directory;
             LIST_ADD(&work->probes, requests.items[i].probe);
         }
     }
@@ -329,6 +334,26 @@ static bool find_type(Dwarf *dwarf, const char *name, Dwarf_Die *ret, Dwarf_Die 
         }
     }
     return false;
+}
+
+/* Compilers and linkers make one function of two that do the same, whatever types they do it with. */
+static void check_merged(struct site_work *work, const struct site_subject *subject,
+                         const struct site_call *call, struct site_verdict *ret)
+{
+    const struct image *image = subject->code.object ? NULL : subject->image;
+
+    for (size_t i = 0; image && call->call.callee && i < image->by_address_count; i++) {
+        const struct image_symbol *symbol = image->by_address[i];
+        struct site_verdict other;
+        if (symbol->value != call->start || strcmp(symbol->name, call->function) == 0 ||
+            !site_judge_by_name(work, call, symbol->name, &other) || site_same_verdict(ret, &other)) {
+            continue;
+        }
+        ret->kind = MOLT_SITE_UNKNOWN;
+        snprintf(ret->reason, sizeof(ret->reason),
+                 "%s and %s, which make different types, were made one function: build with -fno-ipa-icf",
+                 call->function, symbol->name);
+    }
 }
 
 /* The verdict on CALL, through functions that end in a jump. */
@@ -423,6 +448,9 @@ static void add_site(struct sites *sites, struct site_work *work, const struct s
         return;
     }
     resolve(work, call, 0, &verdict);
+    if (call->aliased) {
+        check_merged(work, subject, call, &verdict);
+    }
     if (!call->call.callee && is_other_pointer(call, &verdict)) {
         return;
     }
@@ -464,6 +492,11 @@ static void add_site(struct sites *sites, struct site_work *work, const struct s
         char *path = definition_path((Dwarf_Die *)&call->unit_die, frame->file);
         site.file = own(sites, tree_original_path(tree, path));
         site.line = frame->line;
+        free(path);
+    } else if (verdict.probe) {
+        char *path = must_have(path_normalise(verdict.probe->directory, verdict.candidate->file));
+        site.file = own(sites, tree_original_path(tree, path));
+        site.line = verdict.candidate->line;
         free(path);
     }
     LIST_ADD(&sites->items, site);
@@ -521,7 +554,7 @@ static struct molt_error *work_out(struct patch_session *session, const struct p
     select_calls(&work, subject);
     struct molt_error *error = ask_sources(session, request, tree, subject, &work);
     if (!error) {
-        site_find_shifted(&work);
+        site_find_shifted(&work, subject->image);
     }
     for (size_t i = 0; !error && i < work.calls.count; i++) {
         add_site(sites, &work, subject, tree, &work.calls.items[i]);

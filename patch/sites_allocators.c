@@ -59,14 +59,14 @@ static bool find_function(const struct site_subject *subject, const char *name, 
                           uint64_t *ret_address)
 {
     for (size_t i = 0; i < subject->functions->ranges.count; i++) {
-        Dwarf_Die die = subject->functions->ranges.items[i].die;
-        const char *own = dwarf_diename(&die);
-        Dwarf_Addr entry;
-        if (own && strcmp(own, name) == 0 && dwarf_entrypc(&die, &entry) == 0) {
-            const struct image_symbol *symbol = image_symbol_at(subject->image, entry);
-            if (symbol && symbol->value == entry && strcmp(symbol->name, name) == 0) { /* no clone */
+        const struct code_range *range = &subject->functions->ranges.items[i];
+        Dwarf_Die die = range->die;
+        const char *own = range->entry ? dwarf_diename(&die) : NULL;
+        if (own && strcmp(own, name) == 0) {
+            const struct image_symbol *symbol = image_symbol_at(subject->image, range->start);
+            if (symbol && symbol->value == range->start && strcmp(symbol->name, name) == 0) { /* no clone */
                 *ret = die;
-                *ret_address = entry;
+                *ret_address = range->start;
                 return true;
             }
         }

@@ -34,7 +34,8 @@ struct site_call {
     const char *no_probe;      /* why */
     size_t request;            /* 1 + index of what its unit is asked; 0: none */
     Dwarf_Die unit_die;
-    bool taken; /* counted among the jumps */
+    bool aliased; /* the function that makes it has another name, too */
+    bool taken;   /* counted among the jumps */
 };
 
 typedef LIST(const char *) name_list;
@@ -72,7 +73,8 @@ struct site_verdict {
     Dwarf_Die type;
     bool typed; /* there is a type, even if the caller is to be asked first */
     const struct candidate *candidate;
-    const struct code_frame *frame; /* where that is; NULL: nowhere */
+    const struct code_frame *frame; /* where that is; NULL: only the candidate tells */
+    const struct probe *probe;      /* that has the candidate; set if there is no frame */
     const char *hint;               /* the type is one that molt.toml names */
     char reason[256];
 };
@@ -96,8 +98,15 @@ unsigned site_allocator_of(struct site_work *work, const struct site_subject *su
 /* sites_resolve.c: the verdict on CALL, through all frames. */
 void site_resolve(struct site_work *work, const struct site_call *call, struct site_verdict *ret);
 
+/* What the source of the function NAME says about calls like CALL, if they agree; false if it has none. For functions without
+ * debug information: gcc makes such ones when it finds that two functions do the same. */
+bool site_judge_by_name(struct site_work *work, const struct site_call *call, const char *name,
+                        struct site_verdict *ret);
+
+bool site_same_verdict(const struct site_verdict *one, const struct site_verdict *other);
+
 /* Sets any_shifted, before the first call is resolved. */
-void site_find_shifted(struct site_work *work);
+void site_find_shifted(struct site_work *work, const struct image *image);
 
 /* The form of what NAME is. */
 const struct allocation_form *site_form(struct site_work *work, const char *name);

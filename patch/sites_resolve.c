@@ -101,27 +101,33 @@ const struct allocation_form *site_form(struct site_work *work, const char *name
     return form;
 }
 
-/* The function that CANDIDATE calls is the one that the program calls at FRAME. ALIKE: another function of the C library
- * will do, since compilers make calloc out of malloc and memset. */
-static bool calls(const struct candidate *candidate, const char *callee, bool alike)
+/* How closely the call in the source must be what the program calls. */
+enum likeness {
+    LIKE_NAME,    /* the function of that name */
+    LIKE_LIBRARY, /* another one of the C library: compilers make calloc out of malloc and memset */
+    LIKE_POINTER, /* a pointer: compilers may know where it leads */
+    LIKENESSES
+};
+
+static bool calls(const struct candidate *candidate, const char *callee, enum likeness likeness)
 {
     if (!callee || !candidate->callee) {
-        return !callee && !candidate->callee;
+        return !candidate->callee && (!callee || likeness == LIKE_POINTER);
     }
-    return alike ? allocator_find(candidate->callee) && allocator_find(callee)
-                 : strcmp(candidate->callee, callee) == 0;
+    return likeness == LIKE_LIBRARY ? allocator_find(candidate->callee) && allocator_find(callee)
+                                    : strcmp(candidate->callee, callee) == 0;
 }
 
 typedef LIST(const struct candidate *) candidate_list;
 
 static void find_on_line(const struct probe *probe, const struct code_frame *frame, const char *callee,
-                         bool alike, bool within, candidate_list *ret)
+                         enum likeness likeness, bool within, candidate_list *ret)
 {
     for (size_t i = 0; i < probe->candidates.count; i++) {
         const struct candidate *candidate = probe->candidates.items[i];
         bool line = within ? candidate->line < frame->line && frame->line <= candidate->last_line
                            : candidate->line == frame->line;
-        if (line && calls(candidate, callee, alike) &&
+        if (line && calls(candidate, callee, likeness) &&
             strcmp(base_of(candidate->file), base_of(frame->file)) == 0) {
             LIST_ADD(ret, candidate);
         }
@@ -167,7 +173,7 @@ static size_t rank_of_column(const struct site_work *work, const struct code_fra
     return rank;
 }
 
-static bool same_verdict(const struct site_verdict *one, const struct site_verdict *other)
+bool site_same_verdict(const struct site_verdict *one, const struct site_verdict *other)
 {
     return one->kind == other->kind && (!one->typed || site_same_type(one->type, other->type));
 }
@@ -192,7 +198,7 @@ static void judge_found(struct site_work *work, const candidate_list *found, con
                    may_be_wrapper, &verdict);
         if (i == 0) {
             *ret = verdict;
-        } else if (!same_verdict(ret, &verdict)) {
+        } else if (!site_same_verdict(ret, &verdict)) {
             ret->kind = MOLT_SITE_UNKNOWN;
             ret->typed = false;
             strcpy(ret->reason, "several calls on this line make different types");
@@ -210,8 +216,8 @@ static bool judge_frame(struct site_work *work, const struct site_call *call, co
     if (!frame->file) {
         return false;
     }
-    for (unsigned i = 0; !found.count && i < 4; i++) {
-        find_on_line(call->probe, frame, callee, i & 1, i & 2, &found);
+    for (unsigned i = 0; !found.count && i < 2 * LIKENESSES; i++) {
+        find_on_line(call->probe, frame, callee, i % LIKENESSES, i >= LIKENESSES, &found);
     }
     if (found.count) {
         judge_found(work, &found, frame, callee, may_be_wrapper, ret);
@@ -275,15 +281,55 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
     }
 }
 
-/* Calls through pointers lead anywhere: whether any wrapper is one that keeps something in front of its blocks. */
-void site_find_shifted(struct site_work *work)
+/* Calls through pointers may lead to any function whose address is taken: whether one of these is a wrapper that keeps
+ * something in front of its blocks. */
+void site_find_shifted(struct site_work *work, const struct image *image)
 {
     for (size_t i = 0; !work->any_shifted && i < work->wrappers->items.count; i++) {
-        work->any_shifted = site_form(work, work->wrappers->items.items[i].name)->shifted;
+        const struct wrapper *wrapper = &work->wrappers->items.items[i];
+        image_references references = { 0 };
+        if (!site_form(work, wrapper->name)->shifted) {
+            continue;
+        }
+        image_find_references(image, &wrapper->address, 1, &references);
+        for (size_t k = 0; k < references.count; k++) {
+            work->any_shifted = work->any_shifted || !references.items[k].branch;
+        }
+        LIST_FREE(&references);
     }
     if (work->any_shifted) {
         table_deinit(&work->forms); /* those that call through pointers are to be told */
     }
+}
+
+bool site_judge_by_name(struct site_work *work, const struct site_call *call, const char *name,
+                        struct site_verdict *ret)
+{
+    char *function = site_base_name(name), *callee = site_base_name(call->call.callee);
+    bool any = false;
+
+    for (size_t i = 0; i < work->probes.count; i++) {
+        const struct probe *probe = work->probes.items[i];
+        for (size_t k = 0; k < probe->candidates.count; k++) {
+            const struct candidate *candidate = probe->candidates.items[k];
+            struct site_verdict verdict;
+            if (strcmp(candidate->function, function) != 0 || !calls(candidate, callee, LIKE_NAME)) {
+                continue;
+            }
+            site_judge(candidate, site_form(work, callee), wrappers_at(work->wrappers, call->start) != NULL,
+                       &verdict);
+            if (any && !site_same_verdict(ret, &verdict)) {
+                verdict = (struct site_verdict){ .kind = MOLT_SITE_UNKNOWN };
+                strcpy(verdict.reason, "the debug information does not say which call of the function it is");
+            }
+            *ret = verdict;
+            ret->probe = probe;
+            any = true;
+        }
+    }
+    free(function);
+    free(callee);
+    return any;
 }
 
 void site_resolve(struct site_work *work, const struct site_call *call, struct site_verdict *ret)
@@ -291,6 +337,9 @@ void site_resolve(struct site_work *work, const struct site_call *call, struct s
     *ret = (struct site_verdict){ .kind = MOLT_SITE_UNKNOWN };
     if (!call->frames.count || !call->probe) {
         strcpy(ret->reason, !call->frames.count ? "it was compiled without -g" : call->no_probe);
+        if (!call->frames.count && call->call.callee) {
+            site_judge_by_name(work, call, call->function, ret);
+        }
         return;
     }
     for (size_t i = 0; i < call->frames.count; i++) {

@@ -150,7 +150,6 @@ static void find_suspects(const struct code_source *code, const struct code_inde
         struct code_range range = index->ranges.items[i];
         struct suspect suspect = { .offset = dwarf_dieoffset(&range.die) };
         const char *name = dwarf_diename(&range.die);
-        Dwarf_Addr entry = range.start;
         bool named = name && is_named(names, name);
         if (!name || (!wrapper_may_be(&range.die, &suspect.wrapper.generic) && !named)) {
             continue;
@@ -159,8 +158,6 @@ static void find_suspects(const struct code_source *code, const struct code_inde
         uintptr_t known = (uintptr_t)table_get(&by_offset, key);
         LIST_ADD(&keys, key);
         if (!known) {
-            dwarf_entrypc(&range.die, &entry);
-            suspect.wrapper.address = entry;
             suspect.wrapper.name = name;
             suspect.wrapper.die = range.die;
             suspect.wrapper.generic = suspect.wrapper.generic || named;
@@ -168,6 +165,9 @@ static void find_suspects(const struct code_source *code, const struct code_inde
             LIST_ADD(ret, suspect);
             known = ret->count;
             table_put(&by_offset, key, (void *)known);
+        }
+        if (range.entry) {
+            ret->items[known - 1].wrapper.address = range.start;
         }
         code_calls(code, range.start, range.end, &ret->items[known - 1].calls);
     }
@@ -275,9 +275,12 @@ const struct wrapper *wrappers_at(const struct wrappers *wrappers, uint64_t addr
 
 static bool is_wrapper_die(const struct wrappers *wrappers, Dwarf_Die *die)
 {
-    Dwarf_Addr entry;
-
-    return dwarf_entrypc(die, &entry) == 0 && wrappers_at(wrappers, entry);
+    for (size_t i = 0; i < wrappers->items.count; i++) {
+        if (dwarf_dieoffset(&wrappers->items.items[i].die) == dwarf_dieoffset(die)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct image *image,

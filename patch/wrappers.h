@@ -47,12 +47,12 @@ struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct 
                                   const struct code_index *index, const char *path);
 
 /*
- * The files with the tables of the executable at PROGRAM and of the libraries it needs, separated by colons, made if
- * they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller; "" if there are none. NAMES as above. Binaries with more
- * debug information than can be read without delay are left out and named in *RET_LEFT_OUT (owned by the caller, NULL
- * if there is none).
+ * wrapper_files.c: the files with the tables of the executable at PROGRAM and of the libraries it needs, separated by colons,
+ * made if they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller; "" if there are none. NAMES as above. Unless
+ * PATIENT, binaries with more debug information than can be read without delay are left out and named in *RET_LEFT_OUT,
+ * separated by ", " (owned by the caller, "" if none is). An error is returned if the cache cannot be written.
  */
-struct molt_error *wrappers_of_program(const char *program, const char *const *names, char **ret,
+struct molt_error *wrappers_of_program(const char *program, const char *const *names, bool patient, char **ret,
                                        char **ret_left_out);
 
 #endif

@@ -1,0 +1,95 @@
+/* Functions that hand on memory, in a file of their own. */
+#include "a.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *volatile last;
+
+void keep(void *pointer)
+{
+    last = pointer;
+}
+
+void keep_conn(struct conn *conn)
+{
+    keep(conn);
+}
+
+void *xmalloc(size_t size)
+{
+    void *memory = malloc(size ? size : 1); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+    void *memory = calloc(count, size); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void *xzalloc(size_t size)
+{
+    return memset(xmalloc(size), 0, size); /*= wrapper */
+}
+
+void *xtail(size_t size)
+{
+    return malloc(size); /*= wrapper ? */
+}
+
+void *xdebug(size_t size, const char *file, int line)
+{
+    void *memory = malloc(size); /*= wrapper */
+    if (!memory) {
+        keep((void *)file);
+        exit(line);
+    }
+    return memory;
+}
+
+int xfill(void **ret, size_t size)
+{
+    void *memory = malloc(size); /*= wrapper */
+    if (!memory) {
+        return -1;
+    }
+    *ret = memory;
+    return 0;
+}
+
+void *xrealloc(void *pointer, size_t size)
+{
+    void *memory = realloc(pointer, size); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+char *old_alloc(unsigned size)
+{
+    char *memory = malloc(size); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void *behind_header(size_t size)
+{
+    size_t *memory = malloc(size + sizeof(size_t)); /*= wrapper */
+    *memory = size;
+    return memory + 1;
+}
+
+void xfree(void *pointer)
+{
+    free(pointer);
+}
