@@ -8,6 +8,7 @@
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
 //   cold no               the lines after an update depend on state: a cold start of v2 says something else
+//   cold fed              it says the same if it is told everything from the beginning
 //   broken VERSION        this version does not compile, on purpose
 //   > LINE                is sent to the program
 //   < LINE                is what it must answer, next and exactly
@@ -38,7 +39,7 @@ const settings = {
     library: (fixture, words) => { fixture.libraries.push(...words); },
     plugin: (fixture, words) => { fixture.plugins.push(...words); },
     broken: (fixture, words) => { fixture.broken = words[0]; },
-    cold: (fixture, words) => { fixture.cold = words[0] !== 'no'; },
+    cold: (fixture, words) => { fixture.cold = words[0]; },
 };
 
 function parseUpdate(words) {
@@ -78,7 +79,7 @@ function parseStep(line) {
 
 /** Returns { name, about, flags, link, libraries, plugins, cold, steps, versions }. */
 export function load(name) {
-    const fixture = { name, about: '', flags: [], link: [], libraries: [], plugins: [], cold: true, steps: [] };
+    const fixture = { name, about: '', flags: [], link: [], libraries: [], plugins: [], cold: 'yes', steps: [] };
     for (const line of fs.readFileSync(path.join(fixtures, name, 'story'), 'utf8').split('\n')) {
         const [verb, ...words] = line.split(/\s+/);
         if (settings[verb])

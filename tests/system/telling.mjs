@@ -150,15 +150,15 @@ const changesVersion = { 'update': true, 'update or refused': true, 'update end'
 
 /**
  * Checks the story against programs that were built from their version and started cold, without Molt: what
- * stands before the first update is what v1 says, and, where state does not matter, what stands after it is
- * what v2 says.
+ * stands before the first update is what v1 says; what stands after it is what v2 says, where state does not matter
+ * or v2 is fed the same.
  */
 export async function tellCold(fixture, trees, directory, configuration) {
     const first = fixture.steps.findIndex((step) => changesVersion[step.kind]);
     const next = fixture.steps.findIndex((step, i) => i > first && changesVersion[step.kind]);
     const parts = { v1: fixture.steps.slice(0, first < 0 ? undefined : first) };
-    if (fixture.cold && first >= 0)
-        parts.v2 = fixture.steps.slice(first + 1, next < 0 ? undefined : next);
+    if (fixture.cold !== 'no' && first >= 0)
+        parts.v2 = fixture.steps.slice(fixture.cold === 'fed' ? 0 : first + 1, next < 0 ? undefined : next);
 
     for (const version of fixture.versions.filter((one) => one !== fixture.broken)) {
         let program;
