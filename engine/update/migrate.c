@@ -70,15 +70,21 @@ static unsigned site_after(struct state *state, const struct conversion *convers
                            conversion->record->new_layout, &meaning->allocator);
 }
 
-/* Tells the heap what became of the block at item->place. */
-static void retag(struct state *state, struct conversion *conversion, struct item *item, size_t size)
+/* The block that the item lies in, as long as its content is the old one: the heap may note in a small block's unused end how
+ * much of it is in use. False: it lies in none. */
+static bool block_before(const struct item *item, struct heap_block *ret)
+{
+    return item->kind != PLACE_ROOT && heap_find(item->place, ret);
+}
+
+/* Tells the heap what became of BLOCK, NULL if the item lies in none. */
+static void retag(struct state *state, struct conversion *conversion, struct item *item, size_t size,
+                  const struct heap_block *block)
 {
     unsigned site = site_after(state, conversion, item);
-    struct heap_block block;
 
-    if (item->kind != PLACE_ROOT && (size != item->size || site != item->site) &&
-        heap_find(item->place, &block)) {
-        heap_retag(block.start, site, block.size - item->size + size);
+    if (block && (size != item->size || site != item->site)) {
+        heap_retag(block->start, site, block->size - item->size + size);
         item->retagged = site != item->site;
         conversion->special += item->retagged;
     }
@@ -204,16 +210,18 @@ static int convert_here(struct state *state, struct conversion *conversion, cons
 {
     size_t size = what->size, size_after = new_size(conversion, what);
     struct item *item = push_item(conversion, *what);
+    struct heap_block block;
 
     if (!item) {
         return exhausted(state, "the engine", size);
     }
+    bool found = block_before(item, &block);
     memcpy(item_saved(item), item_place(item), size + item->slack);
     item->done = 1;
     now(state, conversion, item, item_saved(item), item_place(item), STATE_MIGRATE);
     memset(item_place(item), 0, size_after);
     conversion_run(conversion, item->kind, item_saved(item), size, item_place(item), &state->current_index);
-    retag(state, conversion, item, size_after);
+    retag(state, conversion, item, size_after, found ? &block : NULL);
     return 0;
 }
 
@@ -460,8 +468,10 @@ static void settle(struct state *state, struct conversion *conversion)
     while ((item = item_next(conversion, &position))) {
         if (!item->moved && !item->done) {
             size_t size = new_size(conversion, item);
+            struct heap_block block;
+            bool found = block_before(item, &block);
             exchange(item, size);
-            retag(state, conversion, item, size);
+            retag(state, conversion, item, size, found ? &block : NULL);
         }
     }
 }
