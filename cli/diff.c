@@ -168,7 +168,9 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     const char *output = cli_value(arguments, "output");
     struct trees trees = { 0 };
     struct patch_result result = { 0 };
-    struct patch_request request = { .title = cli_value(arguments, "title"), .progress = show_progress };
+    struct patch_request request = { .title = cli_value(arguments, "title"),
+                                     .progress = show_progress,
+                                     .state = true };
     struct molt_error *error = find_trees(arguments, patch_session_root(session), &trees);
 
     request.after = cli_values(arguments, "after", &request.after_count);

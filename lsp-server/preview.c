@@ -179,6 +179,7 @@ static void preview_work(void *context)
         .changes = preview->changes,
         .title = "preview",
         .cancel = &workspace->stop_warming,
+        .state = true,
     };
 
     preview->error =
