@@ -10,7 +10,7 @@
 
 #include "patch/policy_private.h"
 
-#define GENERATED "molt/by-name.c"
+#define GENERATED "molt/by-name"
 
 /* Whether DECLARATIONS speak of WORD. */
 static bool speaks_of(const char *declarations, const char *word)
@@ -87,6 +87,29 @@ static void add_users_sources(struct policies *policies)
     }
 }
 
+/* One source for all types whose names are clear, and one for each unit that means something of its own by a name. */
+static void add_generated_sources(struct policies *policies)
+{
+    const struct policy_plans *plans = &policies->plans;
+    struct table seen = { 0 };
+    struct text all = { 0 };
+    unsigned count = 0;
+
+    for (size_t i = 0; i < plans->list.count; i++) {
+        const char *group = plans->list.items[i]->group;
+        if (table_put(&seen, group, policies)) {
+            continue;
+        }
+        char *name = *group ? must_printf(GENERATED "-%u.c", ++count) : must_strdup(GENERATED ".c");
+        char *text = policy_write_group(plans, group);
+        text_puts(&all, text);
+        policy_sources_add(&policies->sources, name, text);
+        free(name);
+    }
+    policies->text = all.length ? must_have(text_steal(&all)) : NULL;
+    table_deinit(&seen);
+}
+
 static struct molt_error *make(struct policies *policies)
 {
     const struct policy_input *input = policies->input;
@@ -100,10 +123,7 @@ static struct molt_error *make(struct policies *policies)
         return error;
     }
     add_users_sources(policies);
-    if (policies->plans.list.count) {
-        policies->text = policy_write(&policies->plans);
-        policy_sources_add(&policies->sources, GENERATED, must_strdup(policies->text));
-    }
+    add_generated_sources(policies);
     return policy_sources_compile(&input->setup, &policies->sources);
 }
 

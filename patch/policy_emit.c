@@ -204,10 +204,7 @@ static bool is_generated(const struct policy_plans *plans, const struct policy_p
 
     for (size_t i = 0; plain && i < plan->steps.count; i++) {
         const struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = step->kind == POLICY_STEP_VALUE
-                                              ? policy_plan_of(plans, type_element(step->old.type, NULL),
-                                                               type_element(step->new.type, NULL))
-                                              : NULL;
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
         plain = step->kind != POLICY_STEP_EXPRESSION && !step->choice && !step->indirect &&
                 (!inner || is_generated(plans, inner));
     }
@@ -222,10 +219,7 @@ static const struct policy_statement *first_validation(const struct policy_plans
 
     for (size_t i = 0; !found && i < plan->steps.count; i++) {
         const struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = step->kind == POLICY_STEP_VALUE
-                                              ? policy_plan_of(plans, type_element(step->old.type, NULL),
-                                                               type_element(step->new.type, NULL))
-                                              : NULL;
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
         found = inner ? first_validation(plans, inner) : NULL;
     }
     return found;

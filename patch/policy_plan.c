@@ -95,6 +95,16 @@ struct policy_plan *policy_plan_of(const struct policy_plans *plans, const struc
     return NULL;
 }
 
+struct policy_plan *policy_inner_plan(const struct policy_plans *plans, const struct policy_step *step)
+{
+    bool migrates = step->conversion == TYPE_CONVERT_MIGRATE || step->conversion == TYPE_CONVERT_ARRAY;
+    const struct type *old =
+        migrates && step->kind == POLICY_STEP_VALUE ? type_element(step->old.type, NULL) : NULL;
+
+    return old && type_is_compound(old) ? policy_plan_of(plans, old, type_element(step->new.type, NULL))
+                                        : NULL;
+}
+
 static struct policy_plan *add_plan(struct policy_plans *plans, const struct type *old,
                                     const struct type *new)
 {
@@ -105,7 +115,12 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
         return plan;
     }
     plan = must_calloc(1, sizeof(*plan));
-    *plan = (struct policy_plan){ .old = old, .new = new, .name = name_of(plans, new) };
+    *plan = (struct policy_plan){ .old = old,
+                                  .new = new,
+                                  .name = name_of(plans, new),
+                                  .group = old->ambiguous   ? old->unit
+                                           : new->ambiguous ? new->unit
+                                                            : "" };
     table_put(&plans->names, plan->name, plan);
     LIST_ADD(&plans->list, plan);
     if (!type_is_compound(old)) {

@@ -53,7 +53,8 @@ struct policy_step {
 /* From one type to another. */
 struct policy_plan {
     const struct type *old, *new;
-    char *name; /* part of functions' names, unique: "conn" */
+    char *name;        /* part of functions' names, unique: "conn" */
+    const char *group; /* the unit that its types' names belong to; "" if they mean the same everywhere */
     LIST(struct policy_step) steps;
     LIST(const struct policy_statement *) migrate, invert, validate, delete; /* in the files' order */
     const struct policy_statement *split; /* that it is a choice of; NULL: none */
@@ -93,6 +94,10 @@ void policy_plans_deinit(struct policy_plans *plans);
 /* The plan from OLD to NEW (typedefs are stripped), or NULL. */
 struct policy_plan *policy_plan_of(const struct policy_plans *plans, const struct type *old,
                                    const struct type *new);
+
+/* The plan for the structure or union that STEP holds by value, or for the elements of an array of them; NULL if there is none, or
+ * it is not followed. */
+struct policy_plan *policy_inner_plan(const struct policy_plans *plans, const struct policy_step *step);
 
 /* What a number, enumeration or pointer may do: whether each value of OLD is one of NEW. BITS: of bit-fields, else 0. */
 bool policy_number_fits(const struct type *old, uint32_t old_bits, const struct type *new, uint32_t new_bits);

@@ -43,16 +43,6 @@ void policy_settle(struct policy_plan *plan)
     }
 }
 
-/* The plan for what an array's elements, or the member itself, become; NULL if that needs none. */
-static struct policy_plan *inner_plan(const struct policy_plans *plans, const struct policy_step *step)
-{
-    bool migrates = step->conversion == TYPE_CONVERT_MIGRATE || step->conversion == TYPE_CONVERT_ARRAY;
-
-    return step->kind == POLICY_STEP_VALUE && migrates
-               ? policy_plan_of(plans, type_element(step->old.type, NULL), type_element(step->new.type, NULL))
-               : NULL;
-}
-
 /* What contains something impossible is impossible, but for what MOLT_MIGRATE of the container does. Returns whether
  * anything came of it. */
 static bool spread(const struct policy_plans *plans, struct policy_plan *plan)
@@ -61,7 +51,7 @@ static bool spread(const struct policy_plans *plans, struct policy_plan *plan)
 
     for (size_t i = 0; i < plan->steps.count; i++) {
         struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = inner_plan(plans, step);
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
         if (!inner || !inner->why) {
             continue;
         }
@@ -116,7 +106,7 @@ static bool judge_way_back(const struct policy_plans *plans, struct policy_plan 
     }
     for (size_t i = 0; i < plan->steps.count && !plan->why_not_back; i++) {
         const struct policy_step *step = &plan->steps.items[i];
-        const struct policy_plan *inner = inner_plan(plans, step);
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
         const char *why = step->kind == POLICY_STEP_GONE ? "is gone, and what it held with it"
                           : step->drop                   ? "may have lost a part, as told"
                           : step->choice                 ? "is in a union that changed"

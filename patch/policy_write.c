@@ -7,6 +7,8 @@
 
 #include "patch/policy_write_private.h"
 
+typedef LIST(const struct policy_plan *) plan_list;
+
 static void write_functions(struct policy_writer *writer, const struct policy_plan *plan)
 {
     writer->back = false;
@@ -59,7 +61,7 @@ static void write_users_prototypes(struct policy_writer *writer, const struct po
     }
 }
 
-static void write_prototypes(struct policy_writer *writer, const struct policy_plan *plan)
+static void write_prototypes(struct policy_writer *writer, const struct policy_plan *plan, bool users)
 {
     struct policy_signature signature;
 
@@ -74,54 +76,88 @@ static void write_prototypes(struct policy_writer *writer, const struct policy_p
         text_printf(writer->text, "void molt_invert_%s(%s, %s);\n", plan->name, signature.new_in,
                     signature.old_out);
     }
-    write_users_prototypes(writer, plan, &signature);
+    if (users) {
+        write_users_prototypes(writer, plan, &signature);
+    }
     policy_signature_deinit(&signature);
 }
 
-char *policy_write(const struct policy_plans *plans)
+/* Those of the functions of other groups that PLAN's call. */
+static void write_foreign_prototypes(struct policy_writer *writer, const struct policy_plan *plan)
 {
-    struct text result = { 0 }, functions = { 0 };
-    struct policy_knowledge nothing = { .plans = plans }, shared = { .plans = plans };
-    struct declaration_rules old_rules = { POLICY_OLD_SUFFIX, policy_is_suffixed, NULL, &nothing };
-    struct declaration_rules new_rules = { "", policy_is_plain, policy_is_known, &shared };
-
-    text_puts(&functions, "");
-    text_puts(&result,
-              "/* What becomes of what the program holds in memory. Made by Molt from the debug information "
-              "of both\n * versions and the policies in molt/. */\n"
-              "#include <molt/policy.h>\n\n"
-              "void *memcpy(void *to, const void *from, size_t size);\n"
-              "int strcmp(const char *one, const char *other);\n\n"
-              "/* ---- the types as they were ---- */\n\n");
-    struct declarations *old_types = declarations_create(&old_rules, &result);
-    policy_declare_old(plans, old_types);
-    shared.declarations = old_types;
-    text_puts(&result, "/* ---- as they will be ---- */\n\n");
-    struct declarations *new_types = declarations_create(&new_rules, &result);
-    for (size_t i = 0; i < plans->list.count; i++) {
-        declare(new_types, plans->list.items[i]->new);
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct policy_plan *inner = policy_inner_plan(writer->plans, &plan->steps.items[i]);
+        if (inner && strcmp(inner->group, plan->group) != 0) {
+            write_prototypes(writer, inner, false);
+        }
     }
+}
+
+/* The C of the plans in LIST, declarations being made with the two sets, which append to RET. */
+static void write_plans(const struct policy_plans *plans, const plan_list *list,
+                        struct declarations *old_types, struct declarations *new_types, struct text *ret)
+{
+    struct text functions = { 0 };
     struct policy_writer writer = {
         .plans = plans, .old_types = old_types, .new_types = new_types, .text = &functions
     };
-    for (size_t i = 0; i < plans->list.count; i++) {
-        write_functions(&writer, plans->list.items[i]);
+
+    text_puts(&functions, "");
+    text_puts(ret, "/* ---- the types as they were ---- */\n\n");
+    for (size_t i = 0; i < list->count; i++) {
+        policy_declare_old(list->items[i], old_types);
     }
-    text_puts(&result, "/* ---- what becomes of them ---- */\n\n");
-    writer.text = &result;
-    for (size_t i = 0; i < plans->list.count; i++) {
-        write_prototypes(&writer, plans->list.items[i]);
+    text_puts(ret, "/* ---- as they will be ---- */\n\n");
+    for (size_t i = 0; i < list->count; i++) {
+        declare(new_types, list->items[i]->new);
     }
-    text_puts(&result, "\n");
-    policy_write_remaps(&writer, &result);
-    text_append(&result, functions.bytes, functions.length);
+    for (size_t i = 0; i < list->count; i++) {
+        write_functions(&writer, list->items[i]);
+    }
+    text_puts(ret, "/* ---- what becomes of them ---- */\n\n");
+    writer.text = ret;
+    for (size_t i = 0; i < list->count; i++) {
+        write_foreign_prototypes(&writer, list->items[i]);
+        write_prototypes(&writer, list->items[i], true);
+    }
+    text_puts(ret, "\n");
+    policy_write_remaps(&writer, ret);
+    text_append(ret, functions.bytes, functions.length);
     for (size_t i = 0; i < writer.remaps.count; i++) {
         free(writer.remaps.items[i].name);
     }
     LIST_FREE(&writer.remaps);
     table_deinit(&writer.remap_names);
+    text_deinit(&functions);
+}
+
+char *policy_write_group(const struct policy_plans *plans, const char *group)
+{
+    struct text result = { 0 };
+    plan_list list = { 0 };
+    struct policy_knowledge nothing = { .plans = plans }, shared = { .plans = plans };
+    struct declaration_rules old_rules = { POLICY_OLD_SUFFIX, policy_is_suffixed, NULL, &nothing };
+    struct declaration_rules new_rules = { "", policy_is_plain, policy_is_known, &shared };
+    struct declarations *old_types = declarations_create(&old_rules, &result);
+    struct declarations *new_types = declarations_create(&new_rules, &result);
+
+    shared.declarations = old_types;
+    for (size_t i = 0; i < plans->list.count; i++) {
+        if (strcmp(plans->list.items[i]->group, group) == 0) {
+            LIST_ADD(&list, plans->list.items[i]);
+        }
+    }
+    text_printf(
+        &result,
+        "/* What becomes of what the program holds in memory%s%s. Made by Molt from the debug information\n"
+        " * of both versions and the policies in molt/. */\n"
+        "#include <molt/policy.h>\n\n"
+        "void *memcpy(void *to, const void *from, size_t size);\n"
+        "int strcmp(const char *one, const char *other);\n\n",
+        *group ? ": types of " : "", group);
+    write_plans(plans, &list, old_types, new_types, &result);
     declarations_destroy(old_types);
     declarations_destroy(new_types);
-    text_deinit(&functions);
+    LIST_FREE(&list);
     return must_have(text_steal(&result));
 }

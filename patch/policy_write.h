@@ -5,13 +5,14 @@
 #include "patch/policy_plan.h"
 
 /*
- * The C of all PLANS, to be compiled as a source of policies; owned by the caller. It defines, for a plan called NAME,
+ * The C of the PLANS of one GROUP, to be compiled as a source of policies; owned by the caller. It defines, for a plan called
+ * NAME,
  *
  *     molt_migrate_NAME, molt_validate_NAME, molt_select_NAME, molt_invert_NAME
  *
  * those that there is something for: the rest of this header tells.
  */
-char *policy_write(const struct policy_plans *plans);
+char *policy_write_group(const struct policy_plans *plans, const char *group);
 
 /* Declarations for a policy file of the user's: of all old types that changed or that statements speak of, and of the new ones
  * that it speaks of and its headers do not declare. Owned by the caller. */

@@ -10,13 +10,8 @@
 static const struct policy_plan *validated_inside(const struct policy_plans *plans,
                                                   const struct policy_step *step)
 {
-    bool migrates = step->conversion == TYPE_CONVERT_MIGRATE || step->conversion == TYPE_CONVERT_ARRAY;
+    const struct policy_plan *inner = step->choice || step->indirect ? NULL : policy_inner_plan(plans, step);
 
-    if (step->kind != POLICY_STEP_VALUE || step->choice || step->indirect || !migrates) {
-        return NULL;
-    }
-    const struct policy_plan *inner =
-        policy_plan_of(plans, type_element(step->old.type, NULL), type_element(step->new.type, NULL));
     return inner && policy_has_validation(plans, inner) ? inner : NULL;
 }
 

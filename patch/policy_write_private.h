@@ -22,8 +22,8 @@ bool policy_is_known(void *context, const char *name);
 /* No type gets a suffix. */
 bool policy_is_plain(void *context, const struct type *type);
 
-/* Declares all old types that plans speak of. */
-void policy_declare_old(const struct policy_plans *plans, struct declarations *declarations);
+/* Declares the old types that PLAN speaks of. */
+void policy_declare_old(const struct policy_plan *plan, struct declarations *declarations);
 
 /* How PLAN's instances are passed: "const struct conn_molt_old *old" to read and "struct conn_molt_old *old" to write. */
 struct policy_signature {

@@ -50,15 +50,12 @@ static void declare_on_the_way(struct declarations *declarations, const struct t
     }
 }
 
-void policy_declare_old(const struct policy_plans *plans, struct declarations *declarations)
+void policy_declare_old(const struct policy_plan *plan, struct declarations *declarations)
 {
-    for (size_t i = 0; i < plans->list.count; i++) {
-        const struct policy_plan *plan = plans->list.items[i];
-        declare(declarations, plan->old);
-        for (size_t k = 0; k < plan->steps.count; k++) {
-            if (plan->steps.items[k].indirect) {
-                declare_on_the_way(declarations, plan->old, plan->steps.items[k].old.path);
-            }
+    declare(declarations, plan->old);
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        if (plan->steps.items[i].indirect) {
+            declare_on_the_way(declarations, plan->old, plan->steps.items[i].old.path);
         }
     }
 }
@@ -111,11 +108,15 @@ char *policy_write_types_for(const struct policy_plans *plans, const struct poli
     struct declarations *old_types = declarations_create(&old_rules, &text);
     after.declarations = old_types;
     struct declarations *new_types = declarations_create(&new_rules, &text);
-    policy_declare_old(plans, old_types);
-    for (size_t i = 0; i < plans->uses.count; i++) {
+    for (size_t i = 0; i < plans->uses.count; i++) { /* of types of one name, those that it speaks of */
         const struct type *old = plans->uses.items[i].old;
-        if (old && is_suffixed((void *)plans, old)) {
+        if (old && is_suffixed((void *)plans, old) && is_of(user, plans->uses.items[i].statement)) {
             declare(old_types, old);
+        }
+    }
+    for (size_t i = 0; i < plans->list.count; i++) {
+        if (!*plans->list.items[i]->group) {
+            policy_declare_old(plans->list.items[i], old_types);
         }
     }
     declare_new(plans, user, new_types);
