@@ -130,6 +130,7 @@ static char *defining_file(const struct writing *writing)
     return found;
 }
 
+/* What only a source file declares needs no include. */
 static void write_includes(struct text *text, const struct writing *writing)
 {
     char *file = defining_file(writing);
@@ -138,11 +139,6 @@ static void write_includes(struct text *text, const struct writing *writing)
     text_puts(text, "#include <molt/policy.h>\n\n");
     if (dot && !strcmp(dot, ".h") && *file != '/')
         text_printf(text, "#include \"../%s\"\n\n", file);
-    else if (file)
-        text_printf(text,
-                    "/* %s is defined in %s. A policy needs its declaration: move that to a header, and "
-                    "include it here. */\n\n",
-                    writing->type, file);
     free(file);
 }
 
@@ -251,12 +247,12 @@ static unsigned lines_in(const char *text, size_t length)
     return lines;
 }
 
-/* The line, 0-based, of the piece that is wanted, if the file has it; else -1. */
-static int find_piece(const struct writing *writing)
+/* The line, 0-based, of the piece that is wanted, if TEXT (may be NULL) has it; else -1. */
+static int find_piece(const struct writing *writing, const char *text)
 {
     const char *macro = writing->validation ? "MOLT_VALIDATE" : "MOLT_MIGRATE";
 
-    for (const char *at = writing->text; at && (at = strstr(at, macro)); at++) {
+    for (const char *at = text; at && (at = strstr(at, macro)); at++) {
         const char *argument = at + strlen(macro);
         size_t length = strlen(writing->type);
 
@@ -265,7 +261,7 @@ static int find_piece(const struct writing *writing)
         argument += 1 + strspn(argument + 1, " ");
         if (!strncmp(argument, writing->type, length) &&
             (argument[length] == ',' || isspace((unsigned char)argument[length])))
-            return (int)lines_in(writing->text, (size_t)(at - writing->text));
+            return (int)lines_in(text, (size_t)(at - text));
     }
     return -1;
 }
@@ -322,29 +318,44 @@ static void edited(struct server *server, void *context, json_t *result)
     showing_free(showing);
 }
 
+/* What a new file holds: what the builder has for the type, with all that it knows, else what is wanted alone. */
+static void write_new_file(struct text *text, const struct writing *writing)
+{
+    const char *skeleton =
+        json_text(json_object_get(writing->workspace->plan, "skeletons"), writing->type, NULL);
+
+    if (skeleton && find_piece(writing, skeleton) >= 0) {
+        text_puts(text, skeleton);
+        return;
+    }
+    write_includes(text, writing);
+    write_piece(text, writing);
+}
+
 /* Returns the line, 0-based, that the new piece begins in. */
 static int add_piece(const struct writing *writing)
 {
     struct text text = { 0 };
     struct showing *showing = malloc(sizeof *showing);
-    unsigned before = writing->text ? lines_in(writing->text, writing->length) : 0;
     int line;
 
-    if (!writing->text)
-        write_includes(&text, writing);
-    else
+    if (writing->text) {
         text_puts(&text, writing->length && writing->text[writing->length - 1] != '\n' ? "\n\n" : "\n");
-    line = (int)(before + lines_in(text.bytes ? text.bytes : "", text.length));
-    write_piece(&text, writing);
+        write_piece(&text, writing);
+    } else {
+        write_new_file(&text, writing);
+    }
+    line =
+        find_piece(writing, text.bytes) + (writing->text ? (int)lines_in(writing->text, writing->length) : 0);
     if (showing)
-        *showing = (struct showing){ strdup(writing->uri), line + 1 };
+        *showing = (struct showing){ strdup(writing->uri), line };
     if (showing && showing->uri && !text_failed(&text))
         server_ask(writing->workspace->server, "workspace/applyEdit", edit_of(writing, text.bytes), edited,
                    showing);
     else
         showing_free(showing);
     text_deinit(&text);
-    return line + 1;
+    return line;
 }
 
 void policy_file_write(struct workspace *workspace, const json_t *argument, struct reply *reply)
@@ -360,7 +371,7 @@ void policy_file_write(struct workspace *workspace, const json_t *argument, stru
         reply_error(reply, JSONRPC_REQUEST_FAILED,
                     writing.type ? "no policy can be written for this type" : "no structure has changed");
     } else {
-        line = find_piece(&writing);
+        line = find_piece(&writing, writing.text);
         if (line >= 0)
             show(workspace->server, writing.uri, line);
         else

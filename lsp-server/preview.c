@@ -96,6 +96,8 @@ void preview_take(struct workspace *workspace, const struct patch_result *result
         if (json_is_array(value) || json_is_object(value))
             json_object_set(plan, keys[i], value);
     }
+    if (result->skeletons)
+        json_object_set(plan, "skeletons", result->skeletons);
     if (result->bytes)
         source = patch_source_of(result->bytes, result->size);
     if (source && *source)

@@ -95,7 +95,7 @@ struct round *round_create(struct workspace *workspace, volatile int *cancel)
     round->build = (struct build){
         .session = workspace->session,
         .baseline = workspace->baseline,
-        .may_undo = json_array_size(workspace->baseline->updates) > 0,
+        .may_undo = json_array_size(workspace->baseline->updates) > 0 && !workspace->undo_refused,
         .cancel = cancel,
         .progress = build_progress,
         .context = round,

@@ -257,6 +257,20 @@ static void tell_result(struct round *round, const char *result, const char *rea
         server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
 }
 
+/* A rollback that nobody asked for by that name, since edits were undone, is only the short way: if it is refused, a patch is made.
+ * Returns whether that is so. */
+static bool goes_the_long_way(const struct round *round, const char *result)
+{
+    struct workspace *workspace = round->workspace;
+
+    if (round->delivery.patch || workspace->update->roll_back || workspace->undo_refused ||
+        strcmp(result, "refused"))
+        return false;
+    workspace->undo_refused = workspace->update->again = true;
+    finish(workspace->update, NULL);
+    return true;
+}
+
 static void deliver_done(void *context)
 {
     struct round *round = context;
@@ -267,7 +281,9 @@ static void deliver_done(void *context)
     struct outcome outcome = { .result = result, .reason = reason, .delivery = round->result };
 
     follow_commit(round);
-    if (workspace_job_done(workspace)) {
+    if (json_flag(round->result, "applied", false))
+        workspace->undo_refused = false;
+    if (workspace_job_done(workspace) && !goes_the_long_way(round, result)) {
         if (update->roll_back && json_flag(round->result, "applied", false))
             workspace->held_back = true;
         outcome.manifest = round->build.result.manifest;

@@ -70,12 +70,13 @@ struct workspace {
     json_t *reloaded_for; /* pids of programs for whose sake the build was read again: once is enough */
 
     struct update *update;
-    char *held;          /* why the last save did not update, or NULL */
-    bool held_back;      /* by molt.discard, until the next edit */
+    char *held;        /* why the last save did not update, or NULL */
+    bool undo_refused; /* the last update cannot be rolled back: undoing its edits takes a patch of its own */
+    bool held_back;    /* by molt.discard, until the next edit */
     json_t *last_update; /* as in molt/status, or NULL */
     json_t *failed;      /* the failed validation as in molt/status, until the next attempt; or NULL */
     json_t *sent_status; /* last molt/status, or NULL */
-    json_t *plan; /* what the builder makes of the pending changes: {"types", "sites", "source"}; or NULL */
+    json_t *plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"}, or NULL */
     int plan_wanted;   /* revision of the change set that it is to be of */
     bool plan_due;     /* a preview is to be made for it */
     json_t *published; /* URIs that have diagnostics: keys of an object */

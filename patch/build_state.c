@@ -475,6 +475,7 @@ void build_state_tell(const struct build *build, json_t *manifest)
 {
     if (build->state && build->state->policies) {
         json_object_set_new(manifest, "types", policies_to_json(build->state->policies));
+        build->result->skeletons = policies_skeletons(build->state->policies);
         json_object_set_new(manifest, "sites", tell_sites(build->state));
     }
 }

@@ -57,6 +57,7 @@ struct patch_result {
     size_t size;
     bool empty;       /* the patch changes nothing (it is a valid patch all the same) */
     json_t *manifest; /* what .molt.manifest holds */
+    json_t *skeletons; /* {"struct conn": the policy file to start from}, of each type that changes; NULL: none */
     struct molt_diagnostics diagnostics;
     unsigned functions; /* affected functions that the program has */
     unsigned units;     /* translation units with differences */

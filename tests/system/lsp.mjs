@@ -16,6 +16,7 @@ export class LanguageClient {
     #versions = new Map();
     status = null;      /* the last molt/status */
     diagnostics = new Map();
+    edits = [];         /* that the server has asked for */
 
     /** Starts molt-lsp on ROOT with the given initializationOptions. */
     static async start(root, options = {}) {
@@ -44,7 +45,10 @@ export class LanguageClient {
     }
 
     #receive(message) {
-        if (message.method && message.id !== undefined)
+        if (message.method === 'workspace/applyEdit') {
+            this.edits.push(message.params.edit);
+            this.#send({ id: message.id, result: { applied: true } });
+        } else if (message.method && message.id !== undefined)
             this.#send({ id: message.id, result: null });
         else if (message.method === 'molt/status')
             this.status = message.params;
