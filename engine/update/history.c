@@ -27,7 +27,8 @@ struct applied {
     size_t image_count;
     struct debug_object *debug;
     bool undoable;
-    bool stateful; /* it changed what the program holds in memory */
+    bool stateful;     /* it changed what the program holds in memory */
+    size_t state_mark; /* what was remembered about state before */
     bool reverted; /* the last one only: it may be brought back */
 };
 
@@ -157,7 +158,8 @@ void history_push(struct update *update)
         .images = calloc(modules + 1, sizeof(struct image *)),
         .debug = update->debug,
         .undoable = true,
-        .stateful = update->state != NULL,
+        .stateful = state_changes(update->state),
+        .state_mark = update->state ? state_retire(update->state) : SIZE_MAX,
     };
     for (size_t i = 0; i < modules && entry->images; i++) {
         if (update->patch.modules[i].image) {
@@ -263,6 +265,9 @@ void history_pop(void)
     struct applied *entry = &history.entries[--history.count];
 
     registry_forget_definitions(entry->definitions_before);
+    if (entry->state_mark != SIZE_MAX) {
+        state_forget(entry->state_mark);
+    }
     make_final(entry);
     release_images(entry);
     debug_object_destroy(entry->debug);

@@ -379,13 +379,23 @@ static bool is_intact(const uint8_t *guard)
     return true;
 }
 
+/* A variable that gets a new place has its new initial value there: what policies do not mention begins with that. */
+static bool is_initialised(const struct item *item)
+{
+    return item->kind == PLACE_ROOT && item->moved;
+}
+
 /* A custom policy writes to AT, which has guard bytes behind it. */
 static int make_aside(struct state *state, const struct conversion *conversion, const struct item *item,
                       uint8_t *at)
 {
     size_t size = new_size(conversion, item);
 
-    memset(at, 0, size);
+    if (is_initialised(item)) {
+        memcpy(at, (const void *)item_target(item)->target, size);
+    } else {
+        memset(at, 0, size);
+    }
     memset(at + size, GUARD_BYTE, GUARD_BYTES);
     now(state, conversion, item, item_place(item), at, STATE_MIGRATE);
     conversion_run(conversion, item->kind, item_place(item), item->size, at, &state->current_index);
@@ -408,7 +418,9 @@ static int make_moved(struct state *state, const struct conversion *conversion, 
         staging_pop(&state->aside, size + GUARD_BYTES);
         return 0;
     }
-    memset(target, 0, size);
+    if (!is_initialised(item)) {
+        memset(target, 0, size);
+    }
     now(state, conversion, item, item_place(item), target, STATE_MIGRATE);
     conversion_run(conversion, item->kind, item_place(item), item->size, target, &state->current_index);
     return 0;

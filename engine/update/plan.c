@@ -252,7 +252,7 @@ static void avoid_thread_creation(struct update *update)
 /* While instances migrate, the heap is walked and policies may allocate: nobody may be in the middle of that. */
 static void avoid_allocator(struct update *update)
 {
-    if (update->state) {
+    if (state_changes(update->state)) {
         struct affected_range allocator = state_allocator();
         add_range(update, allocator.start, allocator.end - allocator.start, allocator.name);
     }

@@ -100,27 +100,56 @@ static void take_remembered(const struct sites *sites, struct site_entry *entry,
     entry->allocator = known->allocator;
 }
 
-/* Later memories overwrite earlier ones; what stands in this patch's own code is nobody's memory. */
-static void add_remembered(struct sites *sites)
-{
-    size_t of_patch = sites->count;
+struct latest {
+    uintptr_t address;
+    size_t index; /* of the memory */
+};
 
-    for (size_t i = 0; i < memory.count; i++) {
-        const struct remembered *known = &memory.items[i];
-        struct site_entry *entry = known->address ? find_entry(sites, of_patch, known->address) : NULL;
-        for (size_t k = of_patch; known->address && !entry && k < sites->count; k++) {
-            entry = sites->entries[k].address == known->address ? &sites->entries[k] : NULL;
+/* What is remembered of each address, later memories instead of earlier ones, ascending; from malloc. */
+static struct latest *latest_memories(size_t *ret_count)
+{
+    struct latest *list = calloc(memory.count + 1, sizeof(*list));
+    size_t count = 0, kept = 0;
+
+    for (size_t i = 0; list && i < memory.count; i++) {
+        if (memory.items[i].address) {
+            list[count++] = (struct latest){ memory.items[i].address, i };
         }
-        if (known->address && !entry) {
+    }
+    SORT_BY(list, count, struct latest, address);
+    for (size_t i = 0; i < count; i++) {
+        if (kept && list[kept - 1].address == list[i].address) {
+            list[kept - 1].index = list[kept - 1].index > list[i].index ? list[kept - 1].index : list[i].index;
+        } else {
+            list[kept++] = list[i];
+        }
+    }
+    *ret_count = kept;
+    return list;
+}
+
+/* What stands in this patch's own code is nobody's memory. */
+static int add_remembered(struct sites *sites)
+{
+    size_t of_patch = sites->count, count;
+    struct latest *list = latest_memories(&count);
+
+    for (size_t i = 0; list && i < count; i++) {
+        const struct remembered *known = &memory.items[list[i].index];
+        struct site_entry *entry = find_entry(sites, of_patch, known->address);
+        if (!entry) {
             entry = &sites->entries[sites->count++];
             *entry = (struct site_entry){ .address = known->address, .line = known->line };
             entry->file = known->file ? known->file : "";
         }
-        if (entry && !entry->of_patch) {
+        if (!entry->of_patch) {
             take_remembered(sites, entry, known);
+            entry->memory = list[i].index + 1;
         }
     }
+    free(list);
     SORT_BY(sites->entries, sites->count, struct site_entry, address);
+    return list ? 0 : -ENOMEM;
 }
 
 int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts)
@@ -134,8 +163,11 @@ int sites_init(struct sites *sites, const struct loaded_patch *patch, const stru
     }
     add_of_patch(sites, patch);
     SORT_BY(sites->entries, sites->count, struct site_entry, address);
-    add_remembered(sites);
-    return 0;
+    int status = add_remembered(sites);
+    if (status < 0) {
+        sites_deinit(sites);
+    }
+    return status;
 }
 
 void sites_deinit(struct sites *sites)
@@ -214,18 +246,10 @@ void sites_describe(const struct meaning *meaning, char *text, size_t size)
 
 /* ---- across updates -------------------------------------------------------------------------------------------- */
 
-static bool matters(const struct sites *sites, const struct site_entry *entry)
-{
-    return entry->of_patch || (entry->layout && sites->layouts->items[entry->layout].changed);
-}
-
 int sites_reserve(const struct sites *sites)
 {
-    size_t synthetic = sites->layouts->count * 2, wanted = memory.count + synthetic + 1;
+    size_t synthetic = sites->layouts->count * 4, wanted = memory.count + sites->count + synthetic + 1;
 
-    for (size_t i = 0; i < sites->count; i++) {
-        wanted += matters(sites, &sites->entries[i]);
-    }
     if (wanted > memory.capacity) {
         struct remembered *grown = realloc(memory.items, wanted * sizeof(*grown));
         if (!grown) {
@@ -247,21 +271,29 @@ static uint32_t layout_after(const struct sites *sites, const struct site_entry 
                : entry->layout;
 }
 
+/* Whether what is remembered already says that the blocks of ENTRY have a layout with HASH. */
+static bool is_known(const struct site_entry *entry, uint64_t hash)
+{
+    const struct remembered *known = entry->memory ? &memory.items[entry->memory - 1] : NULL;
+
+    return known && (known->hash == hash || !entry->layout) && known->address == entry->address;
+}
+
 void sites_remember(const struct sites *sites)
 {
     for (size_t i = 0; i < sites->count && memory.count < memory.capacity; i++) {
         const struct site_entry *entry = &sites->entries[i];
-        if (!matters(sites, entry)) {
+        uint32_t layout = layout_after(sites, entry);
+        uint64_t hash = layout ? sites->layouts->items[layout].record->hash : 0;
+        if (is_known(entry, hash)) {
             continue;
         }
-        uint32_t layout = layout_after(sites, entry);
-        memory.items[memory.count++] =
-            (struct remembered){ .address = entry->address,
-                                 .kind = entry->kind,
-                                 .line = entry->line,
-                                 .hash = layout ? sites->layouts->items[layout].record->hash : 0,
-                                 .allocator = entry->allocator,
-                                 .file = strdup(entry->file) };
+        memory.items[memory.count++] = (struct remembered){ .address = entry->address,
+                                                            .kind = entry->kind,
+                                                            .line = entry->line,
+                                                            .hash = hash,
+                                                            .allocator = entry->allocator,
+                                                            .file = strdup(entry->file) };
     }
 }
 

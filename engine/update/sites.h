@@ -25,6 +25,7 @@ struct site_entry {
     const char *file; /* borrowed: of the patch or of what is remembered */
     struct allocator allocator;
     bool of_patch; /* in code that this patch brings */
+    size_t memory; /* 1 + what was remembered of it; 0: nothing */
 };
 
 /* What a block of some site is. */
@@ -58,7 +59,8 @@ void sites_describe(const struct meaning *meaning, char *text, size_t size);
 /* Makes room for all that SITES may have to remember, so that sites_remember cannot fail. 0 or -ENOMEM. */
 int sites_reserve(const struct sites *sites);
 
-/* The update was committed: what its sites make now. */
+/* The update was committed: what its sites, those of unchanged code included, make now. Later patches do not tell them again. World
+ * running. */
 void sites_remember(const struct sites *sites);
 
 /* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them: for what a migration makes. 0: none is left. Usable in a

@@ -16,7 +16,7 @@
 
 /* ---- plan --------------------------------------------------------------------------------------------------------------- */
 
-static bool says_anything(const struct patch_file *file)
+static bool changes_anything(const struct patch_file *file)
 {
     if (file->patch_migrations_count) {
         return true;
@@ -27,6 +27,11 @@ static bool says_anything(const struct patch_file *file)
         }
     }
     return false;
+}
+
+bool state_changes(const struct state *state)
+{
+    return state && state->changes;
 }
 
 static int check_roots(struct state *state)
@@ -108,7 +113,7 @@ static int plan(struct state *state)
 int state_plan(struct loaded_patch *patch, struct state **ret)
 {
     *ret = NULL;
-    if (!says_anything(&patch->file)) {
+    if (!changes_anything(&patch->file) && !patch->file.patch_sites_count) {
         return 0;
     }
     struct state *state = calloc(1, sizeof(*state));
@@ -116,6 +121,7 @@ int state_plan(struct loaded_patch *patch, struct state **ret)
         return -ENOMEM;
     }
     state->patch = patch;
+    state->changes = changes_anything(&patch->file);
     int status = plan(state);
     if (status < 0) {
         state_destroy(state);
@@ -173,9 +179,21 @@ static unsigned types_of(const struct state *state)
 
 void state_commit(struct state *state, struct update_report *report)
 {
-    sites_remember(&state->sites);
     report->types = types_of(state);
     release_run();
     guard_end();
     state->guarded = false;
+}
+
+size_t state_retire(struct state *state)
+{
+    size_t mark = state->changes ? state->sites_mark : sites_mark();
+
+    sites_remember(&state->sites);
+    return mark;
+}
+
+void state_forget(size_t mark)
+{
+    sites_forget(mark);
 }

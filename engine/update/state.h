@@ -16,10 +16,13 @@
 
 struct state;
 
-/* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state. 0 with *ret NULL if it changes
- * none; -EINVAL with the patch's reason, or -ENOMEM. World running. */
+/* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state. 0 with *ret NULL if it says
+ * nothing; -EINVAL with the patch's reason, or -ENOMEM. World running. */
 int state_plan(struct loaded_patch *patch, struct state **ret);
 void state_destroy(struct state *state);
+
+/* Whether anything changes; else there is nothing to migrate, validate and commit, only to retire. NULL: no. */
+bool state_changes(const struct state *state);
 
 /* What else may not be on a stack while STATE is changed: the allocator. */
 struct affected_range state_allocator(void);
@@ -41,5 +44,10 @@ void state_revert(struct state *state);
 
 /* Cannot fail: what was old is given up. Still in the stopped world. */
 void state_commit(struct state *state, struct update_report *report);
+
+/* After the commit, world running: remembers what later patches will not tell. Returns what state_forget takes to forget it, when the
+ * update is rolled back. */
+size_t state_retire(struct state *state);
+void state_forget(size_t mark);
 
 #endif

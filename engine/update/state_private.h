@@ -70,6 +70,7 @@ struct state {
 
     struct forwarding *forwarding;
 
+    bool changes;             /* there is anything to do */
     bool custom;           /* some function runs that may do anything */
     bool guarded;          /* the guard is up */
     int status;            /* of what runs under the guard */

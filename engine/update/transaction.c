@@ -218,7 +218,7 @@ static void take_back(struct update *update)
 {
     undo_revert(&update->undo);
     undo_synchronise_code();
-    if (update->state) {
+    if (state_changes(update->state)) {
         state_revert(update->state);
     }
 }
@@ -228,14 +228,14 @@ static int change(struct update *update, const struct world *world, struct updat
 {
     int status = initialise_thread_locals(update, world);
 
-    status = status < 0 || !update->state ? status : state_migrate(update->state, world, report);
+    status = status < 0 || !state_changes(update->state) ? status : state_migrate(update->state, world, report);
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
         status = redirect(&update->undo, &update->transitions[i]);
     }
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
     undo_synchronise_code(); /* validations run the new code */
-    status = status < 0 || !update->state ? status : state_validate(update->state, report);
+    status = status < 0 || !state_changes(update->state) ? status : state_validate(update->state, report);
     if (status < 0) {
         take_back(update);
     }
@@ -245,7 +245,7 @@ static int change(struct update *update, const struct world *world, struct updat
 /* There is no way back from here on. */
 static void make_final(struct update *update, struct update_report *report)
 {
-    if (update->state) {
+    if (state_changes(update->state)) {
         state_commit(update->state, report);
     }
     for (size_t i = 0; i < update->transition_count; i++) {
@@ -326,7 +326,7 @@ static int check_current(const struct update *update, struct update_report *repo
 
 static bool changes_nothing(const struct update *update)
 {
-    return !update->transition_count && !update->patch.file.patch_data_count && !update->state;
+    return !update->transition_count && !update->patch.file.patch_data_count && !state_changes(update->state);
 }
 
 int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
@@ -392,7 +392,7 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
 /* The whole change, and back. Code alone needs no trial. */
 static int rehearse(struct update *update, const struct world *world, struct update_report *report)
 {
-    if (!update->state) {
+    if (!state_changes(update->state)) {
         return 0;
     }
     undo_begin();
