@@ -58,6 +58,9 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 
+/* How many blocks of the WANTED sites there are. Also while the program runs: roughly, then. */
+size_t heap_count(const bool *wanted);
+
 /* Whether the allocator has had memory near ADDRESS, so that it may be of a block that was freed. */
 bool heap_touched(uintptr_t address);
 

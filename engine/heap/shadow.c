@@ -280,3 +280,27 @@ struct shadow_note shadow_take(uintptr_t address)
     shadow_clear((const void *)address);
     return note;
 }
+
+static size_t count_in_page(const uint16_t *entries, const bool *wanted)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < (size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT); i++) {
+        uint16_t entry = entries[i];
+        count += entry && entry < SHADOW_SIZE && wanted[entry & SHADOW_SITE_MASK];
+    }
+    return count;
+}
+
+size_t heap_count(const bool *wanted)
+{
+    size_t count = 0;
+
+    for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
+        for (size_t page = 0; page < SHADOW_PAGES; page++) {
+            const uint16_t *entries = region->entries + (page << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT));
+            count += region->touched[page] ? count_in_page(entries, wanted) : 0;
+        }
+    }
+    return count;
+}

@@ -29,7 +29,7 @@ struct applied {
     bool undoable;
     bool stateful;     /* it changed what the program holds in memory */
     size_t state_mark; /* what was remembered about state before */
-    bool reverted; /* the last one only: it may be brought back */
+    bool reverted;     /* the last one only: it may be brought back */
 };
 
 static struct {

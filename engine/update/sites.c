@@ -119,7 +119,8 @@ static struct latest *latest_memories(size_t *ret_count)
     SORT_BY(list, count, struct latest, address);
     for (size_t i = 0; i < count; i++) {
         if (kept && list[kept - 1].address == list[i].address) {
-            list[kept - 1].index = list[kept - 1].index > list[i].index ? list[kept - 1].index : list[i].index;
+            list[kept - 1].index =
+                list[kept - 1].index > list[i].index ? list[kept - 1].index : list[i].index;
         } else {
             list[kept++] = list[i];
         }

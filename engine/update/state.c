@@ -11,8 +11,13 @@
 
 #include "engine/update/guard.h"
 #include "engine/update/page_log.h"
+#include "engine/update/quarantine.h"
 #include "engine/update/release.h"
 #include "engine/update/state_private.h"
+
+#define FEW 1000       /* instances: memory for them need not be taken ahead */
+#define ITEM_MARGIN 40 /* what a block can hold beyond its type's size, rounding included */
+#define RELEASE_LIMIT_MS 500
 
 /* ---- plan --------------------------------------------------------------------------------------------------------------- */
 
@@ -160,9 +165,35 @@ struct affected_range state_allocator(void)
     return (struct affected_range){ code.start, code.start + code.size, "malloc" };
 }
 
+/* The staging area for the instances of LAYOUT's sites, as many as there are now and some more. */
+static int reserve_instances(struct state *state, const struct layout *layout)
+{
+    struct conversion *conversion = &state->conversions[layout->first_conversion];
+    size_t each = sizeof(struct item) + layout->size + ITEM_MARGIN;
+    unsigned known = (unsigned)heap_site_count();
+
+    memset(state->wanted, 0, (HEAP_SITE_MAX + 1) * sizeof(*state->wanted));
+    for (unsigned id = 1; id <= known; id++) {
+        const struct meaning *meaning = sites_meaning(&state->sites, id);
+        state->wanted[id] = meaning->layout && &state->layouts.items[meaning->layout] == layout;
+    }
+    size_t count = heap_count(state->wanted);
+    return count > FEW ? staging_reserve(&conversion->items, (count + count / 16) * each) : 0;
+}
+
 int state_reserve(struct state *state)
 {
-    return sites_reserve(&state->sites);
+    int status = sites_reserve(&state->sites);
+
+    if (!state->changes) {
+        return status;
+    }
+    quarantine_free_earlier();
+    status = status < 0 ? status : quarantine_init();
+    for (size_t i = 1; i < state->layouts.count && status == 0; i++) {
+        status = state->layouts.items[i].changed ? reserve_instances(state, &state->layouts.items[i]) : 0;
+    }
+    return status;
 }
 
 /* ---- commit ------------------------------------------------------------------------------------------------------------- */
@@ -177,10 +208,35 @@ static unsigned types_of(const struct state *state)
     return types;
 }
 
+/* Nobody knows the old blocks any more. */
+static void give_up_old(struct state *state)
+{
+    quarantine_expire();
+    for (size_t i = 0; i < state->conversion_count && state->moved; i++) {
+        const struct conversion *conversion = &state->conversions[i];
+        struct staging_position position = { 0 };
+        const struct item *item;
+        while ((item = item_next(conversion, &position))) {
+            if (item->moved && item->kind != PLACE_ROOT) {
+                const struct allocator *allocator = &sites_meaning(&state->sites, item->site)->allocator;
+                quarantine_add(item->place, item->size, allocator->release);
+            }
+        }
+    }
+}
+
 void state_commit(struct state *state, struct update_report *report)
 {
     report->types = types_of(state);
-    release_run();
+    give_up_old(state);
+    guard_extend(RELEASE_LIMIT_MS);
+    size_t lost = release_run();
+    if (lost) {
+        state_warn(
+            state,
+            "%zu functions that release memory did not come back: what they should have released is lost",
+            lost);
+    }
     guard_end();
     state->guarded = false;
 }
@@ -190,6 +246,7 @@ size_t state_retire(struct state *state)
     size_t mark = state->changes ? state->sites_mark : sites_mark();
 
     sites_remember(&state->sites);
+    quarantine_free_much();
     return mark;
 }
 

@@ -228,7 +228,8 @@ static int change(struct update *update, const struct world *world, struct updat
 {
     int status = initialise_thread_locals(update, world);
 
-    status = status < 0 || !state_changes(update->state) ? status : state_migrate(update->state, world, report);
+    status =
+        status < 0 || !state_changes(update->state) ? status : state_migrate(update->state, world, report);
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
         status = redirect(&update->undo, &update->transitions[i]);
     }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine/threads/stop.h"
+#include "engine/update/quarantine.h"
 #include "engine/update/sites.h"
 #include "engine/update/state.h"
 #include "tests/unit/engine/fake_heap.h"
@@ -50,6 +51,7 @@ static inline void program_begin(struct program *program)
     for (int i = 0; i < 2; i++) {
         pthread_create(&program->threads[i], NULL, program_spin, program);
     }
+    quarantine_free_earlier();
     fake_heap_reset();
     sites_forget(0);
     program->object = fake_heap_site((uintptr_t[]){ OBJECT_CALL, 0 });

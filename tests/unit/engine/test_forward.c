@@ -240,6 +240,24 @@ static void test_elements_of_an_array(void **state)
     program_end(&nodes.program);
 }
 
+static void test_old_blocks_in_quarantine(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    struct node_old *first = head = new_node(&nodes, 1);
+    unsigned before = fake_heap_site_of(first);
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    assert_int_equal(first->value, 1); /* until the commit */
+    state_commit(nodes.program.state, &nodes.program.report);
+    assert_int_equal((uint64_t)first->value, 0xdbdbdbdbdbdbdbdb);
+    assert_true(fake_heap_site_of(first) && fake_heap_site_of(first) != before);
+    size_t blocks = fake_heap_count();
+    program_end(&nodes.program);
+    quarantine_free_earlier();
+    assert_int_equal(fake_heap_count(), blocks - 1);
+}
+
 /* ---- what is refused, and what is found out ------------------------------------------------------------------------ */
 
 static void refused(struct nodes *nodes, const char *reason)
@@ -344,10 +362,11 @@ static void test_types_by_what_leads_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_follows),   cmocka_unit_test(test_a_shifted_member),
-        cmocka_unit_test(test_elements_of_an_array), cmocka_unit_test(test_a_pool_within_a_buffer),
-        cmocka_unit_test(test_a_pool_of_its_own),    cmocka_unit_test(test_an_object_on_a_stack),
-        cmocka_unit_test(test_a_tagged_pointer),     cmocka_unit_test(test_types_by_what_leads_there),
+        cmocka_unit_test(test_everything_follows),        cmocka_unit_test(test_a_shifted_member),
+        cmocka_unit_test(test_elements_of_an_array),      cmocka_unit_test(test_a_pool_within_a_buffer),
+        cmocka_unit_test(test_a_pool_of_its_own),         cmocka_unit_test(test_an_object_on_a_stack),
+        cmocka_unit_test(test_old_blocks_in_quarantine),  cmocka_unit_test(test_a_tagged_pointer),
+        cmocka_unit_test(test_types_by_what_leads_there),
     };
     stop_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
