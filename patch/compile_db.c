@@ -89,6 +89,12 @@ static bool is_c_file(const char *path)
     return dot && strcmp(dot, ".c") == 0;
 }
 
+/* Whether the command is one that a clang driver gave itself: bear notes these, too, beside the one that the user gave. */
+static bool is_inner_command(const struct compile_entry *entry)
+{
+    return entry->argument_count > 1 && strcmp(entry->arguments[1], "-cc1") == 0;
+}
+
 /* One record; NULL if it is not a compile of a C file. */
 static struct compile_entry *read_entry(const char *build, json_t *record)
 {
@@ -116,7 +122,7 @@ static struct compile_entry *read_entry(const char *build, json_t *record)
     entry->arguments = list.items;
     entry->directory = must_have(path_normalise(build, directory ? directory : "."));
     entry->file = must_have(path_normalise(entry->directory, file));
-    if (!find_file_argument(entry)) {
+    if (is_inner_command(entry) || !find_file_argument(entry)) {
         compile_entry_free(entry);
         return NULL;
     }

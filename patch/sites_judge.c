@@ -126,7 +126,7 @@ struct sizes {
 
 static bool is_size(const struct allocation_form *form, unsigned argument)
 {
-    return !form->size || (argument <= 32 && (form->size & (1u << (argument - 1))));
+    return argument <= 32 ? form->size & (1u << (argument - 1)) : form->size == UINT32_MAX;
 }
 
 /* Whether another size argument than NUMBER multiplies it. */
@@ -360,11 +360,14 @@ void site_judge(const struct candidate *candidate, const struct allocation_form 
         return;
     }
     bool decided = judge_scalar(candidate, form, &sizes, ret) || judge_pointer(candidate, form, &sizes, ret);
+    ret->bytes = ret->kind == MOLT_SITE_BYTES;
     bool measured = sizes.small && (sizes.small->product || !sizes.told); /* more than "at least a long" */
     if (may_be_wrapper && escapes && !measured && (sizes.told || !decided)) {
         ret->kind = MOLT_SITE_WRAPPER;
     } else if (!decided && form->typed) {
         decide(ret, MOLT_SITE_OBJECT, form->type);
+    } else if (!decided && form->bytes) {
+        ret->kind = MOLT_SITE_BYTES;
     } else if (!decided) {
         snprintf(ret->reason, sizeof(ret->reason), "%s",
                  escapes ? "it is returned without a type, by a function that is not recognised as a wrapper"

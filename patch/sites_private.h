@@ -16,9 +16,10 @@ struct allocation_form {
     bool text;        /* only makes text */
     bool out;         /* fills in a pointer whose address it takes */
     bool product;     /* the sizes are multiplied with each other */
-    uint32_t size;    /* which arguments are sizes or counts */
+    uint32_t size;    /* which arguments are sizes or counts; all bits: any may be */
     uint32_t pointer; /* which may be a block to be resized */
     bool shifted;     /* what it returns is not where the block starts */
+    bool bytes;       /* if callers do not say otherwise, it makes bytes */
     bool typed;       /* if callers do not say otherwise, it makes `type` */
     Dwarf_Die type;
 };
@@ -72,6 +73,7 @@ struct site_verdict {
     enum molt_site_kind kind;
     Dwarf_Die type;
     bool typed; /* there is a type, even if the caller is to be asked first */
+    bool bytes; /* the same: there is text */
     const struct candidate *candidate;
     const struct code_frame *frame; /* where that is; NULL: only the candidate tells */
     const struct probe *probe;      /* that has the candidate; set if there is no frame */

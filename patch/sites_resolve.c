@@ -38,7 +38,7 @@ static void form_of_library(const struct allocator *allocator, struct allocation
 static void add_to_form(struct site_work *work, const struct candidate *candidate,
                         struct allocation_form *ret)
 {
-    struct allocation_form unknown = { .known = true, .shifted = work->any_shifted };
+    struct allocation_form unknown = { .known = true, .size = UINT32_MAX, .shifted = work->any_shifted };
     const struct allocation_form *inner = candidate->callee ? site_form(work, candidate->callee) : &unknown;
     struct site_verdict verdict;
     uint32_t before = ret->size;
@@ -56,13 +56,14 @@ static void add_to_form(struct site_work *work, const struct candidate *candidat
     ret->shifted = ret->shifted || inner->shifted || candidate->shifted;
     for (size_t i = 0; i < candidate->arguments.count && i < 32; i++) {
         const struct candidate_argument *argument = &candidate->arguments.items[i];
-        bool size = !inner->size || (inner->size & (1u << i));
+        bool size = inner->size & (1u << i);
         ret->product = ret->product || (size && argument->product);
         ret->size |= size ? argument->parameters : 0;
         ret->pointer |= inner->pointer & (1u << i) ? argument->parameters : 0;
     }
     ret->product = ret->product || (inner->product && __builtin_popcount(ret->size) > 1);
     ret->product = ret->product && __builtin_popcount(ret->size) > 1;
+    ret->bytes = ret->bytes || verdict.bytes;
     if (verdict.typed && (!ret->typed || before == 0)) {
         ret->typed = true;
         ret->type = verdict.type;
@@ -97,6 +98,7 @@ const struct allocation_form *site_form(struct site_work *work, const char *name
             }
         }
     }
+    result.size = result.known ? result.size : UINT32_MAX;
     *form = result;
     return form;
 }
@@ -119,6 +121,19 @@ static bool calls(const struct candidate *candidate, const char *callee, enum li
 }
 
 typedef LIST(const struct candidate *) candidate_list;
+
+/* Code that several lines share is said to be on none: then all such calls of the function may be meant. */
+static void find_in_function(const struct probe *probe, const struct code_frame *frame, const char *callee,
+                             candidate_list *ret)
+{
+    for (size_t i = 0; i < probe->candidates.count; i++) {
+        const struct candidate *candidate = probe->candidates.items[i];
+        if (frame->function && strcmp(candidate->function, frame->function) == 0 &&
+            calls(candidate, callee, LIKE_NAME)) {
+            LIST_ADD(ret, candidate);
+        }
+    }
+}
 
 static void find_on_line(const struct probe *probe, const struct code_frame *frame, const char *callee,
                          enum likeness likeness, bool within, candidate_list *ret)
@@ -182,10 +197,11 @@ bool site_same_verdict(const struct site_verdict *one, const struct site_verdict
 static void judge_found(struct site_work *work, const candidate_list *found, const struct code_frame *frame,
                         const char *callee, bool may_be_wrapper, struct site_verdict *ret)
 {
-    struct allocation_form unknown = { .known = true, .shifted = work->any_shifted };
-    size_t count, rank = found->count > 1 ? rank_of_column(work, frame, callee, &count) : 0;
+    struct allocation_form unknown = { .known = true, .size = UINT32_MAX, .shifted = work->any_shifted };
+    bool several = found->count > 1 && frame->line;
+    size_t count, rank = several ? rank_of_column(work, frame, callee, &count) : 0;
 
-    if (found->count > 1 && count == found->count) {
+    if (several && count == found->count) {
         const struct candidate *candidate = found->items[rank];
         site_judge(candidate, candidate->callee ? site_form(work, candidate->callee) : &unknown,
                    may_be_wrapper, ret);
@@ -216,7 +232,10 @@ static bool judge_frame(struct site_work *work, const struct site_call *call, co
     if (!frame->file) {
         return false;
     }
-    for (unsigned i = 0; !found.count && i < 2 * LIKENESSES; i++) {
+    if (!frame->line) {
+        find_in_function(call->probe, frame, callee, &found);
+    }
+    for (unsigned i = 0; frame->line && !found.count && i < 2 * LIKENESSES; i++) {
         find_on_line(call->probe, frame, callee, i % LIKENESSES, i >= LIKENESSES, &found);
     }
     if (found.count) {
