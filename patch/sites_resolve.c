@@ -295,8 +295,10 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
     }
     free(callee);
     if (!any) {
-        strcpy(ret->reason, call->call.callee ? "the source has no such call on this line"
-                                              : "it is called through a pointer");
+        strcpy(ret->reason, !call->call.callee ? "it is called through a pointer"
+                            : !call->frames.items[0].line
+                                ? "the compiler made one of several calls, and names no line"
+                                : "the source has no such call on this line");
     }
 }
 
