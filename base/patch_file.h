@@ -136,6 +136,8 @@ struct molt_patch_definition {
 enum molt_layout_flags {
     MOLT_LAYOUT_OPAQUE = 1,  /* bytes about which nothing is known: any aligned word may hold an address */
     MOLT_LAYOUT_CHANGED = 2, /* an old layout that migrations lead away from */
+    MOLT_LAYOUT_SCALAR =
+        4, /* no structure, union or array: where a pointer to it leads to the start of one, it means its first member */
 };
 
 /* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be. Index 0
@@ -284,8 +286,9 @@ struct patch_file {
     X(modules, module)                                                                                       \
     X(sections, section)                                                                                     \
     X(bindings, binding)                                                                                     \
-    X(functions, function) X(data, data) X(definitions, definition) X(layouts, layout) X(fields, field)      \
-        X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment) \
+    X(functions, function)                                                                                   \
+    X(data, data) X(definitions, definition) X(layouts, layout) X(fields, field) X(sites, site)              \
+        X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)                \
             X(invariants, invariant)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \

@@ -328,12 +328,15 @@ static uint32_t append(struct state_emission *state, const struct type *type, ui
                        enum side side)
 {
     struct emission *emission = state->emission;
-    struct molt_patch_layout layout = { .hash = hash,
-                                        .name = emission_string(emission, name),
-                                        .size = type->size,
-                                        .alignment = type->alignment ? type->alignment : 1,
-                                        .flags = (side == SIDE_OLD ? MOLT_LAYOUT_CHANGED : 0) |
-                                                 (type->kind == TYPE_OTHER ? MOLT_LAYOUT_OPAQUE : 0) };
+    struct molt_patch_layout layout = {
+        .hash = hash,
+        .name = emission_string(emission, name),
+        .size = type->size,
+        .alignment = type->alignment ? type->alignment : 1,
+        .flags = (side == SIDE_OLD ? MOLT_LAYOUT_CHANGED : 0) |
+                 (type->kind == TYPE_OTHER ? MOLT_LAYOUT_OPAQUE : 0) |
+                 (type_is_compound(type) || type->kind == TYPE_OTHER ? 0 : MOLT_LAYOUT_SCALAR)
+    };
     const struct type *tail;
     uint64_t tail_offset;
     drafts fields = { 0 };

@@ -260,8 +260,10 @@ static bool object_offset(const struct conversion *conversion, uint64_t offset, 
     const struct layouts *layouts = conversion->layouts;
     const struct layout *from = conversion->from;
 
-    if (offset == 0 && (!wanted || &layouts->items[wanted] == from ||
-                        !layouts_contain(layouts, conversion->record->old_layout, 0, wanted))) {
+    bool first_member = wanted && &layouts->items[wanted] != from &&
+                        ((layouts->items[wanted].record->flags & MOLT_LAYOUT_SCALAR) ||
+                         layouts_contain(layouts, conversion->record->old_layout, 0, wanted));
+    if (offset == 0 && !first_member) {
         *ret = 0;
         return true;
     }
