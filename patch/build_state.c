@@ -323,7 +323,9 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
                                           .changes = state->changes,
                                           .old_types = state->old,
                                           .new_types = state->new,
-                                          .hints = build->request->changes };
+                                          .hints = build->request->changes,
+                                          .earlier = build->earlier,
+                                          .earlier_count = build->earlier_count };
     return policies_create(&state->input, &state->policies);
 }
 

@@ -78,6 +78,9 @@ static const struct policy_statement *versions_for(const struct policy_file *fil
 /* Whether an earlier patch has used the statement for another change of its type. */
 static bool was_for_others(const struct policy_plans *plans, const struct policy_use *use)
 {
+    if (use->statement->kind == POLICY_INVARIANT) { /* is for all of them */
+        return false;
+    }
     for (size_t i = 0; use->old && use->new &&i < plans->earlier_count; i++) {
         size_t index, k;
         json_t *type, *hash;

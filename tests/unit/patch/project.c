@@ -92,7 +92,11 @@ void project_patch(struct project *project, const char *from, const char *to, co
     }
     if (!project->error) {
         struct patch_request request = {
-            .from = from_path, .to = to ? to_path : NULL, .after = patches, .after_count = after ? 1 : 0
+            .from = from_path,
+            .to = to ? to_path : NULL,
+            .after = patches,
+            .after_count = after ? 1 : 0,
+            .state = project->state,
         };
         project->error = patch_session_build(project->session, &request, &project->result);
     }

@@ -9,6 +9,7 @@ struct project {
     char directory[64]; /* DIRECTORY/v1 is the root, DIRECTORY/v1/build the build, v2, v3 other trees */
     const char *compiler, *flags;
     const char *other_build; /* in the project's directory: the build of the new sources, NULL for none */
+    bool state;              /* types may change */
     struct patch_session *session;
     struct patch_result result;
     struct molt_error *error;

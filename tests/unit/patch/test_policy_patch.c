@@ -1,0 +1,182 @@
+/* What a patch holds of migration policies: code, records, the manifest, and what is left out of a later one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "project.h"
+
+static const char *compiler = "gcc", *flags = "-O2";
+
+static const char main_source[] = "#include \"conn.h\"\n#include <stdlib.h>\n"
+                                  "struct conn *first;\n"
+                                  "void add(int fd) { struct conn *c = calloc(1, sizeof(*c)); c->fd = fd; "
+                                  "c->next = first; first = c; }\n"
+                                  "int main(void) { add(1); return total(); }\n";
+static const char other_source[] =
+    "#include \"conn.h\"\n"
+    "int total(void) { int sum = 0; for (struct conn *c = first; c; c = c->next) "
+    "sum += c->fd; return sum; }\n";
+
+static const char policy[] = "#include <molt/policy.h>\n#include \"conn.h\"\n"
+                             "MOLT_MIGRATE(struct conn, old, new)\n"
+                             "{\n"
+                             "    new->more = old->fd + total() - total();\n"
+                             "}\n"
+                             "MOLT_VALIDATE(struct conn, old, new) { return new->fd == old->fd; }\n"
+                             "MOLT_INVARIANT(struct conn, c) { return c->fd > 0; }\n";
+
+static const char *const headers[] = {
+    "struct conn { int fd; struct conn *next; };\n",
+    "struct conn { struct conn *next; long fd; int more; };\n",
+    "struct conn { struct conn *next; long fd; };\n",
+};
+
+static void begin(struct project *project)
+{
+    static const char *const trees[] = { "v1", "v2", "v3" };
+
+    project_init(project, compiler, flags);
+    project->state = true;
+    project_shell(project, "mkdir -p v2/molt v3/molt");
+    for (size_t i = 0; i < 3; i++) {
+        char header[512];
+        strcpy(header, headers[i]);
+        strcat(header, "extern struct conn *first;\nint total(void);\nvoid add(int fd);\n");
+        project_write(project, trees[i], "conn.h", header);
+        project_write(project, trees[i], "a.c", main_source);
+        project_write(project, trees[i], "b.c", other_source);
+    }
+    project_write(project, "v2", "molt/conn.c", policy);
+    project_write(project, "v3", "molt/conn.c", policy);
+    project_build(project);
+}
+
+static void expect_success(const struct project *project)
+{
+    if (project->error) {
+        fail_msg("%s", project->error->message);
+    }
+}
+
+static const char *section_of(const struct patch_file *file, uint32_t symbol)
+{
+    return patch_file_section_name(file, file->symbols[symbol].st_shndx);
+}
+
+/* The migration with or without FLAG. */
+static const struct molt_patch_migration *migration_of(const struct patch_file *file, uint32_t flag,
+                                                       bool with)
+{
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        if (((file->patch_migrations[i].flags & flag) != 0) == with) {
+            return &file->patch_migrations[i];
+        }
+    }
+    fail_msg("there is no such migration");
+    return NULL;
+}
+
+static void records(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    const struct patch_file *file = &project.file;
+    assert_int_equal(file->patch_migrations_count, 2);
+    const struct molt_patch_migration *forth = migration_of(file, MOLT_MIGRATION_INVERSE, false);
+    assert_string_equal(patch_file_symbol_name(file, forth->migrate), "molt_migrate_conn");
+    assert_string_equal(section_of(file, forth->migrate), ".text.molt.policy.molt_migrate_conn");
+    assert_string_equal(patch_file_symbol_name(file, forth->validate), "molt_validate_conn");
+    assert_non_null(strstr(patch_file_string(file, forth->file), "/molt/conn.c"));
+    assert_int_equal(forth->line, 3);
+    assert_int_equal(forth->validate_line, 7);
+    assert_int_equal(forth->flags & MOLT_MIGRATION_GENERATED, 0);
+    assert_int_equal(file->patch_layouts[forth->old_layout].size, 16);
+    assert_int_equal(file->patch_layouts[forth->new_layout].size, 24);
+    assert_int_equal(forth->segment_count, 2);
+    const struct molt_patch_segment *segment = &file->patch_segments[forth->segment];
+    assert_int_equal(segment[0].old_offset, 0);
+    assert_int_equal(segment[0].size, 4);
+    assert_int_equal(segment[0].new_offset, 8);
+    assert_int_equal(segment[1].old_offset, 8);
+    assert_int_equal(segment[1].new_offset, 0);
+    const struct molt_patch_migration *back = migration_of(file, MOLT_MIGRATION_INVERSE, true);
+    assert_int_equal(back->old_layout, forth->new_layout);
+    assert_int_equal(back->new_layout, forth->old_layout);
+    assert_true(back->flags & MOLT_MIGRATION_GENERATED);
+    assert_int_equal(file->patch_invariants_count, 1);
+    assert_int_equal(file->patch_invariants[0].layout, forth->new_layout);
+    assert_int_equal(file->patch_invariants[0].line, 8);
+    project_deinit(&project);
+}
+
+/* Policies are no functions of the program: nothing of them is listed as changed or new. */
+static void program_is_told_apart(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    for (size_t i = 0; i < project.file.patch_definitions_count; i++) {
+        const char *name = patch_file_string(&project.file, project.file.patch_definitions[i].name);
+        assert_null(strstr(name, "molt"));
+    }
+    assert_null(strstr(project_functions(&project), "molt"));
+    json_t *type = json_array_get(json_object_get(project.result.manifest, "types"), 0);
+    assert_string_equal(json_string_value(json_object_get(type, "name")), "struct conn");
+    assert_string_equal(json_string_value(json_object_get(type, "policy")), "molt/conn.c:3");
+    assert_true(json_is_true(json_object_get(type, "invertible")));
+    assert_int_equal(json_array_size(json_object_get(type, "change")), 3);
+    project_deinit(&project);
+}
+
+/* What was for an earlier change of the type is passed over in the next, though it would not even compile. */
+static void earlier_policies(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    project_save(&project, "first.molt");
+    project_patch(&project, "v2", "v3", "first.molt");
+    expect_success(&project);
+    json_t *type = json_array_get(json_object_get(project.result.manifest, "types"), 0);
+    assert_string_equal(json_string_value(json_object_get(type, "policy")), "generated");
+    assert_int_equal(project.file.patch_invariants_count, 1);
+    project_deinit(&project);
+}
+
+/* Without the earlier patch nobody can know: the error names the line. */
+static void misplaced_policy(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_patch(&project, "v1", "v3", NULL);
+    assert_non_null(project.error);
+    assert_int_equal(project.error->code, MOLT_ERROR_REFUSED);
+    assert_non_null(strstr(project.error->file, "molt/conn.c"));
+    assert_int_equal(project.error->line, 5);
+    project_deinit(&project);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records),
+        cmocka_unit_test(program_is_told_apart),
+        cmocka_unit_test(earlier_policies),
+        cmocka_unit_test(misplaced_policy),
+    };
+
+    compiler = argc > 1 ? argv[1] : compiler;
+    flags = argc > 2 ? argv[2] : flags;
+    return cmocka_run_group_tests_name(compiler, tests, NULL, NULL);
+}
