@@ -5,9 +5,11 @@
 #include "lsp-server/policy_file.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "base/type_change.h"
 #include "lsp-server/files.h"
@@ -332,6 +334,17 @@ static void write_new_file(struct text *text, const struct writing *writing)
     write_piece(text, writing);
 }
 
+/* Not every editor makes the directory of a file that it is to create. */
+static void make_directory(const struct writing *writing)
+{
+    char *directory = path_join(writing->workspace->root, "molt");
+    int error = directory ? files_make_directory(directory) : -ENOMEM;
+
+    if (error)
+        molt_log(MOLT_LOG_WARNING, "cannot make %s: %s", directory ? directory : "molt", strerror(-error));
+    free(directory);
+}
+
 /* Returns the line, 0-based, that the new piece begins in. */
 static int add_piece(const struct writing *writing)
 {
@@ -343,6 +356,7 @@ static int add_piece(const struct writing *writing)
         text_puts(&text, writing->length && writing->text[writing->length - 1] != '\n' ? "\n\n" : "\n");
         write_piece(&text, writing);
     } else {
+        make_directory(writing);
         write_new_file(&text, writing);
     }
     line =

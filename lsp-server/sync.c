@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "lsp-server/files.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
@@ -62,10 +63,23 @@ static struct document *add_document(struct workspace *workspace, const char *pa
     return document;
 }
 
+/* Whether the file at PATH holds something else than TEXT: editors open buffers that were changed already, after a restart say. */
+static bool differs_from_disk(const char *path, const json_t *text)
+{
+    char *bytes = NULL;
+    size_t length = 0;
+    bool differs = files_read(path, &bytes, &length) || length != json_string_length(text) ||
+                   memcmp(bytes, json_string_value(text), length) != 0;
+
+    free(bytes);
+    return differs;
+}
+
 void sync_did_open(struct server *server, json_t *params)
 {
     json_t *item = json_object_get(params, "textDocument"), *text = json_object_get(item, "text");
     struct workspace *workspace;
+    struct document *document;
     char *path = lsp_document_path(params);
 
     if (!path || !is_source(item, path) || !json_is_string(text)) {
@@ -75,7 +89,9 @@ void sync_did_open(struct server *server, json_t *params)
     adopt_folder(server, path);
     free(path);
     workspace = workspace_for(server, params, sync_did_open, &path);
-    if (workspace && add_document(workspace, path)) {
+    document = workspace ? add_document(workspace, path) : NULL;
+    if (document) {
+        document->dirty = differs_from_disk(path, text);
         workspace_state_baseline(workspace, path, false);
         workspace_log(workspace, recorder_open(workspace->recorder, path, json_string_value(text),
                                                json_string_length(text)));

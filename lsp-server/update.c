@@ -248,7 +248,9 @@ static void tell_result(struct round *round, const char *result, const char *rea
 
     if (!strcmp(result, "validation")) {
         validation_failed(workspace, round->result, round->build.result.manifest, said);
-        shown = workspace->server->client.shows_validation;
+        if (!workspace->server->client.shows_validation)
+            validation_show(workspace);
+        shown = true;
     } else if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing")) {
         diagnostics_publish(workspace, said, NULL, NULL); /* warnings, or none */
         shown = true;

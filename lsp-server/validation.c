@@ -137,6 +137,17 @@ void validation_failed(struct workspace *workspace, const json_t *result, const 
     publish(workspace, diagnostics);
 }
 
+void validation_show(const struct workspace *workspace)
+{
+    struct text text = { 0 };
+
+    if (workspace->failed)
+        validation_say(&text, workspace->failed);
+    if (text.length && !text_failed(&text))
+        server_show(workspace->server, 1, "Molt: the program was not updated: %s", text.bytes);
+    text_deinit(&text);
+}
+
 void validation_clear(struct workspace *workspace)
 {
     if (!workspace->failed)

@@ -19,6 +19,9 @@ void validation_failed(struct workspace *workspace, const json_t *result, const 
 /* Another attempt begins, or the changes are given up: forgets it, diagnostic included. Nothing happens without one. */
 void validation_clear(struct workspace *workspace);
 
+/* Tells the user of it in a message. */
+void validation_show(const struct workspace *workspace);
+
 /* "validation of struct conn (molt/conn.c:12), instance 0x5581 (3 of 9): it returned 0" for VALIDATION as in molt/status. */
 void validation_say(struct text *text, const json_t *validation);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "guest.h"
 
 enum { MAX_CLIENTS = 16 };
 
@@ -52,6 +53,7 @@ static void serve_client(struct server *server, int index)
         server->polled[index].fd = -1;
         return;
     }
+    guest_add(server->requests[index] + 1);
     length = snprintf(line, sizeof(line), "%s %d\n", answer(), ++server->requests[index]);
     if (write(server->polled[index].fd, line, length) != length)
         server->polled[index].fd = -1;

@@ -139,4 +139,63 @@ t.case('live: the edit undone and saved leaves nothing pending', function()
   end, 20)
 end)
 
+local function substitute(from, to)
+  vim.cmd(('silent keeppatterns %%s/%s/%s/'):format(from, to))
+end
+
+t.case('live: what becomes of a structure is told before the save', function()
+  vim.cmd.edit(PROJECT .. '/src/guest.h')
+  substitute('int number;', 'long number;\\r    int visits;')
+  t.await('plan', function()
+    local plan = t.status().plan
+    return plan and plan ~= vim.NIL and plan.types == 1
+  end, 20)
+  vim.lsp.inlay_hint.enable(true, { bufnr = 0 })
+  t.await('hint', function()
+    local hints = vim.lsp.inlay_hint.get({ bufnr = 0 })
+    return #hints == 2 and hints[2].inlay_hint.label == 'zero'
+  end)
+  vim.cmd('silent Molt review')
+  t.await('types', function()
+    return vim.fn.search('^  struct guest, migrated by name') > 0
+  end)
+  t.equal(true, vim.fn.search('new->number = old->number;') > 0, 'generated C')
+  vim.cmd.quit()
+end)
+
+t.case('live: a wrong policy fails its validation, and the program runs on', function()
+  vim.api.nvim_win_set_cursor(0, { 6, 0 })
+  vim.cmd('Molt policy')
+  t.await('policy', function()
+    return vim.api.nvim_buf_get_name(0):find('molt/guest.c$') and vim.fn.search('MOLT_VALIDATE', 'n') > 0
+  end)
+  substitute('return 1;', 'return new->visits == 7;')
+  vim.cmd('silent write')
+  vim.cmd('silent wall')
+  t.await('failed', function()
+    return t.status().quiescent and t.status().phase == 'validation-failed'
+  end, 20)
+  local failed = t.status().validation
+  t.equal('molt/guest.c', failed.file, 'file')
+  t.equal(vim.fn.search('^MOLT_VALIDATE'), failed.line, 'line')
+  local diagnostic = t.await('diagnostic', function()
+    return vim.diagnostic.get(0)[1]
+  end)
+  t.equal('validation-failed', diagnostic.code, 'code')
+  t.matches('visits: %- %-> 0', diagnostic.message, 'values')
+  t.equal('hello from version one', ask(), 'answer')
+end)
+
+t.case('live: mended and saved, it migrates every instance', function()
+  substitute('^}\\n\\nMOLT_VALIDATE', '    new->visits = 7;\\r}\\r\\rMOLT_VALIDATE')
+  vim.cmd('silent write')
+  t.await('updated', function()
+    return t.status().quiescent and result() == 'updated' and not t.status().validation
+  end, 20)
+  t.equal(true, t.status().lastUpdate.instances > 5, 'instances')
+  t.equal(0, t.status().pending.count, 'pending')
+  t.equal(0, #vim.diagnostic.get(0), 'diagnostics')
+  t.equal('hello from version one', ask(), 'answer')
+end)
+
 t.finish()
