@@ -88,7 +88,7 @@ assert.match(skeleton, /#include "[^"]*vector\.h"[^]*new->x = old->x;[^]*MOLT_VA
 // a wrong one fails its validation, at its line and with the instance's values
 const policy = (body) => skeleton.replace('}\n\nMOLT_VALIDATE', `    ${body}\n}\n\nMOLT_VALIDATE`)
     .replace('return 1;', 'return new->length == old->x + old->y;');
-fs.mkdirSync(at('molt'));
+fs.mkdirSync(at('molt'), { recursive: true });
 fs.writeFileSync(at('molt/vector3d.c'), policy('new->length = old->x;'));
 client.open(at('molt/vector3d.c'));
 let last = await save('src/vector.h', changed);
