@@ -205,6 +205,10 @@ static void make_pairs(struct comparison *comparison)
     for (size_t i = 1; i < comparison->new->symbol_count; i++) {
         struct object_symbol *new = &comparison->new->symbols[i];
         struct object_symbol *old = new->key ? object_find(comparison->old, new->key) : NULL;
+        if (old) {
+            comparison->was_of[new->index] = old;
+            comparison->now_of[old->index] = new;
+        }
         if (old && is_pair(comparison, old, new)) {
             comparison->old_of[new->index] = old;
             comparison->new_of[old->index] = new;
@@ -272,9 +276,9 @@ static void spread_over_labels(struct comparison *comparison)
         comparison_mark(comparison, function, "changed");
         comparison->different = true;
         comparison->new_change[i] = CHANGE_NEW;
-        comparison->old_of[i] = NULL;
+        comparison->old_of[i] = comparison->was_of[i] = NULL;
         if (old) {
-            comparison->new_of[old->index] = NULL;
+            comparison->new_of[old->index] = comparison->now_of[old->index] = NULL;
             comparison->old_change[old->index] = CHANGE_NONE;
         }
     }
@@ -317,6 +321,8 @@ static void allocate(struct comparison *comparison)
 {
     comparison->old_of = must_calloc(comparison->new->symbol_count, sizeof(void *));
     comparison->new_of = must_calloc(comparison->old->symbol_count, sizeof(void *));
+    comparison->was_of = must_calloc(comparison->new->symbol_count, sizeof(void *));
+    comparison->now_of = must_calloc(comparison->old->symbol_count, sizeof(void *));
     comparison->new_change = must_calloc(comparison->new->symbol_count, sizeof(enum change));
     comparison->old_change = must_calloc(comparison->old->symbol_count, sizeof(enum change));
     comparison->reasons = must_calloc(comparison->new->symbol_count, sizeof(char *));
@@ -338,6 +344,10 @@ void comparison_transfer(const struct comparison *from, struct object *new, stru
             comparison.new_change[i] = from->new_change[same->index];
             comparison.reasons[i] = from->reasons[same->index];
             comparison.old_of[i] = from->old_of[same->index];
+            comparison.was_of[i] = from->was_of[same->index];
+        }
+        if (comparison.was_of[i]) {
+            comparison.now_of[comparison.was_of[i]->index] = symbol;
         }
         if (comparison.old_of[i]) {
             comparison.new_of[comparison.old_of[i]->index] = symbol;
@@ -362,7 +372,7 @@ void comparison_init(struct comparison *comparison, struct object *old, struct o
         struct object_symbol *symbol = &new->symbols[i];
         struct object_symbol *before = symbol->key ? comparison->old_of[i] : NULL;
         if (symbol->key && !before) {
-            comparison_mark(comparison, symbol, object_find(old, symbol->key) ? "another size" : "new");
+            comparison_mark(comparison, symbol, comparison->was_of[i] ? "another size" : "new");
         } else if (before && !same_definition(comparison, before, symbol)) {
             comparison_mark(comparison, symbol, "changed");
         }
@@ -380,6 +390,8 @@ void comparison_deinit(struct comparison *comparison)
 {
     free(comparison->old_of);
     free(comparison->new_of);
+    free(comparison->was_of);
+    free(comparison->now_of);
     free(comparison->new_change);
     free(comparison->old_change);
     free(comparison->reasons);

@@ -20,6 +20,8 @@ struct comparison {
     struct object *old, *new;
     struct object_symbol **old_of; /* by index in new: the same definition in old, or NULL */
     struct object_symbol **new_of; /* by index in old */
+    struct object_symbol **was_of; /* as old_of, but also if the one cannot stand in the other's place: another size */
+    struct object_symbol **now_of; /* by index in old */
     enum change *new_change;       /* by index in new; of definitions */
     enum change *old_change;       /* by index in old: CHANGED, REMOVED or NONE */
     const char **reasons;          /* by index in new: words, or NULL */

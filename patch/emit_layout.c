@@ -305,6 +305,31 @@ static const struct type *tail_of(const struct type *type, uint64_t *ret_offset)
     return type->kind == TYPE_ARRAY && type->flexible ? type->inner : NULL;
 }
 
+/* TAIL, the element of the flexible array of TYPE, or the type that stands for it if its numbers become others. */
+static const struct type *converted_tail(const struct state_emission *state, const struct type *type,
+                                         const struct type *tail, enum side side)
+{
+    const struct type_change *change = side == SIDE_OLD   ? type_changes_of_old(state->changes, type)
+                                       : side == SIDE_NEW ? type_changes_of_new(state->changes, type)
+                                                          : NULL;
+
+    for (size_t i = 0; change && i < change->pair_count; i++) {
+        const struct type_pair *pair = &change->pairs[i];
+        if (pair->conversion != TYPE_CONVERT_ARRAY || !type_strip(pair->old_member->type)->flexible) {
+            continue;
+        }
+        const struct type *old = type_strip(pair->old_member->type)->inner;
+        const struct type *new = type_strip(pair->new_member->type)->inner;
+        enum type_conversion each = types_conversion(state->changes, old, new);
+        if ((side == SIDE_OLD ? old : new) == tail &&
+            (each == TYPE_CONVERT_NUMBER || each == TYPE_CONVERT_ENUM)) {
+            const struct type_change *value = type_changes_of_value(state->changes, old, new);
+            return side == SIDE_OLD ? value->old : value->new;
+        }
+    }
+    return tail;
+}
+
 static char *layout_name(const struct type *type)
 {
     struct text text = { 0 };
@@ -313,6 +338,9 @@ static char *layout_name(const struct type *type)
         return type_key(type);
     }
     type_describe(type, &text);
+    if (type->kind == TYPE_BASE && type->alias) {
+        text_printf(&text, " (%s)", type->alias);
+    }
     return must_have(text_steal(&text));
 }
 
@@ -342,6 +370,7 @@ static uint32_t append(struct state_emission *state, const struct type *type, ui
     drafts fields = { 0 };
 
     tail = type_is_compound(type) ? tail_of(type, &tail_offset) : NULL;
+    tail = tail ? converted_tail(state, type, tail, side) : NULL;
     if (tail && type_element(tail, NULL)->size) {
         layout.tail = make_layout(state, tail);
         layout.tail_offset = tail_offset;

@@ -119,6 +119,11 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
         return (known || root->symbol) && count && new_count;
     }
     record->kind = MOLT_FIELD_MEMBER;
+    if (conversion == TYPE_CONVERT_NUMBER || conversion == TYPE_CONVERT_ENUM) {
+        const struct type_change *value = type_changes_of_value(state->changes, old, new);
+        old = value->old;
+        new = value->new;
+    }
     record->layout = emit_layout(state, old);
     record->new_layout = conversion == TYPE_CONVERT_COPY ? record->layout : emit_layout(state, new);
     return record->layout && record->new_layout && count && new_count;
@@ -181,10 +186,11 @@ static bool find_place(const struct root_emission *roots, const struct contribut
 }
 
 /* The definition in the patch that takes the place of the variable, 0 if it stays where it is. */
-static uint32_t new_place(struct root_emission *roots, struct contribution *contribution, const char *key)
+static uint32_t new_place(struct root_emission *roots, struct contribution *contribution,
+                          const struct object_symbol *old)
 {
     const struct comparison *comparison = contribution->comparison;
-    struct object_symbol *symbol = object_find(comparison->new, key);
+    struct object_symbol *symbol = comparison->now_of[old->index];
 
     return symbol && comparison->new_change[symbol->index] == CHANGE_NEW
                ? emission_symbol(roots->state->emission, contribution, symbol)
@@ -195,7 +201,7 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
 {
-    struct object_symbol *new = comparison->new_of[symbol->index];
+    struct object_symbol *new = comparison->now_of[symbol->index];
     struct root root = { .image = contribution->image,
                          .name = symbol->name,
                          .unit = contribution->key,
@@ -203,7 +209,6 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
                          .old = type_of_object(roots->old, &before->die),
                          .die = &before->die };
 
-    new = new ? new : object_find(comparison->new, symbol->key);
     if ((new && !is_writable(comparison->new, new)) ||
         !find_place(roots, contribution, comparison, symbol, &root)) {
         return; /* a constant by now: its value is what the new source says */
@@ -211,7 +216,7 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
     const struct variable *variable = new ? variable_of(after, comparison->new, new) : NULL;
     root.new = variable ? type_of_object(roots->new, &variable->die) : root.old;
     root.die = variable ? &variable->die : root.die;
-    root.symbol = new ? new_place(roots, contribution, new->key) : 0;
+    root.symbol = new ? new_place(roots, contribution, symbol) : 0;
     emit_root(roots, &root);
 }
 

@@ -237,6 +237,23 @@ enum type_conversion types_conversion(const struct type_changes *changes, const 
 
 /* ---- comparisons ---------------------------------------------------------------------------------------------- */
 
+/* Numbers in a flexible array have a conversion of their own, since there may be any number of them. */
+static void note_tail(struct type_changes *changes, const struct type_change *change)
+{
+    for (size_t i = 0; i < change->pair_count; i++) {
+        const struct type_pair *pair = &change->pairs[i];
+        if (pair->conversion != TYPE_CONVERT_ARRAY) {
+            continue;
+        }
+        const struct type *old = type_strip(pair->old_member->type),
+                          *new = type_strip(pair->new_member->type);
+        enum type_conversion each = types_conversion(changes, old->inner, new->inner);
+        if (old->flexible && (each == TYPE_CONVERT_NUMBER || each == TYPE_CONVERT_ENUM)) {
+            (void)type_changes_of_value(changes, old->inner, new->inner);
+        }
+    }
+}
+
 const struct type_change *types_compared(struct type_changes *changes, const struct type *old,
                                          const struct type *new)
 {
@@ -258,6 +275,7 @@ const struct type_change *types_compared(struct type_changes *changes, const str
         types_keep(changes, (char *)change->pairs);
     }
     types_explain(changes, change);
+    note_tail(changes, change);
     if (change->kinds) {
         LIST_ADD(&changes->list, change);
         *number_map_at(&changes->of_old, (uintptr_t)old) = change;
@@ -380,6 +398,50 @@ const struct type *type_changes_old_of(const struct type_changes *changes, const
     }
     const struct type *old = predecessor(own, stripped);
     return old && !types_compared(own, old, stripped)->kinds ? old : new;
+}
+
+/* A copy of TYPE that is told from it by what becomes of it. */
+static struct type *value_type(struct type_changes *changes, const struct type *type, const char *word,
+                               const struct type *other)
+{
+    struct type *copy = must_calloc(1, sizeof(*copy));
+    struct text text = { 0 };
+
+    LIST_ADD(&changes->owned, copy);
+    *copy = *type;
+    text_printf(&text, "%s ", word);
+    type_describe(other, &text);
+    copy->alias = types_keep(changes, must_have(text_steal(&text)));
+    return copy;
+}
+
+const struct type_change *type_changes_of_value(const struct type_changes *changes, const struct type *old,
+                                                const struct type *new)
+{
+    struct type_changes *own = (struct type_changes *)changes;
+
+    old = type_strip(old);
+    new = type_strip(new);
+    if (old->kind == TYPE_ENUM && types_correspond(own, old, new)) {
+        return types_compared(own, old, new);
+    }
+    uint64_t key = hash_number(hash_number(HASH_START + 1, old->hash), new->hash);
+    struct type_change *change = number_map_get(&own->pairs, key);
+    if (change) {
+        return change;
+    }
+    change = must_calloc(1, sizeof(*change));
+    LIST_ADD(&own->owned, change);
+    *change = (struct type_change){ .old = value_type(own, old, "to", new),
+                                    .new = value_type(own, new, "from", old),
+                                    .kinds = TYPE_CHANGE_RETYPED,
+                                    .reason = "another kind of number",
+                                    .file = new->file };
+    *number_map_at(&own->pairs, key) = change;
+    *number_map_at(&own->of_old, (uintptr_t)change->old) = change;
+    *number_map_at(&own->of_new, (uintptr_t)change->new) = change;
+    LIST_ADD(&own->list, change);
+    return change;
 }
 
 bool type_is_changed(const struct type_changes *changes, const struct type *old)

@@ -73,6 +73,12 @@ const struct type_change *type_changes_of_old(const struct type_changes *changes
 /* The same by the new type. */
 const struct type_change *type_changes_of_new(const struct type_changes *changes, const struct type *new);
 
+/* How single values of OLD become values of NEW where that takes more than copying: numbers that are a variable or the element of
+ * a flexible array. It is listed from then on, as a change between types of its own (`alias` tells what becomes of them), so
+ * that other numbers of the same type are not taken for changed. */
+const struct type_change *type_changes_of_value(const struct type_changes *changes, const struct type *old,
+                                                const struct type *new);
+
 /* Whether objects of the OLD type are or contain instances of a changed one. */
 bool type_is_changed(const struct type_changes *changes, const struct type *old);
 

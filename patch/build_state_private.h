@@ -1,0 +1,48 @@
+/* State in a build, as build_state.c and build_types.c see it. */
+#ifndef MOLT_PATCH_BUILD_STATE_PRIVATE_H
+#define MOLT_PATCH_BUILD_STATE_PRIVATE_H
+
+#include "patch/build_state.h"
+#include "patch/policy.h"
+#include "patch/sites_emit.h"
+
+/* What a binary allocates; the session's. */
+struct image_sites {
+    const struct image *image;
+    const struct sites *sites;
+};
+
+/* What the functions that a unit brings allocate. */
+struct code_sites {
+    const struct contribution *contribution;
+    const struct comparison *comparison; /* whose new object the addresses are of */
+    struct sites *sites;
+};
+
+struct build_state {
+    struct type_model *old, *new;
+    struct type_changes *changes;
+    struct policies *policies;
+    struct policy_input input;
+    struct compile_setup setup;
+    bool migrates; /* something changed that instances may have */
+    LIST(struct image_sites) images;
+    LIST(struct code_sites) code;
+    LIST(struct sites *)
+    outdated; /* of code that was compiled again; types are from their debug information */
+};
+
+/* Whether the patch changes IMAGE. */
+bool build_is_patched(const struct build *build, const struct image *image);
+
+/*
+ * build_types.c: makes the models of the changed units and, with WHOLE, of all of the program and of what its sites speak of; and finds
+ * out what changed.
+ */
+void build_types_make(struct build *build, bool whole);
+void build_types_forget(struct build_state *state);
+
+/* Whether a type or a variable changed that instances may have. */
+bool build_types_changed(const struct build *build);
+
+#endif

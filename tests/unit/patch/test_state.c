@@ -1,0 +1,278 @@
+/* test_state COMPILER FLAGS: what patches say about variables and instances when types change. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/memory.h"
+#include "project.h"
+
+static const char *compiler = "gcc", *flags = "-O2";
+static const char main_b[] = "int step(int x);\nint main(int c, char **v) { return step(c); }\n";
+
+/* A program of OLD and a main, changed to NEW. */
+static void change(struct project *project, const char *old, const char *new)
+{
+    project_init(project, compiler, flags);
+    project->state = true;
+    project_write(project, "v1", "a.c", old);
+    project_write(project, "v1", "b.c", main_b);
+    project_build(project);
+    project_shell(project, "cp v1/*.? v2/ && cp v1/*.? v3/");
+    project_write(project, "v2", "a.c", new);
+    project_patch(project, "v1", "v2", NULL);
+}
+
+static const char *text_of(const struct project *project, uint32_t offset)
+{
+    return patch_file_string(&project->file, offset);
+}
+
+static const char *layout_name(const struct project *project, uint32_t index)
+{
+    return index ? text_of(project, project->file.patch_layouts[index].name) : "-";
+}
+
+/* "name KIND layout>new_layout *count>new_count moved tls earlier" of the root NAME; "" if there is none. */
+static const char *root_of(const struct project *project, const char *name)
+{
+    static char text[256];
+
+    *text = '\0';
+    for (size_t i = 0; i < project->file.patch_roots_count; i++) {
+        const struct molt_patch_root *root = &project->file.patch_roots[i];
+        if (strncmp(text_of(project, root->name), name, strlen(name)) != 0) {
+            continue;
+        }
+        bool changed = project->file.patch_layouts[root->layout].flags & MOLT_LAYOUT_CHANGED;
+        assert_int_equal(root->layout != root->new_layout,
+                         root->kind == MOLT_FIELD_MEMBER && (changed || root->layout != root->new_layout));
+        snprintf(text, sizeof(text), "%c %s>%s *%u>%u%s%s%s", "PCWM"[root->kind],
+                 layout_name(project, root->layout), layout_name(project, root->new_layout), root -> count,
+                 root -> new_count, root -> symbol ? " moved" : "", root->flags &MOLT_ROOT_TLS ? " tls" : "",
+                 root->flags &MOLT_ROOT_EARLIER ? " earlier" : "");
+    }
+    return text;
+}
+
+static bool has_migration(const struct project *project, const char *old, const char *new)
+{
+    for (size_t i = 0; i < project->file.patch_migrations_count; i++) {
+        const struct molt_patch_migration *migration = &project->file.patch_migrations[i];
+        if (!(migration->flags & MOLT_MIGRATION_INVERSE) &&
+            strcmp(layout_name(project, migration->old_layout), old) == 0 &&
+            strcmp(layout_name(project, migration->new_layout), new) == 0) {
+            return migration->migrate != 0;
+        }
+    }
+    return false;
+}
+
+static void no_change(void **state)
+{
+    struct project project;
+
+    change(&project, "struct s { int a; void *p; } s; int step(int x) { return s.a + x; }\n",
+           "struct s { unsigned a; char *p; } s; int step(int x) { return s.a + x + 1; }\n");
+    assert_null(project.error);
+    assert_int_equal(project.file.patch_roots_count, 0);
+    assert_int_equal(project.file.patch_migrations_count, 0);
+    assert_string_equal(project_functions(&project), "step");
+    project_deinit(&project);
+}
+
+static void variables(void **state)
+{
+    const char *format =
+        "#include <stddef.h>\n"
+        "struct node { int id; %s struct node *next; };\n"
+        "struct node first, table[3]; struct node *head = &first; void *any; char *text; int plain; double "
+        "d;\n"
+        "static struct node hidden; __thread struct node *mine; __thread struct node own;\n"
+        "struct other { void (*f)(void); struct node *n; } other; const struct node fixed; void "
+        "(*hook)(void);\n"
+        "struct node *const constant = &first; unsigned long words[2]; \n"
+        "int step(int x) { static struct node *last; static struct node kept; last = &kept; mine = last; "
+        "own.id = x; any = last;\n"
+        " head->next = table + x; hidden.id = kept.id += x; head = &hidden; text = (char *)any; plain++; "
+        "d++; other.n = "
+        "head; other.f(); hook();"
+        " return hidden.id + own.id + fixed.id + (int)words[x] + constant->id; }\n";
+    char *old = must_printf(format, ""), *new = must_printf(format, "long extra;");
+    struct project project;
+
+    change(&project, old, new);
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    assert_true(has_migration(&project, "struct node", "struct node"));
+    assert_string_equal(root_of(&project, "first"), "M struct node>struct node *1>1 moved");
+    assert_string_equal(root_of(&project, "table"), "M struct node>struct node *3>3 moved");
+    assert_string_equal(root_of(&project, "head"), "P struct node>struct node *1>1");
+    assert_string_equal(root_of(&project, "any"), "P ->- *1>1");
+    assert_string_equal(root_of(&project, "text"), "P ->- *1>1");
+    assert_string_equal(root_of(&project, "hook"), "C ->- *1>1");
+    assert_string_equal(root_of(&project, "plain"), "");
+    assert_string_equal(root_of(&project, "words"), "");
+    assert_string_equal(root_of(&project, "fixed"), "");
+    assert_string_equal(root_of(&project, "constant"), "");
+    assert_string_equal(root_of(&project, "hidden"), "M struct node>struct node *1>1 moved");
+    assert_string_equal(root_of(&project, "mine"), "P struct node>struct node *1>1 tls");
+    assert_string_equal(root_of(&project, "own"), "M struct node>struct node *1>1 moved tls");
+    assert_string_equal(root_of(&project, "other"), "M struct other>struct other *1>1");
+    project_deinit(&project);
+    free(old);
+    free(new);
+}
+
+static void static_locals(void **state)
+{
+    const char *format =
+        "struct node { int id; %s }; void *keep;\n"
+        "__attribute__((noinline)) int one(int x) { static struct node kept; keep = &kept; kept.id += x; "
+        "return kept.id; "
+        "}\n"
+        "__attribute__((noinline)) int two(int x) { static struct node *kept[2]; static struct node n;"
+        " kept[x] = &n; n.id += x; return kept[0]->id; }\n"
+        "int step(int x) { return one(x) + two(x); }\n";
+    char *old = must_printf(format, ""), *new = must_printf(format, "int more;");
+    struct project project;
+    unsigned moved = 0, pointers = 0;
+
+    change(&project, old, new);
+    assert_null(project.error);
+    for (size_t i = 0; i < project.file.patch_roots_count; i++) {
+        const struct molt_patch_root *root = &project.file.patch_roots[i];
+        moved += root->kind == MOLT_FIELD_MEMBER && root->symbol;
+        pointers += root->kind == MOLT_FIELD_POINTER && root->count == 2 && !root->symbol;
+    }
+    assert_int_equal(moved, 2);
+    assert_int_equal(pointers, 1);
+    project_deinit(&project);
+    free(old);
+    free(new);
+}
+
+static void numbers(void **state)
+{
+    struct project project;
+
+    change(&project,
+           "int total, used[4]; float ratio; int *list[2]; enum e { A, B } now; int other;"
+           "int step(int x) { total += x; used[x]++; ratio += x; list[x] = used; now = B; other++; return "
+           "total + now; }\n",
+           "long total; int used[8]; double ratio; int *list[3]; enum e { N, A, B } now; int other;"
+           "int step(int x) { total += x; used[x]++; ratio += x; list[x] = used; now = B; other++; return "
+           "total + now; }\n");
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    assert_string_equal(root_of(&project, "total"), "M int (to long)>long (from int) *1>1 moved");
+    assert_string_equal(root_of(&project, "ratio"), "M float (to double)>double (from float) *1>1 moved");
+    assert_string_equal(root_of(&project, "used"), "M int>int *4>8 moved");
+    assert_string_equal(root_of(&project, "list"), "P int>int *2>3 moved");
+    assert_string_equal(root_of(&project, "now"), "M enum e>enum e *1>1");
+    assert_string_equal(root_of(&project, "other"), "");
+    assert_true(has_migration(&project, "int (to long)", "long (from int)"));
+    assert_true(has_migration(&project, "enum e", "enum e"));
+    project_deinit(&project);
+}
+
+static void tails(void **state)
+{
+    struct project project;
+
+    change(&project,
+           "#include <stdlib.h>\nstruct v { int n; int items[]; } *v; struct v *make(int n) { struct v *w = "
+           "malloc(sizeof(*w) + n * "
+           "sizeof(int)); w->n = n; return v = w; } int step(int x) { return make(x)->items[x]; }\n",
+           "#include <stdlib.h>\nstruct v { int n; long items[]; } *v; struct v *make(int n) { struct v *w = "
+           "malloc(sizeof(*w) + n * "
+           "sizeof(long)); w->n = n; return v = w; } int step(int x) { return make(x)->items[x]; }\n");
+    assert_null(project.error);
+    assert_true(has_migration(&project, "int (to long)", "long (from int)"));
+    for (size_t i = 0; i < project.file.patch_layouts_count; i++) {
+        const struct molt_patch_layout *layout = &project.file.patch_layouts[i];
+        if (strcmp(text_of(&project, layout->name), "struct v") == 0) {
+            bool old = layout->flags & MOLT_LAYOUT_CHANGED;
+            assert_string_equal(layout_name(&project, layout->tail),
+                                old ? "int (to long)" : "long (from int)");
+            assert_int_equal(layout->tail_stride, old ? 4 : 8);
+        }
+    }
+    project_deinit(&project);
+}
+
+static void refusals(void **state)
+{
+    struct project project;
+
+    change(&project, "int state; int step(int x) { state += x; return state; }\n",
+           "struct state { float a; } state; int step(int x) { state.a += x; return state.a; }\n");
+    assert_non_null(project.error);
+    assert_non_null(
+        strstr(project.error->message, "the type of variable state changed: was int, is struct state"));
+    assert_int_equal(project.error->line, 1);
+    project_deinit(&project);
+}
+
+/* In the next patch types are those of the patched sources, and variables those that earlier patches brought, too. */
+static void chains(void **state)
+{
+    const char *format = "struct node { int id; %s struct node *next; };\n"
+                         "struct node first; struct node *head = &first; %s\n"
+                         "int step(int x) { head->id += x; %s return first.id; }\n";
+    char *one = must_printf(format, "", "", ""),
+         *two = must_printf(format, "long b;", "struct node fresh;", "fresh.id++;");
+    char *three = must_printf(format, "long b, c;", "struct node fresh;", "fresh.id++;");
+    struct project project;
+
+    change(&project, one, two);
+    assert_null(project.error);
+    assert_string_equal(root_of(&project, "fresh"), "");
+    uint64_t between = 0;
+    for (size_t i = 0; i < project.file.patch_layouts_count; i++) {
+        const struct molt_patch_layout *layout = &project.file.patch_layouts[i];
+        bool new = strcmp(text_of(&project, layout->name), "struct node") == 0 &&
+                   !(layout->flags & MOLT_LAYOUT_CHANGED);
+        between = new ? layout->hash : between;
+    }
+    project_save(&project, "one.molt");
+    project_write(&project, "v3", "a.c", three);
+    project_patch(&project, "v2", "v3", "one.molt");
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    assert_string_equal(root_of(&project, "first"), "M struct node>struct node *1>1 moved earlier");
+    assert_string_equal(root_of(&project, "fresh"), "M struct node>struct node *1>1 moved earlier");
+    assert_string_equal(root_of(&project, "head"), "P struct node>struct node *1>1");
+    bool found = false;
+    for (size_t i = 0; i < project.file.patch_layouts_count; i++) {
+        const struct molt_patch_layout *layout = &project.file.patch_layouts[i];
+        found = found || (layout->hash == between && layout->flags & MOLT_LAYOUT_CHANGED);
+    }
+    assert_true(found);
+    project_deinit(&project);
+    free(one);
+    free(two);
+    free(three);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_change), cmocka_unit_test(variables), cmocka_unit_test(static_locals),
+        cmocka_unit_test(numbers),   cmocka_unit_test(tails),     cmocka_unit_test(refusals),
+        cmocka_unit_test(chains),
+    };
+
+    if (argc == 3) {
+        compiler = argv[1];
+        flags = argv[2];
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
