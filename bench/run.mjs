@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { isBuilt } from '../tests/system/molt.mjs';
 import { root } from '../tests/system/story.mjs';
 
-const rows = ['save', 'apply', 'safe_point', 'pause', 'calls', 'many_updates', 'memcached', 'idle', 'keystroke', 'instances'];
+const rows = ['save', 'apply', 'safe_point', 'pause', 'calls', 'many_updates', 'memcached', 'idle', 'heap', 'keystroke', 'instances'];
 const usage = `usage: bench/run [--write] [--quick] [ROW...]
   --write   put the table into docs/benchmarks.md
   --quick   few rounds: does it work at all?

@@ -56,14 +56,12 @@ ALLOCATOR static void *note(void *block, size_t size, uintptr_t return_address, 
 }
 
 /* The same for what nearly always is quick. */
-#define NOTE(block, size)                                                                                    \
-    (LIKELY(tag_quickly(block, size, (uintptr_t)__builtin_return_address(0))) ? (block)                      \
-                                                                              : note(block, size, CALLER))
+#define NOTE(block, size) (LIKELY(tag_quickly(block, size, CALLER)) ? (block) : note(block, size, CALLER))
 
-static inline __attribute__((always_inline)) bool tag_quickly(void *block, size_t size,
-                                                              uintptr_t return_address)
+static inline __attribute__((always_inline)) bool
+tag_quickly(void *block, size_t size, uintptr_t return_address, const uintptr_t *frame)
 {
-    unsigned site = site_if_known(return_address);
+    unsigned site = site_if_known(return_address, frame);
 
     return LIKELY(site) && shadow_tag_quickly(block, size, site);
 }
@@ -77,20 +75,13 @@ EXPORTED void *malloc(size_t size)
     return NOTE(block, size);
 }
 
-ALLOCATOR static void release_unnoted(void *pointer)
-{
-    if (!next_early_size(pointer) && (next.free || next_find())) {
-        next.free(pointer);
-    }
-}
-
 EXPORTED void free(void *pointer)
 {
-    if (UNLIKELY(!shadow_clear(pointer))) {
-        release_unnoted(pointer);
-    } else {
-        next.free(pointer);
+    if (UNLIKELY(next_is_early(pointer)) || (UNLIKELY(!next.free) && !next_find())) {
+        return;
     }
+    shadow_clear(pointer);
+    next.free(pointer);
 }
 
 EXPORTED void *calloc(size_t count, size_t size)
@@ -126,7 +117,7 @@ ALLOCATOR static void *move_early(void *pointer, size_t size, unsigned site)
 
 ALLOCATOR static void *resize(void *pointer, size_t size, unsigned site)
 {
-    if (UNLIKELY((!next.realloc && !next_find()) || next_early_size(pointer))) {
+    if (UNLIKELY((!next.realloc && !next_find()) || next_is_early(pointer))) {
         return pointer ? move_early(pointer, size, site) : allocate(size, site);
     }
     struct shadow_note note = shadow_take((uintptr_t)pointer);
@@ -203,38 +194,29 @@ EXPORTED void *pvalloc(size_t size)
 
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
-/* Gives back the block at POINTER, as free does. */
-ALLOCATOR static void release(void *pointer)
-{
-    if (shadow_clear(pointer)) {
-        next.free(pointer);
-    } else {
-        release_unnoted(pointer);
-    }
-}
-
 EXPORTED void cfree(void *pointer)
 {
-    release(pointer);
+    free(pointer);
 }
 
 EXPORTED void free_sized(void *pointer, size_t size)
 {
-    release(pointer);
+    free(pointer);
 }
 
 EXPORTED void free_aligned_sized(void *pointer, size_t alignment, size_t size)
 {
-    release(pointer);
+    free(pointer);
 }
 
 /* Whoever asks may use what he hears of. */
 EXPORTED size_t malloc_usable_size(void *pointer)
 {
-    size_t early_size = next_early_size(pointer);
-
-    if (early_size || (!next.malloc_usable_size && !next_find())) {
-        return early_size;
+    if (next_is_early(pointer)) {
+        return next_early_size(pointer);
+    }
+    if (!next.malloc_usable_size && !next_find()) {
+        return 0;
     }
     size_t usable = next.malloc_usable_size(pointer);
     struct shadow_note note = shadow_get((uintptr_t)pointer);
@@ -301,7 +283,7 @@ void *heap_allocate(size_t size, unsigned site)
 
 void heap_release(void *pointer)
 {
-    release(pointer);
+    free(pointer);
 }
 
 static const char *allocator;

@@ -20,8 +20,6 @@
 #include "engine/code/lookup.h"
 #include "engine/heap/shadow.h"
 
-#define EARLY_SIZE 16384
-
 struct next next;
 
 static struct next found; /* without rounding */
@@ -29,36 +27,32 @@ static atomic_bool looking;
 static bool glibc, sanitized;
 static char library[256]; /* its file's name */
 
-static struct {
-    _Alignas(16) char bytes[EARLY_SIZE]; /* each block has its size in the 16 bytes in front of it */
-    atomic_size_t used;
-} early;
+_Alignas(
+    16) char next_early_bytes[NEXT_EARLY_SIZE]; /* each block has its size in the 16 bytes in front of it */
+static atomic_size_t early_used;
 
 void *next_early(size_t size)
 {
-    size += size == 0; /* 0 means no block */
-    size_t room = 16 + ((size + 15) & ~(size_t)15);
+    size_t room = 16 + ((size + 16) & ~(size_t)15); /* a byte at least, so that no block starts at the end */
 
-    if (size > EARLY_SIZE / 2 || atomic_load(&early.used) + room > EARLY_SIZE) {
+    if (size > NEXT_EARLY_SIZE / 2 || atomic_load(&early_used) + room > NEXT_EARLY_SIZE) {
         errno = ENOMEM;
         return NULL;
     }
-    size_t at = atomic_fetch_add(&early.used, room);
-    if (at + room > EARLY_SIZE) {
+    size_t at = atomic_fetch_add(&early_used, room);
+    if (at + room > NEXT_EARLY_SIZE) {
         errno = ENOMEM;
         return NULL;
     }
-    memcpy(early.bytes + at, &size, sizeof(size));
-    return early.bytes + at + 16;
+    memcpy(next_early_bytes + at, &size, sizeof(size));
+    return next_early_bytes + at + 16;
 }
 
 size_t next_early_size(const void *pointer)
 {
-    size_t size = 0;
+    size_t size;
 
-    if ((uintptr_t)pointer - (uintptr_t)early.bytes < EARLY_SIZE) {
-        memcpy(&size, (const char *)pointer - 16, sizeof(size));
-    }
+    memcpy(&size, (const char *)pointer - 16, sizeof(size));
     return size;
 }
 

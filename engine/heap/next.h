@@ -47,7 +47,13 @@ bool next_find(void);
 /* Memory for whoever allocates while the allocator is looked for: zeroed, never given back. NULL if it is used up. */
 void *next_early(size_t size);
 
-/* The size of a block of next_early, 0 if POINTER is none. */
+/* Whether POINTER is a block of next_early; its size. */
+#define NEXT_EARLY_SIZE 16384
+extern char next_early_bytes[NEXT_EARLY_SIZE] __attribute__((visibility("hidden")));
+static inline bool next_is_early(const void *pointer)
+{
+    return (uintptr_t)pointer - (uintptr_t)next_early_bytes < NEXT_EARLY_SIZE;
+}
 size_t next_early_size(const void *pointer);
 
 /* How many bytes the block at POINTER can hold, of the allocator that is found. */

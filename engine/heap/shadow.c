@@ -142,6 +142,15 @@ static struct shadow_region *touch(uintptr_t address)
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
 
+void shadow_remove_size(uint16_t *entry)
+{
+    uint16_t present = __atomic_load_n(entry, __ATOMIC_RELAXED);
+
+    while (present >= SHADOW_SIZE &&
+           !__atomic_compare_exchange_n(entry, &present, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
 static uint16_t start_entry(unsigned form, unsigned site)
 {
     return (uint16_t)(form << SHADOW_SITE_BITS | site);
@@ -193,6 +202,8 @@ void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
     }
     if (size < room) {
         put_in_room((uint8_t *)address, room, size);
+    } else {
+        shadow_remove_size(entry + 1);
     }
     *entry = start_entry(room > small_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
 }

@@ -20,6 +20,9 @@
  *                               40       48        (in the second half it reaches into its second granule)
  *     5      first half, the last bytes of the next room hold the size: two as in an entry, or one if it is that room less 1
  *
+ * A block's own entry becomes 0 when it is freed; a size stays, and means something only behind an entry of form 0 or 1. So whoever
+ * notes a block that fills the small room sees to it that none is there.
+ *
  * So nothing has to be asked of the allocator to note a size, and nothing read of a block to tell it, those last bytes
  * apart. They are behind what the program asked for; it may not write there until it asks malloc_usable_size, and from then
  * on the block's size is what the answer was.
@@ -88,6 +91,9 @@ bool shadow_reads_block(uint16_t entry, size_t *ret_offset);
 /* As shadow_get, and nothing is noted any more. */
 struct shadow_note shadow_take(uintptr_t address);
 
+/* Removes a size that an earlier block left at ENTRY, unless another thread has begun a block there meanwhile. */
+void shadow_remove_size(uint16_t *entry);
+
 static inline struct shadow_region *shadow_region_of(uintptr_t address)
 {
     return address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_regions[address >> SHADOW_REGION_SHIFT];
@@ -150,32 +156,23 @@ static inline __attribute__((always_inline)) bool shadow_tag_quickly(void *point
         *entry = (uint16_t)((half | less) << SHADOW_SITE_BITS | site);
         if (less) {
             ((uint8_t *)pointer)[SHADOW_ROOM_GLIBC - 1] = (uint8_t)size;
+        } else if (__builtin_expect(entry[1] >= SHADOW_SIZE, 0)) {
+            shadow_remove_size(entry + 1);
         }
     }
     return true;
 }
 
-/* Forgets the block at POINTER. Returns whether it was noted. Sizes come in any order, so whether one follows is no
- * branch either. */
-static inline bool shadow_clear(const void *pointer)
+/* Forgets the block at POINTER. What was behind its entry stays there and means nothing. Nothing is read of the shadow, which
+ * would be waited for: a heap that the caches cannot hold has a shadow that they cannot hold. */
+static inline void shadow_clear(const void *pointer)
 {
     uintptr_t address = (uintptr_t)pointer;
     struct shadow_region *region = shadow_region_of(address);
 
-    if (__builtin_expect(!region, 0)) {
-        return false;
+    if (__builtin_expect(region != NULL, 1)) {
+        *shadow_entry(region, address) = 0;
     }
-    uint16_t *entry = shadow_entry(region, address);
-    if (__builtin_expect(!*entry, 0)) {
-        return false;
-    }
-    uint16_t following = entry[1];
-    if (__builtin_expect(following >= (SHADOW_SIZE | SHADOW_LONG), 0)) {
-        memset(entry + 2, 0, 3 * sizeof(*entry));
-    }
-    entry[following >= SHADOW_SIZE] = 0; /* a size is in this block's own granule */
-    *entry = 0;
-    return true;
 }
 
 #endif

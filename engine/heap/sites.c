@@ -22,9 +22,6 @@
 
 #define NODES_MAX (SITE_SLOTS / 4 * 3)
 #define KEY_DEAD (~(uint64_t)0)
-#define KEY_PARENT_SHIFT 48
-#define NO_CALLER 1                     /* stands for a return address that could not be found */
-#define FRAME_MAX ((uintptr_t)16 << 20) /* of an rbp that is believed */
 
 struct site {
     struct heap_site chain;
@@ -37,14 +34,10 @@ static atomic_uint last_site = HEAP_SITE_OTHERS;
 static atomic_size_t nodes_used;
 static atomic_bool any_unloaded;
 
-struct frame { /* a caller's registers */
-    uintptr_t sp, rbp;
-};
-
 /* A chain on its way outwards. */
 struct walk {
-    struct frame frame; /* of the last caller */
-    size_t slot;        /* of the last node */
+    struct site_frame frame; /* of the last caller */
+    size_t slot;             /* of the last node */
     struct heap_site chain;
 };
 
@@ -117,12 +110,6 @@ static unsigned site_for_chain(const struct heap_site *chain)
         sites[id].chain = *chain;
     }
     return id ? id : HEAP_SITE_OTHERS;
-}
-
-/* The caller of a function whose frame pointer is FRAME. */
-static inline struct frame frame_of(const uintptr_t *frame)
-{
-    return (struct frame){ .sp = (uintptr_t)(frame + 2), .rbp = frame[0] };
 }
 
 /* ---- the tree ---------------------------------------------------------------------------------------- */
@@ -208,7 +195,7 @@ static uint64_t value_of(const struct walk *walk, size_t slot, const struct plac
 static uint64_t descend(struct walk *walk, uintptr_t return_address)
 {
     bool first = walk->chain.depth == 0;
-    uint64_t parent = (first ? 0 : (uint64_t)walk->slot + 1) << KEY_PARENT_SHIFT;
+    uint64_t parent = (first ? 0 : (uint64_t)walk->slot + 1) << SITE_PARENT_SHIFT;
     uint64_t held;
     size_t vacant;
     struct place place = { 0 };
@@ -218,10 +205,10 @@ static uint64_t descend(struct walk *walk, uintptr_t return_address)
         return 0; /* made at run time: many addresses that mean nothing */
     }
     if (slot == SITE_SLOTS && !first && (is_scarce() || !place_find(return_address, &place))) {
-        return_address = NO_CALLER;
+        return_address = SITE_NO_CALLER;
     }
     walk->slot = slot < SITE_SLOTS ? slot : take_slot(parent | return_address);
-    if (return_address != NO_CALLER) {
+    if (return_address != SITE_NO_CALLER) {
         walk->chain.callers[walk->chain.depth++] = return_address;
     }
     if (walk->slot == SITE_SLOTS) {
@@ -229,57 +216,21 @@ static uint64_t descend(struct walk *walk, uintptr_t return_address)
     }
     uint64_t value = atomic_load_explicit(&site_nodes[walk->slot].value, memory_order_acquire);
     if (!value) {
-        bool found = return_address != NO_CALLER && place_find(return_address, &place);
+        bool found = return_address != SITE_NO_CALLER && place_find(return_address, &place);
         value = value_of(walk, walk->slot, found ? &place : NULL);
     }
     return value;
 }
 
-/* Goes to the caller's frame by the rule in VALUE and returns the return address there, or NO_CALLER. */
-static inline uintptr_t ascend(struct frame *frame, uint64_t value)
+unsigned site_find(uintptr_t return_address, const uintptr_t *frame)
 {
-    bool from_rbp = value >> 14 & 1;
-    uintptr_t cfa = (from_rbp ? frame->rbp : frame->sp) + (value >> 16 & 0xffffff);
-    uintptr_t saved_rbp = value >> 40;
-
-    if (cfa % 8 || cfa <= frame->sp || cfa - frame->sp > FRAME_MAX) {
-        return NO_CALLER;
-    }
-    if (saved_rbp && saved_rbp <= cfa - frame->sp) {
-        frame->rbp = *(const uintptr_t *)(cfa - saved_rbp);
-    }
-    frame->sp = cfa;
-    return ((const uintptr_t *)cfa)[-1];
-}
-
-/* For a chain that is new, or that a collision or a return barrier hides. */
-static __attribute__((noinline)) unsigned find_slowly(uintptr_t return_address, const uintptr_t *frame)
-{
-    struct walk walk = { .frame = frame_of(frame) };
+    struct walk walk = { .frame = site_frame_of(frame) };
     uint64_t value = descend(&walk, barrier_original(return_address));
 
     while (value & SITE_GOES_ON) {
-        value = descend(&walk, barrier_original(ascend(&walk.frame, value)));
+        value = descend(&walk, barrier_original(site_ascend(&walk.frame, value)));
     }
     return value ? (unsigned)value : HEAP_SITE_OTHERS;
-}
-
-unsigned site_find(uintptr_t return_address, const uintptr_t *frame_pointer)
-{
-    struct frame frame = frame_of(frame_pointer);
-    uint64_t key = return_address;
-
-    for (;;) {
-        size_t slot = site_slot(key);
-        uint64_t value = atomic_load_explicit(&site_nodes[slot].value, memory_order_acquire);
-        if (atomic_load_explicit(&site_nodes[slot].key, memory_order_relaxed) != key || !value) {
-            return find_slowly(return_address, frame_pointer);
-        }
-        if (!(value & SITE_GOES_ON)) {
-            return (unsigned)value;
-        }
-        key = (uint64_t)(slot + 1) << KEY_PARENT_SHIFT | ascend(&frame, value);
-    }
 }
 
 /* ---- code that goes away ----------------------------------------------------------------------------- */
@@ -291,7 +242,7 @@ static bool is_gone(uintptr_t address, uintptr_t start, uintptr_t end)
 {
     struct place place;
 
-    if (address <= NO_CALLER) {
+    if (address <= SITE_NO_CALLER) {
         return false;
     }
     return start < end ? address > start && address <= end : !place_find(address, &place);
@@ -306,8 +257,8 @@ static uint8_t mark_doomed(uintptr_t start, uintptr_t end)
         any = false;
         for (size_t slot = 0; slot < SITE_SLOTS; slot++) {
             uint64_t key = atomic_load(&site_nodes[slot].key);
-            uint64_t parent = key >> KEY_PARENT_SHIFT;
-            uintptr_t address = key & (((uintptr_t)1 << KEY_PARENT_SHIFT) - 1);
+            uint64_t parent = key >> SITE_PARENT_SHIFT;
+            uintptr_t address = key & (((uintptr_t)1 << SITE_PARENT_SHIFT) - 1);
 
             if (!key || key == KEY_DEAD || doomed[slot]) {
                 continue;
