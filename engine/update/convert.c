@@ -42,16 +42,52 @@ static const struct conversion *tail_conversion(const struct conversion *all,
                                                                            : NULL;
 }
 
-static bool is_first(const struct patch_file *file, size_t index)
+/* Whether the process has the functions of MIGRATION. */
+static bool is_present(const struct loaded_patch *patch, const struct molt_patch_migration *migration)
 {
-    return index == 0 ||
-           file->patch_migrations[index].old_layout != file->patch_migrations[index - 1].old_layout;
+    const uint32_t symbols[] = { migration->migrate, migration->validate, migration->select };
+
+    for (size_t i = 0; i < 3; i++) {
+        if (symbols[i] && !patch->symbols[symbols[i]].address) {
+            return false;
+        }
+    }
+    return true;
 }
 
-int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, struct conversion **ret)
+void conversions_choose(const struct loaded_patch *patch, bool rollback, bool *in_use)
+{
+    const struct molt_patch_migration *all = patch->file.patch_migrations;
+
+    for (size_t i = 0; i < patch->file.patch_migrations_count; i++) {
+        in_use[i] = rollback == !!(all[i].flags & MOLT_MIGRATION_INVERSE) && is_present(patch, &all[i]);
+        for (size_t k = 0; k < i && in_use[i]; k++) {
+            in_use[i] = !in_use[k] || all[k].old_layout != all[i].old_layout ||
+                        all[k].new_layout != all[i].new_layout;
+        }
+    }
+}
+
+static struct conversion bind(const struct loaded_patch *patch, const struct layouts *layouts,
+                              const struct molt_patch_migration *record)
+{
+    return (struct conversion){ .record = record,
+                                .layouts = layouts,
+                                .from = &layouts->items[record->old_layout],
+                                .to = &layouts->items[record->new_layout],
+                                .migrate = function_of(patch, record->migrate),
+                                .validate = function_of(patch, record->validate),
+                                .select = function_of(patch, record->select),
+                                .custom = !(record->flags & MOLT_MIGRATION_GENERATED) && record->migrate,
+                                .low = UINTPTR_MAX };
+}
+
+int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, const bool *in_use,
+                     struct conversion **ret)
 {
     const struct patch_file *file = &patch->file;
     struct conversion *all = calloc(file->patch_migrations_count + 1, sizeof(*all));
+    size_t count = 0;
 
     if (!all) {
         return -ENOMEM;
@@ -59,26 +95,25 @@ int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, 
     for (size_t i = 0; i < file->patch_migrations_count; i++) {
         const struct molt_patch_migration *record = &file->patch_migrations[i];
         const struct layout *from = &layouts->items[record->old_layout];
-        if (is_first(file, i) != (from->first_conversion == i) || !from->size ||
+        uint32_t slot = from->first_conversion;
+        if (!in_use[i]) {
+            continue;
+        }
+        if (!from->size ||
             (from->conversion_count > 1 && !(record->flags & MOLT_MIGRATION_SPLIT && record->select))) {
             free(all);
             return load_refuse(patch, "malformed patch: the migrations of %s", from->name);
         }
-        all[i] =
-            (struct conversion){ .record = record,
-                                 .layouts = layouts,
-                                 .from = from,
-                                 .to = &layouts->items[record->new_layout],
-                                 .migrate = function_of(patch, record->migrate),
-                                 .validate = function_of(patch, record->validate),
-                                 .select = function_of(patch, record->select),
-                                 .custom = !(record->flags & MOLT_MIGRATION_GENERATED) && record->migrate };
+        while (all[slot].record) {
+            slot++;
+        }
+        all[slot] = bind(patch, layouts, record);
+        count++;
     }
-    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         all[i].tail = tail_conversion(all, &all[i]);
         all[i].custom |= all[i].tail && all[i].tail->custom;
         all[i].shifts = has_shift(&all[i]);
-        all[i].low = UINTPTR_MAX;
     }
     *ret = all;
     return 0;

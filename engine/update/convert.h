@@ -51,8 +51,13 @@ struct conversion {
     uintptr_t low, high; /* addresses that may have to be forwarded lie in [low, high] */
 };
 
-/* Binds all migrations of PATCH, which is loaded; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
-int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, struct conversion **ret);
+/* Says of each migration of PATCH, which is loaded, whether it is to be made: those for an update, or for a ROLLBACK; of several for the
+ * same in modules that the process may have or not, the first that it has. IN_USE has as many elements as there are. */
+void conversions_choose(const struct loaded_patch *patch, bool rollback, bool *in_use);
+
+/* Binds the migrations of PATCH that are IN_USE; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
+int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, const bool *in_use,
+                     struct conversion **ret);
 
 /* How many objects lie in SIZE bytes of KIND. */
 size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size);

@@ -316,9 +316,7 @@ static bool visit_block(void *context, const struct heap_block *block)
         return true; /* the old block: nobody looks at it any more */
     }
     uint32_t layout = place.layout;
-    if (state->layouts.items[layout].changed) {
-        layout = state->conversions[state->layouts.items[layout].first_conversion].record->new_layout;
-    }
+    layout = state->layouts.items[layout].becomes;
     place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, state);
     const struct layout *type = &state->layouts.items[layout];
     if (place.kind == PLACE_OBJECT && !type->record->tail_stride && place.size > type->size) {

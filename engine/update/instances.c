@@ -144,7 +144,9 @@ static int add_thread_local(struct state *state, const struct molt_patch_root *r
 {
     const struct loaded_module *module = &state->patch->modules[record->module];
     const struct loaded_symbol *symbol = record->symbol ? &state->patch->symbols[record->symbol] : NULL;
-    uintptr_t block = tls_block(&module->module, thread);
+    bool earlier = record->flags & MOLT_ROOT_EARLIER;
+    uintptr_t block = earlier ? thread + state->earlier[record - state->patch->file.patch_roots]
+                              : tls_block(&module->module, thread);
 
     if (!block) { /* the thread has not touched it: it will start with the module's initial image */
         return 0;
@@ -170,7 +172,9 @@ int roots_collect(struct state *state)
                 status = add_thread_local(state, record, state->world->threads[k].thread_pointer);
             }
         } else {
-            status = add_root(&state->roots, record, module->module.bias + record->address,
+            status = add_root(&state->roots, record,
+                              record->flags & MOLT_ROOT_EARLIER ? state->earlier[i]
+                                                                : module->module.bias + record->address,
                               record->symbol ? state->patch->symbols[record->symbol].address : 0);
         }
     }

@@ -108,19 +108,30 @@ static void close_over_pointers(struct layouts *layouts)
     }
 }
 
-static void note_conversions(struct layouts *layouts)
+/* The conversions of one layout stand together, in the order of the file. */
+static void note_conversions(struct layouts *layouts, const bool *in_use)
 {
     const struct patch_file *file = layouts->file;
+    uint32_t next = 0;
 
+    for (size_t i = 0; i < layouts->count; i++) {
+        layouts->items[i].becomes = (uint32_t)i;
+    }
     for (size_t i = file->patch_migrations_count; i-- > 0;) {
         struct layout *layout = &layouts->items[file->patch_migrations[i].old_layout];
-        layout->first_conversion = (uint32_t)i;
-        layout->conversion_count++;
-        layout->changed = true;
+        if (in_use[i]) {
+            layout->conversion_count++;
+            layout->becomes = file->patch_migrations[i].new_layout;
+            layout->changed = true;
+        }
+    }
+    for (size_t i = 0; i < layouts->count; i++) {
+        layouts->items[i].first_conversion = next;
+        next += layouts->items[i].conversion_count;
     }
 }
 
-int layouts_init(struct layouts *layouts, const struct patch_file *file)
+int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use)
 {
     struct growing list = { 0 };
     int status = 0;
@@ -145,7 +156,7 @@ int layouts_init(struct layouts *layouts, const struct patch_file *file)
         layouts_deinit(layouts);
         return status;
     }
-    note_conversions(layouts);
+    note_conversions(layouts, in_use);
     close_over_pointers(layouts);
     return 0;
 }

@@ -22,13 +22,13 @@ struct layout {
     const char *name;
     uint32_t size;
     uint32_t first_word, word_count;
-    uint32_t first_conversion,
-        conversion_count; /* migrations that lead away from it, in the update's order */
-    uint32_t tail;        /* layout of the elements of its flexible array */
-    bool changed;         /* it contains what migrates: has conversions, or is an OBJECT of one that has */
-    bool words;           /* it holds addresses: it or its tail has words */
-    bool opaque;          /* nothing is known of its words */
-    bool leads;           /* an address in it leads, by way of others perhaps, to a changed layout */
+    uint32_t first_conversion, conversion_count; /* migrations that lead away from it, among those in use */
+    uint32_t becomes; /* the layout that the first of them leads to; itself if there is none */
+    uint32_t tail;    /* layout of the elements of its flexible array */
+    bool changed;     /* it contains what migrates: has conversions, or is an OBJECT of one that has */
+    bool words;       /* it holds addresses: it or its tail has words */
+    bool opaque;      /* nothing is known of its words */
+    bool leads;       /* an address in it leads, by way of others perhaps, to a changed layout */
 };
 
 struct layouts {
@@ -39,8 +39,9 @@ struct layouts {
     size_t word_count;
 };
 
-/* Prepares the layouts of FILE, which is borrowed until layouts_deinit. 0, -ENOMEM, or -EFBIG if they are too entangled. */
-int layouts_init(struct layouts *layouts, const struct patch_file *file);
+/* Prepares the layouts of FILE, which is borrowed until layouts_deinit. IN_USE says of each of its migrations whether it is to be made.
+ * 0, -ENOMEM, or -EFBIG if they are too entangled. */
+int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use);
 void layouts_deinit(struct layouts *layouts);
 
 /* Index of the layout with HASH; 0 if there is none. */

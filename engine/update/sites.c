@@ -265,11 +265,7 @@ int sites_reserve(const struct sites *sites)
 /* The layout that a block of ENTRY has after the update. In code of the patch it is that already. */
 static uint32_t layout_after(const struct sites *sites, const struct site_entry *entry)
 {
-    const struct layout *layout = &sites->layouts->items[entry->layout];
-
-    return layout->changed && !entry->of_patch
-               ? sites->layouts->file->patch_migrations[layout->first_conversion].new_layout
-               : entry->layout;
+    return entry->of_patch ? entry->layout : sites->layouts->items[entry->layout].becomes;
 }
 
 /* Whether what is remembered already says that the blocks of ENTRY have a layout with HASH. */

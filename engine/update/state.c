@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/code/registry.h"
+#include "engine/code/tls.h"
 #include "engine/update/guard.h"
 #include "engine/update/page_log.h"
 #include "engine/update/quarantine.h"
@@ -21,22 +23,40 @@
 
 /* ---- plan --------------------------------------------------------------------------------------------------------------- */
 
-static bool changes_anything(const struct patch_file *file)
+static bool changes_anything(const struct state *state)
 {
-    if (file->patch_migrations_count) {
-        return true;
+    const struct patch_file *file = &state->patch->file;
+    bool any = false;
+
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        any |= state->in_use[i];
     }
     for (size_t i = 0; i < file->patch_roots_count; i++) {
-        if (file->patch_roots[i].symbol || file->patch_roots[i].count != file->patch_roots[i].new_count) {
-            return true;
-        }
+        any |= file->patch_roots[i].symbol || file->patch_roots[i].count != file->patch_roots[i].new_count;
     }
-    return false;
+    return any;
 }
 
 bool state_changes(const struct state *state)
 {
     return state && state->changes;
+}
+
+/* Where a variable that an earlier patch brought is; for a thread-local one its distance from the thread pointer. */
+static int find_earlier(struct state *state, const struct molt_patch_root *root, uintptr_t *ret)
+{
+    const struct patch_file *file = &state->patch->file;
+    const char *name = patch_file_string(file, root->name), *unit = patch_file_string(file, root->unit);
+    const struct definition *definition = registry_definition(unit, name);
+
+    if (!definition || definition->is_tls != !!(root->flags & MOLT_ROOT_TLS)) {
+        return load_refuse(
+            state->patch,
+            "%s (%s) comes from an earlier patch that is not in this program; apply that one first", name,
+            unit);
+    }
+    *ret = definition->is_tls ? (uintptr_t)tls_thread_offset() + definition->address : definition->address;
+    return 0;
 }
 
 static int check_roots(struct state *state)
@@ -50,6 +70,13 @@ static int check_roots(struct state *state)
             root->kind == MOLT_FIELD_MEMBER ? state->layouts.items[root->layout].size : sizeof(void *);
         const char *name = patch_file_string(file, root->name);
         if (state->patch->modules[root->module].absent) {
+            continue;
+        }
+        if (root->flags & MOLT_ROOT_EARLIER) {
+            int status = find_earlier(state, root, &state->earlier[i]);
+            if (status < 0) {
+                return status;
+            }
             continue;
         }
         if (root->count > 1 && root->kind == MOLT_FIELD_MEMBER && root->stride != size) {
@@ -92,19 +119,33 @@ static int check_heap(struct state *state)
 static int plan(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
-    int status = layouts_init(&state->layouts, file);
+
+    state->in_use = calloc(file->patch_migrations_count + 1, sizeof(*state->in_use));
+    if (!state->in_use) {
+        return -ENOMEM;
+    }
+    state->earlier = calloc(file->patch_roots_count + 1, sizeof(*state->earlier));
+    if (!state->earlier) {
+        return -ENOMEM;
+    }
+    conversions_choose(state->patch, false, state->in_use);
+    state->changes = changes_anything(state);
+    int status = layouts_init(&state->layouts, file, state->in_use);
 
     if (status == -EFBIG) {
         return load_refuse(state->patch, "malformed patch: its layouts");
     }
-    status = status < 0 ? status : conversions_bind(state->patch, &state->layouts, &state->conversions);
+    status = status < 0 ? status
+                        : conversions_bind(state->patch, &state->layouts, state->in_use, &state->conversions);
     status = status < 0 ? status : check_roots(state);
     status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts);
     status = status < 0 ? status : check_heap(state);
     if (status < 0) {
         return status;
     }
-    state->conversion_count = file->patch_migrations_count;
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        state->conversion_count += state->in_use[i];
+    }
     state->roots.capacity = file->patch_roots_count + 64;
     state->roots.items = state_map(state->roots.capacity, sizeof(*state->roots.items));
     state->wanted = calloc(HEAP_SITE_MAX + 1, sizeof(*state->wanted));
@@ -118,7 +159,8 @@ static int plan(struct state *state)
 int state_plan(struct loaded_patch *patch, struct state **ret)
 {
     *ret = NULL;
-    if (!changes_anything(&patch->file) && !patch->file.patch_sites_count) {
+    if (!patch->file.patch_migrations_count && !patch->file.patch_roots_count &&
+        !patch->file.patch_sites_count) {
         return 0;
     }
     struct state *state = calloc(1, sizeof(*state));
@@ -126,7 +168,6 @@ int state_plan(struct loaded_patch *patch, struct state **ret)
         return -ENOMEM;
     }
     state->patch = patch;
-    state->changes = changes_anything(&patch->file);
     int status = plan(state);
     if (status < 0) {
         state_destroy(state);
@@ -155,6 +196,8 @@ void state_destroy(struct state *state)
     layouts_deinit(&state->layouts);
     free(state->wanted);
     free(state->invariants);
+    free(state->in_use);
+    free(state->earlier);
     free(state);
 }
 

@@ -52,6 +52,8 @@ struct state {
     struct loaded_patch *patch;
     struct layouts layouts;
     struct sites sites;
+    bool *in_use;       /* by migration: it is made */
+    uintptr_t *earlier; /* by root record: where it is, if an earlier patch brought it */
     struct conversion *conversions;
     size_t conversion_count;
     struct roots roots;
@@ -70,7 +72,7 @@ struct state {
 
     struct forwarding *forwarding;
 
-    bool changes;             /* there is anything to do */
+    bool changes;          /* there is anything to do */
     bool custom;           /* some function runs that may do anything */
     bool guarded;          /* the guard is up */
     int status;            /* of what runs under the guard */
