@@ -43,7 +43,19 @@ static json_t *hint_at(const struct workspace *workspace, const char *path, unsi
         "Where this member's value comes from in instances that live when the program is updated (Molt)");
 }
 
-/* Hints of several members in one line are one. */
+static double line_of(const json_t *members, size_t index)
+{
+    return json_number(json_array_get(members, index), "line", 0);
+}
+
+/* Whether the member at INDEX shares its line with another one. */
+static bool shares_line(const json_t *members, size_t index)
+{
+    return (index && line_of(members, index - 1) == line_of(members, index)) ||
+           (index + 1 < json_array_size(members) && line_of(members, index + 1) == line_of(members, index));
+}
+
+/* Hints of several members in one line are one, which names them. */
 static void add_type(const struct workspace *workspace, const char *path, const json_t *declared,
                      const json_t *type, json_t *hints)
 {
@@ -54,15 +66,15 @@ static void add_type(const struct workspace *workspace, const char *path, const 
     for (size_t i = 0; i < count; i++) {
         const json_t *place = json_array_get(members, i);
         const json_t *member = member_named(type, json_text(place, "name", ""));
-        double line = json_number(place, "line", 0);
 
         if (member && strcmp(json_text(member, "how", ""), "same")) {
-            text_printf(&label, "%s", label.length ? "; " : "");
+            text_puts(&label, label.length ? "; " : "");
+            if (shares_line(members, i))
+                text_printf(&label, "%s ", json_text(place, "name", ""));
             type_change_source(&label, member);
         }
-        if (label.length &&
-            (i + 1 == count || json_number(json_array_get(members, i + 1), "line", 0) != line)) {
-            json_t *hint = hint_at(workspace, path, (unsigned)line, label.bytes);
+        if (label.length && (i + 1 == count || line_of(members, i + 1) != line_of(members, i))) {
+            json_t *hint = hint_at(workspace, path, (unsigned)line_of(members, i), label.bytes);
 
             if (hint)
                 json_array_append_new(hints, hint);

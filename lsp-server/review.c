@@ -11,6 +11,7 @@
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
 #include "lsp-server/lsp.h"
+#include "lsp-server/policy_file.h"
 #include "lsp-server/review_types.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
@@ -171,7 +172,7 @@ static char *write_document(struct workspace *workspace, json_t *changes, json_t
     write_programs(&text, workspace);
     if (workspace->held)
         text_printf(&text, "Held: %s\n", workspace->held);
-    if (workspace->last_update)
+    if (workspace->last_update && !workspace->failed)
         write_last(&text, workspace->last_update);
     if (workspace->failed)
         validation_write(&text, workspace->failed);
@@ -246,7 +247,8 @@ static json_t *running_text(struct server *server, const char *path)
     const char *text = NULL;
     size_t length = 0;
 
-    if (workspace && workspace->recorder && !recorder_baseline(workspace->recorder, path, &text, &length))
+    if (workspace && workspace->recorder && !policy_file_is(workspace, path) &&
+        !recorder_baseline(workspace->recorder, path, &text, &length))
         text = NULL;
     return json_pack("{s:o}", "text", text ? json_stringn(text, length) : json_null());
 }

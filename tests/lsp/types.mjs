@@ -74,7 +74,7 @@ assert.deepEqual(['length', 'x', 'kind'].map(sourceOf), ['zero', 'as it was', 'c
 assert.match(review.text, /struct vector3d, migrated by name\n[^]*void molt_migrate_\w+\([^]*new->x = old->x;/);
 const hints = await client.request('textDocument/inlayHint', { textDocument: { uri: uri('src/vector.h') },
     range: { start: { line: 0, character: 0 }, end: { line: 9, character: 0 } } });
-assert.deepEqual(hints.map(({ position, label }) => [position.line, label]), [[1, 'zero'], [2, 'converted: it must fit']]);
+assert.deepEqual(hints.map(({ position, label }) => [position.line, label]), [[1, 'length zero'], [2, 'converted: it must fit']]);
 assert.equal(await ask(server), before);
 
 // the code action's command writes a policy file to start from, which says what happens without it
