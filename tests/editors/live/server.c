@@ -63,6 +63,7 @@ int main(void)
 {
     struct server server = { .count = 2 };
 
+    guest_add(0);
     server.polled[0] = (struct pollfd){ .fd = 0, .events = POLLIN };
     server.polled[1] = (struct pollfd){ .fd = listen_on_loopback(), .events = POLLIN };
     while (server.polled[1].fd >= 0 && poll(server.polled, server.count, -1) > 0) {

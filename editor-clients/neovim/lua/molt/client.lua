@@ -74,6 +74,7 @@ end
 ---@return table
 function M.description()
   local capabilities = vim.lsp.protocol.make_client_capabilities()
+  capabilities.experimental = { molt = { failedValidation = true } }
   return {
     name = M.NAME,
     cmd = config.get().cmd,

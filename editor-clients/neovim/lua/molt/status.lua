@@ -59,12 +59,31 @@ local function plain(value)
   end
 end
 
+---@param validation molt.Validation
+---@return string
+local function failed(validation)
+  local place = validation.file ~= '' and (' (%s:%d)'):format(validation.file, validation.line) or ''
+  return ('validation failed: %s%s'):format(validation.title, place)
+end
+
+--- A failed validation is told once, in a line that asks for no key; the rest is in the review.
+---@param before? molt.Validation
+---@param validation? molt.Validation
+local function tell(before, validation)
+  if validation and not vim.deep_equal(before, validation) then
+    local text = ('Molt: %s; :Molt review'):format(failed(validation))
+    vim.api.nvim_echo({ { text:sub(1, vim.v.echospace), 'ErrorMsg' } }, true, {})
+  end
+end
+
 ---@param status molt.Status
 function M.set(status)
   status.held = plain(status.held)
   status.lastUpdate = plain(status.lastUpdate)
   status.validation = plain(status.validation)
+  local before = statuses[status.workspace]
   statuses[status.workspace] = status
+  tell(before and before.validation, status.validation)
   announce(status.workspace)
 end
 
@@ -117,13 +136,6 @@ function M.of(buffer)
     end
   end
   return best or (count == 1 and only or nil)
-end
-
----@param validation molt.Validation
----@return string
-local function failed(validation)
-  local place = validation.file ~= '' and (' (%s:%d)'):format(validation.file, validation.line) or ''
-  return ('validation failed: %s%s'):format(validation.title, place)
 end
 
 --- The line for a status line: with nothing pending and nothing wrong, what the last update did.
