@@ -183,6 +183,12 @@ export class Code {
         await this.page.locator('.pane-body .monaco-list-row', { hasText: label }).filter({ hasText: description }).first().waitFor();
     }
 
+    /** The text of the active editor, as far as it is to be seen. */
+    async text() {
+        return this.page.locator('.editor-group-container.active .view-lines').first().evaluate((lines) => [...lines.children]
+            .sort((a, b) => parseInt(a.style.top) - parseInt(b.style.top)).map((line) => line.innerText.replace(/\u00a0/g, ' ')).join('\n'));
+    }
+
     /** The text that the review document shows. */
     async review(pattern) {
         const lines = this.page.locator('.editor-instance[data-uri], .editor-instance').locator('.view-lines');

@@ -97,6 +97,36 @@ await test('live: the edit undone and saved leaves nothing pending', code, async
     await code.tree([]);
 });
 
+await test('live: what becomes of a structure is told before the save', code, async () => {
+    await code.open('guest.h');
+    await code.replaceLine(7, '    long number, visits;');
+    await code.row('struct guest', 'by name');
+    await code.page.locator('.view-line', { hasText: 'visits' }).getByText('number converted; visits zero').first().waitFor();
+    await code.review(/Types of live instances\n {2}struct guest, migrated by name[^]*visits {2}zero/);
+    await code.screenshot('vscode-types');
+});
+
+await test('live: a wrong policy fails its validation, and the program runs on', code, async () => {
+    await code.page.keyboard.press('Control+Period');
+    await code.page.locator('.action-widget').first().getByText('Molt: write a validation for struct guest').click();
+    await code.page.locator('.tab.active[data-resource-name="guest.c"]').waitFor();
+    const text = await code.text();
+    const line = text.split('\n').findIndex((one) => one.includes('return 1;')) + 1;
+    await code.replaceLine(line, '    return new->visits == 7;');
+    await code.command('File: Save All');
+    await code.status(/validation failed: validation of struct guest \(molt\/guest\.c:\d+\)$/);
+    await code.row('visits', '- → 0');
+    await code.page.locator('.notifications-toasts', { hasText: 'struct guest (molt/guest.c' }).waitFor();
+    await code.page.locator('.squiggly-error').first().waitFor();
+    await code.screenshot('vscode-validation');
+    assert.equal(await server.ask(), 'hello from version one');
+    await code.replaceLine(line, '    return new->visits == 0;');
+    await code.save();
+    await code.status(/updated: .* instances/);
+    await code.tree([]);
+    assert.equal(await server.ask(), 'hello from version one');
+});
+
 server.socket.destroy();
 await code.stop();
 finish();
