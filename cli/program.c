@@ -35,6 +35,33 @@ static char *find_on_path(const char *name)
     return NULL;
 }
 
+/* libasan.so.8 and its like insist on being in front of all other libraries. */
+static bool is_sanitizer(const char *library)
+{
+    static const char *const names[] = { "libasan.so", "libtsan.so", "liblsan.so", "libhwasan.so" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strncmp(library, names[i], strlen(names[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void read_needed(Elf *elf, Elf_Scn *section, const GElf_Shdr *header, struct program *program)
+{
+    Elf_Data *data = elf_getdata(section, NULL);
+    GElf_Dyn entry;
+
+    for (int i = 0; data && gelf_getdyn(data, i, &entry) && entry.d_tag != DT_NULL; i++) {
+        const char *library =
+            entry.d_tag == DT_NEEDED ? elf_strptr(elf, header->sh_link, entry.d_un.d_val) : NULL;
+        if (library && !program->sanitizer && is_sanitizer(library)) {
+            program->sanitizer = strdup(library);
+        }
+    }
+}
+
 static void read_sections(Elf *elf, struct program *program)
 {
     size_t names;
@@ -47,6 +74,9 @@ static void read_sections(Elf *elf, struct program *program)
         const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : NULL;
         if (!name) {
             continue;
+        }
+        if (header.sh_type == SHT_DYNAMIC) {
+            read_needed(elf, section, &header, program);
         }
         program->has_build_id |= strcmp(name, ".note.gnu.build-id") == 0;
         program->has_debug_info |= strcmp(name, ".debug_info") == 0 || strcmp(name, ".zdebug_info") == 0;
@@ -112,6 +142,7 @@ struct molt_error *program_inspect(const char *name, struct program *ret)
 void program_deinit(struct program *program)
 {
     free(program->path);
+    free(program->sanitizer);
     *program = (struct program){ 0 };
 }
 

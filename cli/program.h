@@ -11,6 +11,8 @@ struct program {
     bool script;     /* starts with #!: its interpreter is what runs */
     bool dynamic;    /* has a dynamic linker, so that the engine can be preloaded */
     bool privileged; /* set-user-id, set-group-id: the dynamic linker ignores LD_PRELOAD */
+    char *
+        sanitizer; /* file name of a sanitizer's runtime that it is linked with, which has to be loaded first; NULL, owned */
     bool has_build_id, has_debug_info, has_symbols, is_lto;
 };
 

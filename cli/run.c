@@ -27,12 +27,15 @@ static struct molt_error *check_program(const struct program *program)
     return NULL;
 }
 
-/* Puts the engine in front of what is preloaded already. */
-static struct molt_error *set_environment(const char *engine, const char *name)
+/* Puts the engine in front of what is preloaded already, and behind what has to be in front of everything. */
+static struct molt_error *set_environment(const struct program *program, const char *engine, const char *name)
 {
     const char *present = getenv("LD_PRELOAD");
     struct text preload = { 0 };
 
+    if (program->sanitizer) {
+        text_printf(&preload, "%s:", program->sanitizer);
+    }
     text_puts(&preload, engine);
     if (present && *present) {
         text_printf(&preload, ":%s", present);
@@ -76,7 +79,7 @@ static struct molt_error *run_run(const struct cli_arguments *arguments, int *re
                                "the engine's path %s has a space or a colon, which LD_PRELOAD cannot hold",
                                engine);
     }
-    error = error ? error : set_environment(engine, cli_value(arguments, "name"));
+    error = error ? error : set_environment(&program, engine, cli_value(arguments, "name"));
     error = error ? error : set_wrappers(&program);
     if (!error) {
         execv(program.path, arguments->operands);

@@ -1,6 +1,7 @@
 // Runs the cases of robustness: bad patches, wrong builds, clients that die, a debugger.
 
 import { Victim } from './victim.mjs';
+import * as allocators from './allocators.mjs';
 import * as builds from './builds.mjs';
 import * as clients from './clients.mjs';
 import * as debuggers from './debuggers.mjs';
@@ -9,7 +10,7 @@ import * as processes from './processes.mjs';
 import * as soak from './soak.mjs';
 
 const wanted = process.argv.slice(2);
-const cases = [patches, builds, clients, debuggers, processes, soak].flatMap((module) => Object.entries(module.cases))
+const cases = [patches, builds, clients, debuggers, processes, allocators, soak].flatMap((module) => Object.entries(module.cases))
     .filter(([name]) => !wanted.length || wanted.some((part) => name.includes(part)));
 let passed = 0, failed = 0;
 

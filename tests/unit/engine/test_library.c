@@ -151,6 +151,7 @@ static void test_status(void **state)
     assert_string_equal(json_string_value(json_object_get(module, "path")), exe);
     assert_int_equal(json_string_length(json_object_get(module, "build_id")), 40);
     assert_int_equal(json_integer_value(json_object_get(status, "threads")), 1);
+    assert_string_equal(json_string_value(json_object_get(status, "heap")), "libc.so.6");
     assert_int_equal(json_array_size(json_object_get(status, "updates")), 0);
     assert_true(json_is_null(json_object_get(status, "last")));
     json_decref(status);
