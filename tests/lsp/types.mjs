@@ -119,6 +119,10 @@ assert.equal(await ask(server), before);
 last = await save('src/value.c', sources['src/value.c']);
 assert.equal(last.result, 'rolled-back', last.message);
 assert.equal(await ask(server), before);
+last = await save('src/vector.h', sources['src/vector.h']);
+assert.ok(['rolled-back', 'updated'].includes(last.result), last.message);
+assert.equal(last.instances, count, last.message);
+assert.equal(await ask(server), before);
 await client.until(() => client.status.quiescent && client.status.pending.count === 0, 'nothing is pending');
 
 await client.stop();
