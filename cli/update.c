@@ -265,7 +265,7 @@ static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *
     return NULL;
 }
 
-/* Of failed validations: what the members of the instances are called is known by the patch at PATH. */
+/* Of failed validations: what the members of the instances are called is known by the patch at PATH, if there is one. */
 static void explain_failures(struct batch *batch, const char *path)
 {
     json_t *manifest = NULL;
@@ -274,7 +274,7 @@ static void explain_failures(struct batch *batch, const char *path)
         if (!json_is_object(json_object_get(batch->results[i], "validation"))) {
             continue;
         }
-        if (!manifest) {
+        if (path && !manifest) {
             molt_error_destroy(patch_manifest_load(path, &manifest)); /* bytes are shown without it */
         }
         result_explain(batch->results[i], manifest);
@@ -381,6 +381,7 @@ static struct molt_error *run_rollback(const struct cli_arguments *arguments, in
     error = error ? error : check_revertible(&batch.targets);
     error = error ? error : roll_back_all(&batch);
     if (!error) {
+        explain_failures(&batch, NULL);
         *ret_status = print_results(&batch, cli_flag(arguments, "json"));
     }
     batch_deinit(&batch);
