@@ -162,6 +162,19 @@ static int compare_names(const void *one, const void *other)
     return strcmp(*(char *const *)one, *(char *const *)other);
 }
 
+/* Whether the program is made from the file: it is no policy, whatever its directory is called. */
+static bool is_programs_own(const struct patch_session *session, const char *directory, const char *name)
+{
+    char *path = must_printf("%s/%s", directory, name);
+    bool own = false;
+
+    for (size_t i = 0; !own && i < session->db.entries.count; i++) {
+        own = strcmp(session->db.entries.items[i]->file, path) == 0;
+    }
+    free(path);
+    return own;
+}
+
 /* The names of the policy files, sorted; they and the array belong to the caller. */
 static size_t list_files(const struct policy_setup *setup, const char *directory, char ***ret)
 {
@@ -172,7 +185,8 @@ static size_t list_files(const struct policy_setup *setup, const char *directory
 
     while (stream && (entry = readdir(stream))) {
         size_t length = strlen(entry->d_name);
-        if (length > 2 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 2, ".c") == 0) {
+        if (length > 2 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 2, ".c") == 0 &&
+            !is_programs_own(setup->session, directory, entry->d_name)) {
             LIST_ADD(&names, must_strdup(entry->d_name));
         }
     }

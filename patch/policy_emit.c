@@ -100,7 +100,7 @@ static void add_value_segments(const struct policy_plans *plans, const struct ty
                                const struct type *new_type, uint64_t new, segments *list)
 {
     const struct policy_plan *inner = policy_plan_of(plans, old_type, new_type);
-    enum type_conversion conversion = types_conversion(plans->changes, old_type, new_type);
+    enum type_conversion conversion = policy_conversion(plans, old_type, new_type);
 
     old_type = type_strip(old_type);
     new_type = type_strip(new_type);

@@ -62,7 +62,7 @@ static struct policy_end end_of(const char *path, const struct type_member *memb
     return (struct policy_end){ path, member ? member->type : NULL, member, bit };
 }
 
-struct policy_step policy_step_of_pair(const struct type_pair *pair)
+struct policy_step policy_step_of_pair(const struct policy_plans *plans, const struct type_pair *pair)
 {
     enum policy_step_kind kind = !pair->old_path   ? POLICY_STEP_NEW
                                  : !pair->new_path ? POLICY_STEP_GONE
@@ -71,15 +71,19 @@ struct policy_step policy_step_of_pair(const struct type_pair *pair)
     return (struct policy_step){ .kind = kind,
                                  .old = end_of(pair->old_path, pair->old_member, pair->old_bit),
                                  .new = end_of(pair->new_path, pair->new_member, pair->new_bit),
-                                 .conversion = pair->conversion,
+                                 .conversion = pair->old_path && pair->new_path
+                                                   ? policy_conversion(plans, pair->old_member->type,
+                                                                       pair->new_member->type)
+                                                   : TYPE_CONVERT_NONE,
                                  .confidence = pair->confidence,
                                  .evidence = pair->evidence };
 }
 
-static void add_pairs(struct policy_plan *plan, const struct type_pair *pairs, size_t count)
+static void add_pairs(const struct policy_plans *plans, struct policy_plan *plan,
+                      const struct type_pair *pairs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        LIST_ADD(&plan->steps, policy_step_of_pair(&pairs[i]));
+        LIST_ADD(&plan->steps, policy_step_of_pair(plans, &pairs[i]));
     }
 }
 
@@ -124,18 +128,17 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
     table_put(&plans->names, plan->name, plan);
     LIST_ADD(&plans->list, plan);
     if (!type_is_compound(old)) {
-        LIST_ADD(&plan->steps,
-                 (struct policy_step){ .old = { "", old, NULL, 0 },
-                                       .new = { "", new, NULL, 0 },
-                                       .kind = POLICY_STEP_VALUE,
-                                       .conversion = types_conversion(plans->changes, old, new) });
+        LIST_ADD(&plan->steps, (struct policy_step){ .old = { "", old, NULL, 0 },
+                                                     .new = { "", new, NULL, 0 },
+                                                     .kind = POLICY_STEP_VALUE,
+                                                     .conversion = policy_conversion(plans, old, new) });
         return plan;
     }
     const struct type_change *change = type_changes_of_old(plans->changes, old);
     if (change && change->new == new) {
-        add_pairs(plan, change->pairs, change->pair_count);
+        add_pairs(plans, plan, change->pairs, change->pair_count);
     } else {
-        add_pairs(plan, pairs, types_pair_members(plans->changes, old, new, &pairs));
+        add_pairs(plans, plan, pairs, types_pair_members(plans->changes, old, new, &pairs));
         free(pairs);
     }
     return plan;
@@ -266,7 +269,7 @@ static void apply_rename(struct policy_plans *plans, struct policy_plan *plan,
     step->kind = POLICY_STEP_VALUE;
     step->old = (struct policy_end){ statement->from, place.type, place.member, place.bit };
     step->indirect = place.indirect;
-    step->conversion = types_conversion(plans->changes, place.type, step->new.type);
+    step->conversion = policy_conversion(plans, place.type, step->new.type);
     step->statement = statement;
     step->confidence = 1;
     step->evidence = "the policy says so";

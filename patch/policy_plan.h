@@ -95,6 +95,10 @@ void policy_plans_deinit(struct policy_plans *plans);
 struct policy_plan *policy_plan_of(const struct policy_plans *plans, const struct type *old,
                                    const struct type *new);
 
+/* How a value of OLD becomes one of NEW, types that policies say have another name counted in. */
+enum type_conversion policy_conversion(const struct policy_plans *plans, const struct type *old,
+                                       const struct type *new);
+
 /* The plan for the structure or union that STEP holds by value, or for the elements of an array of them; NULL if there is none, or
  * it is not followed. */
 struct policy_plan *policy_inner_plan(const struct policy_plans *plans, const struct policy_step *step);

@@ -8,7 +8,7 @@
 char *policy_own(struct policy_plan *plan, char *string);
 
 /* The step by name that a pair of members stands for. */
-struct policy_step policy_step_of_pair(const struct type_pair *pair);
+struct policy_step policy_step_of_pair(const struct policy_plans *plans, const struct type_pair *pair);
 
 /* policy_unions.c: what becomes of members that share their place with others. */
 void policy_decide_unions(struct policy_plans *plans, struct policy_plan *plan);

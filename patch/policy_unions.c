@@ -111,7 +111,7 @@ static void open_union(struct policy_plans *plans, struct policy_plan *plan, siz
     plan->steps.items[index].kind = POLICY_STEP_CUSTOM; /* nothing is to be done for the union as such */
     plan->steps.items[index].statement = choice;
     for (size_t i = 0; i < count; i++) {
-        struct policy_step inner = policy_step_of_pair(&pairs[i]);
+        struct policy_step inner = policy_step_of_pair(plans, &pairs[i]);
         if (!inner.old.path) {
             continue;
         }

@@ -195,3 +195,39 @@ void policy_plans_take(struct policy_plans *plans, policy_files *files)
         }
     }
 }
+
+/* Whether MOLT_RENAME_TYPE says that OLD is NEW. */
+static bool is_renamed(const struct policy_plans *plans, const struct type *old, const struct type *new)
+{
+    for (size_t i = 0; i < plans->uses.count; i++) {
+        const struct policy_use *use = &plans->uses.items[i];
+        if (use->statement->kind == POLICY_RENAME_TYPE && use->old == old && use->new == new) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum type_conversion policy_conversion(const struct policy_plans *plans, const struct type *old,
+                                       const struct type *new)
+{
+    enum type_conversion conversion = types_conversion(plans->changes, old, new);
+    enum type_conversion outer = TYPE_CONVERT_MIGRATE;
+
+    old = type_strip(old);
+    new = type_strip(new);
+    if (conversion != TYPE_CONVERT_NONE) {
+        return conversion;
+    }
+    while (old->kind == new->kind && old->kind == TYPE_ARRAY && old->flexible == new->flexible) {
+        outer = TYPE_CONVERT_ARRAY;
+        old = type_strip(old->inner);
+        new = type_strip(new->inner);
+    }
+    while (old->kind == new->kind && old->kind == TYPE_POINTER) {
+        outer = outer == TYPE_CONVERT_ARRAY ? TYPE_CONVERT_ARRAY : TYPE_CONVERT_COPY;
+        old = type_strip(old->inner);
+        new = type_strip(new->inner);
+    }
+    return is_renamed(plans, old, new) ? outer : TYPE_CONVERT_NONE;
+}

@@ -164,7 +164,7 @@ static void write_array(struct policy_writer *writer, const struct policy_value 
     const struct type *old = type_strip(value->old), *new = type_strip(value->new);
     const char *from = from_text(writer, value), *to = to_text(writer, value);
     bool shorter = writer->back ? old->count < new->count : new->count < old->count;
-    bool plain = types_conversion(writer->plans->changes, old->inner, new->inner) == TYPE_CONVERT_COPY;
+    bool plain = policy_conversion(writer->plans, old->inner, new->inner) == TYPE_CONVERT_COPY;
 
     if (old->flexible || new->flexible) {
         policy_line(writer, value->indent, NULL, "/* %s: the engine takes the elements one by one */", to);
@@ -230,7 +230,7 @@ static void write_migration(struct policy_writer *writer, const struct policy_va
 
 void policy_write_value(struct policy_writer *writer, const struct policy_value *value)
 {
-    switch (types_conversion(writer->plans->changes, value->old, value->new)) {
+    switch (policy_conversion(writer->plans, value->old, value->new)) {
     case TYPE_CONVERT_COPY:
         write_copy(writer, value);
         break;

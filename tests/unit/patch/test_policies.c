@@ -296,6 +296,78 @@ static const struct policy_case cases[] = {
         .invalid = 1,
     },
     {
+        .title = "a type with another name",
+        .type = "client",
+        .old = "struct conn { int fd; struct conn *next, *list[2]; };" PROGRAM(
+            struct conn before = { 3, &before, { 0, &before } };),
+        .new = "struct client { struct client *next, *list[3]; long fd; };" PROGRAM(
+            extern struct client before; int check(const struct client *c) {
+                return c->fd != 3 || c->next != &before || c->list[1] != &before || c->list[2];
+            }),
+        .policy = "MOLT_RENAME_TYPE(struct conn, struct client);\n"
+                  "MOLT_MIGRATE_AS(struct conn, struct client, old, new)\n{\n"
+                  "    new->next = MOLT_FORWARD(old->next);\n}\n",
+        .contains = "/* struct conn to struct client: by name, then molt/p.c:2. */",
+    },
+    {
+        .title = "a member that only MOLT_MIGRATE deals with",
+        .old = "struct record { long big; int values[4]; };" PROGRAM(
+            struct record before = { 70000, { 1, 2, 3, 4 } };),
+        .new = "struct record { short big; int values[2]; };" PROGRAM(
+            int check(const struct record *r) { return r->big != 70 || r->values[1] != 7 || r->values[0]; }),
+        .policy = "MOLT_CUSTOM(struct record, big);\nMOLT_CUSTOM(struct record, values);\n"
+                  "MOLT_MIGRATE(struct record, old, new)\n{\n    new->big = old->big / 1000;\n"
+                  "    new->values[1] = old->values[2] + old->values[3];\n}\n",
+        .contains = "/* new->values: see molt/p.c:2 */",
+        .no_way_back = "is gone",
+    },
+    {
+        .title = "two policies for one type, in order",
+        .old = "struct record { int a; };" PROGRAM(struct record before = { 2 };),
+        .new =
+            "struct record { int a, b; };" PROGRAM(int check(const struct record *r) { return r->b != 9; }),
+        .policy = "MOLT_MIGRATE(struct record, old, new)\n{\n    new->b = old->a + 1;\n}\n"
+                  "MOLT_MIGRATE(struct record, old, new)\n{\n    new->b *= 3;\n}\n",
+    },
+    {
+        .title = "a member of a union may be lost",
+        .old = "struct record { int n; union { int i; char *text; double d; } v; };" PROGRAM(
+            struct record before = { 1, { .i = 5 } };),
+        .new = "struct record { long n; union { int i; char *text; } v; };" PROGRAM(
+            int check(const struct record *r) { return r->v.i != 5; }),
+        .policy = "MOLT_DROP(struct record, v.d);\n",
+        .no_way_back = "'v.d' is gone",
+    },
+    {
+        .title = "a flexible array is the engine's business",
+        .old = "struct entry { int x; }; struct record { int n; struct entry list[]; };" PROGRAM(
+            struct record before = { 2 };),
+        .new = "struct entry { long x; }; struct record { long n; struct entry list[]; };" PROGRAM(
+            int check(const struct record *r) { return r->n != 2; }),
+        .contains = "/* new->list: the engine takes the elements one by one */",
+    },
+    {
+        .title = "pointers to what did not change, to what did, to functions, to nothing in particular",
+        .old = "struct other { int o; }; struct record { struct other *a; struct record *b; int (*c)(struct "
+               "record *); "
+               "void *d; const char *const *e; struct record **f; };" PROGRAM(
+                   static struct other other; struct record before = { &other, &before, 0, &other, 0, 0 };),
+        .new =
+            "struct other { int o; }; struct record { int n; int (*c)(struct record *); struct record **f; "
+            "const char *const *e; void *d; struct record *b; struct other *a; };" PROGRAM(
+                extern struct record before;
+                int check(const struct record *r) { return r->b != &before || r->d != r->a || !r->a; }),
+    },
+    {
+        .title = "arrays of unions",
+        .old =
+            "union value { int i; float f; }; struct record { union value list[3]; int kind[3]; };" PROGRAM(
+                struct record before = { { { .i = 1 }, { .f = 2 } }, { 0, 1 } };),
+        .new = "union value { int i; float f; double d; }; struct record { int kind[3]; union value list[3]; "
+               "};" PROGRAM(
+                   int check(const struct record *r) { return r->list[0].i != 1 || r->list[1].f != 2; }),
+    },
+    {
         .title = "a policy gives up",
         .old = "struct record { int a; };" PROGRAM(struct record before = { 6 };),
         .new = "struct record { int b; };" PROGRAM(int check(const struct record *r) { return 0; }),
