@@ -32,7 +32,7 @@
  * --json`: {result, functions, types, instances, moved, waited_ms, pause_ms, total_ms, blocked_by, reason,
  * rewritten: {typed, untyped}, warnings: [text], validation: null or {kind, name, file, line, type, instance, message, old, new}}.
  * `rewritten` counts addresses that lead to another place now, found by their types or by their values. `validation` is what made the
- * update fail: kind is policy, split, allocation, validation, invariant or system; old and new are {"bytes": hex} or null.
+ * update fail: kind is policy (what happens between the old and the new instance), validation, invariant or system; old and new are {"bytes": hex} or null.
  */
 #ifndef MOLT_LINK_PROTOCOL_H
 #define MOLT_LINK_PROTOCOL_H

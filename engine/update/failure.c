@@ -7,7 +7,7 @@
 #include "engine/update/state_private.h"
 
 static const char *const kinds[] = {
-    [STATE_SELECT] = "split",        [STATE_ALLOCATE] = "allocation", [STATE_MIGRATE] = "policy",
+    [STATE_SELECT] = "policy",       [STATE_ALLOCATE] = "policy",     [STATE_MIGRATE] = "policy",
     [STATE_VALIDATE] = "validation", [STATE_INVARIANT] = "invariant", [STATE_SYSTEM] = "system",
 };
 
@@ -53,6 +53,22 @@ static void locate_invariant(const struct state *state, struct update_failure *f
     failure->line = invariant->line;
 }
 
+/* Which of the conversion's items the current one is. */
+static size_t number_of(const struct state *state)
+{
+    struct staging_position position = { 0 };
+    const struct item *item;
+    size_t number = 0;
+
+    while ((item = item_next(state->current, &position))) {
+        number++;
+        if (item == state->current_item) {
+            break;
+        }
+    }
+    return number;
+}
+
 static void show_instance(const struct state *state, struct update_failure *failure)
 {
     const struct layout *from, *to;
@@ -75,6 +91,9 @@ static void show_instance(const struct state *state, struct update_failure *fail
     snprintf(failure->instance, sizeof(failure->instance), "0x%lx", (unsigned long)place);
     if (count > 1) {
         append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", index + 1, count);
+    } else if (state->current_function == STATE_VALIDATE && state->current->count > 1) {
+        append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", number_of(state),
+               (size_t)state->current->count);
     }
     if (old) {
         failure->old_size = show(from, old + (many ? index * from->size : 0), failure->old_bytes);
@@ -105,9 +124,11 @@ int state_fail(struct state *state, const char *format, ...)
     }
     report->outcome = UPDATE_FAILED;
     snprintf(report->reason, sizeof(report->reason), "%s of %s%s%s",
-             state->current_function == STATE_MIGRATE  ? "migration"
-             : state->current_function == STATE_SYSTEM ? "Molt's own check"
-                                                       : failure->kind,
+             state->current_function == STATE_MIGRATE    ? "migration"
+             : state->current_function == STATE_SELECT   ? "the split"
+             : state->current_function == STATE_ALLOCATE ? "the allocation for a successor"
+             : state->current_function == STATE_SYSTEM   ? "Molt's own check"
+                                                         : failure->kind,
              failure->type, *failure->name ? " " : "", failure->name);
     if (*failure->file) {
         append(report->reason, sizeof(report->reason), " (%s:%u)", failure->file, failure->line);

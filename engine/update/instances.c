@@ -155,6 +155,24 @@ static int add_thread_local(struct state *state, const struct molt_patch_root *r
                     symbol ? thread + (uintptr_t)symbol->tls_offset : 0);
 }
 
+/* A variable that grows where it is must not grow into the next one. */
+static int check_room(struct state *state)
+{
+    for (size_t i = 0; i + 1 < state->roots.count; i++) {
+        const struct root *root = &state->roots.items[i];
+        const struct molt_patch_root *record = root->record;
+        size_t each = record->kind == MOLT_FIELD_MEMBER ? state->layouts.items[record->new_layout].size
+                                                        : sizeof(void *);
+        if (root->target == root->place &&
+            root->place + each * record->new_count > state->roots.items[i + 1].place) {
+            return state_refuse(state,
+                                "malformed patch: the variable %s outgrows its place and has no new one",
+                                patch_file_string(state->layouts.file, record->name));
+        }
+    }
+    return 0;
+}
+
 int roots_collect(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
@@ -179,7 +197,7 @@ int roots_collect(struct state *state)
         }
     }
     SORT_BY(state->roots.items, state->roots.count, struct root, place);
-    return status;
+    return status < 0 ? status : check_room(state);
 }
 
 size_t root_size(const struct state *state, const struct root *root)

@@ -340,8 +340,9 @@ static void report_unknown(struct state *state)
     for (size_t i = 0; i < state->guesses.count; i++) {
         const struct guess *guess = &state->guesses.items[i];
         size_t k = 0;
-        if (guess->layout || !has_changed(state, guess->size)) {
-            continue;
+        if (guess->layout || !has_changed(state, guess->size) ||
+            !sites_meaning(&state->sites, guess->site)->entry) {
+            continue; /* what libraries without debug information hold is theirs */
         }
         while (k < NAMED_SITES && named[k].count && named[k].site != guess->site) {
             k++;

@@ -373,6 +373,7 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         }
     }
     if (status < 0) {
+        report->total_us = monotonic_us() - start;
         withdraw(update);
         update_discard(update);
         return status;
