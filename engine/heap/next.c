@@ -75,7 +75,8 @@ bool next_is_glibc(void)
     return glibc;
 }
 
-/* Whether blocks lie as glibc's do. */
+/* Whether blocks lie as glibc's do. That they hold as much is asked first: of a debugger's allocator in libc's place, nothing is
+ * read in front of them. */
 static bool looks_like_glibc(void)
 {
     static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 1 << 20 };
@@ -83,9 +84,9 @@ static bool looks_like_glibc(void)
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         void *block = found.malloc(sizes[i]);
         size_t room = sizes[i] <= 24 ? 24 : ((sizes[i] + 8 + 15) & ~(size_t)15) - 8;
-        size_t usable = block ? usable_by_header((uintptr_t)block) : 0;
-        bool as_expected = block && (uintptr_t)block % 16 == 0 && usable >= room &&
-                           usable == found.malloc_usable_size(block);
+        size_t usable = block ? found.malloc_usable_size(block) : 0;
+        bool as_expected =
+            usable >= room && (uintptr_t)block % 16 == 0 && usable == usable_by_header((uintptr_t)block);
 
         found.free(block);
         if (!as_expected) {
