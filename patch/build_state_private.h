@@ -42,6 +42,9 @@ bool build_is_patched(const struct build *build, const struct image *image);
 void build_types_make(struct build *build, bool whole);
 void build_types_forget(struct build_state *state);
 
+/* REFUSED: the value of a variable cannot be found again, since the compiler keeps it in another form. */
+struct molt_error *build_types_check(const struct build *build);
+
 /* Whether a type or a variable changed that instances may have. */
 bool build_types_changed(const struct build *build);
 

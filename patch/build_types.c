@@ -157,8 +157,11 @@ static bool is_variable(const struct object *object, const struct object_symbol 
 static bool value_changed(const struct build_state *state, const struct variable *one,
                           const struct variable *other)
 {
-    const struct type *old = type_of_object(state->old, &one->die);
-    const struct type *new = type_of_object(state->new, &other->die);
+    const struct type *old = type_part(type_of_object(state->old, &one->die), one->offset, one->size);
+    const struct type *new = type_part(type_of_object(state->new, &other->die), other->offset, other->size);
+    if (!old || !new) {
+        return false;
+    }
     enum type_conversion each =
         types_conversion(state->changes, type_element(old, NULL), type_element(new, NULL));
 
@@ -214,4 +217,83 @@ bool build_types_changed(const struct build *build)
         changed = (is_changed(unit) && any_variable_changed(state, &unit->comparison)) || changed;
     }
     return changed;
+}
+
+/* ---- variables whose value cannot be followed ---------------------------------------------------------------- */
+
+/* The variable of OTHER that is, as a whole, what SYMBOL is a part of; NULL if SYMBOL is no part or there is none. */
+static const struct object_symbol *whole_in(const struct object *other, const struct object_symbol *symbol)
+{
+    const char *brace = strchr(symbol->key, '{');
+    char *base = brace ? must_strndup(symbol->key, brace - symbol->key) : NULL;
+    const struct object_symbol *whole = base ? object_find(other, base) : NULL;
+
+    free(base);
+    return whole && is_variable(other, whole) ? whole : NULL;
+}
+
+static struct molt_error *refuse_split(const struct changed_unit *changed, const char *name, bool was_split)
+{
+    return molt_error_at(
+        MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
+        was_split ? "the compiler kept the members of the static variable %s apart, and cannot any "
+                    "more: its value would be lost; leave its address alone in this update"
+                  : "the compiler keeps the members of the static variable %s apart from now on: its "
+                    "value would be lost; let something take its address as before",
+        name);
+}
+
+/* What is not described by debug information, as a flag of which the compiler knows that it has two values only, and does
+ * not fit its place any more. */
+static bool is_lost(const struct comparison *comparison, const struct object_symbol *old,
+                    const variable_list *before)
+{
+    const struct object_symbol *new = comparison->now_of[old->index];
+    bool tls = comparison->old->sections[old->section].kind == SECTION_TLS;
+
+    return new &&is_variable(comparison->new, new) && new->size != old->size &&
+           !variables_find(before, object_address(comparison->old, old), tls);
+}
+
+static struct molt_error *check_unit(const struct changed_unit *changed)
+{
+    const struct comparison *comparison = &changed->comparison;
+    struct molt_error *error = NULL;
+    variable_list before;
+
+    variables_of_all(object_dwarf(comparison->old), &before);
+    for (size_t i = 1; !error && i < comparison->old->symbol_count; i++) {
+        const struct object_symbol *old = &comparison->old->symbols[i];
+        if (!is_variable(comparison->old, old)) {
+            continue;
+        }
+        const struct object_symbol *whole = comparison->now_of[i] ? NULL : whole_in(comparison->new, old);
+        if (whole) {
+            error = refuse_split(changed, whole->name, true);
+        } else if (is_lost(comparison, old, &before)) {
+            error = molt_error_at(
+                MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
+                "the variable %s had %lu bytes, has %lu, and its debug information does not say "
+                "what they hold: give the new variable another name",
+                old->name, (unsigned long)old->size, (unsigned long)comparison->now_of[i]->size);
+        }
+    }
+    for (size_t i = 1; !error && i < comparison->new->symbol_count; i++) {
+        const struct object_symbol *new = &comparison->new->symbols[i];
+        bool part = is_variable(comparison->new, new) && !comparison->was_of[i];
+        const struct object_symbol *whole = part ? whole_in(comparison->old, new) : NULL;
+        error = whole ? refuse_split(changed, whole->name, false) : NULL;
+    }
+    LIST_FREE(&before);
+    return error;
+}
+
+struct molt_error *build_types_check(const struct build *build)
+{
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; !error && i < build->units.count; i++) {
+        error = is_changed(build->units.items[i]) ? check_unit(build->units.items[i]) : NULL;
+    }
+    return error;
 }

@@ -197,6 +197,12 @@ static uint32_t new_place(struct root_emission *roots, struct contribution *cont
                : 0;
 }
 
+/* The type of what is at VARIABLE's place. */
+static const struct type *type_of_variable(struct type_model *model, const struct variable *variable)
+{
+    return type_part(type_of_object(model, &variable->die), variable->offset, variable->size);
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -206,16 +212,19 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
                          .name = symbol->name,
                          .unit = contribution->key,
                          .tls = before->tls,
-                         .old = type_of_object(roots->old, &before->die),
+                         .old = type_of_variable(roots->old, before),
                          .die = &before->die };
 
-    if ((new && !is_writable(comparison->new, new)) ||
+    if ((new && !is_writable(comparison->new, new)) || !root.old ||
         !find_place(roots, contribution, comparison, symbol, &root)) {
         return; /* a constant by now: its value is what the new source says */
     }
     const struct variable *variable = new ? variable_of(after, comparison->new, new) : NULL;
-    root.new = variable ? type_of_object(roots->new, &variable->die) : root.old;
+    root.new = variable ? type_of_variable(roots->new, variable) : root.old;
     root.die = variable ? &variable->die : root.die;
+    if (!root.new) {
+        root.new = root.old;
+    }
     root.symbol = new ? new_place(roots, contribution, symbol) : 0;
     emit_root(roots, &root);
 }
@@ -266,9 +275,9 @@ void emit_roots_of_image_unit(struct root_emission *roots, const struct image *i
     variables_of_unit(&die, &variables);
     for (size_t i = 0; i < variables.count; i++) {
         const struct variable *variable = &variables.items[i];
-        const struct type *type = type_of_object(roots->old, &variable->die);
+        const struct type *type = type_of_variable(roots->old, variable);
         const char *name = dwarf_diename((Dwarf_Die *)&variable->die);
-        if (!variable->tls && !image_is_writable(image, variable->address)) {
+        if (!type || (!variable->tls && !image_is_writable(image, variable->address))) {
             continue;
         }
         emit_root(roots, &(struct root){ .image = image,

@@ -4,6 +4,9 @@
  * key ("buf@"). Otherwise the debug information says which function each belongs to: "f::buf#0", the
  * number counting those of the same name within the function. Constants that stay ambiguous lose their key: they
  * are compared by content. (clang's names, "f.buf", already tell the function.)
+ *
+ * clang keeps the members of a static structure apart if nobody takes its address, as hidden.0, hidden.1, counting those that
+ * are used. Their key is the member's name, "hidden{at.x}".
  */
 #include "patch/object_scope.h"
 
@@ -14,6 +17,7 @@
 #include <string.h>
 
 #include "patch/variable_address.h"
+#include "patch/variables.h"
 
 /* Length of NAME without its ".123", or 0 if it has none. */
 static size_t base_length(const char *name)
@@ -102,12 +106,60 @@ static void name_by_scope(struct scoping *scoping)
 
 static bool is_numbered(const struct object *object, const struct object_symbol *symbol)
 {
-    return symbol->key && symbol->bind == STB_LOCAL && !symbol_is_function(object, symbol) &&
-           base_length(symbol->name);
+    size_t length = symbol->key ? strlen(symbol->key) : 0;
+
+    return length && symbol->key[length - 1] != '}' && symbol->bind == STB_LOCAL &&
+           !symbol_is_function(object, symbol) && base_length(symbol->name);
+}
+
+static bool made_by_clang(struct object *object)
+{
+    Dwarf *dwarf = object_dwarf(object);
+    Dwarf_Attribute attribute;
+    Dwarf_CU *unit = NULL;
+    Dwarf_Die die;
+
+    if (!dwarf || dwarf_get_units(dwarf, unit, &unit, NULL, NULL, &die, NULL) != 0 ||
+        !dwarf_attr(&die, DW_AT_producer, &attribute)) {
+        return false;
+    }
+    const char *producer = dwarf_formstring(&attribute);
+    return producer && strstr(producer, "clang");
+}
+
+/* Gives parts of variables their keys. */
+static void name_parts(struct object *object)
+{
+    variable_list variables = { 0 };
+    bool read = false;
+
+    for (size_t i = 1; i < object->symbol_count; i++) {
+        struct object_symbol *symbol = &object->symbols[i];
+        if (!is_numbered(object, symbol)) {
+            continue;
+        }
+        if (!read && !made_by_clang(object)) {
+            return;
+        }
+        if (!read) {
+            variables_of_all(object_dwarf(object), &variables);
+            read = true;
+        }
+        const struct variable *part = variables_find(&variables, object_address(object, symbol), false);
+        struct text path = { 0 };
+        if (part && part->size && variable_part(part, &path)) {
+            symbol->key = own(object, must_printf("%.*s{%s}", (int)base_length(symbol->name), symbol->name,
+                                                  path.bytes ? path.bytes : ""));
+        }
+        text_deinit(&path);
+    }
+    LIST_FREE(&variables);
 }
 
 void object_scope_keys(struct object *object, bool all)
 {
+    name_parts(object);
+
     struct scoping scoping = { .object = object };
     struct table bases = { 0 }; /* base name -> its only symbol, or the object for several */
     LIST(char *) texts = { 0 };

@@ -221,6 +221,25 @@ const struct type *type_element(const struct type *type, uint64_t *ret_count)
     return type;
 }
 
+const struct type *type_part(const struct type *type, uint64_t offset, uint64_t size)
+{
+    if (!size || (offset == 0 && type->size == size && !type_is_compound(type_strip(type)))) {
+        return type;
+    }
+    const struct type *stripped = type_strip(type);
+    if (stripped->kind == TYPE_ARRAY && stripped->inner->size) {
+        return type_part(stripped->inner, offset % stripped->inner->size, size);
+    }
+    for (size_t i = 0; stripped->kind == TYPE_STRUCT && i < stripped->member_count; i++) {
+        const struct type_member *member = &stripped->members[i];
+        uint64_t place = member->bit_offset / 8;
+        if (!member->bit_size && offset >= place && offset + size <= place + member->type->size) {
+            return type_part(member->type, offset - place, size);
+        }
+    }
+    return offset == 0 && type->size == size ? type : NULL;
+}
+
 bool type_is_word(const struct type *type)
 {
     static const char *const names[] = { "uintptr_t", "intptr_t", "__intptr_t", "__uintptr_t" };

@@ -131,6 +131,9 @@ static inline bool type_is_compound(const struct type *type)
     return type->kind == TYPE_STRUCT || type->kind == TYPE_UNION;
 }
 
+/* The part of an object of TYPE that is SIZE bytes at OFFSET; with SIZE 0 TYPE itself. NULL if there is none. */
+const struct type *type_part(const struct type *type, uint64_t offset, uint64_t size);
+
 /* Whether TYPE is an integer that is declared to hold addresses: uintptr_t, intptr_t. */
 bool type_is_word(const struct type *type);
 

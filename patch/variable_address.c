@@ -15,6 +15,20 @@ static bool indexed_address(Dwarf_Attribute *attribute, const Dwarf_Op *operatio
            dwarf_formaddr(&indirect, ret) == 0;
 }
 
+bool variable_operation(Dwarf_Attribute *attribute, const Dwarf_Op *operation, Dwarf_Addr *ret)
+{
+    switch (operation->atom) {
+    case DW_OP_addr:
+        *ret = operation->number;
+        return true;
+    case DW_OP_addrx:
+    case DW_OP_GNU_addr_index:
+        return indexed_address(attribute, operation, ret);
+    default:
+        return false;
+    }
+}
+
 bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls)
 {
     Dwarf_Attribute attribute;
@@ -31,18 +45,14 @@ bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls)
         return false;
     }
     switch (operations[0].atom) {
-    case DW_OP_addr:
     case DW_OP_const4u:
     case DW_OP_const8u:
         *ret = operations[0].number;
-        return *ret_tls || operations[0].atom == DW_OP_addr;
-    case DW_OP_addrx:
-    case DW_OP_GNU_addr_index:
-        return indexed_address(&attribute, &operations[0], ret);
+        return *ret_tls;
     case DW_OP_constx:
     case DW_OP_GNU_const_index:
         return *ret_tls && indexed_address(&attribute, &operations[0], ret);
     default:
-        return false;
+        return variable_operation(&attribute, &operations[0], ret);
     }
 }

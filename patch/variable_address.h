@@ -9,4 +9,7 @@
  * False for variables that have no place of their own for their whole life. */
 bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls);
 
+/* The address that OPERATION of the location ATTRIBUTE alone stands for. */
+bool variable_operation(Dwarf_Attribute *attribute, const Dwarf_Op *operation, Dwarf_Addr *ret);
+
 #endif

@@ -1,13 +1,44 @@
 /*
  * Variables, found by walking down into functions and blocks. A static variable of an inlined function is described several
- * times; what counts is its place.
+ * times; what counts is its place. One in parts has a location of several addresses with a size each, in the order of the parts.
  */
 #include "patch/variables.h"
 
 #include <dwarf.h>
 #include <stdlib.h>
 
+#include "patch/die_facts.h"
 #include "patch/variable_address.h"
+
+#define PARTS_DEPTH_MAX 16
+
+/* The parts of a variable that has no place as a whole. */
+static void collect_parts(Dwarf_Die *die, variable_list *ret)
+{
+    struct variable part = { .die = *die };
+    Dwarf_Attribute attribute;
+    Dwarf_Op *operations;
+    size_t count;
+    bool placed = false, computed = false;
+
+    if (!dwarf_attr(die, DW_AT_location, &attribute) ||
+        dwarf_getlocation(&attribute, &operations, &count) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (operations[i].atom == DW_OP_piece) {
+            part.size = operations[i].number;
+            if (placed && !computed) {
+                LIST_ADD(ret, part);
+            }
+            part.offset += part.size;
+            placed = computed = false;
+        } else {
+            placed = variable_operation(&attribute, &operations[i], &part.address);
+            computed = computed || !placed;
+        }
+    }
+}
 
 static void collect(const Dwarf_Die *parent, variable_list *ret)
 {
@@ -23,6 +54,8 @@ static void collect(const Dwarf_Die *parent, variable_list *ret)
             collect(&die, ret);
         } else if (tag == DW_TAG_variable && variable_address(&die, &variable.address, &variable.tls)) {
             LIST_ADD(ret, variable);
+        } else if (tag == DW_TAG_variable) {
+            collect_parts(&die, ret);
         }
     } while (dwarf_siblingof(&die, &die) == 0);
 }
@@ -73,4 +106,60 @@ const struct variable *variables_find(const variable_list *list, uint64_t addres
     struct variable wanted = { .address = address, .tls = tls };
 
     return list->count ? bsearch(&wanted, list->items, list->count, sizeof(*list->items), by_place) : NULL;
+}
+
+/* The member of the structure TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that member then. */
+static bool member_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, struct die_facts *ret)
+{
+    Dwarf_Die child;
+
+    for (int more = dwarf_child(type, &child); more == 0; more = dwarf_siblingof(&child, &child)) {
+        Dwarf_Word room = 0;
+        die_facts_read(&child, ret);
+        if (ret->tag != DW_TAG_member || !ret->typed || ret->bit_size ||
+            dwarf_aggregate_size(&ret->type, &room) != 0) {
+            continue;
+        }
+        uint64_t place = die_member_place(ret, room) / 8;
+        if (*offset >= place && *offset - place < room && size <= room - (*offset - place)) {
+            *offset -= place;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends the way from an object of type DIE to SIZE bytes at OFFSET in it. */
+static bool append_part(const Dwarf_Die *die, uint64_t offset, uint64_t size, unsigned depth,
+                        struct text *ret)
+{
+    Dwarf_Die type;
+    Dwarf_Word whole = 0;
+    struct die_facts member;
+
+    if (depth > PARTS_DEPTH_MAX || dwarf_peel_type((Dwarf_Die *)die, &type) != 0) {
+        return false;
+    }
+    if (depth && offset == 0 && dwarf_aggregate_size(&type, &whole) == 0 && whole == size) {
+        return true;
+    }
+    if (dwarf_tag(&type) != DW_TAG_structure_type) {
+        text_printf(ret, "+%lu", (unsigned long)offset); /* in an array or a union */
+        return true;
+    }
+    if (!member_at(&type, size, &offset, &member)) {
+        return false;
+    }
+    text_printf(ret, "%s%s", depth ? "." : "", member.name ? member.name : "");
+    return append_part(&member.type, offset, size, depth + 1, ret);
+}
+
+bool variable_part(const struct variable *variable, struct text *ret)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die type;
+
+    return dwarf_attr_integrate((Dwarf_Die *)&variable->die, DW_AT_type, &attribute) &&
+           dwarf_formref_die(&attribute, &type) &&
+           append_part(&type, variable->offset, variable->size, 0, ret);
 }

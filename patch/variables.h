@@ -6,11 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/text.h"
 #include "patch/memory.h"
 
+/* A variable, or a member of one that the compiler keeps apart from the others (clang does so with static structures whose
+ * address nobody takes). */
 struct variable {
     uint64_t address; /* or offset in the thread-local storage */
     bool tls;
+    uint64_t offset, size; /* in bytes, of what is here in the whole; size 0: all of it */
     Dwarf_Die die;
 };
 
@@ -26,5 +30,8 @@ void variables_of_all(Dwarf *dwarf, variable_list *ret);
 
 /* The one at ADDRESS, or NULL. */
 const struct variable *variables_find(const variable_list *list, uint64_t address, bool tls);
+
+/* Appends which member a part is: "at.x", "[2]"; false if the type has none there. */
+bool variable_part(const struct variable *variable, struct text *ret);
 
 #endif

@@ -220,6 +220,60 @@ static void refusals(void **state)
     project_deinit(&project);
 }
 
+/* clang keeps members of static structures apart and numbers them; here each is known by its name. */
+static void parts(void **state)
+{
+    const char *format =
+        "struct node { int id; %s struct node *next; int n; }; struct node *get(void);\n"
+        "static struct node hidden; static struct node *last;\n"
+        "int step(int x) { %s hidden.n += x; if (x > 3) { hidden.next = last; } last = hidden.next;"
+        " return hidden.n + (hidden.next != 0); }\n";
+    char *old = must_printf(format, "", ""),
+         *new = must_printf(format, "long more;", "hidden.more++; hidden.id++;");
+    struct project project;
+
+    change(&project, old, new);
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    if (strcmp(compiler, "clang") == 0 && strcmp(flags, "-O0") != 0) {
+        assert_string_equal(root_of(&project, "hidden"), "P struct node>struct node *1>1");
+        assert_string_equal(project_data(&project), "hidden.0 hidden.1");
+    } else {
+        assert_string_equal(root_of(&project, "hidden"), "M struct node>struct node *1>1 moved");
+    }
+    project_deinit(&project);
+    free(old);
+    free(new);
+}
+
+/* What the compiler keeps in another form from now on would lose its value. */
+static void other_forms(void **state)
+{
+    const char *format =
+        "struct node { int id; int n; }; %s\nstatic struct node hidden; static int flag;\n"
+        "int step(int x) { hidden.n += x; %s if (x > 7) { flag = %s; } return hidden.n + flag; }\n";
+    char *plain = must_printf(format, "", "", "1"),
+         *taken = must_printf(format, "void *keep;", "keep = &hidden;", "1");
+    char *flag = must_printf(format, "", "", "x");
+    bool optimised = strcmp(compiler, "clang") == 0 && strcmp(flags, "-O0") != 0;
+    struct project project;
+
+    change(&project, plain, taken);
+    assert_int_equal(project.error != NULL, optimised);
+    assert_true(!optimised || strstr(project.error->message, "apart"));
+    project_deinit(&project);
+    change(&project, taken, plain);
+    assert_int_equal(project.error != NULL, optimised);
+    project_deinit(&project);
+    change(&project, plain, flag);
+    assert_int_equal(project.error != NULL, optimised);
+    project_deinit(&project);
+    free(plain);
+    free(taken);
+    free(flag);
+}
+
 /* In the next patch types are those of the patched sources, and variables those that earlier patches brought, too. */
 static void chains(void **state)
 {
@@ -267,7 +321,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_change), cmocka_unit_test(variables), cmocka_unit_test(static_locals),
         cmocka_unit_test(numbers),   cmocka_unit_test(tails),     cmocka_unit_test(refusals),
-        cmocka_unit_test(chains),
+        cmocka_unit_test(chains),    cmocka_unit_test(parts),     cmocka_unit_test(other_forms),
     };
 
     if (argc == 3) {
