@@ -23,6 +23,7 @@ struct policy_case {
     const char *no_way_back; /* part of the reason; NULL: the way back gives `before` again */
     const char *contains;    /* part of the generated C */
     const char *stops;       /* part of the warning */
+    int any_way_back;        /* if there is one, it has to give `before` again */
     int skeleton;            /* try it, too */
     int invalid;             /* the validation is to say no */
 };
