@@ -72,6 +72,8 @@ void preview_consider(struct workspace *workspace, const struct change_set *set,
         return;
     workspace->plan_wanted = revision;
     workspace->plan_due = true;
+    if (workspace->previewing)
+        workspace->stop_warming = 1; /* what it is made of is out of date */
     uv_timer_start(&workspace->plan_timer, quiet, QUIET_MS, 0);
 }
 
@@ -194,7 +196,7 @@ static void preview_done(void *context)
     struct preview *preview = context;
     struct workspace *workspace = preview->workspace;
 
-    workspace->session_lent = false;
+    workspace->session_lent = workspace->previewing = false;
     if (workspace_job_done(workspace)) {
         if (workspace
                 ->stop_warming) /* stopped for a save, which has better to tell; if not, there is another time */
@@ -247,12 +249,12 @@ void preview_resume(struct workspace *workspace)
     if (!preview)
         return;
     workspace->stop_warming = 0;
-    workspace->session_lent = true;
+    workspace->session_lent = workspace->previewing = true;
     workspace->jobs++;
     error = jobs_start(workspace->server->jobs, preview_work, preview_done, preview, JOB_BACKGROUND);
     if (error) {
         workspace->jobs--;
-        workspace->session_lent = false;
+        workspace->session_lent = workspace->previewing = false;
         preview_free(preview);
     }
     workspace_log(workspace, error);

@@ -80,6 +80,7 @@ struct workspace {
         plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"}, or NULL */
     int plan_wanted;   /* revision of the change set that it is to be of */
     bool plan_due;     /* a preview is to be made for it */
+    bool previewing;   /* one is being made */
     json_t *published; /* URIs that have diagnostics: keys of an object */
     uv_timer_t status_timer;
     uv_timer_t settle_timer;

@@ -4,6 +4,7 @@
 //   file NAME TEXT      writes a file below the root; in TEXT, \n is a line's end
 //   remove NAME         removes it
 //   has NAME TEXT       the file's content is TEXT
+//   until NAME TEXT     waits until it is
 //   engine PID JSON     a program for the fake engine (tests/unit/lsp-server/fake_link.c)
 //   end PID             it ends
 //   > MESSAGE           sends a message; one with "request" in place of "method" gets an id
@@ -113,6 +114,14 @@ const steps = {
         const text = fs.readFileSync(path.join(work, name), 'utf8');
         if (text !== textOf(words))
             throw new Error(`${name} holds ${JSON.stringify(text)}`);
+    },
+    async until([name, ...words]) {
+        const file = path.join(work, name), deadline = Date.now() + patience;
+        while (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== textOf(words)) {
+            if (Date.now() > deadline)
+                throw new Error(`${name} never held ${JSON.stringify(textOf(words))}`);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+        }
     },
     engine([pid, ...words]) {
         fs.writeFileSync(engineFile(pid) + '.tmp', words.join(' '));

@@ -103,6 +103,14 @@ await client.until(() => client.diagnostics.get(uri('molt/vector3d.c'))?.[0]?.co
 assert.equal(client.status.pending.count > 0, true);
 assert.equal(await ask(server), before);
 
+// mended in the buffer alone: the next preview is made with it
+client.change(at('molt/vector3d.c'), `\n\n${policy('new->length = old->x + old->y;')}`);
+const moved = policy('').split('\n').findIndex((text) => text.startsWith('MOLT_MIGRATE')) + 2;
+do
+    review = await client.request('molt/review', {});
+while (review.types[0]?.policy?.line !== moved);
+assert.equal(review.types[0].policy.uri, uri('molt/vector3d.c'));
+
 // mended and saved: in the program, with all instances
 last = await save('molt/vector3d.c', policy('new->length = old->x + old->y;'));
 assert.equal(last.result, 'updated', last.message);
