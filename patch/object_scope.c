@@ -145,7 +145,8 @@ static void name_parts(struct object *object)
             variables_of_all(object_dwarf(object), &variables);
             read = true;
         }
-        const struct variable *part = variables_find(&variables, object_address(object, symbol), false);
+        bool tls = object->sections[symbol->section].kind == SECTION_TLS;
+        const struct variable *part = variables_find(&variables, object_address(object, symbol), tls);
         struct text path = { 0 };
         if (part && part->size && variable_part(part, &path)) {
             symbol->key = own(object, must_printf("%.*s{%s}", (int)base_length(symbol->name), symbol->name,

@@ -15,15 +15,29 @@ static bool indexed_address(Dwarf_Attribute *attribute, const Dwarf_Op *operatio
            dwarf_formaddr(&indirect, ret) == 0;
 }
 
-bool variable_operation(Dwarf_Attribute *attribute, const Dwarf_Op *operation, Dwarf_Addr *ret)
+bool variable_place(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size_t count, Dwarf_Addr *ret,
+                    bool *ret_tls)
 {
-    switch (operation->atom) {
+    if (count < 1 || count > 2) {
+        return false;
+    }
+    *ret_tls = count == 2 && (operations[1].atom == DW_OP_form_tls_address ||
+                              operations[1].atom == DW_OP_GNU_push_tls_address);
+    if (count == 2 && !*ret_tls) {
+        return false;
+    }
+    switch (operations[0].atom) {
     case DW_OP_addr:
-        *ret = operation->number;
-        return true;
+    case DW_OP_const4u:
+    case DW_OP_const8u:
+        *ret = operations[0].number;
+        return *ret_tls || operations[0].atom == DW_OP_addr;
     case DW_OP_addrx:
     case DW_OP_GNU_addr_index:
-        return indexed_address(attribute, operation, ret);
+        return indexed_address(attribute, &operations[0], ret);
+    case DW_OP_constx:
+    case DW_OP_GNU_const_index:
+        return *ret_tls && indexed_address(attribute, &operations[0], ret);
     default:
         return false;
     }
@@ -35,24 +49,7 @@ bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls)
     Dwarf_Op *operations;
     size_t count;
 
-    if (!dwarf_attr(die, DW_AT_location, &attribute) ||
-        dwarf_getlocation(&attribute, &operations, &count) != 0 || count < 1 || count > 2) {
-        return false;
-    }
-    *ret_tls = count == 2 && (operations[1].atom == DW_OP_form_tls_address ||
-                              operations[1].atom == DW_OP_GNU_push_tls_address);
-    if (count == 2 && !*ret_tls) {
-        return false;
-    }
-    switch (operations[0].atom) {
-    case DW_OP_const4u:
-    case DW_OP_const8u:
-        *ret = operations[0].number;
-        return *ret_tls;
-    case DW_OP_constx:
-    case DW_OP_GNU_const_index:
-        return *ret_tls && indexed_address(&attribute, &operations[0], ret);
-    default:
-        return variable_operation(&attribute, &operations[0], ret);
-    }
+    return dwarf_attr(die, DW_AT_location, &attribute) &&
+           dwarf_getlocation(&attribute, &operations, &count) == 0 &&
+           variable_place(&attribute, operations, count, ret, ret_tls);
 }

@@ -9,7 +9,8 @@
  * False for variables that have no place of their own for their whole life. */
 bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls);
 
-/* The address that OPERATION of the location ATTRIBUTE alone stands for. */
-bool variable_operation(Dwarf_Attribute *attribute, const Dwarf_Op *operation, Dwarf_Addr *ret);
+/* The same for the COUNT operations of the location ATTRIBUTE that say where a part of a variable is. */
+bool variable_place(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size_t count, Dwarf_Addr *ret,
+                    bool *ret_tls);
 
 #endif

@@ -19,24 +19,22 @@ static void collect_parts(Dwarf_Die *die, variable_list *ret)
     Dwarf_Attribute attribute;
     Dwarf_Op *operations;
     size_t count;
-    bool placed = false, computed = false;
+    size_t first = 0;
 
     if (!dwarf_attr(die, DW_AT_location, &attribute) ||
         dwarf_getlocation(&attribute, &operations, &count) != 0) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (operations[i].atom == DW_OP_piece) {
-            part.size = operations[i].number;
-            if (placed && !computed) {
-                LIST_ADD(ret, part);
-            }
-            part.offset += part.size;
-            placed = computed = false;
-        } else {
-            placed = variable_operation(&attribute, &operations[i], &part.address);
-            computed = computed || !placed;
+        if (operations[i].atom != DW_OP_piece) {
+            continue;
         }
+        part.size = operations[i].number;
+        if (variable_place(&attribute, &operations[first], i - first, &part.address, &part.tls)) {
+            LIST_ADD(ret, part);
+        }
+        part.offset += part.size;
+        first = i + 1;
     }
 }
 

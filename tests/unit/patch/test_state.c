@@ -224,12 +224,13 @@ static void refusals(void **state)
 static void parts(void **state)
 {
     const char *format =
-        "struct node { int id; %s struct node *next; int n; }; struct node *get(void);\n"
-        "static struct node hidden; static struct node *last;\n"
-        "int step(int x) { %s hidden.n += x; if (x > 3) { hidden.next = last; } last = hidden.next;"
-        " return hidden.n + (hidden.next != 0); }\n";
+        "struct node { int id; %s struct node *next; int n; };\n"
+        "static struct node hidden; static struct node *last; static __thread struct node mine;\n"
+        "int step(int x) { %s hidden.n += x; mine.n += x; if (x > 3) { hidden.next = last; mine.next = last; "
+        "}"
+        " last = x == 8 ? mine.next : hidden.next; return hidden.n + (hidden.next != 0) + mine.n; }\n";
     char *old = must_printf(format, "", ""),
-         *new = must_printf(format, "long more;", "hidden.more++; hidden.id++;");
+         *new = must_printf(format, "long more;", "hidden.more++; hidden.id++; mine.id++;");
     struct project project;
 
     change(&project, old, new);
@@ -238,7 +239,7 @@ static void parts(void **state)
     }
     if (strcmp(compiler, "clang") == 0 && strcmp(flags, "-O0") != 0) {
         assert_string_equal(root_of(&project, "hidden"), "P struct node>struct node *1>1");
-        assert_string_equal(project_data(&project), "hidden.0 hidden.1");
+        assert_string_equal(root_of(&project, "mine"), "P struct node>struct node *1>1 tls");
     } else {
         assert_string_equal(root_of(&project, "hidden"), "M struct node>struct node *1>1 moved");
     }
