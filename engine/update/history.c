@@ -27,9 +27,10 @@ struct applied {
     size_t image_count;
     struct debug_object *debug;
     bool undoable;
-    bool stateful;     /* it changed what the program holds in memory */
-    size_t state_mark; /* what was remembered about state before */
-    bool reverted;     /* the last one only: it may be brought back */
+    struct loaded_patch patch; /* if stateful and undoable: the way back is in it */
+    bool stateful;             /* it changed what the program holds in memory */
+    size_t state_mark;         /* what was remembered about state before */
+    bool reverted;             /* the last one only: it may be brought back */
 };
 
 static struct {
@@ -101,6 +102,9 @@ static void free_image(struct image *image)
 
 static void make_final(struct applied *entry)
 {
+    if (entry->undoable && entry->stateful) {
+        load_finish(&entry->patch);
+    }
     entry->undoable = false;
     undo_deinit(&entry->undo);
     free(entry->transitions);
@@ -159,6 +163,7 @@ void history_push(struct update *update)
         .debug = update->debug,
         .undoable = true,
         .stateful = state_changes(update->state),
+        .patch = update->patch,
         .state_mark = update->state ? state_retire(update->state) : SIZE_MAX,
     };
     for (size_t i = 0; i < modules && entry->images; i++) {
@@ -167,7 +172,9 @@ void history_push(struct update *update)
         }
     }
     state_destroy(update->state);
-    load_finish(&update->patch);
+    if (!entry->stateful) {
+        load_finish(&entry->patch);
+    }
     free(update);
     reclaim();
 }
@@ -180,12 +187,6 @@ struct applied *history_last(const char **ret_reason)
     }
     if (!history.entries[history.count - 1].undoable) {
         *ret_reason = "the update is too old: only the last 16 are kept to be rolled back";
-        return NULL;
-    }
-    if (history.entries[history.count - 1].stateful) {
-        *ret_reason =
-            "the update migrated what the program holds in memory, and has no policies for the way back: "
-            "make a patch from the new version to the old one, with policies, and apply that";
         return NULL;
     }
     return &history.entries[history.count - 1];
@@ -255,6 +256,26 @@ int history_restore(struct applied *applied)
     return 0;
 }
 
+int history_state(struct applied *applied, bool rollback, struct state **ret, const char **ret_reason)
+{
+    *ret = NULL;
+    if (!applied->stateful) {
+        return 0;
+    }
+    int status = state_plan(&applied->patch, rollback, ret);
+    *ret_reason = applied->patch.reason;
+    return status;
+}
+
+void history_state_changed(struct applied *applied, struct state *state)
+{
+    if (applied->reverted) {
+        state_forget(applied->state_mark);
+    } else {
+        applied->state_mark = state_retire(state);
+    }
+}
+
 unsigned history_functions(const struct applied *applied)
 {
     return (unsigned)applied->transition_count;
@@ -265,7 +286,7 @@ void history_pop(void)
     struct applied *entry = &history.entries[--history.count];
 
     registry_forget_definitions(entry->definitions_before);
-    if (entry->state_mark != SIZE_MAX) {
+    if (entry->state_mark != SIZE_MAX && !entry->stateful) {
         state_forget(entry->state_mark);
     }
     make_final(entry);

@@ -29,6 +29,13 @@ int history_restore(struct applied *applied);
 /* Forgets the last entry after it was reverted. World running. */
 void history_pop(void);
 
+/* Plans what going back from APPLIED (or, with ROLLBACK false, bringing it back) does to the program's state: *ret, to be destroyed, or NULL
+ * if nothing. 0, -EINVAL with *ret_reason, or -ENOMEM. World running. */
+int history_state(struct applied *applied, bool rollback, struct state **ret, const char **ret_reason);
+
+/* The change back, or forth again, is made: what is remembered of the update's sites goes, or comes again from STATE. World running. */
+void history_state_changed(struct applied *applied, struct state *state);
+
 unsigned history_functions(const struct applied *applied);
 
 size_t history_count(void);

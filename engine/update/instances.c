@@ -122,9 +122,16 @@ static uintptr_t tls_block(const struct module *module, uintptr_t thread)
     return vector[module->tls_id].block;
 }
 
-static int add_root(struct roots *roots, const struct molt_patch_root *record, uintptr_t place,
+static int add_root(struct state *state, const struct molt_patch_root *record, uintptr_t place,
                     uintptr_t target)
 {
+    struct roots *roots = &state->roots;
+
+    if (target && state->rollback) {
+        uintptr_t before = place;
+        place = target;
+        target = before;
+    }
     if (roots->count == roots->capacity) {
         size_t capacity = roots->capacity * 2;
         struct root *grown = state_map(capacity, sizeof(*grown));
@@ -145,13 +152,13 @@ static int add_thread_local(struct state *state, const struct molt_patch_root *r
     const struct loaded_module *module = &state->patch->modules[record->module];
     const struct loaded_symbol *symbol = record->symbol ? &state->patch->symbols[record->symbol] : NULL;
     bool earlier = record->flags & MOLT_ROOT_EARLIER;
-    uintptr_t block = earlier ? thread + state->earlier[record - state->patch->file.patch_roots]
-                              : tls_block(&module->module, thread);
+    uintptr_t block =
+        earlier ? thread + state->earlier[record - state->records] : tls_block(&module->module, thread);
 
     if (!block) { /* the thread has not touched it: it will start with the module's initial image */
         return 0;
     }
-    return add_root(&state->roots, record, block + record->address,
+    return add_root(state, record, block + record->address,
                     symbol ? thread + (uintptr_t)symbol->tls_offset : 0);
 }
 
@@ -180,7 +187,7 @@ int roots_collect(struct state *state)
 
     state->roots.count = 0;
     for (size_t i = 0; i < file->patch_roots_count && status == 0; i++) {
-        const struct molt_patch_root *record = &file->patch_roots[i];
+        const struct molt_patch_root *record = &state->records[i];
         const struct loaded_module *module = &state->patch->modules[record->module];
         if (module->absent) {
             continue;
@@ -190,7 +197,7 @@ int roots_collect(struct state *state)
                 status = add_thread_local(state, record, state->world->threads[k].thread_pointer);
             }
         } else {
-            status = add_root(&state->roots, record,
+            status = add_root(state, record,
                               record->flags & MOLT_ROOT_EARLIER ? state->earlier[i]
                                                                 : module->module.bias + record->address,
                               record->symbol ? state->patch->symbols[record->symbol].address : 0);

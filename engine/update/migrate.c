@@ -62,8 +62,10 @@ static void note_address(struct conversion *conversion, const struct item *item)
 static unsigned site_after(struct state *state, const struct conversion *conversion, const struct item *item)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
-
-    if (!item->moved && conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN) {
+    bool leaves =
+        state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
+    if (!item->moved && conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN &&
+        !leaves) {
         return item->site;
     }
     return sites_synthetic(&state->sites, item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY,
@@ -240,8 +242,8 @@ static bool visit_conversion(void *context, const struct heap_block *block)
         return true;
     }
     struct item item = { .place = place.start, .site = block->site, .size = place.size, .kind = place.kind };
-    bool tagged =
-        size_after != place.size || place.meaning->kind == MOLT_SITE_UNKNOWN; /* which may write behind it */
+    bool tagged = size_after != place.size || state->rollback ||
+                  place.meaning->kind == MOLT_SITE_UNKNOWN; /* which may write behind it */
     item.slack = tagged ? place.usable - place.size : 0;
     if (!is_whole(layout, place.kind, place.size)) {
         state->status = refuse_part(state, layout, &place);

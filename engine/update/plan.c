@@ -288,7 +288,7 @@ int plan_update(struct update *update)
     int status = read_manifest(update);
 
     status = status < 0 ? status : plan_functions(update);
-    status = status < 0 ? status : state_plan(&update->patch, &update->state);
+    status = status < 0 ? status : state_plan(&update->patch, false, &update->state);
     if (status == 0) {
         avoid_thread_creation(update);
         avoid_allocator(update);

@@ -1,6 +1,6 @@
 /*
  * Going back. An update in force is undone at a safe point by exchanging what its undo log holds with what is in memory; exchanged
- * once more, it is back. So a rollback can be held until all processes of a program have rolled back.
+ * once more, it is back. What the program holds goes back by the patch's inverse migrations, so that nothing is lost that came since. So a rollback can be held until all processes of a program have rolled back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,10 +10,58 @@
 
 static struct applied *held; /* rolled back, and may be brought back */
 
-/* Makes CHANGE of APPLIED at a safe point for COUNT RANGES. Returns in the critical section if 0. */
-static int change_back(struct applied *applied, int (*change_it)(struct applied *applied),
-                       const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
-                       const struct watcher *watcher, struct update_report *report)
+/* A change back, or forth again. */
+struct way {
+    int (*change)(struct applied *applied);
+    int (*undo)(struct applied *applied);
+    bool rollback;
+};
+
+static const struct way back = { history_revert, history_restore, true };
+static const struct way forth = { history_restore, history_revert, false };
+
+/* Code and STATE (NULL: none) in the stopped world; all of it or nothing. */
+static int change_all(struct applied *applied, const struct way *way, struct state *state,
+                      const struct world *world, struct update_report *report)
+{
+    int status = state_changes(state) ? state_migrate(state, world, report) : 0;
+
+    status = status < 0 ? status : way->change(applied);
+    if (status == 0 && state_changes(state)) {
+        status = state_validate(state, report);
+        if (status < 0) {
+            way->undo(applied);
+        }
+    }
+    undo_synchronise_code();
+    if (status == 0 && state_changes(state)) {
+        state_commit(state, report);
+    } else if (state_changes(state)) {
+        state_revert(state);
+    }
+    return status;
+}
+
+/* RANGES, and the allocator if STATE changes; from malloc. */
+static struct affected_range *with_allocator(const struct affected_range *ranges, size_t *count,
+                                             const struct state *state)
+{
+    struct affected_range *all = calloc(*count + 1, sizeof(*all));
+
+    for (size_t i = 0; all && i < *count; i++) {
+        all[i] = ranges[i];
+    }
+    if (all && state_changes(state)) {
+        all[(*count)++] = state_allocator();
+        *count = plan_sort_ranges(all, *count);
+    }
+    return all;
+}
+
+/* Makes the change of APPLIED at a safe point for COUNT RANGES. Returns in the critical section if 0. */
+static int change_at_safe_point(struct applied *applied, const struct way *way, struct state *state,
+                                const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
+                                const struct watcher *watcher, struct update_report *report)
 {
     struct safe_point point;
     struct world world;
@@ -24,17 +72,42 @@ static int change_back(struct applied *applied, int (*change_it)(struct applied 
         return status;
     }
     undo_begin();
-    status = change_it(applied);
-    undo_synchronise_code();
+    status = change_all(applied, way, state, &world, report);
     undo_end();
     resume(&world, report);
     if (status < 0) {
         leave_critical();
-        return fail(report, UPDATE_FAILED, status, NULL);
+        return *report->reason ? status : fail(report, UPDATE_FAILED, status, NULL);
     }
     changes_made++;
     report->functions = history_functions(applied);
+    if (state) {
+        history_state_changed(applied, state);
+    }
     return 0;
+}
+
+static int change_back(struct applied *applied, const struct way *way, const struct affected_range *ranges,
+                       size_t count, uint32_t timeout_ms, const struct watcher *watcher,
+                       struct update_report *report)
+{
+    struct state *state;
+    const char *reason = NULL;
+    int status = history_state(applied, way->rollback, &state, &reason);
+
+    if (status == 0 && state) {
+        status = state_reserve(state);
+    }
+    if (status < 0) {
+        state_destroy(state);
+        return fail(report, UPDATE_REFUSED, status, reason);
+    }
+    struct affected_range *all = with_allocator(ranges, &count, state);
+    status = all ? change_at_safe_point(applied, way, state, all, count, timeout_ms, watcher, report)
+                 : fail(report, UPDATE_FAILED, -ENOMEM, NULL);
+    free(all);
+    state_destroy(state);
+    return status;
 }
 
 int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, void *context,
@@ -55,7 +128,7 @@ int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, v
     if (status < 0) {
         return fail(report, UPDATE_FAILED, status, NULL);
     }
-    status = change_back(last, history_revert, ranges, count, timeout_ms, &watcher, report);
+    status = change_back(last, &back, ranges, count, timeout_ms, &watcher, report);
     free(ranges);
     if (status < 0) {
         return status;
@@ -83,7 +156,7 @@ int update_restore(uint32_t timeout_ms, update_progress *progress, void *context
         return fail(report, UPDATE_REFUSED, -EINVAL, "no rollback can be taken back");
     }
     const struct affected_range *ranges = history_ranges_before(held, &count);
-    int status = change_back(held, history_restore, ranges, count, timeout_ms, &watcher, report);
+    int status = change_back(held, &forth, ranges, count, timeout_ms, &watcher, report);
     if (status < 0) {
         return status;
     }

@@ -320,9 +320,17 @@ size_t sites_mark(void)
     return memory.count;
 }
 
+/* Synthetic sites are what blocks really bear; what they mean never changes. */
 void sites_forget(size_t mark)
 {
-    while (memory.count > mark) {
-        free(memory.items[--memory.count].file);
+    size_t kept = mark;
+
+    for (size_t i = mark; i < memory.count; i++) {
+        if (memory.items[i].address) {
+            free(memory.items[i].file);
+        } else {
+            memory.items[kept++] = memory.items[i];
+        }
     }
+    memory.count = kept < memory.count ? kept : memory.count;
 }

@@ -32,7 +32,7 @@ static bool changes_anything(const struct state *state)
         any |= state->in_use[i];
     }
     for (size_t i = 0; i < file->patch_roots_count; i++) {
-        any |= file->patch_roots[i].symbol || file->patch_roots[i].count != file->patch_roots[i].new_count;
+        any |= state->records[i].symbol || state->records[i].count != state->records[i].new_count;
     }
     return any;
 }
@@ -64,7 +64,7 @@ static int check_roots(struct state *state)
     const struct patch_file *file = &state->patch->file;
 
     for (size_t i = 0; i < file->patch_roots_count; i++) {
-        const struct molt_patch_root *root = &file->patch_roots[i];
+        const struct molt_patch_root *root = &state->records[i];
         const struct module *module = &state->patch->modules[root->module].module;
         uint32_t size =
             root->kind == MOLT_FIELD_MEMBER ? state->layouts.items[root->layout].size : sizeof(void *);
@@ -116,6 +116,49 @@ static int check_heap(struct state *state)
     return 0;
 }
 
+static void copy_roots(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+
+    for (size_t i = 0; i < file->patch_roots_count; i++) {
+        const struct molt_patch_root *root = &file->patch_roots[i];
+        struct molt_patch_root *record = &state->records[i];
+        *record = *root;
+        if (state->rollback) {
+            record->layout = root->new_layout;
+            record->count = root->new_count;
+            record->new_layout = root->layout;
+            record->new_count = root->count;
+            record->stride =
+                root->kind == MOLT_FIELD_MEMBER ? file->patch_layouts[root->new_layout].size : root->stride;
+        }
+    }
+}
+
+/* Every migration of the update must have one that leads back. */
+static int check_way_back(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+
+    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+        const struct molt_patch_migration *there = &file->patch_migrations[i];
+        bool found = there->flags & MOLT_MIGRATION_INVERSE;
+        for (size_t k = 0; k < file->patch_migrations_count && !found; k++) {
+            const struct molt_patch_migration *back = &file->patch_migrations[k];
+            found = back->flags & MOLT_MIGRATION_INVERSE && back->old_layout == there->new_layout &&
+                    back->new_layout == there->old_layout;
+        }
+        if (!found) {
+            return load_refuse(state->patch,
+                               "%s cannot become again what it was: no policy says how; write one with "
+                               "MOLT_INVERT, or make a "
+                               "patch from the new version to the old one",
+                               patch_file_string(file, file->patch_layouts[there->new_layout].name));
+        }
+    }
+    return 0;
+}
+
 static int plan(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
@@ -125,10 +168,16 @@ static int plan(struct state *state)
         return -ENOMEM;
     }
     state->earlier = calloc(file->patch_roots_count + 1, sizeof(*state->earlier));
-    if (!state->earlier) {
+    state->records = calloc(file->patch_roots_count + 1, sizeof(*state->records));
+    if (!state->earlier || !state->records) {
         return -ENOMEM;
     }
-    conversions_choose(state->patch, false, state->in_use);
+    copy_roots(state);
+    int back = state->rollback ? check_way_back(state) : 0;
+    if (back < 0) {
+        return back;
+    }
+    conversions_choose(state->patch, state->rollback, state->in_use);
     state->changes = changes_anything(state);
     int status = layouts_init(&state->layouts, file, state->in_use);
 
@@ -156,7 +205,7 @@ static int plan(struct state *state)
     return status < 0 ? status : state->roots.items && state->wanted && state->invariants ? 0 : -ENOMEM;
 }
 
-int state_plan(struct loaded_patch *patch, struct state **ret)
+int state_plan(struct loaded_patch *patch, bool rollback, struct state **ret)
 {
     *ret = NULL;
     if (!patch->file.patch_migrations_count && !patch->file.patch_roots_count &&
@@ -168,6 +217,7 @@ int state_plan(struct loaded_patch *patch, struct state **ret)
         return -ENOMEM;
     }
     state->patch = patch;
+    state->rollback = rollback;
     int status = plan(state);
     if (status < 0) {
         state_destroy(state);
@@ -198,6 +248,7 @@ void state_destroy(struct state *state)
     free(state->invariants);
     free(state->in_use);
     free(state->earlier);
+    free(state->records);
     free(state);
 }
 

@@ -16,9 +16,9 @@
 
 struct state;
 
-/* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state. 0 with *ret NULL if it says
- * nothing; -EINVAL with the patch's reason, or -ENOMEM. World running. */
-int state_plan(struct loaded_patch *patch, struct state **ret);
+/* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state: on the way to its version, or, for a
+ * ROLLBACK, back. 0 with *ret NULL if it says nothing; -EINVAL with the patch's reason, or -ENOMEM. World running. */
+int state_plan(struct loaded_patch *patch, bool rollback, struct state **ret);
 void state_destroy(struct state *state);
 
 /* Whether anything changes; else there is nothing to migrate, validate and commit, only to retire. NULL: no. */

@@ -52,8 +52,10 @@ struct state {
     struct loaded_patch *patch;
     struct layouts layouts;
     struct sites sites;
-    bool *in_use;       /* by migration: it is made */
-    uintptr_t *earlier; /* by root record: where it is, if an earlier patch brought it */
+    bool rollback;
+    struct molt_patch_root *records; /* the patch's, for a rollback with old and new exchanged */
+    bool *in_use;                    /* by migration: it is made */
+    uintptr_t *earlier;              /* by root record: where it is, if an earlier patch brought it */
     struct conversion *conversions;
     size_t conversion_count;
     struct roots roots;
