@@ -167,6 +167,44 @@ static void misplaced_policy(void **state)
     project_deinit(&project);
 }
 
+/* One name, two types, both changed: each has its policy; the user's says which it is about. */
+static void one_name_two_types(void **state)
+{
+    static const char *const first[] = {
+        "struct node { int a; } one;\nint main(void) { return one.a; }\n",
+        "struct node { long b; int a; } one;\nint main(void) { return one.a; }\n"
+    };
+    static const char *const second[] = {
+        "struct node { char *text; } two;\nchar *get(void) { return two.text; }\n",
+        "struct node { int n; char *text; } two;\n"
+        "char *get(void) { return two.text; }\n"
+    };
+    struct project project;
+
+    project_init(&project, compiler, flags);
+    project.state = true;
+    project_shell(&project, "mkdir -p v2/molt");
+    for (size_t i = 0; i < 2; i++) {
+        project_write(&project, i ? "v2" : "v1", "a.c", first[i]);
+        project_write(&project, i ? "v2" : "v1", "b.c", second[i]);
+    }
+    project_build(&project);
+    project_write(
+        &project, "v2", "molt/node.c",
+        "#include <molt/policy.h>\nMOLT_UNIT(struct node, \"b.c\");\nMOLT_DEFAULT(struct node, n, 4);\n");
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    assert_int_equal(json_array_size(json_object_get(project.result.manifest, "types")), 2);
+    assert_int_equal(project.file.patch_migrations_count, 4);
+    project_write(&project, "v2", "molt/node.c",
+                  "#include <molt/policy.h>\nMOLT_DEFAULT(struct node, n, 4);\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_non_null(project.error);
+    assert_non_null(strstr(project.error->message, "MOLT_UNIT(struct node"));
+    assert_int_equal(project.error->line, 2);
+    project_deinit(&project);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +212,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(program_is_told_apart),
         cmocka_unit_test(earlier_policies),
         cmocka_unit_test(misplaced_policy),
+        cmocka_unit_test(one_name_two_types),
     };
 
     compiler = argc > 1 ? argv[1] : compiler;
