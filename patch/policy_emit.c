@@ -309,8 +309,10 @@ void policies_emit(struct policies *policies, struct state_emission *state)
             if (!plan->is_split) {
                 emit_migration(&emitting, plan);
             }
-            if (policy_has_inverse(plan)) {
-                emit_inverse(&emitting, plan);
+        }
+        for (size_t k = 0; k < policies->plans.list.count; k++) { /* those from one layout stand together */
+            if (policy_has_inverse(policies->plans.list.items[k])) {
+                emit_inverse(&emitting, policies->plans.list.items[k]);
             }
         }
         emit_invariants(&emitting);
