@@ -20,6 +20,7 @@
 #define REGION_SIZE ((sizeof(struct shadow_region) + 4095) & ~(size_t)4095)
 
 struct shadow_region *shadow_regions[SHADOW_REGIONS];
+size_t shadow_sized = 49;
 size_t shadow_quick;
 
 static size_t small_room = SHADOW_ROOM_GLIBC;
@@ -68,6 +69,8 @@ void shadow_init(bool glibc)
     madvise((void *)first, end - first, MADV_NOHUGEPAGE);
     make_pool();
     small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
+    shadow_sized =
+        glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : SHADOW_ROOM_OTHERS + 16 + 1; /* the next room has 16 more */
     shadow_quick = glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : 0;
     is_glibc = glibc;
     in_use = true;

@@ -62,8 +62,9 @@ struct shadow_region {
 
 #pragma GCC visibility push(hidden) /* no way round by the GOT */
 extern struct shadow_region *shadow_regions[SHADOW_REGIONS];
-extern size_t
-    shadow_quick; /* small sizes below this are noted by shadow_tag_quickly: none, or all that glibc's rooms are for */
+/* For shadow_tag_quickly: from SIZED on, blocks reach so far into their second granule that it is theirs; below QUICK their
+ * rooms are glibc's (none, if another allocator is underneath). */
+extern size_t shadow_sized, shadow_quick;
 #pragma GCC visibility pop
 
 #define SHADOW_ROOM_GLIBC ((size_t)24)
@@ -141,7 +142,7 @@ static inline __attribute__((always_inline)) bool shadow_tag_quickly(void *point
     }
     uint16_t *entry = shadow_entry(region, address);
     unsigned half = shadow_half(address);
-    if (size - 49 < SHADOW_SHORT_LIMIT - 49) { /* both granules are the block's */
+    if (size >= shadow_sized && size < SHADOW_SHORT_LIMIT) {
         uint32_t two = half << SHADOW_SITE_BITS | site | (SHADOW_SIZE | (uint32_t)size) << 16;
         memcpy(entry, &two, sizeof(two));
         return true;
