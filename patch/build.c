@@ -415,6 +415,10 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     if (!error) {
         error = build_place(&build);
     }
+    for (size_t i = 0; !error && request->state && !request->after_count && i < session->images.count; i++) {
+        const struct sites *sites;
+        error = sites_of_image(session, request, &build.from, NULL, session->images.items[i], &sites);
+    }
     build_deinit(&build);
     patch_result_deinit(&result);
     return error;

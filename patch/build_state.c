@@ -36,28 +36,64 @@ static struct molt_error *find_code_sites(struct build *build, const struct cont
     return error;
 }
 
-/* Works out what the program allocates, and what the patch's code does. The engine remembers the former from one patch to the
- * next. */
+/* Whether an earlier patch told what the program allocates: the engine remembers that. */
+static bool earlier_told_sites(const struct build *build)
+{
+    for (size_t i = 0; i < build->earlier_count; i++) {
+        const struct patch_file *file = &build->earlier[i].file;
+        for (size_t k = 0; k < file->patch_sites_count; k++) {
+            if (!file->patch_sites[k].symbol) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The sites of IMAGE. Sources that earlier patches changed have other lines than the program's debug information. */
+static struct molt_error *find_image_sites(struct build *build, const struct image *image,
+                                           const struct sites **ret)
+{
+    LIST(const char *) stale = { 0 };
+
+    *ret = sites_known(build->session, image);
+    if (*ret && build->earlier_count) {
+        return NULL;
+    }
+    for (size_t i = 0; i < build->earlier_count; i++) {
+        const struct patch_file *file = &build->earlier[i].file;
+        for (size_t k = 0; k < file->patch_functions_count; k++) {
+            LIST_ADD(&stale, patch_file_string(file, file->patch_functions[k].unit));
+        }
+    }
+    LIST_ADD(&stale, NULL);
+    struct molt_error *error =
+        sites_of_image(build->session, build->request, &build->from, stale.items, image, ret);
+    LIST_FREE(&stale);
+    return error;
+}
+
+/* Works out what the program allocates, and what the patch's code does. The former is told by the first patch that migrates, or by
+ * an earlier one if it costs nothing. */
 static struct molt_error *find_sites(struct build *build, struct build_state *state)
 {
+    bool told = earlier_told_sites(build);
     struct molt_error *error = NULL;
 
+    for (size_t i = 0; !error && !told && i < build->session->images.count; i++) {
+        const struct image *image = build->session->images.items[i];
+        const struct sites *sites = NULL;
+        bool wanted = state->migrates || (!build->earlier_count && sites_known(build->session, image));
+        error = wanted && build_is_patched(build, image) ? find_image_sites(build, image, &sites) : NULL;
+        if (!error && sites) {
+            LIST_ADD(&state->images, (struct image_sites){ image, sites });
+        }
+    }
     for (size_t i = 0; !error && i < build->contributions.count; i++) {
         struct code_sites code;
         error = find_code_sites(build, build->contributions.items[i], &code);
         if (!error && code.sites) {
             LIST_ADD(&state->code, code);
-        }
-    }
-    for (size_t i = 0; !error && state->migrates && !build->earlier_count && i < build->session->images.count;
-         i++) {
-        const struct image *image = build->session->images.items[i];
-        const struct sites *sites = NULL;
-        error = build_is_patched(build, image)
-                    ? sites_of_image(build->session, build->request, &build->from, image, &sites)
-                    : NULL;
-        if (!error && sites) {
-            LIST_ADD(&state->images, (struct image_sites){ image, sites });
         }
     }
     return error;
@@ -70,6 +106,22 @@ static void emit_image_sites(struct build_state *state, struct state_emission *r
     }
 }
 
+/* Gives the types of SITES as the models know them, from those worked out BEFORE of the same source. */
+static void keep_types(struct sites *sites, const struct sites *before)
+{
+    for (size_t i = 0; i < sites->items.count; i++) {
+        struct site *site = &sites->items.items[i];
+        bool found = site->kind != MOLT_SITE_OBJECT && site->kind != MOLT_SITE_ARRAY;
+        for (size_t k = 0; !found && k < before->items.count; k++) {
+            const struct site *known = &before->items.items[k];
+            found = known->kind == site->kind && known->line == site->line &&
+                    strcmp(known->type_name, site->type_name) == 0;
+            site->type = found ? known->type : site->type;
+        }
+        site->kind = found ? site->kind : MOLT_SITE_UNKNOWN;
+    }
+}
+
 /* Code that was compiled again to reach its data in another way has its calls elsewhere. */
 static struct molt_error *emit_code_sites(struct build *build, struct state_emission *records)
 {
@@ -79,8 +131,12 @@ static struct molt_error *emit_code_sites(struct build *build, struct state_emis
     for (size_t i = 0; !error && i < state->code.count; i++) {
         struct code_sites *code = &state->code.items[i];
         if (code->contribution->comparison != code->comparison) {
-            LIST_ADD(&state->outdated, code->sites);
+            struct sites *before = code->sites;
+            LIST_ADD(&state->outdated, before);
             error = find_code_sites(build, code->contribution, code);
+            if (!error && code->sites) {
+                keep_types(code->sites, before);
+            }
         }
         if (!error && code->sites) {
             sites_emit(code->sites, records, state->new, code->contribution->image, code->contribution);
@@ -110,6 +166,19 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
     return policies_create(&state->input, &state->policies);
 }
 
+static bool has_sites(const struct build_state *state)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < state->images.count; i++) {
+        any = any || state->images.items[i].sites->items.count;
+    }
+    for (size_t i = 0; i < state->code.count; i++) {
+        any = any || state->code.items[i].sites->items.count;
+    }
+    return any;
+}
+
 struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -125,7 +194,11 @@ struct molt_error *build_state_prepare(struct build *build)
     build_types_make(build, false);
     state->migrates = build_types_changed(build);
     if (!state->migrates) {
-        return find_sites(build, state);
+        error = find_sites(build, state);
+        if (!error && has_sites(state)) {
+            build_types_make(build, false); /* with the types that the sites speak of */
+        }
+        return error;
     }
     build_progress(build, "types", 0, 1);
     if (build->earlier_count) {
@@ -239,6 +312,8 @@ struct molt_error *build_state_emit(struct build *build, struct emission *emissi
     state_emission_init(&records, emission, build->state->changes);
     if (build->state->migrates) {
         error = emit_migration(build, &records);
+    } else {
+        emit_image_sites(build->state, &records);
     }
     error = error ? error : emit_code_sites(build, &records);
     state_emission_deinit(&records);

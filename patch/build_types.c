@@ -127,9 +127,7 @@ void build_types_make(struct build *build, bool whole)
             add_image(build, state->old, image);
         }
     }
-    if (whole) {
-        add_sites(state);
-    }
+    add_sites(state);
     state->changes = type_changes_create(state->old, state->new, build->request->changes);
 }
 

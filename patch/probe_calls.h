@@ -32,6 +32,22 @@ TSNode scan_child(TSNode node, const char *field);
 /* The identifier that DECLARATOR declares, null if there is none. */
 TSNode scan_declared(TSNode declarator);
 
+/* Where NODE is in the text. */
+size_t scan_start(const struct scan *scan, TSNode node);
+size_t scan_end(const struct scan *scan, TSNode node);
+
+/* NODE without parentheses around it. */
+TSNode scan_inside(TSNode node);
+
+/* NODE, an argument, without the casts that its callee's type asks for: (void **)&p. */
+TSNode scan_without_casts(TSNode node);
+
+/* Adds EVIDENCE with QUESTION, which it takes over. */
+void scan_add_evidence(struct candidate *candidate, struct evidence evidence, char *question);
+
+/* probe_sizes.c: adds what the arguments of CALL say. */
+void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call);
+
 /* probe_evidence.c: fills in what is to be asked about CALL, and what its arguments say. */
 void scan_evidence(struct scan *scan, struct candidate *candidate, TSNode call);
 

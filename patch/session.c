@@ -163,10 +163,7 @@ void patch_session_destroy(struct patch_session *session)
     for (size_t i = 0; i < session->checked_keys.count; i++) {
         free(session->checked_keys.items[i]);
     }
-    for (size_t i = 0; i < session->sites.count; i++) {
-        sites_destroy(session->sites.items[i]);
-    }
-    LIST_FREE(&session->sites);
+    session_forget_sites(session);
     LIST_FREE(&session->checked_keys);
     table_deinit(&session->checked);
     LIST_FREE(&session->objects);

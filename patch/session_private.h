@@ -8,6 +8,8 @@
 #include "patch/session.h"
 #include "patch/sites.h"
 
+struct site_code;
+
 struct patch_session {
     struct compile_db db;
     struct compile_db to_db; /* of the new sources' own build: flags for new files; no entries without one */
@@ -20,7 +22,8 @@ struct patch_session {
     LIST(struct object *) objects; /* analysed, oldest first */
     struct table checked;          /* object, binary and number of earlier patches that were found to agree */
     LIST(char *) checked_keys;
-    LIST(struct sites *) sites; /* of the binaries, as far as they were asked for */
+    LIST(struct site_code *) codes; /* of the binaries, as far as sites were asked for */
+    LIST(struct sites *) sites;     /* of the binaries, as far as they were asked for */
 };
 
 /* The analysed object at PATH; stays the session's. */
@@ -30,6 +33,9 @@ struct molt_error *session_object(struct patch_session *session, const char *pat
 bool session_is_checked(const struct patch_session *session, const char *path, const char *binary,
                         size_t earlier);
 void session_set_checked(struct patch_session *session, const char *path, const char *binary, size_t earlier);
+
+/* sites.c: frees what is kept about sites. */
+void session_forget_sites(struct patch_session *session);
 
 /* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */
 void session_trim(struct patch_session *session);

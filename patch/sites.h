@@ -50,12 +50,18 @@ struct sites {
 };
 
 /*
- * The sites of IMAGE, which was built from what FROM holds. They stay the session's, until its next build from other
- * sources. What cannot be worked out is an UNKNOWN site with its reason, never an error; an error is returned when
- * compilers could not be run at all, or for a mistake in the `[heap]` of molt.toml.
+ * The sites of IMAGE, which was built from what FROM holds. They stay the session's, until sites of it are asked for from other
+ * sources. STALE (NULL-terminated, may be NULL): units that FROM no longer has as they were built; what they allocate is not
+ * known, and if there are any the result had better come from sites_known. What cannot be worked out is an UNKNOWN site with its
+ * reason, never an error; an error is returned when compilers could not be run at all, or for a mistake in the `[heap]` of
+ * molt.toml.
  */
 struct molt_error *sites_of_image(struct patch_session *session, const struct patch_request *request,
-                                  struct tree *from, const struct image *image, const struct sites **ret);
+                                  struct tree *from, const char *const *stale, const struct image *image,
+                                  const struct sites **ret);
+
+/* The sites of IMAGE that the session has, NULL if they were not asked for yet. */
+const struct sites *sites_known(const struct patch_session *session, const struct image *image);
 
 /* Those of the functions of OBJECT, compiled of UNIT in TREE, that are marked in WANTED (by index of their symbol). IMAGE:
  * the binary that the new code will belong to. Owned by the caller. */

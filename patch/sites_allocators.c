@@ -58,8 +58,8 @@ static bool is_pointer(Dwarf_Die *die)
 static bool find_function(const struct site_subject *subject, const char *name, Dwarf_Die *ret,
                           uint64_t *ret_address)
 {
-    for (size_t i = 0; i < subject->functions->ranges.count; i++) {
-        const struct code_range *range = &subject->functions->ranges.items[i];
+    for (size_t i = 0; i < subject->image_code->index.ranges.count; i++) {
+        const struct code_range *range = &subject->image_code->index.ranges.items[i];
         Dwarf_Die die = range->die;
         const char *own = range->entry ? dwarf_diename(&die) : NULL;
         if (own && strcmp(own, name) == 0) {

@@ -10,6 +10,15 @@
 #include "patch/sites.h"
 #include "patch/wrappers.h"
 
+/* What the code of a binary says, whatever its sources: kept by the session. */
+struct site_code {
+    const struct image *image;
+    char *settings; /* text of molt.toml, "" without */
+    struct call_targets targets;
+    struct code_index index;
+    struct wrappers wrappers;
+};
+
 /* How the arguments of an allocation function say how much. Bit I: argument I + 1. */
 struct allocation_form {
     bool known;       /* it is one, and this is how */
@@ -35,6 +44,7 @@ struct site_call {
     const char *no_probe;      /* why */
     size_t request;            /* 1 + index of what its unit is asked; 0: none */
     Dwarf_Die unit_die;
+    bool stale;   /* its unit's source is not what it was built from */
     bool aliased; /* the function that makes it has another name, too */
     bool taken;   /* counted among the jumps */
 };
@@ -48,6 +58,8 @@ struct site_work {
     LIST(struct site_call) calls;
     LIST(struct site_call) jumps; /* at the end of functions */
     LIST(struct probe *) probes;
+    size_t
+        own_probes; /* the first ones; the others are the whole program's, and say only how its functions are called */
     const struct wrappers *wrappers;
     const struct code_index *index;
     Dwarf *dwarf;            /* of the image or object */
@@ -63,10 +75,11 @@ struct site_subject {
     struct code_source code;
     const struct image *image; /* the binary, or that which the object's code will belong to */
     Dwarf *dwarf;
-    const char *const *names;           /* that count as wrappers, NULL-terminated */
-    const struct code_index *functions; /* of the image */
-    const bool *wanted;                 /* of the object's symbols */
-    const struct unit *unit;            /* of the object */
+    const char *const *names; /* that count as wrappers, NULL-terminated */
+    const struct site_code *image_code;
+    const char *const *stale; /* units that the sources are not those of, NULL-terminated; may be NULL */
+    const bool *wanted;       /* of the object's symbols */
+    const struct unit *unit;  /* of the object */
 };
 
 struct site_verdict {
@@ -80,6 +93,23 @@ struct site_verdict {
     const char *hint;               /* the type is one that molt.toml names */
     char reason[256];
 };
+
+/* sites_select.c: fills in `calls` and `jumps` from the code of SUBJECT. */
+void site_select_calls(struct site_work *work, const struct site_subject *subject);
+
+/* Whether FUNCTION, an address of the code, ends in a jump to memory. */
+bool site_jumps_to_memory(const struct site_work *work, uint64_t function);
+
+bool site_is_named(const char *const *names, const char *name); /* NAMES: NULL-terminated, or NULL */
+
+/* sites_ask.c: finds the frames of all calls and asks the sources of their units. */
+struct molt_error *site_ask_sources(struct patch_session *session, const struct patch_request *request,
+                                    struct tree *tree, const struct site_subject *subject,
+                                    struct site_work *work);
+
+/* sites_make.c: adds what CALL makes to SITES, if it makes anything. */
+void site_add(struct sites *sites, struct site_work *work, const struct site_subject *subject,
+              const struct tree *tree, const struct site_call *call);
 
 /* sites_judge.c: what the surroundings of CANDIDATE, a call of something of FORM, say. */
 void site_judge(const struct candidate *candidate, const struct allocation_form *form, bool may_be_wrapper,

@@ -92,9 +92,11 @@ const struct allocation_form *site_form(struct site_work *work, const char *name
         const struct probe *probe = work->probes.items[i];
         for (size_t k = 0; k < probe->candidates.count; k++) {
             if (strcmp(probe->candidates.items[k]->function, name) == 0) {
+                bool typed = result.typed;
                 work->depth++;
                 add_to_form(work, probe->candidates.items[k], &result);
                 work->depth--;
+                result.typed = i < work->own_probes ? result.typed : typed;
             }
         }
     }

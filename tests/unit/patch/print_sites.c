@@ -55,7 +55,7 @@ int main(int count, char **arguments)
     }
     error = tree_init(&from, &session->db, session->db.root, session->cache);
     if (!error) {
-        error = sites_of_image(session, &request, &from, session->images.items[0], &sites);
+        error = sites_of_image(session, &request, &from, NULL, session->images.items[0], &sites);
         if (!error) {
             print(sites);
         }

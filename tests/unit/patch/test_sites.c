@@ -116,7 +116,7 @@ static const struct sites *find_sites(struct project *project)
 
     assert_null(tree_init(&from, &project->session->db, NULL, project->session->cache));
     struct molt_error *error =
-        sites_of_image(project->session, &request, &from, project->session->images.items[0], &sites);
+        sites_of_image(project->session, &request, &from, NULL, project->session->images.items[0], &sites);
     if (error) {
         fail_msg("%s", error->message);
     }
