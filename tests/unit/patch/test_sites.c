@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/wrapper_table.h"
 #include "patch/heap_settings.h"
 #include "patch/session_private.h"
@@ -319,6 +320,75 @@ static void tables_for_the_engine(void **state)
     project_deinit(&project);
 }
 
+/* Writes sites/a.c with BEFORE replaced by AFTER to v2, beside the other files. */
+static void change(struct project *project, const char *before, const char *after)
+{
+    char *text = read_source("a.c"), *hit = strstr(text, before);
+    struct text changed = { 0 };
+
+    assert_non_null(hit);
+    text_append(&changed, text, hit - text);
+    text_puts(&changed, after);
+    text_puts(&changed, hit + strlen(before));
+    project_shell(project, "cp v1/*.? v2/");
+    project_write(project, "v2", "a.c", changed.bytes);
+    text_deinit(&changed);
+    free(text);
+}
+
+/* How many sites of the last patch are of KIND and make NAME; those of the program, or (NEW) of the patch's code. */
+static unsigned count_records(const struct project *project, bool new, enum molt_site_kind kind,
+                              const char *name)
+{
+    const struct patch_file *file = &project->file;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < file->patch_sites_count; i++) {
+        const struct molt_patch_site *site = &file->patch_sites[i];
+        const char *layout = patch_file_string(file, file->patch_layouts[site->layout].name);
+        count += (site->symbol != 0) == new && site->kind == kind &&strcmp(layout, name) == 0;
+    }
+    return count;
+}
+
+/* New code tells what it allocates even if no type changes: the next patch may change one. */
+static void sites_of_new_code(void **state)
+{
+    struct project project;
+
+    start(&project);
+    project.state = true;
+    change(&project, "struct node *nodes = xcalloc(n, sizeof(struct node));",
+           "struct conn *nodes = xcalloc(n + 7, sizeof(struct conn));");
+    project_patch(&project, "v1", "v2", NULL);
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    assert_int_equal(count_records(&project, true, MOLT_SITE_ARRAY, "struct conn"), 1);
+    assert_int_equal(count_records(&project, true, MOLT_SITE_ARRAY, "struct node"), 0);
+    assert_true(count_records(&project, true, MOLT_SITE_OBJECT, "struct node") >= 1);
+    project_deinit(&project);
+}
+
+static void sites_of_the_program(void **state)
+{
+    struct project project;
+
+    start(&project);
+    project.state = true;
+    change(&project, "    long key;\n", "    long key, value;\n");
+    project_patch(&project, "v1", "v2", NULL);
+    if (project.error) {
+        fail_msg("%s", project.error->message);
+    }
+    assert_true(count_records(&project, false, MOLT_SITE_OBJECT, "struct node") >= 5);
+    assert_true(count_records(&project, false, MOLT_SITE_ARRAY, "struct node") >= 5);
+    assert_true(count_records(&project, false, MOLT_SITE_OBJECT, "struct conn") >= 5);
+    assert_true(count_records(&project, true, MOLT_SITE_OBJECT, "struct node") >= 5);
+    assert_true(project.file.patch_allocators_count >= 1);
+    project_deinit(&project);
+}
+
 static void mistakes_in_settings(void **state)
 {
     static const char *const wrong[] = {
@@ -355,6 +425,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(all_forms),
         cmocka_unit_test(told_by_settings),
         cmocka_unit_test(pairs_are_recognised),
+        cmocka_unit_test(sites_of_new_code),
+        cmocka_unit_test(sites_of_the_program),
         cmocka_unit_test(tables_for_the_engine),
         cmocka_unit_test(mistakes_in_settings),
     };
