@@ -19,9 +19,9 @@
 #include "engine/update/state_private.h"
 
 #define RED_ZONE 128
-#define CONTROL_BLOCK 2304 /* struct pthread: what pthread_setspecific notes lies in it */
-#define STATIC_TLS_MAX (128ul << 10)
+#define CONTROL_BLOCK 2304   /* struct pthread: what pthread_setspecific notes lies in it */
 #define GENERAL_REGISTERS 15 /* of gregs: r8 to rcx, all but the stack pointer */
+#define CONTROL_HEADER 704   /* tcbhead_t: what compilers and the C library find through the thread pointer */
 #define LONGEST_STACK (8ul << 20)
 #define XSTATE_MAGIC 0x46505853u
 
@@ -136,8 +136,9 @@ static int add_first_stack(struct references *references, const struct stopped_t
     if (!local || local == current) {
         return 0;
     }
-    bool far = thread->tid == getpid() && control - local->start > STATIC_TLS_MAX;
-    return add_stack(references, far ? control - STATIC_TLS_MAX : local->start, end_of_stack(local, thread));
+    size_t size = page_log_tls_size(); /* below that are the dynamic linker's own tables */
+    bool first = thread->tid == getpid() && control - local->start > size;
+    return add_stack(references, first ? control - size : local->start, end_of_stack(local, thread));
 }
 
 static int add_thread(struct references *references, const struct stopped_thread *thread)
@@ -163,6 +164,21 @@ static size_t vector_size(const uint8_t *state)
     memcpy(&magic, state + 464, sizeof(magic));
     memcpy(&size, state + 468, sizeof(size));
     return magic == XSTATE_MAGIC && size >= 576 && size < 65536 ? size : 512;
+}
+
+/* A thread's vector of thread-local blocks holds their addresses, not those of the first variables in them. Its length stands in
+ * front of it. */
+static int leave_vector(struct references *references, const struct stopped_thread *thread)
+{
+    struct slot {
+        uintptr_t block, unused;
+    } *vector = *(struct slot **)(thread->thread_pointer + sizeof(uintptr_t));
+
+    int status =
+        references_leave(references, thread->thread_pointer, thread->thread_pointer + CONTROL_HEADER);
+    return vector && status == 0 ? references_leave(references, (uintptr_t)(vector - 1),
+                                                    (uintptr_t)(vector + vector[-1].block + 1))
+                                 : status;
 }
 
 /* The saved registers, which stand on some stack, are visited as such. */
@@ -218,6 +234,7 @@ int references_threads(struct references *references, const struct world *world)
     for (size_t i = 0; i < world->count && status == 0; i++) {
         status = add_thread(references, &world->threads[i]);
         status = status < 0 ? status : leave_context(references, &world->threads[i]);
+        status = status < 0 ? status : leave_vector(references, &world->threads[i]);
     }
     SORT_BY(references->stacks, references->stack_count, struct references_hole, start);
     return status;

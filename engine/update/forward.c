@@ -125,11 +125,17 @@ struct where {
     bool moved;
 };
 
-static bool find_in_roots(const struct state *state, uintptr_t value, struct where *ret)
+static bool find_in_roots(const struct state *state, uintptr_t value, uint32_t wanted, struct where *ret)
 {
     const struct root *root = roots_find(state, value);
 
-    if (!root && (!(root = roots_find(state, value - 1)) || root->place + root_size(state, root) != value)) {
+    /* what begins where a variable ends is another one: only a pointer to such elements can mean the end */
+    if (!root && wanted && (root = roots_find(state, value - 1)) &&
+        (root->place + root_size(state, root) != value ||
+         (root->record->layout != wanted && root->record->new_layout != wanted))) {
+        root = NULL;
+    }
+    if (!root) {
         return false;
     }
     const struct entry *entry = find_entry(state->forwarding, root->place);
@@ -181,7 +187,7 @@ static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted
     uint64_t offset;
 
     if ((!state->forwarding->heap || !find_in_heap(state, value, where)) &&
-        !find_in_roots(state, value, where)) {
+        !find_in_roots(state, value, wanted, where)) {
         return SAME;
     }
     if (value < where->place || value > where->place + where->size) {

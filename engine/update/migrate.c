@@ -334,6 +334,7 @@ static int collect_roots(struct state *state, bool here)
             struct item *pushed = push_item(conversion, item);
             status = pushed ? 0 : exhausted(state, "the engine", item.size);
             if (pushed && item.moved) {
+                state->variables_moved++;
                 item_target(pushed)->target = root->target;
             }
         }
@@ -631,12 +632,13 @@ int state_migrate(struct state *state, const struct world *world, struct update_
     }
     state->guarded = true;
     state->roots_moved = false;
+    state->variables_moved = 0;
     state->sites_mark = sites_mark();
     status = migrate(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
         report->instances += state->conversions[i].count;
     }
-    report->moved = state->moved;
+    report->moved = state->moved + state->variables_moved;
     return status;
 }
 

@@ -47,6 +47,11 @@ void page_log_init(void)
     dl_iterate_phdr(find_tls, NULL);
 }
 
+size_t page_log_tls_size(void)
+{
+    return (uintptr_t)__builtin_thread_pointer() - tls_low;
+}
+
 /* ---- what is protected ------------------------------------------------------------------------------------------------- */
 
 static int add_range(struct page_log *log, uintptr_t start, uintptr_t end, const struct region *region)

@@ -32,6 +32,9 @@ struct page_log {
 /* Finds out where the engine's own thread-local memory is. On its thread, world running. */
 void page_log_init(void);
 
+/* Bytes of static thread-local memory below each thread's control block. */
+size_t page_log_tls_size(void);
+
 /* Protects all memory of the program that may be written, except what stopped threads of WORLD need to stay stopped. 0 or
  * negative errno. */
 int page_log_begin(struct page_log *log, const struct world *world);

@@ -70,6 +70,7 @@ struct state {
     size_t queued;     /* guesses whose own pointers have not been looked at */
     size_t sites_mark; /* what was remembered before */
     bool roots_moved;
+    uint64_t variables_moved;
     size_t dangling; /* pointers to changed types that lead to nothing */
 
     struct forwarding *forwarding;
