@@ -397,6 +397,36 @@ static void blocks_freed_behind_our_back_do_no_harm(void **unused)
     }
 }
 
+/* What lies in the place of such a block now is smaller: glibc says so in front of it. */
+static void a_place_that_was_given_out_again_is_no_block(void **unused)
+{
+    if (!next_is_glibc()) {
+        skip();
+    }
+    char *block = malloc(100000), *behind = malloc(10);
+    next.free(block);
+    char *smaller = next.malloc(99000);
+    assert_ptr_equal(smaller, block);
+    assert_int_equal(find(block + 98000).start, 0);
+    next.free(smaller);
+    shadow_clear(block);
+    free(behind);
+}
+
+static void large_blocks_are_as_exact(void **unused)
+{
+    static const size_t sizes[] = { ((size_t)1 << 27) + 5, ((size_t)1 << 32) + 12345, ((size_t)5 << 33) + 1 };
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        char *block = malloc(sizes[i]);
+        if (block) { /* none is touched */
+            assert_int_equal(find(block).size, sizes[i]);
+            assert_int_equal(find(block + sizes[i] / 2).start, (uintptr_t)block);
+        }
+        free(block);
+    }
+}
+
 static void memory_from_before_is_given_out_once(void **unused)
 {
     char *early = next_early(100), *other = next_early(0);
@@ -502,6 +532,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_allocator_underneath_has_a_name),
         cmocka_unit_test(failures_are_the_allocators),
+        cmocka_unit_test(a_place_that_was_given_out_again_is_no_block),
         cmocka_unit_test(retagging_keeps_blocks_apart),
         cmocka_unit_test(walks_are_limited_to_wanted_sites),
         cmocka_unit_test(memory_from_before_is_given_out_once),
@@ -510,6 +541,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(other_addresses_are_in_no_block),
         cmocka_unit_test(blocks_and_sizes_are_exact),
         cmocka_unit_test(blocks_freed_behind_our_back_do_no_harm),
+        cmocka_unit_test(large_blocks_are_as_exact),
     };
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
     state = seed | 1;
