@@ -3,9 +3,11 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/failed_validation.h"
+#include "base/text.h"
 #include "link/protocol.h"
 
 #define COLUMN_MAX 40
@@ -77,13 +79,24 @@ static void print_values(const json_t *values)
     }
 }
 
+/* FILE as seen from here, if it lies below. */
+static void print_file(const char *file)
+{
+    char *here = realpath(".", NULL);
+    const char *below = here ? path_below(here, file) : NULL;
+
+    printf(", %s", below && *below ? below : file);
+    free(here);
+}
+
 static void print_validation(const json_t *validation)
 {
     json_int_t line = json_integer_value(json_object_get(validation, "line"));
 
     printf("  %s", text_at(validation, "title"));
     if (*text_at(validation, "file")) {
-        printf(", %s:%lld", text_at(validation, "file"), (long long)line);
+        print_file(text_at(validation, "file"));
+        printf(":%lld", (long long)line);
     }
     if (*text_at(validation, "message")) {
         printf(": %s", text_at(validation, "message"));

@@ -281,6 +281,7 @@ static void deliver_done(void *context)
     const char *result = json_text(round->result, "result", "failed"),
                *reason = json_text(round->result, "reason", "");
     struct outcome outcome = { .result = result, .reason = reason, .delivery = round->result };
+    struct text words = { 0 };
 
     follow_commit(round);
     if (json_flag(round->result, "applied", false))
@@ -295,8 +296,13 @@ static void deliver_done(void *context)
         if (json_flag(round->result, "applied", false))
             workspace_set_doubt(workspace, NULL);
         tell_result(round, result, reason);
+        if (workspace->failed)
+            validation_say(&words, workspace->failed);
+        if (words.length && !text_failed(&words))
+            outcome.reason = words.bytes;
         finish(update, &outcome);
     }
+    text_deinit(&words);
     round_free(round);
 }
 
