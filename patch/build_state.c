@@ -187,11 +187,11 @@ struct molt_error *build_state_prepare(struct build *build)
         return NULL;
     }
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
+    build_types_make(build, false);
     error = build_types_check(build);
     if (error) {
         return error;
     }
-    build_types_make(build, false);
     state->migrates = build_types_changed(build);
     if (!state->migrates) {
         error = find_sites(build, state);

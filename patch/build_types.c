@@ -253,6 +253,43 @@ static bool is_lost(const struct comparison *comparison, const struct object_sym
            !variables_find(before, object_address(comparison->old, old), tls);
 }
 
+/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself, and whether it is there. */
+static bool is_folded_block(const struct object *object, const struct object_symbol *symbol)
+{
+    return is_variable(object, symbol) && symbol->bind == STB_LOCAL &&
+           (strstr(symbol->name, ".body") || strstr(symbol->name, ".init"));
+}
+
+/* Such blocks are described nowhere: they are followed only if all of them stay as they are. */
+static struct molt_error *check_folded(const struct build_state *state, const struct changed_unit *changed)
+{
+    const struct comparison *comparison = &changed->comparison;
+    const struct object_symbol *lost = NULL;
+
+    for (size_t i = 1; i < comparison->old->symbol_count; i++) {
+        const struct object_symbol *old = &comparison->old->symbols[i], *new = comparison->now_of[i];
+        if (is_folded_block(comparison->old, old) &&
+            (!new || new->size != old->size || any_type_changed(state))) {
+            lost = old;
+        }
+    }
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        const struct object_symbol *new = &comparison->new->symbols[i];
+        bool part = is_folded_block(comparison->new, new) && !comparison->was_of[i];
+        const char *dot = part ? strchr(new->name, '.') : NULL;
+        char *base = dot ? must_strndup(new->name, dot - new->name) : NULL;
+        lost = base && object_find(comparison->old, base) ? new : lost; /* a pointer before */
+        free(base);
+    }
+    return lost ? molt_error_at(
+                      MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
+                      "the compiler made a variable (%s) of the block that the static pointer %.*s leads to, "
+                      "and what it holds cannot be found again in the new version: declare the pointer "
+                      "without 'static', and restart the program",
+                      lost->name, (int)strcspn(lost->name, "."), lost->name)
+                : NULL;
+}
+
 static struct molt_error *check_unit(const struct changed_unit *changed)
 {
     const struct comparison *comparison = &changed->comparison;
@@ -291,7 +328,9 @@ struct molt_error *build_types_check(const struct build *build)
     struct molt_error *error = NULL;
 
     for (size_t i = 0; !error && i < build->units.count; i++) {
-        error = is_changed(build->units.items[i]) ? check_unit(build->units.items[i]) : NULL;
+        const struct changed_unit *changed = build->units.items[i];
+        error = is_changed(changed) ? check_unit(changed) : NULL;
+        error = !error && is_changed(changed) ? check_folded(build->state, changed) : error;
     }
     return error;
 }

@@ -7,6 +7,8 @@
 
 #include "patch/types_compare_private.h"
 
+#define CERTAIN 0.9 /* what another name in the same place must be for the bits to be right as they are */
+
 static const char *last_of(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -35,7 +37,8 @@ static unsigned kinds_of_pair(const struct type_pair *pair)
     default:
         kinds |= TYPE_CHANGE_RETYPED;
     }
-    if (kinds && strcmp(last_of(pair->old_path), last_of(pair->new_path)) != 0) {
+    bool renamed = strcmp(last_of(pair->old_path), last_of(pair->new_path)) != 0;
+    if (renamed && (kinds || pair->confidence < CERTAIN)) {
         kinds |= TYPE_CHANGE_RENAMED;
     }
     return kinds;
@@ -72,6 +75,9 @@ static void explain_pair(const struct type_pair *pair, unsigned kind, struct tex
     case TYPE_CHANGE_INNER:
         text_printf(text, "member '%s' contains a changed type", pair->new_path);
         break;
+    case TYPE_CHANGE_RENAMED:
+        text_printf(text, "member '%s' may be what '%s' was", pair->new_path, pair->old_path);
+        break;
     default:
         text_printf(text, "member '%s' was ", pair->new_path);
         add_type(text, pair->old_member);
@@ -84,7 +90,8 @@ static void explain_pair(const struct type_pair *pair, unsigned kind, struct tex
 static void explain_compound(struct type_changes *changes, struct type_change *change)
 {
     static const unsigned telling[] = { TYPE_CHANGE_ADDED,       TYPE_CHANGE_RETYPED, TYPE_CHANGE_REMOVED,
-                                        TYPE_CHANGE_ENUMERATORS, TYPE_CHANGE_INNER,   TYPE_CHANGE_MOVED };
+                                        TYPE_CHANGE_ENUMERATORS, TYPE_CHANGE_INNER,   TYPE_CHANGE_MOVED,
+                                        TYPE_CHANGE_RENAMED };
     struct text text = { 0 };
 
     change->line = change->new->line;

@@ -208,6 +208,10 @@ static void renames(void **state)
           "[{\"kind\":\"member\",\"action\":\"renamed\",\"owner\":\"s\",\"old_name\":\"b\",\"name\":\"c\","
           "\"confidence\":0.9,\"evidence\":\"in place\"}]",
           "struct s", NULL);
+    check("struct s { int a, b; } x;", "struct s { int a, c; } x;",
+          "[{\"kind\":\"member\",\"action\":\"renamed\",\"owner\":\"s\",\"old_name\":\"b\",\"name\":\"c\","
+          "\"confidence\":0.7,\"evidence\":\"same place\"}]",
+          "struct s", "renamed: a b>c:copy");
     check("struct s { int a, b; } x;", "struct s { long c, a; } x;",
           "[{\"kind\":\"member\",\"action\":\"renamed\",\"owner\":\"s\",\"old_name\":\"b\",\"name\":\"c\"}]",
           "struct s", "moved,retyped,renamed,size,align: b>c:number a:number");
