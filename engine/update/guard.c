@@ -132,15 +132,15 @@ static void take_signals(void)
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, (long)&guard.mask_before, sizeof(uint64_t));
 }
 
-static void set_timer(uint32_t milliseconds)
+void guard_limit(uint32_t limit_ms)
 {
-    struct itimerspec when = { .it_value = { milliseconds / 1000, (long)(milliseconds % 1000) * 1000000 },
+    struct itimerspec when = { .it_value = { limit_ms / 1000, (long)(limit_ms % 1000) * 1000000 },
                                .it_interval = { 0, 20000000 } }; /* in case it comes between two functions */
 
     raw_syscall4(SYS_timer_settime, guard.timer, 0, (long)&when, 0);
 }
 
-int guard_begin(uint32_t limit_ms, guard_write_handler *writes)
+int guard_begin(guard_write_handler *writes)
 {
     guard.thread = (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0);
     guard.writes = writes;
@@ -156,16 +156,7 @@ int guard_begin(uint32_t limit_ms, guard_write_handler *writes)
         return (int)status;
     }
     take_signals();
-    set_timer(limit_ms);
     return 0;
-}
-
-void guard_extend(uint32_t more_ms)
-{
-    struct itimerspec left = { 0 };
-
-    raw_syscall4(SYS_timer_gettime, guard.timer, (long)&left, 0, 0);
-    set_timer((uint32_t)(left.it_value.tv_sec * 1000 + left.it_value.tv_nsec / 1000000) + more_ms);
 }
 
 void guard_end(void)

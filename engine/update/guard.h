@@ -28,15 +28,14 @@ struct guard_result {
 /* A write to protected memory: returns whether it may be tried again. */
 typedef bool guard_write_handler(uintptr_t address);
 
-/* Takes the signals of crashes and a timer for what is run from here on, at most LIMIT_MS in all. WRITES may be NULL. 0 or
- * negative errno. Stopped world. */
-int guard_begin(uint32_t limit_ms, guard_write_handler *writes);
+/* Takes the signals of crashes, and makes a timer, which is not set. WRITES may be NULL. 0 or negative errno. Stopped world. */
+int guard_begin(guard_write_handler *writes);
 
 /* Gives the signals back as they were. */
 void guard_end(void);
 
-/* Gives what is run MORE_MS more. */
-void guard_extend(uint32_t more_ms);
+/* What is run from here on may take LIMIT_MS in all; 0: as long as it likes. */
+void guard_limit(uint32_t limit_ms);
 
 /* Calls FUNCTION. Between guard_begin and guard_end. */
 enum guard_end guard_run(void (*function)(void *context), void *context, struct guard_result *ret);

@@ -25,6 +25,7 @@
 #define GUARD_BYTES 64
 #define GUARD_BYTE 0xa5
 #define LIMIT_MS 1000
+#define INSTANCES_PER_MS 100 /* that much more for each */
 
 /* ---- items ---------------------------------------------------------------------------------------------------------- */
 
@@ -516,10 +517,19 @@ static void convert_rest(void *context)
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------------- */
 
+uint32_t state_limit(const struct state *state)
+{
+    uint64_t limit = LIMIT_MS + state->live / INSTANCES_PER_MS;
+
+    return limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX;
+}
+
 /* Runs FUNCTION under the guard. 0, what it has put into state->status, or -EFAULT with the report. */
 static int run(struct state *state, void (*function)(void *context))
 {
     struct guard_result result;
+
+    guard_limit(state_limit(state));
 
     state->status = 0;
     if (guard_run(function, state, &result) != GUARD_RETURNED) {
@@ -576,8 +586,15 @@ static void forward_all(void *context)
 /* What Molt does itself runs under the guard, too: memory that is not what it seems must not cost the program its life. */
 static int run_own(struct state *state, void (*function)(void *context))
 {
+    struct guard_result result;
+
     now(state, NULL, NULL, NULL, NULL, STATE_SYSTEM);
-    return run(state, function);
+    guard_limit(0);
+    state->status = 0;
+    if (guard_run(function, state, &result) != GUARD_RETURNED) {
+        return state_fail(state, "%s", result.message);
+    }
+    return state->status;
 }
 
 /* Variables that keep their type, and are elsewhere or longer from now on. */
@@ -626,7 +643,7 @@ int state_migrate(struct state *state, const struct world *world, struct update_
     state->world = world;
     state->report = report;
     int status = heap_refresh();
-    status = status < 0 ? status : guard_begin(LIMIT_MS, page_log_write);
+    status = status < 0 ? status : guard_begin(page_log_write);
     if (status < 0) {
         return status;
     }

@@ -52,7 +52,7 @@ size_t release_run(void)
     list.done = 0;
     while (list.done < list.count && guard_run(make_calls, NULL, &result) != GUARD_RETURNED) {
         lost++;
-        guard_extend(20);
+        guard_limit(20);
     }
     release_deinit();
     return lost;

@@ -272,6 +272,7 @@ static int reserve_instances(struct state *state, const struct layout *layout)
         state->wanted[id] = meaning->layout && &state->layouts.items[meaning->layout] == layout;
     }
     size_t count = heap_count(state->wanted);
+    state->live += count;
     return count > FEW ? staging_reserve(&conversion->items, (count + count / 16) * each) : 0;
 }
 
@@ -323,7 +324,7 @@ void state_commit(struct state *state, struct update_report *report)
 {
     report->types = types_of(state);
     give_up_old(state);
-    guard_extend(RELEASE_LIMIT_MS);
+    guard_limit(RELEASE_LIMIT_MS);
     size_t lost = release_run();
     if (lost) {
         state_warn(

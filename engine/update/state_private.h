@@ -69,6 +69,7 @@ struct state {
     size_t smallest;   /* bytes of the smallest layout that a block of unknown type may turn out to have */
     size_t queued;     /* guesses whose own pointers have not been looked at */
     size_t sites_mark; /* what was remembered before */
+    uint64_t live; /* instances that were there when memory was reserved */
     bool roots_moved;
     uint64_t variables_moved;
     size_t dangling; /* pointers to changed types that lead to nothing */
@@ -111,6 +112,9 @@ int state_refuse(struct state *state, const char *format, ...) __attribute__((fo
 
 /* The function that is being run failed for the reason that FORMAT says: the report tells all about it. Returns -EFAULT. */
 int state_fail(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Milliseconds that the functions of the patch may take, one kind of them at a time. */
+uint32_t state_limit(const struct state *state);
 
 /* Adds a line to the report's warnings. */
 void state_warn(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -208,6 +208,7 @@ int state_validate(struct state *state, struct update_report *report)
         return 0;
     }
     int status = page_log_begin(&state->pages, state->world);
+    guard_limit(state_limit(state));
     state->status = 0;
     if (status == 0 && guard_run(validate_all, state, &result) != GUARD_RETURNED) {
         status = state_fail(state, "%s", result.message);
