@@ -58,6 +58,10 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 
+/* The site of the block that starts at ADDRESS, 0 if none does: quick, and for addresses in the heap only a hint as long as heap_find does
+ * not agree. */
+unsigned heap_site_at(uintptr_t address);
+
 /* How many blocks of the WANTED sites there are. Also while the program runs: roughly, then. */
 size_t heap_count(const bool *wanted);
 

@@ -353,8 +353,19 @@ void heap_retag(uintptr_t start, unsigned site, size_t size)
 
 bool heap_touched(uintptr_t address)
 {
-    const struct shadow_region *region =
-        address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_region_of(address);
+    const struct shadow_region *region = address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_region_of(address);
 
     return region && region->touched[(address >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES];
+}
+
+unsigned heap_site_at(uintptr_t address)
+{
+    const struct shadow_region *region = address >> SHADOW_ADDRESS_SHIFT ? NULL : shadow_region_of(address);
+    uintptr_t granule = address & ~(GRANULE - 1);
+
+    if (!region) {
+        return 0;
+    }
+    uint16_t entry = *shadow_entry((struct shadow_region *)region, address);
+    return is_start(entry) && start_of(granule, entry) == address ? entry & SHADOW_SITE_MASK : 0;
 }

@@ -180,12 +180,25 @@ static bool find_in_heap(struct state *state, uintptr_t value, struct where *ret
     return true;
 }
 
+/* Quickly: whether VALUE is the start of a block that has not moved, and means the object in it. */
+static bool is_start_in_place(struct state *state, uintptr_t value, uint32_t wanted)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
+    bool same = meaning->layout && (!wanted || wanted == meaning->layout ||
+                                    wanted == state->layouts.items[meaning->layout].becomes);
+
+    return same && !meaning->allocator.header && !find_entry(state->forwarding, value);
+}
+
 /* WANTED: what the pointer promises, 0 for nothing. */
 static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted, uintptr_t *ret,
                            struct where *where)
 {
     uint64_t offset;
 
+    if (is_start_in_place(state, value, wanted)) {
+        return SAME;
+    }
     if ((!state->forwarding->heap || !find_in_heap(state, value, where)) &&
         !find_in_roots(state, value, wanted, where)) {
         return SAME;

@@ -245,6 +245,10 @@ static void check_pointer(void *context, uintptr_t at, const struct layout_word 
     if (!value) {
         return;
     }
+    const struct meaning *quick = sites_meaning(&state->sites, heap_site_at(value));
+    if (quick->layout == word->layout && !quick->allocator.header) {
+        return; /* the start of a block of just this type */
+    }
     if (!heap_find(value, &block)) {
         if (wanted->changed && !(heap_find(value - 1, &block) && block.start + block.size == value)) {
             check_outside(source, word, value);

@@ -176,6 +176,13 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     return true;
 }
 
+unsigned heap_site_at(uintptr_t address)
+{
+    const struct block *block = find(address);
+
+    return block && (uintptr_t)heap->area + block->offset == address ? block->site : 0;
+}
+
 size_t heap_count(const bool *wanted)
 {
     size_t count = 0;
