@@ -160,7 +160,8 @@ struct changed_unit *build_unit_of(const struct build *build, const struct compa
 {
     size_t i = 0;
 
-    while (&build->units.items[i]->comparison != comparison) {
+    while (&build->units.items[i]->comparison != comparison &&
+           &build->units.items[i]->through_got != comparison) {
         i++;
     }
     return build->units.items[i];
