@@ -60,7 +60,7 @@ static void note_address(struct conversion *conversion, const struct item *item)
 }
 
 /* A block whose site cannot say what it is from now on gets one that does. */
-static unsigned site_after(struct state *state, const struct conversion *conversion, const struct item *item)
+static unsigned site_after(struct state *state, struct conversion *conversion, const struct item *item)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
     bool leaves =
@@ -69,8 +69,16 @@ static unsigned site_after(struct state *state, const struct conversion *convers
         !leaves) {
         return item->site;
     }
-    return sites_synthetic(&state->sites, item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY,
-                           conversion->record->new_layout, &meaning->allocator);
+    if (!conversion->synthetic || conversion->synthetic_of != meaning || item->kind != PLACE_OBJECT) {
+        conversion->synthetic_of = meaning;
+        conversion->synthetic =
+            sites_synthetic(&state->sites, item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY,
+                            conversion->record->new_layout, &meaning->allocator);
+        if (item->kind != PLACE_OBJECT) {
+            conversion->synthetic_of = NULL;
+        }
+    }
+    return conversion->synthetic;
 }
 
 /* The block that the item lies in, as long as its content is the old one: the heap may note in a small block's unused end how
@@ -492,7 +500,7 @@ static void settle(struct state *state, struct conversion *conversion)
     }
 }
 
-static void tag_moved(struct state *state, const struct conversion *conversion)
+static void tag_moved(struct state *state, struct conversion *conversion)
 {
     struct staging_position position = { 0 };
     struct heap_block block;
