@@ -30,10 +30,14 @@ struct rename_hint hint_renamed(const json_t *changes, const char *kind, const c
     {
         if (is(word_of(change, "action"), "renamed") && is(word_of(change, "kind"), kind) &&
             is(word_of(change, "name"), name) && is_owner(word_of(change, "owner"), owner)) {
-            const json_t *confidence = json_object_get(change, "confidence");
+            const json_t *noted = json_object_get(change, "confidence");
             const char *evidence = word_of(change, "evidence");
+            double confidence = noted ? json_number_value(noted) : 1;
+            if (confidence < HINT_CERTAIN) {
+                continue; /* a guess: the user may say so, with MOLT_RENAME */
+            }
             return (struct rename_hint){ .old_name = word_of(change, "old_name"),
-                                         .confidence = confidence ? json_number_value(confidence) : 1,
+                                         .confidence = confidence,
                                          .evidence = evidence ? evidence : "renamed" };
         }
     }

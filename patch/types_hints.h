@@ -6,6 +6,9 @@
 
 #include "patch/types.h"
 
+/* What another name in the same place must be to be taken for the same thing without asking. */
+#define HINT_CERTAIN 0.9
+
 struct rename_hint {
     const char *old_name; /* NULL: there is none */
     double confidence;

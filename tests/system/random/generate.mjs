@@ -1,7 +1,8 @@
 // Makes programs of random types, containers and instances, and random changes of those types: one program in several
 // versions. What each version must say is what it says when it is started cold and told the same, so the compiler is the
 // oracle: a member keeps its value as long as it has its name, whatever happens to its type and place; a new one is
-// zero in the instances that are there already, and is only written by `mutate VERSION` for a version that has it.
+// zero in the instances that are there already, and is only written by `mutate VERSION` for a version that has it. What is zero in
+// an enumeration keeps its name: untouched memory says so, cold or migrated.
 
 /** Numbers that look random and depend on SEED alone (mulberry32). */
 export function random(seed) {
@@ -95,7 +96,7 @@ export function generate(seed, versions) {
             type.idAt = r.below(type.members.length + 1);
         });
         if (r.chance(0.3))
-            enumerators = r.chance(0.5) ? r.shuffle([...enumerators]) : [...enumerators, `EXTRA${version}`];
+            enumerators = [enumerators[0], ...r.shuffle(enumerators.slice(1)), ...(r.chance(0.5) ? [`EXTRA${version}`] : [])];
     }
     return program;
 }

@@ -211,7 +211,7 @@ static void renames(void **state)
     check("struct s { int a, b; } x;", "struct s { int a, c; } x;",
           "[{\"kind\":\"member\",\"action\":\"renamed\",\"owner\":\"s\",\"old_name\":\"b\",\"name\":\"c\","
           "\"confidence\":0.7,\"evidence\":\"same place\"}]",
-          "struct s", "renamed: a b>c:copy");
+          "struct s", "added,removed: a +c -b");
     check("struct s { int a, b; } x;", "struct s { long c, a; } x;",
           "[{\"kind\":\"member\",\"action\":\"renamed\",\"owner\":\"s\",\"old_name\":\"b\",\"name\":\"c\"}]",
           "struct s", "moved,retyped,renamed,size,align: b>c:number a:number");
