@@ -253,11 +253,28 @@ static bool is_lost(const struct comparison *comparison, const struct object_sym
            !variables_find(before, object_address(comparison->old, old), tls);
 }
 
-/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself, and whether it is there. */
+static bool is_function_called(const struct object *object, const char *name, size_t length)
+{
+    for (size_t i = 1; i < object->symbol_count; i++) {
+        const struct object_symbol *symbol = &object->symbols[i];
+        if (symbol_is_function(object, symbol) && strncmp(symbol->name, name, length) == 0 &&
+            !symbol->name[length]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself ("cache.body"), and whether it
+ * is there ("cache.init"). The static variables of a function have such names, too. */
 static bool is_folded_block(const struct object *object, const struct object_symbol *symbol)
 {
-    return is_variable(object, symbol) && symbol->bind == STB_LOCAL &&
-           (strstr(symbol->name, ".body") || strstr(symbol->name, ".init"));
+    size_t base = strcspn(symbol->name, ".");
+    const char *rest = symbol->name + base;
+    bool named = strncmp(rest, ".body", 5) == 0 || strncmp(rest, ".init", 5) == 0;
+
+    return named && (!rest[5] || rest[5] == '.') && is_variable(object, symbol) &&
+           symbol->bind == STB_LOCAL && !is_function_called(object, symbol->name, base);
 }
 
 /* Such blocks are described nowhere: they are followed only if all of them stay as they are. */

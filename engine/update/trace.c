@@ -256,7 +256,9 @@ static void check_pointer(void *context, uintptr_t at, const struct layout_word 
         return;
     }
     const struct meaning *meaning = sites_meaning(&state->sites, block.site);
-    bool leftover = is_leftover(&block, value - block.start);
+    /* An allocator of the program's own, a free list, say, keeps something else where the pointer stood. */
+    bool leftover = is_leftover(&block, value - block.start) ||
+                    block.start + block.size - value < wanted->size;
     if (leftover && meaning->kind != MOLT_SITE_OBJECT && meaning->kind != MOLT_SITE_ARRAY) {
         state->dangling += wanted->changed;
     } else if (meaning->kind == MOLT_SITE_UNKNOWN) {

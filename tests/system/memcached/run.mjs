@@ -18,12 +18,20 @@ function must(what, result) {
     return result;
 }
 
-async function play(configuration) {
+/** A member at the start of struct conn, which most of memcached's functions know, and every connection is one of. */
+function changeType(tree) {
+    const header = path.join(tree, 'memcached.h');
+    fs.writeFileSync(header, fs.readFileSync(header, 'utf8').replace(/\nstruct conn \{/, '$&\n    uint64_t turns;'));
+}
+
+async function play(configuration, type) {
     const memcached = await build(configuration);
     const edited = editedTree(memcached.tree, path.join(memcached.build, '../edited'), newAnswer);
     const patch = path.join(memcached.build, 'version.molt');
     let server, load;
 
+    if (type)
+        changeType(edited);
     try {
         server = await Server.start(memcached);
         load = new Load(server, connections, rate);
@@ -33,6 +41,8 @@ async function play(configuration) {
         await load.reset();
         const applied = must('molt apply', await molt.call(['apply', '--json', patch, String(server.pid)]));
         await load.everywhere(newAnswer);
+        if (type && JSON.parse(applied.stdout).instances < connections)
+            throw new Error(`not every connection was migrated: ${applied.stdout}`);
         must('molt rollback', await molt.call(['rollback', String(server.pid)]));
         await load.everywhere(plainAnswer);
 
@@ -40,7 +50,7 @@ async function play(configuration) {
         if (report.failures || report.dropped)
             throw new Error(`${report.failures} requests failed, ${report.dropped} connections dropped`);
         const { pause_ms: pause } = JSON.parse(applied.stdout);
-        console.log(`${configuration}: paused ${pause} ms; ${report.requests} requests, none failed, p50 ` +
+        console.log(`${configuration}${type ? ', struct conn' : ''}: paused ${pause} ms; ${report.requests} requests, none failed, p50 ` +
             `${report.p50_us} us, p99 ${report.p99_us} us, longest ${report.max_us} us`);
         await load.stop();
         const end = await server.stop();
@@ -70,6 +80,8 @@ async function attempt(what, play) {
 
 await attempt('the client that counts failures', check);
 for (const configuration of configurations)
-    await attempt(configuration, () => play(configuration));
+    await attempt(configuration, () => play(configuration, false));
+for (const configuration of configurations)
+    await attempt(`${configuration}, struct conn`, () => play(configuration, true));
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
