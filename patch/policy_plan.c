@@ -138,7 +138,8 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
     if (change && change->new == new) {
         add_pairs(plans, plan, change->pairs, change->pair_count);
     } else {
-        add_pairs(plans, plan, pairs, types_pair_members(plans->changes, old, new, &pairs));
+        size_t count = types_pair_members(plans->changes, old, new, &pairs);
+        add_pairs(plans, plan, pairs, count);
         free(pairs);
     }
     return plan;
