@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/hash.h"
+
 /* include/molt/policy.h, so that it need not be installed where the program is built. */
 static const char header[] = {
 #include "patch/policy_header.inc" /* bytes, made by the build */
@@ -337,13 +339,26 @@ static void add_own_arguments(const struct policy_setup *setup, struct compile_e
     add_argument(entry, include_directory(setup->session));
 }
 
-/* Writes the text where the compiler reads it, named by its content. */
+/* Where the text of SOURCE is compiled: named by its content, since several builds may share the cache at the same time. */
+static char *path_for(const struct policy_source *source, const char *directory)
+{
+    char *identifier = identifier_of(source->name), hex[HASH_HEX];
+    struct hash hash;
+
+    hash_init(&hash);
+    hash_add(&hash, source->text, strlen(source->text));
+    hash_end(&hash, hex);
+    char *path = must_printf("%s/%s-%.16s.c", directory, identifier, hex);
+    free(identifier);
+    return path;
+}
+
+/* Writes the text where the compiler reads it. */
 static struct molt_error *prepare(const struct policy_setup *setup, struct policy_source *source,
                                   struct tree *root)
 {
     char *directory = must_printf("%s/policies", setup->session->cache);
-    char *identifier = identifier_of(source->name);
-    char *path = must_printf("%s/%s.c", directory, identifier);
+    char *path = path_for(source, directory);
     struct molt_error *error = provide_header(setup->session);
 
     if (!error) {
@@ -357,7 +372,6 @@ static struct molt_error *prepare(const struct policy_setup *setup, struct polic
     unit_init(&source->unit, source->entry, &setup->session->db, setup->session->cache);
     source->job = (struct compile_job){ &source->unit, root, COMMAND_OBJECT };
     free(directory);
-    free(identifier);
     free(path);
     return error;
 }

@@ -71,12 +71,18 @@ static uint32_t function_called(const struct emitting *emitting, const char *nam
     return 0;
 }
 
+/* The same of what PLAN does. A record without its function would leave instances as they were without a word, so that is an error. */
 static uint32_t function_of_plan(const struct emitting *emitting, const char *what,
                                  const struct policy_plan *plan)
 {
+    struct emission *emission = emitting->state->emission;
     char *name = must_printf("molt_%s_%s", what, plan->name);
     uint32_t symbol = function_called(emitting, name);
 
+    if (!symbol && !emission->error) {
+        emission->error =
+            molt_error_new(MOLT_ERROR_INTERNAL, "the compiled policies lack the function %s", name);
+    }
     free(name);
     return symbol;
 }

@@ -209,19 +209,22 @@ static void remove_unwanted(const char *target, const struct table *table)
     }
 }
 
-static void make_link(struct mirroring *mirroring, const char *source, const char *target)
+static bool leads_to(const char *link, const char *source)
 {
     char now[4096];
-    ssize_t length = readlink(target, now, sizeof(now) - 1);
+    ssize_t length = readlink(link, now, sizeof(now) - 1);
 
-    if (length >= 0) {
-        now[length] = '\0';
-        if (strcmp(now, source) == 0) {
-            return;
-        }
-        unlink(target);
+    return length >= 0 && strlen(source) == (size_t)length && memcmp(now, source, length) == 0;
+}
+
+static void make_link(struct mirroring *mirroring, const char *source, const char *target)
+{
+    if (leads_to(target, source)) {
+        return;
     }
-    if (symlink(source, target) < 0 && !mirroring->error) {
+    unlink(target);
+    /* Another build may mirror the same tree at the same time: whoever makes the link, it is the one wanted. */
+    if (symlink(source, target) < 0 && !(errno == EEXIST && leads_to(target, source)) && !mirroring->error) {
         mirroring->error = molt_error_errno(errno, "%s", target);
     }
 }
