@@ -18,7 +18,7 @@
 #include "engine/heap/callers.h"
 #include "engine/heap/heap.h"
 #include "engine/heap/places.h"
-#include "engine/threads/barrier.h"
+#include "engine/threads/stubs.h"
 
 #define NODES_MAX (SITE_SLOTS / 4 * 3)
 #define KEY_DEAD (~(uint64_t)0)
@@ -225,10 +225,10 @@ static uint64_t descend(struct walk *walk, uintptr_t return_address)
 unsigned site_find(uintptr_t return_address, const uintptr_t *frame)
 {
     struct walk walk = { .frame = site_frame_of(frame) };
-    uint64_t value = descend(&walk, barrier_original(return_address));
+    uint64_t value = descend(&walk, stubs_original(return_address));
 
     while (value & SITE_GOES_ON) {
-        value = descend(&walk, barrier_original(site_ascend(&walk.frame, value)));
+        value = descend(&walk, stubs_original(site_ascend(&walk.frame, value)));
     }
     return value ? (unsigned)value : HEAP_SITE_OTHERS;
 }

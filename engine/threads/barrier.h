@@ -21,10 +21,6 @@ bool barrier_set(uintptr_t return_slot);
  * of it. World stopped; afterwards no thread's stack or registers lead to a stub. */
 void barrier_remove_all(const struct world *world);
 
-/* What stands for WORD on an undisturbed stack: the original return address if WORD is a stub in use, else
- * WORD. */
-uintptr_t barrier_original(uintptr_t word);
-
 /* Waits until every barrier set was reached, at most PATIENCE_MS. Returns whether all were. */
 bool barrier_await(uint32_t patience_ms);
 

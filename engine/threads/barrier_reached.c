@@ -12,7 +12,7 @@ void molt_barrier_reached(uint64_t index)
 {
     const struct timespec limit = { .tv_sec = 1 };
 
-    if (atomic_exchange(&barrier_data(index)->state, BARRIER_REACHED) == BARRIER_SET &&
+    if (atomic_exchange(&stub_data(&barrier_stubs, index)->state, BARRIER_REACHED) == BARRIER_SET &&
         atomic_fetch_sub(&barrier_signal.waiting, 1) == 1) {
         futex_wake_all(&barrier_signal.waiting);
     }

@@ -5,13 +5,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { BARRIER_FREE, BARRIER_SET, BARRIER_REACHED };
+#include "engine/threads/stub_data.h"
 
-struct barrier {
-    uintptr_t original;    /* return address; must be first: the stub pushes it */
-    uintptr_t return_slot; /* where on the stack the stub's address stands instead, 0: not set */
-    _Atomic uint32_t state;
-};
+enum { BARRIER_FREE, BARRIER_SET, BARRIER_REACHED }; /* states of its stubs */
+
+extern struct stub_area barrier_stubs;
 
 struct barrier_signal {
     _Atomic uint32_t waiting; /* barriers not reached yet; the engine sleeps on it */
@@ -19,8 +17,7 @@ struct barrier_signal {
 };
 extern struct barrier_signal barrier_signal;
 
-/* Called by molt_barrier_entry with the data of the barrier. */
+/* Called by molt_barrier_entry with the number of the stub. */
 void molt_barrier_reached(uint64_t index);
-struct barrier *barrier_data(uint64_t index);
 
 #endif

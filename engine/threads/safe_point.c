@@ -20,6 +20,7 @@
 
 #include "engine/threads/barrier.h"
 #include "engine/threads/readable.h"
+#include "engine/threads/stubs.h"
 #include "engine/threads/unwind.h"
 
 #define FIRST_WINDOW_MS 20
@@ -86,7 +87,7 @@ static void scan_conservatively(struct findings *findings, uintptr_t sp)
             break;
         }
         const struct affected_range *range =
-            find_range(findings->wanted, barrier_original(*(uintptr_t *)at) - 1);
+            find_range(findings->wanted, stubs_original(*(uintptr_t *)at) - 1);
         if (range) {
             note_affected(findings, range, 0);
         }

@@ -7,7 +7,7 @@
  * brought;
  * - memory: stack words only from the stack's own mapping, read directly; anything else ends the walk.
  *
- * A return address that a return barrier has replaced reads as the original one (barrier_original), so the
+ * A return address that a return barrier has replaced reads as the original one (stubs_original), so the
  * walk does not see barriers.
  */
 #include "engine/threads/unwind.h"
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "engine/code/image.h"
-#include "engine/threads/barrier.h"
+#include "engine/threads/stubs.h"
 #include "engine/threads/readable.h"
 
 /* libunwind exports it under this name only for those who know it; perf uses it the same way. */
@@ -198,7 +198,7 @@ static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t 
     struct walk *walk = context;
 
     if (!write && is_on_stack(walk, address)) {
-        *value = barrier_original(*(const unw_word_t *)address);
+        *value = stubs_original(*(const unw_word_t *)address);
         return 0;
     }
     if (write || !is_loaded_code(walk, address)) {
@@ -347,7 +347,7 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
             unw_get_reg(&cursor, UNW_REG_SP, &next_sp);
             unw_get_reg(&cursor, UNW_REG_IP, &next_pc);
             if (!signal_frame && is_on_stack(&walk, next_sp - 8) &&
-                barrier_original(*(const uintptr_t *)(next_sp - 8)) == next_pc) {
+                stubs_original(*(const uintptr_t *)(next_sp - 8)) == next_pc) {
                 frame.return_slot = next_sp - 8;
             }
         }
