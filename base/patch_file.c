@@ -347,6 +347,9 @@ static int check_records(struct opening *opening)
         }
     }
     const char *reason = status == 0 ? patch_file_check_state(file) : NULL;
+    if (status == 0 && !reason) {
+        reason = patch_file_check_transfers(file);
+    }
     return reason ? bad(opening, reason) : status;
 }
 

@@ -20,6 +20,8 @@
  *   .molt.migrations struct molt_patch_migration[]: migration policies, compiled
  *   .molt.segments   struct molt_patch_segment[]: where each part of an old instance is in the new one
  *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
+ *   .molt.transfers  struct molt_patch_transfer[]: how a function that is suspended at a call goes on in its other version
+ *   .molt.values     struct molt_patch_value[]: what that version finds in its frame
  *   .molt.source     the generated migration policies as C, for people
  *   .molt.strings    NUL-terminated strings, named by offset; offset 0 is ""
  *
@@ -267,6 +269,82 @@ struct molt_patch_invariant {
     uint32_t reserved;
 };
 
+/* ---- active frames: functions that are suspended at a call ---------------------------------------------------- */
+
+enum molt_transfer_flags {
+    MOLT_TRANSFER_INVERSE = 1, /* leads from this patch's code back to what it replaced: for a rollback */
+    /* the code that this patch replaced is an earlier patch's: `function` and `unit` find it */
+    MOLT_TRANSFER_EARLIER = 2,
+};
+
+enum molt_transfer_register { /* DWARF's numbers */
+                              MOLT_REGISTER_RBX = 3,
+                              MOLT_REGISTER_RBP = 6,
+                              MOLT_REGISTER_RSP = 7,
+                              MOLT_REGISTER_R12 = 12,
+                              MOLT_REGISTER_R15 = 15,
+};
+
+/*
+ * A call in an affected function: an activation that is suspended at it in the old code goes on in the new code, behind the
+ * corresponding call, its frame having been rebuilt below the same CFA. There is a record for each call of the old code;
+ * where no recipe could be worked out it has a reason and no values.
+ *
+ *             image code         EARLIER                  INVERSE
+ *  old        module + old       its start + old          symbol + old
+ *  new        symbol + new       symbol + new             module + new, or (EARLIER) its start + new
+ */
+struct molt_patch_transfer {
+    uint64_t old_place; /* the return address */
+    uint64_t new_place; /* where it goes on */
+    uint32_t symbol;    /* the function in this patch, or the part of it that holds the place */
+    uint32_t module;
+    uint32_t flags;
+    uint32_t function, unit; /* strings, as in struct molt_patch_function */
+    uint32_t callee;         /* string: what is called, "" if only the running program knows */
+    uint32_t line;           /* of the call, in the old source */
+    uint32_t reason;         /* string: why there is no recipe; 0: there is one */
+    uint32_t
+        cfa_register; /* RSP or RBP: with cfa_offset the CFA of the old frame, from the registers after the return */
+    int32_t cfa_offset;
+    uint32_t old_size;           /* CFA - rsp in the old code after the return */
+    uint32_t new_size;           /* the same in the new code */
+    uint32_t value, value_count; /* the first of its values */
+};
+
+enum molt_value_place {
+    MOLT_VALUE_REGISTER, /* a register that calls preserve, by DWARF's number; as it is when the call returns */
+    MOLT_VALUE_SLOT,     /* bytes from an offset to the CFA on */
+    MOLT_VALUE_PLACES,
+    MOLT_VALUE_CONSTANT = MOLT_VALUE_PLACES, /* the number itself */
+    MOLT_VALUE_SYMBOL,  /* the address of `symbol`, as code of this patch means it, + a number */
+    MOLT_VALUE_ADDRESS, /* a number + where the transfer's module is loaded */
+    MOLT_VALUE_FRAME,   /* the CFA + a number: the address of a local */
+    MOLT_VALUE_POLICY,  /* what the function `symbol` makes of the old frame */
+    MOLT_VALUE_SOURCES,
+};
+
+enum molt_value_flags {
+    MOLT_VALUE_SIGNED =
+        1, /* where `from_size` is less than `size`: the sign is repeated; else zeros follow */
+};
+
+/* What the new code finds in one place. Registers and slots without a value are not read before they are written: a
+ * register that calls preserve has one in any case, if only itself. */
+struct molt_patch_value {
+    int64_t from;       /* register, offset, or number */
+    int32_t to;         /* register, or offset: slots lie between CFA - new_size and the CFA */
+    uint32_t to_kind;   /* REGISTER or SLOT */
+    uint32_t from_kind; /* enum molt_value_place */
+    uint32_t size;      /* bytes at the new place; of a register 8 */
+    uint32_t from_size; /* bytes at the old one, if that is a register or a slot; not more than `size` */
+    uint32_t flags;
+    uint32_t symbol;
+    uint32_t migration; /* 1 + index: the value is an instance that becomes another; 0: it is copied */
+    uint32_t variable;  /* string, for messages: "" if it is no variable */
+    uint32_t reserved;
+};
+
 /* A patch file opened in memory. All pointers lead into the file's bytes. */
 struct patch_file {
     const uint8_t *bytes;
@@ -287,9 +365,10 @@ struct patch_file {
     X(sections, section)                                                                                     \
     X(bindings, binding)                                                                                     \
     X(functions, function)                                                                                   \
-    X(data, data) X(definitions, definition) X(layouts, layout) X(fields, field) X(sites, site)              \
-        X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)                \
-            X(invariants, invariant)
+    X(data, data)                                                                                            \
+    X(definitions, definition) X(layouts, layout) X(fields, field) X(sites, site) X(allocators, allocator)   \
+        X(roots, root) X(migrations, migration) X(segments, segment) X(invariants, invariant)                \
+            X(transfers, transfer) X(values, value)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

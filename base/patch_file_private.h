@@ -12,4 +12,7 @@ bool patch_file_defines(const struct patch_file *file, uint32_t symbol);
 /* What is wrong with the records about state (layouts to invariants); NULL if nothing is. */
 const char *patch_file_check_state(const struct patch_file *file);
 
+/* What is wrong with the records about active frames; NULL if nothing is. */
+const char *patch_file_check_transfers(const struct patch_file *file);
+
 #endif

@@ -67,6 +67,34 @@ static void print_types(const json_t *manifest)
     text_deinit(&text);
 }
 
+/* How many calls of each function a suspended activation can go on from, and what stands in the way at the others. */
+static void print_transfers(const json_t *manifest)
+{
+    const json_t *transfers = json_object_get(manifest, "transfers");
+    size_t index, inner;
+    json_t *transfer, *call;
+
+    if (json_array_size(transfers)) {
+        printf("suspended at a call:\n");
+    }
+    json_array_foreach(transfers, index, transfer)
+    {
+        const char *name = "", *unit = "";
+        int calls = 0, recipes = 0;
+        json_unpack(transfer, "{s?s, s?s, s?i, s?i}", "name", &name, "unit", &unit, "calls", &calls,
+                    "transferable", &recipes);
+        printf("    %-32s %s  goes on in the new version from %d of %d calls\n", name, unit, recipes, calls);
+        json_array_foreach(json_object_get(transfer, "waits"), inner, call)
+        {
+            const char *callee = "", *reason = "";
+            int line = 0;
+            json_unpack(call, "{s?s, s?i, s?s}", "callee", &callee, "line", &line, "reason", &reason);
+            printf("        not from the call of %s in line %d: %s\n", *callee ? callee : "a pointer", line,
+                   reason);
+        }
+    }
+}
+
 static void print_warnings(const json_t *manifest)
 {
     size_t index;
@@ -109,6 +137,7 @@ static void print_manifest(const json_t *manifest)
     print_entries(manifest, "functions", "functions", "reason");
     print_entries(manifest, "data", "data", "kind");
     print_types(manifest);
+    print_transfers(manifest);
     print_changes(manifest);
     print_warnings(manifest);
 }

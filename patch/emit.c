@@ -49,6 +49,8 @@ void emission_deinit(struct emission *emission)
     LIST_FREE(&emission->migrations);
     LIST_FREE(&emission->segments);
     LIST_FREE(&emission->invariants);
+    LIST_FREE(&emission->transfers);
+    LIST_FREE(&emission->values);
     text_deinit(&emission->strings);
     table_deinit(&emission->extern_symbols);
     json_decref(emission->json_functions);
@@ -575,6 +577,13 @@ static void renumber(struct emission *emission)
     for (size_t i = 0; i < emission->invariants.count; i++) {
         emission->invariants.items[i].check = elf_writer_final(writer, emission->invariants.items[i].check);
     }
+    for (size_t i = 0; i < emission->transfers.count; i++) {
+        emission->transfers.items[i].symbol = elf_writer_final(writer, emission->transfers.items[i].symbol);
+    }
+    for (size_t i = 0; i < emission->values.count; i++) {
+        struct molt_patch_value *value = &emission->values.items[i];
+        value->symbol = value->symbol ? elf_writer_final(writer, value->symbol) : 0;
+    }
 }
 
 /* The id: a hash over all that the patch does, so not over titles and times. */
@@ -615,6 +624,8 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
     TABLE(migrations);
     TABLE(segments);
     TABLE(invariants);
+    TABLE(transfers);
+    TABLE(values);
 #undef TABLE
     if (emission->source) {
         add_table(emission, ".molt.source", emission->source, strlen(emission->source));

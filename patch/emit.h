@@ -56,6 +56,8 @@ struct emission {
     LIST(struct molt_patch_migration) migrations;
     LIST(struct molt_patch_segment) segments;
     LIST(struct molt_patch_invariant) invariants;
+    LIST(struct molt_patch_transfer) transfers;
+    LIST(struct molt_patch_value) values;
     const char *source; /* of the generated policies, for people; borrowed, may be NULL */
     struct text strings;
     LIST(char *) owned;

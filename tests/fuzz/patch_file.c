@@ -9,6 +9,20 @@
 
 #include "tests/fuzz/fuzz.h"
 
+/* What rebuilds a frame writes only inside the new one. */
+static void walk_value(const struct patch_file *file, const struct molt_patch_transfer *transfer,
+                       const struct molt_patch_value *value)
+{
+    fuzz_touch_string(patch_file_string(file, value->variable));
+    if (value->from_kind == MOLT_VALUE_SYMBOL || value->from_kind == MOLT_VALUE_POLICY)
+        fuzz_touch_string(patch_file_symbol_name(file, value->symbol));
+    if (value->migration)
+        fuzz_touch(&file->patch_migrations[value->migration - 1], sizeof(struct molt_patch_migration));
+    if (value->to_kind == MOLT_VALUE_SLOT &&
+        (value->to < -(int64_t)transfer->new_size || (int64_t)value->to + value->size > 0))
+        abort();
+}
+
 static void walk_strings(const struct patch_file *file)
 {
     for (size_t i = 0; i < file->patch_modules_count; i++)
@@ -25,6 +39,15 @@ static void walk_strings(const struct patch_file *file)
     for (size_t i = 0; i < file->patch_definitions_count; i++) {
         fuzz_touch_string(patch_file_string(file, file->patch_definitions[i].name));
         fuzz_touch_string(patch_file_symbol_name(file, file->patch_definitions[i].symbol));
+    }
+    for (size_t i = 0; i < file->patch_transfers_count; i++) {
+        const struct molt_patch_transfer *transfer = &file->patch_transfers[i];
+        fuzz_touch_string(patch_file_string(file, transfer->function));
+        fuzz_touch_string(patch_file_string(file, transfer->unit));
+        fuzz_touch_string(patch_file_string(file, transfer->callee));
+        fuzz_touch_string(patch_file_string(file, transfer->reason));
+        for (uint32_t k = 0; k < transfer->value_count; k++)
+            walk_value(file, transfer, &file->patch_values[transfer->value + k]);
     }
     for (size_t i = 0; i < file->patch_bindings_count; i++)
         fuzz_touch_string(patch_file_symbol_name(file, file->patch_bindings[i].symbol));

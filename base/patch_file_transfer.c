@@ -1,0 +1,111 @@
+/*
+ * The check of the records about active frames. Whoever rebuilds a frame by them reads and writes a stack: what passes here
+ * stays inside the two frames, but for incoming arguments, which lie a little above the CFA.
+ */
+#include "base/patch_file_private.h"
+
+#define FRAME_MAX (1 << 23)     /* bytes; larger than the usual stack */
+#define ARGUMENTS_MAX (1 << 16) /* bytes of incoming arguments */
+
+static bool is_string(const struct patch_file *file, uint32_t offset)
+{
+    return offset < file->strings_size;
+}
+
+static bool is_preserved(int64_t number)
+{
+    return number == MOLT_REGISTER_RBX || number == MOLT_REGISTER_RBP ||
+           (number >= MOLT_REGISTER_R12 && number <= MOLT_REGISTER_R15);
+}
+
+static bool is_slot(int64_t offset, uint32_t size, uint32_t frame, int64_t above)
+{
+    return size >= 1 && size <= FRAME_MAX && offset >= -(int64_t)frame && offset + size <= above;
+}
+
+static bool is_source(const struct patch_file *file, const struct molt_patch_transfer *transfer,
+                      const struct molt_patch_value *value)
+{
+    switch ((enum molt_value_place)value->from_kind) {
+    case MOLT_VALUE_REGISTER:
+        return is_preserved(value->from) && value->from_size >= 1 && value->from_size <= 8;
+    case MOLT_VALUE_SLOT:
+        return value->from_size >= 1 &&
+               is_slot(value->from, value->from_size, transfer->old_size, ARGUMENTS_MAX);
+    case MOLT_VALUE_CONSTANT:
+    case MOLT_VALUE_ADDRESS:
+        return value->size <= 8;
+    case MOLT_VALUE_FRAME:
+        return value->size == 8 && value->from >= -(int64_t)transfer->new_size &&
+               value->from <= ARGUMENTS_MAX;
+    case MOLT_VALUE_SYMBOL:
+        return value->size <= 8 && value->symbol > 0 && value->symbol < file->symbol_count;
+    case MOLT_VALUE_POLICY:
+        return patch_file_defines(file, value->symbol);
+    case MOLT_VALUE_SOURCES:
+        break;
+    }
+    return false;
+}
+
+static bool is_value(const struct patch_file *file, const struct molt_patch_transfer *transfer,
+                     const struct molt_patch_value *value)
+{
+    bool read = value->from_kind < MOLT_VALUE_PLACES;
+
+    if (!is_string(file, value->variable) || value->migration > file->patch_migrations_count ||
+        !is_source(file, transfer, value)) {
+        return false;
+    }
+    if (read && !value->migration &&
+        (value->from_size > value->size || (value->from_size < value->size && value->size > 8))) {
+        return false;
+    }
+    if (value->to_kind == MOLT_VALUE_REGISTER) {
+        return is_preserved(value->to) && value->size == 8 && !value->migration;
+    }
+    return value->to_kind == MOLT_VALUE_SLOT && is_slot(value->to, value->size, transfer->new_size, 0);
+}
+
+static bool is_transfer(const struct patch_file *file, const struct molt_patch_transfer *transfer)
+{
+    if (!patch_file_defines(file, transfer->symbol) || transfer->module >= file->patch_modules_count ||
+        !is_string(file, transfer->function) || !is_string(file, transfer->unit) ||
+        !is_string(file, transfer->callee) || !is_string(file, transfer->reason) ||
+        transfer->old_place > INT64_MAX || transfer->new_place > INT64_MAX ||
+        transfer->value > file->patch_values_count ||
+        transfer->value_count > file->patch_values_count - transfer->value) {
+        return false;
+    }
+    const Elf64_Sym *symbol = &file->symbols[transfer->symbol];
+    uint64_t here = transfer->flags & MOLT_TRANSFER_INVERSE ? transfer->old_place : transfer->new_place;
+    if (here > symbol->st_size) {
+        return false;
+    }
+    if (transfer->reason) {
+        return transfer->value_count == 0;
+    }
+    bool rbp = transfer->cfa_register == MOLT_REGISTER_RBP;
+    if ((!rbp && transfer->cfa_register != MOLT_REGISTER_RSP) || transfer->old_size < 8 ||
+        transfer->new_size < 8 || transfer->old_size > FRAME_MAX || transfer->new_size > FRAME_MAX ||
+        transfer->cfa_offset < 0 || transfer->cfa_offset > FRAME_MAX ||
+        (!rbp && (uint32_t)transfer->cfa_offset != transfer->old_size)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < transfer->value_count; i++) {
+        if (!is_value(file, transfer, &file->patch_values[transfer->value + i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const char *patch_file_check_transfers(const struct patch_file *file)
+{
+    for (size_t i = 0; i < file->patch_transfers_count; i++) {
+        if (!is_transfer(file, &file->patch_transfers[i])) {
+            return "malformed transfer entry";
+        }
+    }
+    return NULL;
+}
