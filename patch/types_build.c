@@ -77,6 +77,20 @@ static struct type_member make_member(struct type_model *model, const struct mod
                                  .line = facts->line };
 }
 
+/*
+ * clang's debug information says nothing of a bit-field as wide as its type, and names the byte in which it begins. In a packed
+ * structure it may begin inside of that byte: just behind the bit-field BEFORE, since nothing else can share a byte with that.
+ */
+static void mend_full_bit_field(const struct type_member *before, struct type_member *member)
+{
+    uint64_t end = before->bit_offset + before->bit_size;
+
+    if (before->bit_size && !member->bit_size && member->bit_offset < end && end < member->bit_offset + 8) {
+        member->bit_offset = end;
+        member->bit_size = 8 * member->type->size;
+    }
+}
+
 static void fill_compound(struct type_model *model, const struct model_unit *unit, Dwarf_Die *die,
                           struct type *type)
 {
@@ -91,6 +105,9 @@ static void fill_compound(struct type_model *model, const struct model_unit *uni
         die_facts_read(&child, &facts);
         if (!facts.declaration && facts.typed) {
             struct type_member member = make_member(model, unit, &facts);
+            if (members.count && type->kind == TYPE_STRUCT) {
+                mend_full_bit_field(&members.items[members.count - 1], &member);
+            }
             LIST_ADD(&members, member);
         }
     }

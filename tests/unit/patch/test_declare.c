@@ -150,6 +150,8 @@ static void special_types(void **state)
     check_text("struct a { unsigned x : 3; int : 0; unsigned y : 5; unsigned long z : 60; _Bool b : 1; } x;"
                "union u { char c[7]; int i : 9; struct a a; } y; struct h { union u u; union { long l; char "
                "k; }; } z;");
+    check_text("struct __attribute__((packed)) a { char c; int x : 1; unsigned y : 32; short z : 16; char "
+               "d[3]; } x;");
     check_text("enum __attribute__((packed)) small { S1, S2 = 200 }; enum big { B = 0x100000000 }; enum neg "
                "{ N = -1 };"
                "typedef enum { T1, T2 } tag_t; enum never; struct s { enum small a; enum big b; enum neg c : "
@@ -263,6 +265,7 @@ static unsigned pick(unsigned count)
     return (seed >> 16) % count;
 }
 
+/* One draw per statement: compilers evaluate arguments in orders of their own, and a seed must mean the same types. */
 static void random_members(struct text *text, unsigned declared, unsigned depth);
 
 static void random_aggregate(struct text *text, unsigned declared, unsigned depth)
@@ -274,7 +277,8 @@ static void random_aggregate(struct text *text, unsigned declared, unsigned dept
                                               "__attribute__((aligned(16))) ",
                                               "__attribute__((packed, aligned(4))) " };
 
-    text_printf(text, "%s %s{\n", pick(4) ? "struct" : "union", attributes[pick(6)]);
+    const char *word = pick(4) ? "struct" : "union";
+    text_printf(text, "%s %s{\n", word, attributes[pick(6)]);
     random_members(text, declared, depth + 1);
     text_puts(text, "}");
 }
@@ -292,7 +296,7 @@ static void random_members(struct text *text, unsigned declared, unsigned depth)
     unsigned count = 1 + pick(6);
 
     for (unsigned i = 0; i < count; i++) {
-        unsigned integer = pick(8);
+        unsigned integer = pick(8), base = pick(15), rows = 1 + pick(3);
         switch (pick(depth < 3 ? 9 : 6)) {
         case 0:
             text_printf(text, "%s m%u : %u;\n", integers[integer], number++, 1 + pick(widths[integer]));
@@ -306,10 +310,10 @@ static void random_members(struct text *text, unsigned declared, unsigned depth)
             text_printf(text, "char m%u;\n", number++);
             break;
         case 2:
-            text_printf(text, "%s m%u[%u][%u];\n", bases[pick(15)], number++, 1 + pick(3), 1 + pick(4));
+            text_printf(text, "%s m%u[%u][%u];\n", bases[base], number++, rows, 1 + pick(4));
             break;
         case 3:
-            text_printf(text, "_Alignas(%u) %s m%u;\n", 16u << pick(2), bases[pick(15)], number++);
+            text_printf(text, "_Alignas(%u) %s m%u;\n", 16u << pick(2), bases[base], number++);
             break;
         case 4:
         case 5:
@@ -319,7 +323,7 @@ static void random_members(struct text *text, unsigned declared, unsigned depth)
             }
             /* fallthrough */
         case 6:
-            text_printf(text, "%s m%u;\n", bases[pick(15)], number++);
+            text_printf(text, "%s m%u;\n", bases[base], number++);
             break;
         case 7:
             random_aggregate(text, declared, depth);
