@@ -176,6 +176,11 @@ const struct type *type_void_pointer(struct type_model *model)
     return model->nothing_pointer;
 }
 
+static bool is_called(const struct type *type, const char *name)
+{
+    return (type->name && strcmp(type->name, name) == 0) || (type->alias && strcmp(type->alias, name) == 0);
+}
+
 void type_model_walk(struct type_model *model, bool (*visit)(void *context, const struct type *type),
                      void *context)
 {
@@ -192,8 +197,7 @@ void type_model_walk(struct type_model *model, bool (*visit)(void *context, cons
         *once = (void *)definition;
         const struct type *type = type_strip(types_build(model, definition->unit, &definition->die));
         bool named = type_is_compound(type) || type->kind == TYPE_ENUM;
-        bool own = definition->name == type->name || definition->name == type->alias;
-        if (named && own) {
+        if (named && is_called(type, definition->name)) {
             more = visit(context, type);
         }
     }

@@ -278,6 +278,40 @@ static void removed_types(void **state)
     compared_free(&compared);
 }
 
+/* Two units define the same types; what the first one only declares leads, in the second one, to what both define. */
+static struct type_model *model_of_two(struct object *const objects[2])
+{
+    struct type_model *model = type_model_create();
+
+    type_model_add_all(model, object_dwarf(objects[0]), "a.c");
+    type_model_add_all(model, object_dwarf(objects[1]), "b.c");
+    return model;
+}
+
+static void met_in_another_unit(void **state)
+{
+    struct object *old[] = {
+        compile_text(compiler, flags,
+                     "struct far; struct first { struct far *f; } x; struct s { int a; } y;"),
+        compile_text(compiler, flags, "struct s { int a; } y; struct far { struct s *s; } z;"),
+    };
+    struct object *new[] = {
+        compile_text(compiler, flags,
+                     "struct far; struct first { struct far *f; } x; struct s { int b, a; } y;"),
+        compile_text(compiler, flags, "struct s { int b, a; } y; struct far { struct s *s; } z;"),
+    };
+    struct compared compared = { .old = model_of_two(old), .new = model_of_two(new) };
+
+    compared.changes = type_changes_create(compared.old, compared.new, NULL);
+    assert_int_equal(type_changes_count(compared.changes), 1);
+    assert_string_equal(type_changes_at(compared.changes, 0)->new->name, "s");
+    compared_free(&compared);
+    for (unsigned i = 0; i < 2; i++) {
+        object_destroy(old[i]);
+        object_destroy(new[i]);
+    }
+}
+
 static void any_two(void **state)
 {
     struct compared compared;
@@ -298,10 +332,12 @@ static void any_two(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members),       cmocka_unit_test(numbers),      cmocka_unit_test(pointers),
-        cmocka_unit_test(arrays),        cmocka_unit_test(embedded),     cmocka_unit_test(moved_in_and_out),
-        cmocka_unit_test(renames),       cmocka_unit_test(enumerations), cmocka_unit_test(two_meanings),
-        cmocka_unit_test(removed_types), cmocka_unit_test(any_two),
+        cmocka_unit_test(members),      cmocka_unit_test(numbers),
+        cmocka_unit_test(pointers),     cmocka_unit_test(arrays),
+        cmocka_unit_test(embedded),     cmocka_unit_test(moved_in_and_out),
+        cmocka_unit_test(renames),      cmocka_unit_test(enumerations),
+        cmocka_unit_test(two_meanings), cmocka_unit_test(removed_types),
+        cmocka_unit_test(any_two),      cmocka_unit_test(met_in_another_unit),
     };
 
     if (argc == 3) {
