@@ -59,14 +59,22 @@ static void note_address(struct conversion *conversion, const struct item *item)
     }
 }
 
+/* Whether the site of MEANING says of blocks that were migrated in place what they are now, because it stands for a call of which
+ * that will be remembered. What a synthetic site means never changes. */
+static bool site_follows(const struct state *state, const struct meaning *meaning)
+{
+    bool leaves =
+        state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
+
+    return meaning->kind != MOLT_SITE_UNKNOWN && meaning->entry && !leaves;
+}
+
 /* A block whose site cannot say what it is from now on gets one that does. */
 static unsigned site_after(struct state *state, struct conversion *conversion, const struct item *item)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
-    bool leaves =
-        state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
-    if (!item->moved && conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN &&
-        !leaves) {
+
+    if (!item->moved && conversion->from->conversion_count == 1 && site_follows(state, meaning)) {
         return item->site;
     }
     if (!conversion->synthetic || conversion->synthetic_of != meaning || item->kind != PLACE_OBJECT) {
@@ -252,7 +260,7 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     }
     struct item item = { .place = place.start, .site = block->site, .size = place.size, .kind = place.kind };
     bool tagged = size_after != place.size || state->rollback ||
-                  place.meaning->kind == MOLT_SITE_UNKNOWN; /* which may write behind it */
+                  !site_follows(state, place.meaning); /* which may write behind it */
     item.slack = tagged ? place.usable - place.size : 0;
     if (!is_whole(layout, place.kind, place.size)) {
         state->status = refuse_part(state, layout, &place);
