@@ -31,13 +31,18 @@
 #define PROGRESS_US 100000
 #define NAMED_FRAMES 6
 
+static struct suspended suspended[STUB_COUNT]; /* found by the last look */
+
 /* What one walk found. */
 struct findings {
-    const struct safe_point *wanted;
+    struct safe_point *wanted;
+    const char *reason;              /* why the first of them cannot be taken over where it waits */
     const char *names[NAMED_FRAMES]; /* affected functions, innermost first */
     size_t affected;
     uintptr_t oldest_slot; /* return slot of the oldest affected frame */
     bool lost;
+    bool waited_long; /* frames may be taken over */
+    size_t transferred;
 };
 
 static const struct affected_range *find_range(const struct safe_point *wanted, uintptr_t address)
@@ -65,12 +70,71 @@ static void note_affected(struct findings *findings, const struct affected_range
     findings->oldest_slot = return_slot;
 }
 
+static const struct transfer *find_recipe(const struct transfers *transfers, uintptr_t address)
+{
+    size_t low = 0, high = transfers->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (transfers->recipes[middle].from < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < transfers->count && transfers->recipes[low].from == address ? &transfers->recipes[low]
+                                                                             : NULL;
+}
+
+/* Whether FRAME, which waits for a call to come back to ADDRESS, can be taken over. */
+static bool can_transfer(struct findings *findings, const struct stack_frame *frame, uintptr_t address)
+{
+    const struct safe_point *wanted = findings->wanted;
+    const struct transfers *transfers = &wanted->transfers;
+    const struct transfer *recipe = frame->pc_slot ? find_recipe(transfers, address) : NULL;
+    const struct transfer *pending = transfer_last(frame->pc_slot);
+
+    if (pending && pending >= transfers->cancelled &&
+        pending < transfers->cancelled + transfers->cancelled_count) {
+        recipe = NULL;
+    } else if (!recipe || recipe->reason) {
+        findings->reason = findings->reason ? findings->reason : recipe ? recipe->reason : NULL;
+        return false;
+    }
+    if (!findings->waited_long || wanted->suspended_count == transfer_room()) {
+        return false;
+    }
+    suspended[findings->wanted->suspended_count++] = (struct suspended){ frame->pc_slot, recipe };
+    return true;
+}
+
+static bool is_between_versions(const struct stack_frame *frame)
+{
+    size_t count;
+    const struct transfer_code *code = transfer_code(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (frame->pc >= code[i].start && frame->pc < code[i].end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A frame whose transfer is pending counts as being where that leads. */
 static bool visit_frame(void *context, const struct stack_frame *frame)
 {
+    static const struct affected_range turning = { .name = "a frame that is just being taken over" };
     struct findings *findings = context;
-    const struct affected_range *range = find_range(findings->wanted, frame->lookup);
+    uintptr_t destination = transfer_destination(frame->pc_slot, frame->pc);
+    const struct affected_range *range =
+        find_range(findings->wanted, destination == frame->pc ? frame->lookup : destination - 1);
 
-    if (range) {
+    if (is_between_versions(frame)) {
+        note_affected(findings, &turning, 0);
+    } else if (range && can_transfer(findings, frame, destination)) {
+        findings->transferred++;
+    } else if (range) {
         note_affected(findings, range, frame->return_slot);
     }
     return true;
@@ -94,12 +158,12 @@ static void scan_conservatively(struct findings *findings, uintptr_t sp)
     }
 }
 
-static void examine(const struct safe_point *wanted, const struct stopped_thread *thread,
+static void examine(struct safe_point *wanted, const struct stopped_thread *thread, bool waited_long,
                     struct findings *ret)
 {
     uintptr_t lost_sp;
 
-    *ret = (struct findings){ .wanted = wanted };
+    *ret = (struct findings){ .wanted = wanted, .waited_long = waited_long };
     if (unwind_thread(thread, visit_frame, ret, &lost_sp) == UNWIND_LOST) {
         ret->lost = true;
         scan_conservatively(ret, lost_sp);
@@ -123,19 +187,26 @@ static void describe(struct safe_point *wanted, const struct stopped_thread *thr
         length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s", i ? " < " : "",
                                    findings->names[i]);
     }
+    if (findings->reason && findings->waited_long && length + 2 < room) {
+        snprintf(wanted->blocked_by + length, room - length, ", which cannot be taken over there: %s",
+                 findings->reason);
+    }
 }
 
 /* Walks all stacks of the stopped world; sets barriers if asked to. Returns how many threads hold affected
  * functions. */
-static size_t look(struct safe_point *wanted, const struct world *world, size_t *ret_barriers)
+static size_t look(struct safe_point *wanted, const struct world *world, bool waited_long,
+                   size_t *ret_barriers)
 {
     size_t blocking = 0;
 
     wanted->blocked_by[0] = '\0';
+    wanted->suspended = suspended;
+    wanted->suspended_count = 0;
     *ret_barriers = 0;
     for (size_t i = 0; i < world->count; i++) {
         struct findings findings;
-        examine(wanted, &world->threads[i], &findings);
+        examine(wanted, &world->threads[i], waited_long, &findings);
         if (!findings.affected) {
             continue;
         }
@@ -167,8 +238,8 @@ static int name_stuck_thread(struct safe_point *wanted, pid_t tid)
 
 /* One round: stop, look. 0: safe, world stopped; 1: not safe, world running, barriers set; negative: failed,
  * running. */
-static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struct world *ret,
-                   size_t *ret_barriers)
+static int attempt(struct safe_point *wanted, uint32_t left_ms, bool waited_long, bool hold,
+                   struct world *ret, size_t *ret_barriers)
 {
     pid_t stuck;
     int status = unwind_refresh();
@@ -185,7 +256,8 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool hold, struc
     }
     barrier_release();
     barrier_remove_all(ret);
-    if (look(wanted, ret, ret_barriers) == 0) {
+    transfer_collect();
+    if (look(wanted, ret, waited_long, ret_barriers) == 0) {
         return 0;
     }
     if (hold) {
@@ -258,8 +330,11 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
 
     for (;;) {
         uint64_t left = monotonic_us() < deadline ? (deadline - monotonic_us()) / 1000 : 0;
+        bool waited_long = wanted->transfers.after_ms != UINT32_MAX &&
+                           monotonic_us() >= start + 1000ull * wanted->transfers.after_ms;
         wanted->enter_critical();
-        status = attempt(wanted, left < 1000 ? 1000 : (uint32_t)left, hold_now(&holding), ret, &barriers);
+        status = attempt(wanted, left < 1000 ? 1000 : (uint32_t)left, waited_long, hold_now(&holding), ret,
+                         &barriers);
         if (status == 0) {
             wanted->waited_us = ret->began_us - start;
             return 0;
@@ -280,4 +355,15 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
     give_up(wanted, 1000);
     wanted->waited_us = monotonic_us() - start;
     return status < 0 ? status : -EBUSY;
+}
+
+void safe_point_transfer(const struct safe_point *reached)
+{
+    for (size_t i = 0; i < reached->suspended_count; i++) {
+        if (reached->suspended[i].recipe) {
+            transfer_add(reached->suspended[i].slot, reached->suspended[i].recipe);
+        } else {
+            transfer_cancel(reached->suspended[i].slot);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 /*
  * Bringing the program to a safe update point: a moment at which no thread's stack holds an affected function
- * (gDSU section 4.4).
+ * (gDSU section 4.4), but for frames that wait for a call and can be taken over by the new version.
  */
 #ifndef MOLT_ENGINE_THREADS_SAFE_POINT_H
 #define MOLT_ENGINE_THREADS_SAFE_POINT_H
@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/threads/stop.h"
+#include "engine/threads/transfer.h"
 
 /* Code that no stack may hold. */
 struct affected_range {
@@ -17,10 +18,26 @@ struct affected_range {
     const char *name; /* borrowed */
 };
 
+/* A frame of an affected function that the update takes over where it waits. */
+struct suspended {
+    uintptr_t slot;                /* where the return address into it stands */
+    const struct transfer *recipe; /* NULL: the last one that is pending there is taken away again */
+};
+
+/* Affected frames that may be suspended at the safe point. */
+struct transfers {
+    const struct transfer *recipes; /* ascending by from */
+    size_t count;
+    const struct transfer *cancelled; /* if pending, one of these is taken away where there is no recipe */
+    size_t cancelled_count;
+    uint32_t after_ms; /* so long they are waited for like any other; UINT32_MAX: always */
+};
+
 struct safe_point {
     const struct affected_range *ranges; /* ascending by start, not overlapping */
     size_t count;
     uint32_t timeout_ms;
+    struct transfers transfers;
     /* called while waiting, world running; false: give up, -ECANCELED; may be NULL */
     bool (*progress)(void *context, const char *blocked_by);
     void *context;
@@ -29,6 +46,8 @@ struct safe_point {
         void);             /* not called when a safe point was reached: the caller does, after resuming */
     char blocked_by[1024]; /* on failure: which threads, in which functions */
     uint64_t waited_us;
+    const struct suspended *suspended; /* those to be taken over; until the world is resumed */
+    size_t suspended_count;
 };
 
 /*
@@ -36,5 +55,8 @@ struct safe_point {
  * -ETIMEDOUT: a thread did not react at all; both with blocked_by, everything running and untouched.
  */
 int safe_point_reach(struct safe_point *wanted, struct world *ret);
+
+/* Takes the suspended frames of REACHED over, as the update is made. World stopped. */
+void safe_point_transfer(const struct safe_point *reached);
 
 #endif

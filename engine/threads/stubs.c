@@ -140,7 +140,12 @@ void stubs_clear(struct stub_area *area, uint32_t index)
     if (stubs_is_set(area, index)) {
         *(uintptr_t *)stub->return_slot = stub->original;
     }
-    stub->return_slot = 0;
+    stubs_forget(area, index);
+}
+
+void stubs_forget(struct stub_area *area, uint32_t index)
+{
+    stub_data(area, index)->return_slot = 0;
     area->used--;
 }
 

@@ -22,6 +22,9 @@ uint32_t stubs_set(struct stub_area *area, uintptr_t return_slot);
 /* Puts the original return address back, unless the slot means something else by now; the stub is unused again. */
 void stubs_clear(struct stub_area *area, uint32_t index);
 
+/* The same without looking at the slot. */
+void stubs_forget(struct stub_area *area, uint32_t index);
+
 /* Whether the stack still leads to stub INDEX: a frame that was left, by longjmp or an exception too, is gone, and with its thread the whole
  * stack may be gone. */
 bool stubs_is_set(const struct stub_area *area, uint32_t index);

@@ -331,6 +331,7 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
     uintptr_t sp = (uintptr_t)thread->context->uc_mcontext.gregs[REG_RSP];
     struct walk walk = { .thread = thread, .low = sp - 128, .high = unwind_stack_end(sp) };
     unw_cursor_t cursor;
+    uintptr_t pc_slot = 0;
     bool after_call = false;
 
     *ret_lost_sp = sp;
@@ -340,7 +341,7 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
     for (size_t depth = 0; depth < MAX_FRAMES; depth++) {
         unw_word_t pc = 0, next_sp = 0, next_pc = 0;
         unw_get_reg(&cursor, UNW_REG_IP, &pc);
-        struct stack_frame frame = { .pc = pc, .lookup = pc - after_call };
+        struct stack_frame frame = { .pc = pc, .lookup = pc - after_call, .pc_slot = pc_slot };
         bool signal_frame = unw_is_signal_frame(&cursor) > 0;
         int stepped = unw_step(&cursor);
         if (stepped > 0) {
@@ -362,6 +363,7 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
             return UNWIND_LOST;
         }
         after_call = !signal_frame;
+        pc_slot = frame.return_slot;
         *ret_lost_sp = next_sp;
         if (next_sp < walk.low || next_sp >= walk.high) { /* a signal stack, or the stack it interrupted */
             walk.low = next_sp - 128;

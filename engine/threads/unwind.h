@@ -15,6 +15,8 @@ struct stack_frame {
     uintptr_t pc; /* where control is, or comes back to */
     uintptr_t
         lookup; /* an address inside the instruction that is being executed: pc, or pc - 1 after a call */
+    uintptr_t
+        pc_slot; /* where on the stack pc was read from: the inner frame's return_slot; 0 if it was not */
     uintptr_t return_slot; /* where this frame's return address lies on the stack, 0 if it is not known */
 };
 

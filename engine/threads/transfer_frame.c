@@ -1,0 +1,171 @@
+/*
+ * A frame of the old version becomes one of the new, on the thread that comes back to it. Compiled with -mgeneral-regs-only, and calls
+ * nothing that is not (no memcpy, nor an assignment that might become one): the result of the function that has returned may be in any vector or x87 register.
+ *
+ * The new frame is made aside, below both frames, since they overlap: CFA, return address and what lies above stay where they are. With
+ * several recipes pending each works on what the one before has made.
+ */
+#include "engine/threads/transfer_frame.h"
+
+/* Everything here: a thread in this section is between two versions (transfer_code). */
+#define TRANSFER_CODE __attribute__((section("molt_transfer_code")))
+
+struct frame {
+    uintptr_t cfa;
+    uint8_t *bytes; /* from LOW to the CFA; where the program would have them, or aside */
+    int64_t low;    /* distance from the CFA, negative */
+    uint64_t general[TRANSFER_REGISTERS];
+};
+
+struct work {
+    struct frame frame;
+    struct transfer_result result;
+};
+
+TRANSFER_CODE static void copy(void *to, const void *from, uint64_t size)
+{
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
+}
+
+TRANSFER_CODE static void clear(void *to, uint64_t size)
+{
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(0) : "memory");
+}
+
+TRANSFER_CODE static uint64_t aligned(uint64_t size)
+{
+    return (size + 15) & ~15ul;
+}
+
+TRANSFER_CODE static uintptr_t cfa_of(const uint64_t *general, const struct transfer *recipe)
+{
+    return general[recipe->cfa_register] + (uint64_t)(int64_t)recipe->cfa_offset;
+}
+
+TRANSFER_CODE static const struct transfer_step *last_step(uint64_t index)
+{
+    return stub_data(&transfer_stubs, index)->user;
+}
+
+TRANSFER_CODE uint64_t molt_transfer_room(const struct transfer_registers *registers)
+{
+    const struct transfer_step *step = last_step(registers->index);
+    uint64_t room = aligned(sizeof(struct work)) +
+                    aligned(step->recipe->new_size); /* the first may hang below the old frame */
+
+    for (; step; step = step->earlier) {
+        room += aligned(step->recipe->new_size);
+    }
+    return room;
+}
+
+TRANSFER_CODE static uint64_t extend(uint64_t value, const struct transfer_value *rule)
+{
+    unsigned unused = 64 - 8 * rule->from_size;
+
+    if (!rule->from_size || rule->from_size >= 8) {
+        return value;
+    }
+    value <<= unused;
+    return rule->is_signed ? (uint64_t)((int64_t)value >> unused) : value >> unused;
+}
+
+/* Incoming arguments above the CFA are where they always were. */
+TRANSFER_CODE static const void *slot_of(const struct frame *frame, int64_t number)
+{
+    return number >= 0 ? (const void *)(frame->cfa + (uint64_t)number) : frame->bytes + (number - frame->low);
+}
+
+TRANSFER_CODE static uint64_t value_of(const struct frame *old, const struct transfer_value *rule)
+{
+    uint64_t value = 0;
+
+    switch (rule->from) {
+    case TRANSFER_REGISTER:
+        value = old->general[rule->from_number];
+        break;
+    case TRANSFER_SLOT:
+        copy(&value, slot_of(old, rule->from_number), rule->from_size);
+        break;
+    case TRANSFER_CONSTANT:
+        return (uint64_t)rule->from_number;
+    default:
+        return old->cfa + (uint64_t)rule->from_number;
+    }
+    return extend(value, rule);
+}
+
+TRANSFER_CODE static void put(const struct frame *old, struct frame *new, const struct transfer_value *rule)
+{
+    if (rule->to == TRANSFER_REGISTER) {
+        new->general[rule->to_number] = value_of(old, rule);
+        return;
+    }
+    uint8_t *slot = new->bytes + (rule->to_number - new->low);
+    if (rule->from_size == 0) {
+        copy(slot, slot_of(old, rule->from_number), rule->size);
+    } else {
+        uint64_t value = value_of(old, rule);
+        copy(slot, &value, rule->size);
+    }
+}
+
+/* Makes in BYTES the frame that RECIPE says. Registers that it does not speak of stay. */
+TRANSFER_CODE static void turn(struct frame *frame, const struct transfer *recipe, uint8_t *bytes)
+{
+    struct frame new;
+
+    new.cfa = frame->cfa;
+    new.bytes = bytes;
+    new.low = -(int64_t)recipe->new_size;
+    copy(new.general, frame->general, sizeof(new.general));
+    clear(bytes, recipe->new_size);
+    copy(bytes + recipe->new_size - 8, slot_of(frame, -8), 8); /* the return address */
+    for (uint32_t i = 0; i < recipe->value_count; i++) {
+        put(frame, &new, &recipe->values[i]);
+    }
+    new.general[TRANSFER_RSP] = frame->cfa - recipe->new_size;
+    copy(frame, &new, sizeof(new));
+}
+
+/* The COUNTth step from the first one on. */
+TRANSFER_CODE static const struct transfer_step *step_at(const struct transfer_step *last, unsigned from_last)
+{
+    while (from_last--) {
+        last = last->earlier;
+    }
+    return last;
+}
+
+TRANSFER_CODE struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers,
+                                                         void *buffer)
+{
+    const struct transfer_step *last = last_step(registers->index);
+    struct work *work = buffer;
+    struct frame *frame = &work->frame;
+    uint8_t *aside = (uint8_t *)buffer + aligned(sizeof(*work));
+    unsigned count = 0;
+
+    for (const struct transfer_step *step = last; step; step = step->earlier) {
+        count++;
+    }
+    const struct transfer *first = step_at(last, count - 1)->recipe;
+    copy(frame->general, registers->general, sizeof(frame->general));
+    frame->cfa = cfa_of(frame->general, first);
+    frame->low = (int64_t)(frame->general[TRANSFER_RSP] - frame->cfa);
+    frame->bytes = (uint8_t *)frame->general[TRANSFER_RSP];
+    for (unsigned i = count; i-- > 0;) {
+        const struct transfer *recipe = step_at(last, i)->recipe;
+        turn(frame, recipe, aside);
+        aside += aligned(recipe->new_size);
+    }
+    frame->general[TRANSFER_RSP] -= 8;
+    copy(work->result.general, frame->general, sizeof(frame->general));
+    work->result.flags = registers->flags;
+    work->result.target = last->recipe->to;
+    work->result.image = frame->bytes;
+    work->result.place = (void *)(frame->cfa - last->recipe->new_size);
+    work->result.size = last->recipe->new_size;
+    atomic_store(&stub_data(&transfer_stubs, registers->index)->state, TRANSFER_DONE);
+    return &work->result;
+}

@@ -1,0 +1,76 @@
+/* Recipes, and what transfer.c shares with the code that runs on a thread whose frame is turned. */
+#ifndef MOLT_ENGINE_THREADS_TRANSFER_FRAME_H
+#define MOLT_ENGINE_THREADS_TRANSFER_FRAME_H
+
+#include <stdint.h>
+
+#include "engine/threads/stub_data.h"
+
+#define TRANSFER_REGISTERS 16 /* general ones, by their DWARF numbers (psABI, figure 3.36) */
+#define TRANSFER_RSP 7
+
+enum transfer_kind {
+    TRANSFER_REGISTER, /* number: a register, as it is when the call has returned */
+    TRANSFER_SLOT,     /* number: distance from the CFA, negative in the frame */
+    TRANSFER_CONSTANT, /* number: the value itself */
+    TRANSFER_FRAME,    /* number: distance from the CFA, whose address is the value */
+};
+
+/* What the new code finds in one place. Values in registers have up to 8 bytes and are extended to 8. */
+struct transfer_value {
+    uint8_t to, from;  /* transfer_kind; TO is a register or a slot */
+    uint8_t from_size; /* of what is extended: 1, 2, 4 or 8; 0: SIZE bytes are copied from slot to slot */
+    uint8_t is_signed;
+    uint32_t size; /* of the slot that is written */
+    int64_t to_number, from_number;
+};
+
+/* How an activation that waits for a call of the old code goes on in the new. */
+struct transfer {
+    uintptr_t from, to;   /* return addresses */
+    uint8_t cfa_register; /* of the old frame: rsp or rbp */
+    int32_t cfa_offset;
+    uint32_t new_size; /* CFA - rsp, behind the call of the new code */
+    uint32_t value_count;
+    const struct transfer_value *values;
+    const char *function; /* for messages */
+    const char
+        *reason;   /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION and LINE is set */
+    uint32_t line; /* of the call in the old source */
+};
+
+/* What is pending, last first. */
+struct transfer_step {
+    const struct transfer *recipe;
+    struct transfer_step *earlier;
+};
+
+enum { TRANSFER_FREE, TRANSFER_PENDING, TRANSFER_DONE }; /* states of stubs */
+
+extern struct stub_area transfer_stubs; /* their user is the last step */
+
+/* As transfer_entry.S lays it out. */
+struct transfer_registers {
+    uint64_t general[TRANSFER_REGISTERS];
+    uint64_t flags;
+    uint64_t index;    /* of the stub */
+    uint64_t original; /* return address */
+};
+
+/* How control goes on; transfer_entry.S knows the offsets. */
+struct transfer_result {
+    uint64_t general[TRANSFER_REGISTERS]; /* rsp: where the address to return to is to lie, below the frame */
+    uint64_t flags;
+    uint64_t target; /* that address */
+    const void *image;
+    void *place;
+    uint64_t size; /* of the image, to be copied to its place */
+};
+
+/* How many bytes of stack molt_transfer_turn needs below the frame. */
+uint64_t molt_transfer_room(const struct transfer_registers *registers);
+
+/* Works the new frame out in the ROOM bytes at BUFFER, which lie below the old and the new frame. */
+struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers, void *buffer);
+
+#endif
