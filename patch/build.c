@@ -50,7 +50,7 @@ static struct molt_error *open_earlier(struct earlier_patch *patch, const char *
     return NULL;
 }
 
-static struct molt_error *open_inputs(struct build *build)
+struct molt_error *build_open(struct build *build)
 {
     const struct patch_request *request = build->request;
     struct patch_session *session = build->session;
@@ -245,7 +245,7 @@ static struct molt_error *self_check(struct build *build)
     return NULL;
 }
 
-static void build_deinit(struct build *build)
+void build_close(struct build *build)
 {
     build_state_deinit(build);
     for (size_t i = 0; i < build->units.count; i++) {
@@ -276,6 +276,7 @@ static void build_deinit(struct build *build)
     LIST_FREE(&build->texts);
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
+    LIST_FREE(&build->asked);
     free(build->earlier);
     inlining_destroy(build->inlining);
     source_lines_destroy(build->lines);
@@ -287,7 +288,7 @@ static void build_deinit(struct build *build)
 
 static struct molt_error *run(struct build *build)
 {
-    struct molt_error *error = open_inputs(build);
+    struct molt_error *error = build_open(build);
 
     if (!error) {
         error = learn_dependencies(build->session, build->request, &build->from, &build->to);
@@ -330,7 +331,7 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     session_trim(session);
     file_hashes_refresh(session->hashes);
     struct molt_error *error = run(&build);
-    build_deinit(&build);
+    build_close(&build);
     ret->total_ms = now_ms() - start;
     return error;
 }
@@ -409,7 +410,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     struct build build = { .session = session, .request = request, .result = &result };
 
     file_hashes_refresh(session->hashes);
-    struct molt_error *error = open_inputs(&build);
+    struct molt_error *error = build_open(&build);
     if (!error) {
         error = compile_baseline(&build);
     }
@@ -420,7 +421,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
         const struct sites *sites;
         error = sites_of_image(session, request, &build.from, NULL, session->images.items[i], &sites);
     }
-    build_deinit(&build);
+    build_close(&build);
     patch_result_deinit(&result);
     return error;
 }

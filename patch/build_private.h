@@ -32,9 +32,14 @@ struct build {
     struct inlining *inlining;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
-    struct object *nothing;    /* what a new file is compared with */
-    struct build_state *state; /* build_state.c; NULL: nothing is said about state */
+    struct object *nothing;           /* what a new file is compared with */
+    struct build_state *state;        /* build_state.c; NULL: nothing is said about state */
+    LIST(const struct image *) asked; /* of a query (query.c): the binaries that it is about */
 };
+
+/* build.c: opens the sources and the earlier patches of BUILD, whose session, request and result are set; closes what it holds. */
+struct molt_error *build_open(struct build *build);
+void build_close(struct build *build);
 
 /* build.c: how this request's compilers are run. */
 struct compile_setup build_setup(struct patch_session *session, const struct patch_request *request);

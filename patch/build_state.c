@@ -73,10 +73,10 @@ static struct molt_error *find_image_sites(struct build *build, const struct ima
     return error;
 }
 
-/* Works out what the program allocates, and what the patch's code does. The former is told by the first patch that migrates, or by
- * an earlier one if it costs nothing. */
-static struct molt_error *find_sites(struct build *build, struct build_state *state)
+/* The sites of the binaries are told by the first patch that migrates, or by an earlier one if it costs nothing. */
+struct molt_error *build_find_sites(struct build *build)
 {
+    struct build_state *state = build->state;
     bool told = earlier_told_sites(build);
     struct molt_error *error = NULL;
 
@@ -194,7 +194,7 @@ struct molt_error *build_state_prepare(struct build *build)
     }
     state->migrates = build_types_changed(build);
     if (!state->migrates) {
-        error = find_sites(build, state);
+        error = build_find_sites(build);
         if (!error && has_sites(state)) {
             build_types_make(build, false); /* with the types that the sites speak of */
         }
@@ -205,7 +205,7 @@ struct molt_error *build_state_prepare(struct build *build)
         error = build_take_all(build);
     }
     if (!error) {
-        error = find_sites(build, state);
+        error = build_find_sites(build);
     }
     if (!error) {
         build_types_make(build, true);
@@ -272,9 +272,9 @@ static void emit_patched_roots(struct build *build, struct root_emission *roots,
     }
 }
 
-static void emit_roots(struct build *build, struct state_emission *records)
+static void emit_roots(struct build *build, struct state_emission *records, struct type_model *new)
 {
-    struct root_emission roots = { .state = records, .old = build->state->old, .new = build->state->new };
+    struct root_emission roots = { .state = records, .old = build->state->old, .new = new };
 
     for (size_t i = 0; i < build->contributions.count; i++) {
         struct contribution *contribution = build->contributions.items[i];
@@ -291,10 +291,15 @@ static void emit_roots(struct build *build, struct state_emission *records)
     root_emission_deinit(&roots);
 }
 
-static struct molt_error *emit_migration(struct build *build, struct state_emission *records)
+void build_emit_program(struct build *build, struct state_emission *records, struct type_model *new)
 {
     emit_image_sites(build->state, records);
-    emit_roots(build, records);
+    emit_roots(build, records, new);
+}
+
+static struct molt_error *emit_migration(struct build *build, struct state_emission *records)
+{
+    build_emit_program(build, records, build->state->new);
     policies_emit(build->state->policies, records);
     struct molt_error *error = records->emission->error;
     records->emission->error = NULL;

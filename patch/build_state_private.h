@@ -32,8 +32,14 @@ struct build_state {
     outdated; /* of code that was compiled again; types are from their debug information */
 };
 
-/* Whether the patch changes IMAGE. */
+/* Whether the patch changes IMAGE, or the query is about it. */
 bool build_is_patched(const struct build *build, const struct image *image);
+
+/* build_state.c: works out what the program allocates, and what the patch's code does. */
+struct molt_error *build_find_sites(struct build *build);
+
+/* Emits the sites of the binaries and all variables, whose types are those of NEW afterwards. */
+void build_emit_program(struct build *build, struct state_emission *records, struct type_model *new);
 
 /*
  * build_types.c: makes the models of the changed units and, with WHOLE, of all of the program and of what its sites speak of; and finds

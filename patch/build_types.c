@@ -90,6 +90,11 @@ bool build_is_patched(const struct build *build, const struct image *image)
             return true;
         }
     }
+    for (size_t i = 0; i < build->asked.count; i++) {
+        if (build->asked.items[i] == image) {
+            return true;
+        }
+    }
     return false;
 }
 
