@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/jsonrpc.h"
+#include "engine/census_json.h"
 #include "engine/status.h"
 #include "engine/update/update.h"
 #include "link/protocol.h"
@@ -239,6 +240,49 @@ static void call_commit(struct link_call *call)
     finish(call, &report);
 }
 
+/* False: LAYOUTS is no list of them. */
+static bool read_layouts(const json_t *layouts, struct census_request *ret)
+{
+    json_t *layout;
+    size_t index;
+
+    json_array_foreach(layouts, index, layout)
+    {
+        if (!json_is_integer(layout) || ret->layout_count == CENSUS_LAYOUTS_MAX ||
+            json_integer_value(layout) < 0 || json_integer_value(layout) > UINT32_MAX) {
+            return false;
+        }
+        ret->layouts[ret->layout_count++] = (uint32_t)json_integer_value(layout);
+    }
+    return !layouts || json_is_array(layouts);
+}
+
+static void call_instances(struct link_call *call)
+{
+    struct prepared *slot = find_prepared(call);
+    json_int_t limit = json_integer_value(json_object_get(call->params, "limit"));
+    struct census_request request = { .timeout_ms = timeout_of(call) };
+    struct update_report report = { 0 };
+    struct census *census = NULL;
+
+    if (!slot) {
+        return;
+    }
+    request.limit = limit < 0 ? 0 : limit > CENSUS_INSTANCES_MAX ? CENSUS_INSTANCES_MAX : (size_t)limit;
+    if (!read_layouts(json_object_get(call->params, "layouts"), &request)) {
+        link_call_fail(call, JSONRPC_INVALID_PARAMS, "layouts is no list of at most %d indexes",
+                       CENSUS_LAYOUTS_MAX);
+        return;
+    }
+    int status = update_census(take_prepared(slot), &request, on_progress, call, &census, &report);
+    json_t *answer = describe(result_of(report.outcome), &report);
+    if (status == 0) {
+        census_describe(census, answer);
+        census_destroy(census);
+    }
+    link_call_result(call, answer);
+}
+
 static void call_discard(struct link_call *call)
 {
     struct prepared *slot = find_prepared(call);
@@ -337,6 +381,9 @@ static void on_call(void *context, struct link_call *call)
         return;
     case LINK_METHOD_SETTLE:
         call_settle(call);
+        return;
+    case LINK_METHOD_INSTANCES:
+        call_instances(call);
         return;
     default:
         link_call_fail(call, JSONRPC_METHOD_NOT_FOUND, "the engine knows no method %.64s", call->method);

@@ -16,11 +16,25 @@
  *   discard   {update}                      -> result
  *   rollback  {timeout_ms, hold?}           -> result
  *   settle    {restore?, timeout_ms}        -> result
+ *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
  *
  * `memory` is the engine's own, and only told if asked for with true.
  *
  * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"), without it, or when the
  * connection closes, the rollback is final. Until then other connections are refused changes.
+ *
+ * `instances` takes a prepared query (patch/query.h) and counts what the program holds, stopping it for `pause_ms`; "prepared": it
+ * was done. `layouts`: those that are asked for, by their index in the query (all of them without), `limit`: as many of their instances
+ * are copied out. The answer:
+ *
+ *   types     [{layout, name, unit, size, count, bytes, place_count, places}], by bytes; each place {kind, count, ...}: kind is heap or
+ *             array (of blocks; {blocks, bytes, guessed, file, line}), tail (of objects of {owner}), variable or thread-local ({name, file,
+ *             line, bytes}), or member ({owner, name})
+ *   unknown   {blocks, bytes, site_count, sites: [{blocks, bytes, largest, file, line}]} of blocks whose type is not known; buffers: the
+ *             same of blocks that hold no instances; foreign: of what code without debug information holds
+ *   instances [{address, layout, bytes: hex, path, file, line | variable, pointers: [{offset, type?, distance?, text?, file, line | variable |
+ *             memory}]}]
+ *   obstacle  why an update of these types would be refused, or ""; tracked: false if the program's blocks are not known
  *
  * An update that was prepared belongs to the connection and is discarded when that closes. One call is
  * carried out at a time; while a commit waits for its safe point, the caller is sent
@@ -48,6 +62,7 @@
     X(DISCARD, "discard")                                                                                    \
     X(ROLLBACK, "rollback")                                                                                  \
     X(SETTLE, "settle")                                                                                      \
+    X(INSTANCES, "instances")                                                                                \
     X(PROGRESS, "progress")                                                                                  \
     X(CHANGED, "changed")
 

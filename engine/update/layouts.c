@@ -108,6 +108,31 @@ static void close_over_pointers(struct layouts *layouts)
     }
 }
 
+/* Marks what contains a changed layout by value; parts stand before what holds them. */
+static void close_over_members(struct layouts *layouts)
+{
+    for (size_t i = 1; i < layouts->count; i++) {
+        struct layout *layout = &layouts->items[i];
+        const struct molt_patch_layout *record = layout->record;
+        for (uint32_t k = record->field; k < record->field + record->field_count; k++) {
+            const struct molt_patch_field *field = &layouts->file->patch_fields[k];
+            layout->changed =
+                layout->changed || (field->kind == MOLT_FIELD_MEMBER && layouts->items[field->layout].changed);
+        }
+        layout->changed = layout->changed || (record->tail_stride && layouts->items[layout->tail].changed);
+    }
+}
+
+void layouts_single_out(struct layouts *layouts, const bool *asked)
+{
+    for (size_t i = 1; i < layouts->count; i++) {
+        layouts->items[i].changed = asked && asked[i];
+        layouts->items[i].leads = !asked;
+    }
+    close_over_members(layouts);
+    close_over_pointers(layouts);
+}
+
 /* The conversions of one layout stand together, in the order of the file. */
 static void note_conversions(struct layouts *layouts, const bool *in_use)
 {

@@ -44,6 +44,10 @@ struct layouts {
 int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use);
 void layouts_deinit(struct layouts *layouts);
 
+/* As if the layouts with a true ASKED[index] changed, and no others; ASKED NULL: none does, but pointers to all of them count. For
+ * looking at instances that nothing is done to. */
+void layouts_single_out(struct layouts *layouts, const bool *asked);
+
 /* Index of the layout with HASH; 0 if there is none. */
 uint32_t layouts_find(const struct layouts *layouts, uint64_t hash);
 
