@@ -10,10 +10,9 @@
 
 #include "base/log.h"
 
-const struct cli_command *const cli_commands[] = { &command_run,    &command_status,
-                                                   &command_diff,   &command_inspect,
-                                                   &command_apply,  &command_rollback,
-                                                   &command_doctor, NULL };
+const struct cli_command *const cli_commands[] = { &command_run,       &command_status, &command_diff,
+                                                   &command_inspect,   &command_apply,  &command_rollback,
+                                                   &command_instances, &command_doctor, NULL };
 
 /* ---- parsing ----------------------------------------------------------------------------------------- */
 

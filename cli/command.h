@@ -41,7 +41,7 @@ struct cli_command {
 };
 
 extern const struct cli_command command_run, command_status, command_diff, command_inspect, command_apply,
-    command_rollback, command_doctor;
+    command_rollback, command_instances, command_doctor;
 
 /* All subcommands, NULL at the end. */
 extern const struct cli_command *const cli_commands[];

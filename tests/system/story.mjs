@@ -19,6 +19,7 @@
 //   diff fails STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
+//   instances COUNT TYPE  as many live instances of TYPE are counted
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -72,6 +73,8 @@ function parseStep(line) {
         return { kind: 'nothing', version: 'v2' };
     case 'rollback':
         return { kind: 'rollback' };
+    case 'instances':
+        return { kind: 'instances', count: Number(words[0]), type: words.slice(1).join(' ') };
     default:
         throw new Error(`a story does not know: ${line}`);
     }

@@ -118,6 +118,15 @@ class Telling {
             demandResult('molt rollback', await molt.call(['rollback', pid]), 0);
             this.applied.pop();
             break;
+        case 'instances': {
+            const result = await molt.call(['instances', '--json', '-p', this.directory, '--root', this.trees('v1'),
+                '--from', this.trees(this.version), ...this.applied.flatMap((one) => ['--after', one.file]),
+                step.type, pid]);
+            demandResult('molt instances', result, 0);
+            const count = JSON.parse(result.stdout).types.reduce((sum, type) => sum + type.count, 0);
+            demand(count === step.count, `${this.version} has ${count} instances of ${step.type}, not ${step.count}: ${result.stdout}`);
+            break;
+        }
         }
     }
 

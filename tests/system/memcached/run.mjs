@@ -2,6 +2,7 @@
 // again, and not one request failed, not one connection dropped.
 
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
@@ -63,6 +64,47 @@ async function play(configuration, type) {
     }
 }
 
+/** What memcached says of its own connections, on one that is open as long as DURING runs. */
+async function connectionsBySelf(server, during) {
+    const socket = net.connect(server.port, '127.0.0.1').setEncoding('utf8');
+    let text = '';
+    socket.on('data', (part) => { text += part; });
+    socket.write('stats conns\r\n');
+    while (!text.endsWith('END\r\n'))
+        await new Promise((resolve, reject) => socket.once('data', resolve).once('error', reject));
+    const result = await during();
+    socket.destroy();
+    return { own: text.split('\n').filter((line) => line.includes(':state ')).length, result };
+}
+
+/** Under load, as many struct conn are counted as memcached has connections; one that was closed it would keep for the next. */
+async function count(configuration) {
+    const memcached = await build(configuration);
+    let server, load;
+    try {
+        server = await Server.start(memcached);
+        load = new Load(server, connections, rate);
+        await load.everywhere(plainAnswer);
+        const { own, result } = await connectionsBySelf(server, () => molt.call(['instances', '--json', '--values',
+            '-p', memcached.build, '--root', memcached.tree, 'conn', String(server.pid)]));
+        const answer = JSON.parse(must('molt instances', result).stdout);
+        if (answer.types[0].count !== own)
+            throw new Error(`${answer.types[0].count} struct conn counted, memcached says ${own}`);
+        if (!answer.instances.some((one) => one.values.some(({ member, value }) => member === 'state' && value === 'conn_listening')))
+            throw new Error(`none of them listens: ${result.stdout}`);
+        await load.reset();
+        const report = await load.report();
+        if (report.failures || report.dropped)
+            throw new Error(`${report.failures} requests failed, ${report.dropped} connections dropped`);
+        console.log(`${configuration}: ${own} struct conn, paused ${answer.pause_ms} ms`);
+        await load.stop();
+        await server.stop();
+    } finally {
+        load?.talker.child.kill('SIGKILL');
+        server?.program.child.kill('SIGKILL');
+    }
+}
+
 const args = process.argv.slice(2);
 const configurations = args[0] === '--all' ? everyConfiguration.filter((name) => !name.includes('O1'))
     : args.length ? args : usual;
@@ -83,5 +125,7 @@ for (const configuration of configurations)
     await attempt(configuration, () => play(configuration, false));
 for (const configuration of configurations)
     await attempt(`${configuration}, struct conn`, () => play(configuration, true));
+for (const configuration of configurations)
+    await attempt(`${configuration}, instances`, () => count(configuration));
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
