@@ -192,6 +192,16 @@ static const char *plain_name(const char *name, string_list *owned)
     return copy;
 }
 
+/* Whether SYMBOL, in the table behind the symbol of FILE, had internal linkage. Extern definitions of hidden visibility become local
+ * when a binary is linked: they keep their visibility, or (GNU ld) stand behind a file without a name. */
+static bool is_of_one_unit(const Elf64_Sym *symbol, const char *file)
+{
+    unsigned char visibility = ELF64_ST_VISIBILITY(symbol->st_other);
+    bool hidden = visibility == STV_HIDDEN || visibility == STV_INTERNAL || (file && !*file);
+
+    return ELF64_ST_BIND(symbol->st_info) == STB_LOCAL && !hidden;
+}
+
 static void index_symbols(struct image *image)
 {
     Elf_Scn *scn = find_symtab(image->symbolic);
@@ -217,7 +227,7 @@ static void index_symbols(struct image *image)
         struct image_symbol *symbol = &image->symbols[image->symbol_count++];
         *symbol = (struct image_symbol){
             .name = plain_name(name, &image->owned),
-            .file = ELF64_ST_BIND(raw[i].st_info) == STB_LOCAL ? (file ? file : "") : NULL,
+            .file = is_of_one_unit(&raw[i], file) ? (file ? file : "") : NULL,
             .group = group,
             .value = raw[i].st_value,
             .size = raw[i].st_size,

@@ -18,7 +18,8 @@ typedef LIST(char *) string_list;
 
 struct image_symbol {
     const char *name; /* without a version */
-    const char *file; /* of local symbols: the source file's name as the compiler noted it; NULL for others */
+    const char
+        *file; /* of static definitions: the source file's name as the compiler noted it; NULL for others */
     unsigned
         group; /* of local symbols: those of one object file have the same number and follow each other */
     uint64_t value, size;
@@ -63,7 +64,7 @@ struct image {
     struct table unit_names; /* file name without its directory -> last unit */
     Elf64_Phdr *segments;
     size_t segment_count;
-    Elf64_Phdr relro; /* what is read-only after relocation; empty without */
+    Elf64_Phdr relro;  /* what is read-only after relocation; empty without */
     string_list owned; /* names without their versions */
 };
 
