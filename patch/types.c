@@ -197,7 +197,7 @@ void type_model_walk(struct type_model *model, bool (*visit)(void *context, cons
         *once = (void *)definition;
         const struct type *type = type_strip(types_build(model, definition->unit, &definition->die));
         bool named = type_is_compound(type) || type->kind == TYPE_ENUM;
-        if (named && is_called(type, definition->name)) {
+        if (named && !type->incomplete && is_called(type, definition->name)) {
             more = visit(context, type);
         }
     }

@@ -312,6 +312,18 @@ static void met_in_another_unit(void **state)
     }
 }
 
+/* The units that changed only know the name of what others define. */
+static void only_declared(void **state)
+{
+    check("struct s { int a; } x; typedef struct s s; s *p;",
+          "typedef struct s s; s *p; struct t { s *s; } y;", NULL, "struct t", "new");
+    struct compared compared;
+
+    compare(&compared, "struct s { int a; } x; typedef struct s s; s *p;", "typedef struct s s; s *p;", NULL);
+    assert_int_equal(type_changes_count(compared.changes), 0);
+    compared_free(&compared);
+}
+
 static void any_two(void **state)
 {
     struct compared compared;
@@ -332,12 +344,13 @@ static void any_two(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members),      cmocka_unit_test(numbers),
-        cmocka_unit_test(pointers),     cmocka_unit_test(arrays),
-        cmocka_unit_test(embedded),     cmocka_unit_test(moved_in_and_out),
-        cmocka_unit_test(renames),      cmocka_unit_test(enumerations),
-        cmocka_unit_test(two_meanings), cmocka_unit_test(removed_types),
-        cmocka_unit_test(any_two),      cmocka_unit_test(met_in_another_unit),
+        cmocka_unit_test(members),       cmocka_unit_test(numbers),
+        cmocka_unit_test(pointers),      cmocka_unit_test(arrays),
+        cmocka_unit_test(embedded),      cmocka_unit_test(moved_in_and_out),
+        cmocka_unit_test(renames),       cmocka_unit_test(enumerations),
+        cmocka_unit_test(two_meanings),  cmocka_unit_test(removed_types),
+        cmocka_unit_test(any_two),       cmocka_unit_test(met_in_another_unit),
+        cmocka_unit_test(only_declared),
     };
 
     if (argc == 3) {
