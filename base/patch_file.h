@@ -23,6 +23,8 @@
  *   .molt.transfers  struct molt_patch_transfer[]: how a function that is suspended at a call goes on in its other version
  *   .molt.values     struct molt_patch_value[]: what that version finds in its frame
  *   .molt.source     the generated migration policies as C, for people
+ *   .molt.initials   struct molt_patch_initial[]: variables whose initial value changed
+ *   .molt.parts      struct molt_patch_part[]: the members and elements of which it did
  *   .molt.strings    NUL-terminated strings, named by offset; offset 0 is ""
  *
  * All records are little-endian, naturally aligned and without holes; each array's size is a multiple of its
@@ -113,8 +115,11 @@ struct molt_patch_function {
     uint32_t line; /* of its new definition, 0 if unknown; for messages */
 };
 
-/* A constant object of the same size with other contents: the engine writes the new bytes over the old ones.
- */
+enum molt_data_flags {
+    MOLT_DATA_TLS = 1, /* `address` is an offset in the TLS segment: what threads to come begin with */
+};
+
+/* A constant object of the same size with other contents: the engine writes the new bytes over the old ones. */
 struct molt_patch_data {
     uint32_t symbol; /* the new definition: its section's bytes, relocated, are what is written */
     uint32_t module;
@@ -122,7 +127,7 @@ struct molt_patch_data {
     uint32_t size;
     uint32_t name;
     uint32_t unit;
-    uint32_t reserved;
+    uint32_t flags; /* enum molt_data_flags */
 };
 
 /* A definition that the baseline has not: later patches bind to it by unit and name (unit 0: extern). */
@@ -345,6 +350,27 @@ struct molt_patch_value {
     uint32_t reserved;
 };
 
+/* A variable whose initial value changed: a part that still is what the old version made it becomes what the new one does; what the
+ * program has changed is kept, and reported. A rollback does the same the other way round. */
+struct molt_patch_initial {
+    uint32_t root;                 /* the variable */
+    uint32_t old_value, new_value; /* symbols: the whole variable as the versions begin with it */
+    uint32_t part, part_count;     /* the first of its parts */
+    uint32_t name;                 /* string, for messages: without what compilers add */
+};
+
+/* What is decided as a whole: a scalar, a string, a union. Offsets are bytes from the start of the variable. */
+struct molt_patch_part {
+    uint32_t old_offset, new_offset;
+    uint32_t old_size,
+        new_size; /* old_size 0: a new member, which takes its value if nothing has given it another than zero */
+    uint32_t old_bit, new_bit; /* of a bit-field: the first bit, from the offset's byte on */
+    uint32_t bits;             /* 0: no bit-field */
+    uint32_t old_text,
+        new_text;  /* not 0: the value is a pointer to that many constant bytes, which may stand anywhere */
+    uint32_t name; /* string: "limits.burst", "" for the whole */
+};
+
 /* A patch file opened in memory. All pointers lead into the file's bytes. */
 struct patch_file {
     const uint8_t *bytes;
@@ -366,9 +392,10 @@ struct patch_file {
     X(bindings, binding)                                                                                     \
     X(functions, function)                                                                                   \
     X(data, data)                                                                                            \
-    X(definitions, definition) X(layouts, layout) X(fields, field) X(sites, site) X(allocators, allocator)   \
-        X(roots, root) X(migrations, migration) X(segments, segment) X(invariants, invariant)                \
-            X(transfers, transfer) X(values, value)
+    X(definitions, definition)                                                                               \
+    X(layouts, layout) X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root)               \
+        X(migrations, migration) X(segments, segment) X(invariants, invariant) X(transfers, transfer)        \
+            X(values, value) X(initials, initial) X(parts, part)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

@@ -105,6 +105,38 @@ static bool is_invariant(const struct patch_file *file, const struct molt_patch_
            is_string(file, invariant->name) && is_string(file, invariant->file);
 }
 
+static bool is_part(const struct patch_file *file, const struct molt_patch_part *part, uint64_t old_size,
+                    uint64_t new_size)
+{
+    const uint32_t bits = 64;
+
+    return fits(part->old_offset, 1, 0, part->old_size, old_size) &&
+           fits(part->new_offset, 1, 0, part->new_size, new_size) && part->new_size &&
+           part->old_text <= INT32_MAX && part->new_text <= INT32_MAX &&
+           (!part->old_text || part->old_size >= sizeof(void *)) &&
+           (!part->new_text || part->new_size >= sizeof(void *)) && part->old_bit < 8 && part->new_bit < 8 &&
+           part->bits <= bits && (!part->bits || part->bits + part->new_bit <= 8 * part->new_size) &&
+           (!part->bits || !part->old_size || part->bits + part->old_bit <= 8 * part->old_size) &&
+           is_string(file, part->name);
+}
+
+static bool is_initial(const struct patch_file *file, const struct molt_patch_initial *initial)
+{
+    if (initial->root >= file->patch_roots_count || !patch_file_defines(file, initial->old_value) ||
+        !patch_file_defines(file, initial->new_value) || !is_string(file, initial->name) ||
+        initial->part > file->patch_parts_count ||
+        initial->part_count > file->patch_parts_count - initial->part) {
+        return false;
+    }
+    for (uint32_t i = 0; i < initial->part_count; i++) {
+        if (!is_part(file, &file->patch_parts[initial->part + i], file->symbols[initial->old_value].st_size,
+                     file->symbols[initial->new_value].st_size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_allocator(const struct patch_file *file, const struct molt_patch_allocator *allocator)
 {
     return allocator->module < file->patch_modules_count && is_string(file, allocator->name) &&
@@ -125,6 +157,7 @@ const char *patch_file_check_state(const struct patch_file *file)
     CHECK_ALL(sites, "malformed site entry", is_site(file, &file->patch_sites[i]))
     CHECK_ALL(roots, "malformed root entry", is_root(file, &file->patch_roots[i]))
     CHECK_ALL(migrations, "malformed migration entry", is_migration(file, &file->patch_migrations[i]))
+    CHECK_ALL(initials, "malformed initial value entry", is_initial(file, &file->patch_initials[i]))
     CHECK_ALL(invariants, "malformed invariant entry", is_invariant(file, &file->patch_invariants[i]))
     return NULL;
 }

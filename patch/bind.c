@@ -100,26 +100,32 @@ static uint32_t bind_to_earlier(struct emission *emission, const struct object_s
     return result;
 }
 
-uint32_t bind_existing(struct emission *emission, struct contribution *contribution,
-                       struct object_symbol *symbol)
+uint32_t bind_old(struct emission *emission, struct contribution *contribution, struct object_symbol *symbol)
 {
-    const struct comparison *comparison = contribution->comparison;
-    struct object_symbol *old = comparison->old_of[symbol->index];
+    struct object *old = contribution->comparison->old;
     const char *unit = symbol->bind == STB_LOCAL ? contribution->key : "";
 
-    if (!old) {
-        return 0;
+    if (!symbol->section) {
+        return bind_undefined(emission, contribution, symbol);
     }
     if (emission->earlier_count) {
-        const char *name = bind_name(comparison->old, old);
+        const char *name = bind_name(old, symbol);
         if (bind_earlier(emission->earlier, emission->earlier_count, name, unit)) {
             return bind_to_earlier(emission, symbol, name, unit);
         }
     }
-    bool constant = comparison->old->sections[old->section].kind == SECTION_CONST, ambiguous;
-    const struct image_symbol *found = constant ? bind_find(contribution, old, &ambiguous) /* or copied */
-                                                : bind_find_or_fail(emission, contribution, old);
+    bool constant = old->sections[symbol->section].kind == SECTION_CONST, ambiguous;
+    const struct image_symbol *found = constant ? bind_find(contribution, symbol, &ambiguous) /* or copied */
+                                                : bind_find_or_fail(emission, contribution, symbol);
     return found ? bind_address(emission, contribution->image, symbol, found) : 0;
+}
+
+uint32_t bind_existing(struct emission *emission, struct contribution *contribution,
+                       struct object_symbol *symbol)
+{
+    struct object_symbol *old = contribution->comparison->old_of[symbol->index];
+
+    return old ? bind_old(emission, contribution, old) : 0;
 }
 
 /* The definition of NAME that the patch adds to another binary, 0 if there is none. */

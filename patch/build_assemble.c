@@ -468,7 +468,8 @@ struct molt_error *build_emit(struct build *build)
         build_state_tell(build, result->manifest);
         result->bytes = emission_finish(&emission, result->manifest, &result->size);
         result->functions = emission.functions.count;
-        result->empty = !emission.functions.count && !emission.data.count && !emission.definitions.count;
+        result->empty = !emission.functions.count && !emission.data.count && !emission.definitions.count &&
+                        !emission.initials.count;
     }
     emission_deinit(&emission);
     return error;

@@ -272,15 +272,20 @@ static void emit_patched_roots(struct build *build, struct root_emission *roots,
     }
 }
 
-static void emit_roots(struct build *build, struct state_emission *records, struct type_model *new)
+/* All variables that hold addresses or instances if anything migrates or is asked about; with VALUES_ONLY those that begin with another
+ * value now. */
+static void emit_roots(struct build *build, struct state_emission *records, struct type_model *new,
+                       bool values_only)
 {
-    struct root_emission roots = { .state = records, .old = build->state->old, .new = new };
+    struct root_emission roots = {
+        .state = records, .old = build->state->old, .new = new, .values_only = values_only
+    };
 
     for (size_t i = 0; i < build->contributions.count; i++) {
         struct contribution *contribution = build->contributions.items[i];
         emit_roots_of_unit(&roots, contribution, &build_unit_of(build, contribution->comparison)->comparison);
     }
-    for (size_t i = 0; i < build->session->images.count; i++) {
+    for (size_t i = 0; !values_only && i < build->session->images.count; i++) {
         const struct image *image = build->session->images.items[i];
         if (build_is_patched(build, image) && build->earlier_count) {
             emit_patched_roots(build, &roots, image);
@@ -294,7 +299,7 @@ static void emit_roots(struct build *build, struct state_emission *records, stru
 void build_emit_program(struct build *build, struct state_emission *records, struct type_model *new)
 {
     emit_image_sites(build->state, records);
-    emit_roots(build, records, new);
+    emit_roots(build, records, new, false);
 }
 
 static struct molt_error *emit_migration(struct build *build, struct state_emission *records)
@@ -319,6 +324,9 @@ struct molt_error *build_state_emit(struct build *build, struct emission *emissi
         error = emit_migration(build, &records);
     } else {
         emit_image_sites(build->state, &records);
+        emit_roots(build, &records, build->state->new, true);
+        error = emission->error;
+        emission->error = NULL;
     }
     error = error ? error : emit_code_sites(build, &records);
     state_emission_deinit(&records);

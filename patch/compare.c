@@ -18,8 +18,9 @@
 
 #define DEPTH_MAX 16 /* of anonymous constants that refer to each other */
 
-static bool same_range(struct comparison *comparison, struct object_section *old_section, uint64_t old_start,
-                       struct object_section *new_section, uint64_t new_start, uint64_t size, unsigned depth);
+static bool same_range(const struct comparison *comparison, struct object_section *old_section,
+                       uint64_t old_start, struct object_section *new_section, uint64_t new_start,
+                       uint64_t size, unsigned depth);
 
 static bool all_zero(const struct object_section *section, uint64_t from, uint64_t to)
 {
@@ -48,8 +49,8 @@ static bool same_string(const struct object_section *old_section, uint64_t old_o
 }
 
 /* Contents known by no name: how long they are shows only by where the next one begins, and padding may follow. */
-static bool same_anonymous(struct comparison *comparison, struct object_place old, struct object_place new,
-                           unsigned depth)
+static bool same_anonymous(const struct comparison *comparison, struct object_place old,
+                           struct object_place new, unsigned depth)
 {
     const uint64_t string = SHF_MERGE | SHF_STRINGS;
 
@@ -73,7 +74,7 @@ static bool same_anonymous(struct comparison *comparison, struct object_place ol
            all_zero(new.section, new.offset + size, new.offset + new_size);
 }
 
-static bool same_place(struct comparison *comparison, struct object_place old, struct object_place new,
+static bool same_place(const struct comparison *comparison, struct object_place old, struct object_place new,
                        unsigned depth)
 {
     if (!old.symbol || !new.symbol) {
@@ -101,7 +102,7 @@ static struct object_place table_target(struct object *object, const struct obje
     return object_target(object, section, &adjusted);
 }
 
-static bool same_relocations(struct comparison *comparison, struct object_section *old_section,
+static bool same_relocations(const struct comparison *comparison, struct object_section *old_section,
                              uint64_t old_start, struct object_section *new_section, uint64_t new_start,
                              uint64_t size, unsigned depth)
 {
@@ -143,8 +144,9 @@ static bool same_bytes(const struct object_section *old_section, uint64_t old_st
     return true;
 }
 
-static bool same_range(struct comparison *comparison, struct object_section *old_section, uint64_t old_start,
-                       struct object_section *new_section, uint64_t new_start, uint64_t size, unsigned depth)
+static bool same_range(const struct comparison *comparison, struct object_section *old_section,
+                       uint64_t old_start, struct object_section *new_section, uint64_t new_start,
+                       uint64_t size, unsigned depth)
 {
     if (old_start + size > old_section->size || new_start + size > new_section->size) {
         return false;
@@ -155,6 +157,13 @@ static bool same_range(struct comparison *comparison, struct object_section *old
     }
     return same_relocations(comparison, old_section, old_start, new_section, new_start, size, depth) &&
            same_bytes(old_section, old_start, new_section, new_start, size);
+}
+
+bool comparison_same_value(const struct comparison *comparison, struct object_section *old_section,
+                           uint64_t old_start, struct object_section *new_section, uint64_t new_start,
+                           uint64_t size)
+{
+    return same_range(comparison, old_section, old_start, new_section, new_start, size, 0);
 }
 
 /* Whether two functions are the same but for line numbers of lines that only moved. */

@@ -51,6 +51,8 @@ void emission_deinit(struct emission *emission)
     LIST_FREE(&emission->invariants);
     LIST_FREE(&emission->transfers);
     LIST_FREE(&emission->values);
+    LIST_FREE(&emission->initials);
+    LIST_FREE(&emission->parts);
     text_deinit(&emission->strings);
     table_deinit(&emission->extern_symbols);
     json_decref(emission->json_functions);
@@ -164,10 +166,9 @@ static bool leads_inside(const struct object_section *section, const struct obje
     return place.offset != 0 || (section->kind != SECTION_CODE && relocation_is_relative(relocation->type));
 }
 
-/* One relocation of a copied section. */
-static void copy_relocation(struct emission *emission, struct contribution *contribution,
-                            const struct object_section *section, uint32_t index,
-                            const struct object_relocation *relocation)
+void emission_relocation(struct emission *emission, struct contribution *contribution,
+                         const struct object_section *section, const struct object_relocation *relocation,
+                         uint32_t index, uint64_t offset)
 {
     struct object *object = contribution->comparison->new;
     const struct object_symbol *named = &object->symbols[relocation->symbol];
@@ -191,7 +192,7 @@ static void copy_relocation(struct emission *emission, struct contribution *cont
         if (leads_inside(section, relocation, named, place) && is_redefined(contribution, place.symbol)) {
             target = out_section_symbol(&emission->writer,
                                         emission_section(emission, contribution, place.section));
-            out_relocation(&emission->writer, index, relocation->offset, relocation->type, target,
+            out_relocation(&emission->writer, index, offset, relocation->type, target,
                            addend + (int64_t)named->value);
             return;
         }
@@ -201,7 +202,7 @@ static void copy_relocation(struct emission *emission, struct contribution *cont
             contribution->needs_indirect = true;
         }
     }
-    out_relocation(&emission->writer, index, relocation->offset, relocation->type, target, addend);
+    out_relocation(&emission->writer, index, offset, relocation->type, target, addend);
 }
 
 uint32_t emission_section(struct emission *emission, struct contribution *contribution,
@@ -212,7 +213,8 @@ uint32_t emission_section(struct emission *emission, struct contribution *contri
     if (!index) {
         index = contribution->sections[section->index] = copy_section(emission, contribution, section);
         for (size_t i = 0; i < section->relocation_count; i++) {
-            copy_relocation(emission, contribution, section, index, &section->relocations[i]);
+            const struct object_relocation *relocation = &section->relocations[i];
+            emission_relocation(emission, contribution, section, relocation, index, relocation->offset);
         }
     }
     return index;
@@ -400,10 +402,13 @@ static void emit_data(struct emission *emission, struct contribution *contributi
         record_constant(emission, contribution, symbol);
         tell_data(emission, contribution, symbol, "constant");
     } else {
-        tell_data(emission, contribution, symbol, "kept");
-        molt_diagnostics_add(emission->diagnostics, MOLT_SEVERITY_NOTE, contribution->source,
-                             definition_line(comparison->new, symbol), 0, "initial-value",
-                             "the initial value of %s changed: the running value is kept", symbol->name);
+        tell_data(emission, contribution, symbol, "initial value");
+        molt_diagnostics_add(
+            emission->diagnostics, MOLT_SEVERITY_NOTE, contribution->source,
+            definition_line(comparison->new, symbol), 0, "initial-value",
+            "the initial value of %s changed: where the program still has the old one, it takes "
+            "the new one",
+            symbol->name);
     }
 }
 
@@ -584,6 +589,11 @@ static void renumber(struct emission *emission)
         struct molt_patch_value *value = &emission->values.items[i];
         value->symbol = value->symbol ? elf_writer_final(writer, value->symbol) : 0;
     }
+    for (size_t i = 0; i < emission->initials.count; i++) {
+        struct molt_patch_initial *initial = &emission->initials.items[i];
+        initial->old_value = elf_writer_final(writer, initial->old_value);
+        initial->new_value = elf_writer_final(writer, initial->new_value);
+    }
 }
 
 /* The id: a hash over all that the patch does, so not over titles and times. */
@@ -626,6 +636,8 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
     TABLE(invariants);
     TABLE(transfers);
     TABLE(values);
+    TABLE(initials);
+    TABLE(parts);
 #undef TABLE
     if (emission->source) {
         add_table(emission, ".molt.source", emission->source, strlen(emission->source));

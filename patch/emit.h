@@ -58,6 +58,8 @@ struct emission {
     LIST(struct molt_patch_invariant) invariants;
     LIST(struct molt_patch_transfer) transfers;
     LIST(struct molt_patch_value) values;
+    LIST(struct molt_patch_initial) initials;
+    LIST(struct molt_patch_part) parts;
     const char *source; /* of the generated policies, for people; borrowed, may be NULL */
     struct text strings;
     LIST(char *) owned;
@@ -93,6 +95,14 @@ uint32_t emission_symbol(struct emission *emission, struct contribution *contrib
 /* The emitted copy of SECTION. */
 uint32_t emission_section(struct emission *emission, struct contribution *contribution,
                           struct object_section *section);
+
+/* Writes RELOCATION of SECTION, of the contribution's new object, at OFFSET of the emitted section INDEX. */
+void emission_relocation(struct emission *emission, struct contribution *contribution,
+                         const struct object_section *section, const struct object_relocation *relocation,
+                         uint32_t index, uint64_t offset);
+
+/* bind.c: what SYMBOL, of the contribution's old object, means in the program; 0 if it is not there. */
+uint32_t bind_old(struct emission *emission, struct contribution *contribution, struct object_symbol *symbol);
 
 /* bind.c: binds an existing definition; 0 if the program does not have it. */
 uint32_t bind_existing(struct emission *emission, struct contribution *contribution,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "patch/definition_line.h"
+#include "patch/emit_initial.h"
 #include "patch/types_private.h"
 #include "patch/variables.h"
 
@@ -19,7 +20,8 @@ struct root {
     uint64_t address;
     bool tls, earlier;
     const struct type *old, *new;
-    uint32_t symbol; /* its new definition if it moves */
+    uint32_t symbol;       /* its new definition if it moves */
+    bool begins_otherwise; /* its initial value changed: it is recorded, whatever it holds */
     const Dwarf_Die *die;
 };
 
@@ -111,12 +113,12 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
     }
     if (conversion == TYPE_CONVERT_COPY && !type_is_compound(type_strip(old))) {
         bool known = emit_kind(state, old, &record->kind, &record->layout);
-        if (!known && root->symbol) {
+        if (!known && (root->symbol || root->begins_otherwise)) {
             record->kind = MOLT_FIELD_MEMBER;
             record->layout = emit_layout(state, old);
         }
         record->new_layout = record->layout;
-        return (known || root->symbol) && count && new_count;
+        return (known || root->symbol || root->begins_otherwise) && count && new_count;
     }
     record->kind = MOLT_FIELD_MEMBER;
     if (conversion == TYPE_CONVERT_NUMBER || conversion == TYPE_CONVERT_ENUM) {
@@ -129,7 +131,8 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
     return record->layout && record->new_layout && count && new_count;
 }
 
-static void emit_root(struct root_emission *roots, const struct root *root)
+/* False: there is nothing to say about the variable. */
+static bool emit_root(struct root_emission *roots, const struct root *root)
 {
     struct emission *emission = roots->state->emission;
     uint32_t module = emission_module(emission, root->image);
@@ -141,11 +144,12 @@ static void emit_root(struct root_emission *roots, const struct root *root)
                                       .line = line_of(root->die) };
 
     if (!is_first(roots, module, root) || !describe(roots, root, &record)) {
-        return;
+        return false;
     }
     record.name = emission_string(emission, root->name);
     record.unit = emission_string(emission, root->unit);
     LIST_ADD(&emission->roots, record);
+    return true;
 }
 
 /* ---- units that were compiled ----------------------------------------------------------------------------------- */
@@ -203,6 +207,50 @@ static const struct type *type_of_variable(struct type_model *model, const struc
     return type_part(type_of_object(model, &variable->die), variable->offset, variable->size);
 }
 
+/* What to call it in messages. */
+static char *display_name(const struct root *root, const struct variable *variable)
+{
+    const char *name = dwarf_diename((Dwarf_Die *)root->die);
+    struct text text = { 0 };
+
+    text_puts(&text, name ? name : root->name);
+    if (variable->size) {
+        text_puts(&text, ".");
+        (void)variable_part(variable, &text);
+    }
+    return must_have(text_steal(&text));
+}
+
+/* Records ROOT, and what it begins with if that is something else now. NEW is by the contribution's comparison. */
+static void emit_with_value(struct root_emission *roots, struct contribution *contribution,
+                            struct object_symbol *old, const struct variable *before, struct root *root)
+{
+    struct object_symbol *new = contribution->comparison->now_of[old->index];
+    bool comparable = new &&is_writable(contribution->comparison->new, new);
+    bool differs = comparable && contribution->comparison->new_change[new->index] != CHANGE_NONE;
+    char *name = display_name(root, before);
+    struct initial_value value = { .state = roots->state,
+                                   .contribution = contribution,
+                                   .old = old,
+                                   .new = new,
+                                   .old_type = root->old,
+                                   .new_type = root->new,
+                                   .moves = root->symbol != 0,
+                                   .name = name,
+                                   .line = line_of(root->die) };
+
+    differs = differs || type_strip(root->old)->hash != type_strip(root->new)->hash;
+    root->begins_otherwise = comparable && differs && initial_value_changed(&value);
+    if ((!roots->values_only || root->begins_otherwise) && emit_root(roots, root) && root->begins_otherwise) {
+        emit_initial_value(&value, roots->state->emission->roots.count - 1);
+    }
+    if (comparable && differs && root->tls && !root->earlier && !root->symbol) {
+        emit_thread_template(&value, root->address);
+    }
+    LIST_FREE(&value.parts);
+    free(name);
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -226,7 +274,7 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
         root.new = root.old;
     }
     root.symbol = new ? new_place(roots, contribution, symbol) : 0;
-    emit_root(roots, &root);
+    emit_with_value(roots, contribution, symbol, before, &root);
 }
 
 void emit_roots_of_unit(struct root_emission *roots, struct contribution *contribution,
@@ -280,14 +328,14 @@ void emit_roots_of_image_unit(struct root_emission *roots, const struct image *i
         if (!type || (!variable->tls && !image_is_writable(image, variable->address))) {
             continue;
         }
-        emit_root(roots, &(struct root){ .image = image,
-                                         .name = name ? name : "",
-                                         .unit = unit->path,
-                                         .address = variable->address,
-                                         .tls = variable->tls,
-                                         .old = type,
-                                         .new = type_after(roots, type),
-                                         .die = &variable->die });
+        (void)emit_root(roots, &(struct root){ .image = image,
+                                               .name = name ? name : "",
+                                               .unit = unit->path,
+                                               .address = variable->address,
+                                               .tls = variable->tls,
+                                               .old = type,
+                                               .new = type_after(roots, type),
+                                               .die = &variable->die });
     }
     LIST_FREE(&variables);
 }

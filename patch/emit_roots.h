@@ -10,6 +10,7 @@
 struct root_emission {
     struct state_emission *state; /* borrowed, like the models */
     struct type_model *old, *new;
+    bool values_only;         /* only variables whose initial value changed */
     struct number_map places; /* module and place -> anything: those that are recorded */
 };
 

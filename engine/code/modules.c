@@ -64,6 +64,13 @@ static void read_segments(const struct dl_phdr_info *info, struct module *module
             module->end = start + segment->p_memsz > module->end ? start + segment->p_memsz : module->end;
         }
     }
+    module->tls_template = module->tls_template_size = 0;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_TLS) {
+            module->tls_template = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            module->tls_template_size = info->dlpi_phdr[i].p_filesz;
+        }
+    }
     module->tls_id = info->dlpi_tls_modid;
     module->tls_static = info->dlpi_tls_data && is_static_tls((uintptr_t)info->dlpi_tls_data);
     module->tls_offset = (intptr_t)((uintptr_t)info->dlpi_tls_data - (uintptr_t)__builtin_thread_pointer());

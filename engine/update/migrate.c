@@ -581,7 +581,7 @@ static int make_protected(struct state *state)
         status = page_log_begin(&state->pages, state->world);
     }
     status = status < 0 ? status : run(state, make);
-    page_log_pause(&state->pages);
+    page_log_keep(&state->pages);
     return status;
 }
 
@@ -635,6 +635,7 @@ static int migrate(struct state *state)
 
     status = status < 0 ? status : references_init(&state->references);
     status = status < 0 ? status : references_threads(&state->references, state->world);
+    status = status < 0 ? status : initials_decide(state);
     status = status < 0 ? status : run_own(state, trace_all);
     if (status == 0 && may_move(state)) {
         status = make_protected(state);
@@ -651,13 +652,34 @@ static int migrate(struct state *state)
     for (size_t i = 0; i < state->conversion_count && state->moved; i++) {
         tag_moved(state, &state->conversions[i]);
     }
-    return run_own(state, forward_all);
+    status = run_own(state, forward_all);
+    if (status == 0) {
+        initials_take(state);
+    }
+    return status;
+}
+
+/* Nothing becomes something else: variables take their new initial values. */
+static int take_initials(struct state *state)
+{
+    int status = roots_collect(state);
+
+    status = status < 0 ? status : references_init(&state->references);
+    status = status < 0 ? status : initials_decide(state);
+    if (status == 0) {
+        initials_take(state);
+    }
+    return status;
 }
 
 int state_migrate(struct state *state, const struct world *world, struct update_report *report)
 {
     state->world = world;
     state->report = report;
+    state->sites_mark = sites_mark();
+    if (!state->migrates) {
+        return take_initials(state);
+    }
     int status = heap_refresh();
     status = status < 0 ? status : guard_begin(page_log_write);
     if (status < 0) {
@@ -666,7 +688,6 @@ int state_migrate(struct state *state, const struct world *world, struct update_
     state->guarded = true;
     state->roots_moved = false;
     state->variables_moved = 0;
-    state->sites_mark = sites_mark();
     status = migrate(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
         report->instances += state->conversions[i].count;
@@ -698,10 +719,13 @@ static void put_back(struct state *state, struct conversion *conversion)
 
 void state_revert(struct state *state)
 {
+    if (state->guarded) {
+        page_log_undo_last(&state->pages); /* what validations have written */
+    }
+    initials_undo(state);
     if (!state->guarded) {
         return;
     }
-    page_log_undo_last(&state->pages); /* what validations have written */
     forward_undo(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
         put_back(state, &state->conversions[i]);

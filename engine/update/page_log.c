@@ -184,6 +184,12 @@ void page_log_pause(struct page_log *log)
     active = NULL;
 }
 
+void page_log_keep(struct page_log *log)
+{
+    page_log_pause(log);
+    log->kept = log->phases;
+}
+
 bool page_log_write(uintptr_t address)
 {
     const struct protected_range *range = NULL;
@@ -222,8 +228,8 @@ static void undo_phase(struct staging *phase)
 void page_log_undo_last(struct page_log *log)
 {
     page_log_pause(log);
-    if (log->phases == PAGE_LOG_PHASES) {
-        undo_phase(&log->saved[1]);
+    if (log->phases > log->kept) {
+        undo_phase(&log->saved[--log->phases]);
     }
 }
 

@@ -25,6 +25,7 @@ struct page_log {
     size_t count, capacity;
     struct staging saved[PAGE_LOG_PHASES];
     unsigned phases; /* begun so far */
+    unsigned kept;   /* of these, before page_log_keep */
     bool active;
     bool exhausted; /* a page could not be saved */
 };
@@ -45,7 +46,10 @@ void page_log_pause(struct page_log *log);
 /* The guard's write handler, for the log that is active. */
 bool page_log_write(uintptr_t address);
 
-/* Puts back what the second phase has written, if there was one; what all have. */
+/* Ends the phase: what comes after it is undone before it. */
+void page_log_keep(struct page_log *log);
+
+/* Puts back what was written since page_log_keep, if anything was; what all phases have written. */
 void page_log_undo_last(struct page_log *log);
 void page_log_undo_all(struct page_log *log);
 

@@ -240,12 +240,17 @@ static void avoid_thread_creation(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
 
+    bool any = false;
+
     for (size_t i = 1; i < file->section_count; i++) {
-        if (update->patch.sections[i].class == SECTION_TLS && file->sections[i].sh_size) {
-            struct code_range creation = history_thread_creation();
-            add_range(update, creation.start, creation.size, "pthread_create");
-            return;
-        }
+        any |= update->patch.sections[i].class == SECTION_TLS && file->sections[i].sh_size;
+    }
+    for (size_t i = 0; i < file->patch_data_count; i++) {
+        any |= file->patch_data[i].flags & MOLT_DATA_TLS;
+    }
+    if (any) {
+        struct code_range creation = history_thread_creation();
+        add_range(update, creation.start, creation.size, "pthread_create");
     }
 }
 

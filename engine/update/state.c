@@ -178,7 +178,8 @@ static int plan(struct state *state)
         return back;
     }
     conversions_choose(state->patch, state->rollback, state->in_use);
-    state->changes = changes_anything(state);
+    state->migrates = changes_anything(state);
+    state->changes = state->migrates || file->patch_initials_count;
     int status = layouts_init(&state->layouts, file, state->in_use);
 
     if (status == -EFBIG) {
@@ -241,6 +242,7 @@ void state_destroy(struct state *state)
     references_deinit(&state->references);
     forward_destroy(state);
     staging_deinit(&state->aside);
+    staging_deinit(&state->initials);
     page_log_deinit(&state->pages);
     sites_deinit(&state->sites);
     layouts_deinit(&state->layouts);
@@ -280,7 +282,7 @@ int state_reserve(struct state *state)
 {
     int status = sites_reserve(&state->sites);
 
-    if (!state->changes) {
+    if (!state->migrates) {
         return status;
     }
     quarantine_free_earlier();
@@ -322,6 +324,9 @@ static void give_up_old(struct state *state)
 
 void state_commit(struct state *state, struct update_report *report)
 {
+    if (!state->migrates) {
+        return;
+    }
     report->types = types_of(state);
     give_up_old(state);
     guard_limit(RELEASE_LIMIT_MS);

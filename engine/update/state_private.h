@@ -69,20 +69,22 @@ struct state {
     size_t smallest;   /* bytes of the smallest layout that a block of unknown type may turn out to have */
     size_t queued;     /* guesses whose own pointers have not been looked at */
     size_t sites_mark; /* what was remembered before */
-    uint64_t live; /* instances that were there when memory was reserved */
+    uint64_t live;     /* instances that were there when memory was reserved */
     bool roots_moved;
     uint64_t variables_moved;
     size_t dangling; /* pointers to changed types that lead to nothing */
 
     struct forwarding *forwarding;
 
-    bool changes;          /* there is anything to do */
-    bool custom;           /* some function runs that may do anything */
-    bool guarded;          /* the guard is up */
-    int status;            /* of what runs under the guard */
-    uint64_t moved;        /* instances that do not fit their blocks */
-    struct page_log pages; /* what others have written meanwhile */
-    struct staging aside;  /* for one new instance */
+    bool changes;            /* there is anything to do */
+    bool migrates;           /* more than initial values */
+    struct staging initials; /* what becomes of variables whose initial value changed */
+    bool custom;             /* some function runs that may do anything */
+    bool guarded;            /* the guard is up */
+    int status;              /* of what runs under the guard */
+    uint64_t moved;          /* instances that do not fit their blocks */
+    struct page_log pages;   /* what others have written meanwhile */
+    struct staging aside;    /* for one new instance */
 
     /* What is being worked on, should it fail. */
     const struct conversion *volatile current;
@@ -174,6 +176,12 @@ void forward_undo(struct state *state);
 int forward_init(struct state *state);
 void forward_deinit(struct state *state);
 void forward_destroy(struct state *state);
+
+/* Decides, while all is old, which variables take their new initial values; once all is new they do, and the report says which do not;
+ * and back. 0 or -ENOMEM. */
+int initials_decide(struct state *state);
+void initials_take(struct state *state);
+void initials_undo(struct state *state);
 
 /* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a stopped world. */
 void *state_map(size_t count, size_t size);

@@ -16,6 +16,7 @@
 //   update begin, end     the same, with lines in between while the update waits
 //   update fails STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
+//   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
 //   diff fails STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
@@ -69,6 +70,9 @@ function parseStep(line) {
         return parseUpdate(words);
     case 'diff':
         return { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
+    case 'warned':
+    case 'unwarned':
+        return { kind: verb, words };
     case 'nothing':
         return { kind: 'nothing', version: 'v2' };
     case 'rollback':

@@ -64,7 +64,8 @@ class Telling {
         }
         case 'update': {
             const file = await this.patch(step.version);
-            demandResult('molt apply', await molt.call(['apply', file, pid]), 0, ['updated']);
+            this.last = await molt.call(['apply', file, pid]);
+            demandResult('molt apply', this.last, 0, ['updated']);
             this.applied.push({ version: step.version, file });
             break;
         }
@@ -115,7 +116,8 @@ class Telling {
             break;
         }
         case 'rollback':
-            demandResult('molt rollback', await molt.call(['rollback', pid]), 0);
+            this.last = await molt.call(['rollback', pid]);
+            demandResult('molt rollback', this.last, 0);
             this.applied.pop();
             break;
         case 'instances': {
@@ -125,6 +127,13 @@ class Telling {
             demandResult('molt instances', result, 0);
             const count = JSON.parse(result.stdout).types.reduce((sum, type) => sum + type.count, 0);
             demand(count === step.count, `${this.version} has ${count} instances of ${step.type}, not ${step.count}: ${result.stdout}`);
+            break;
+        }
+        case 'warned':
+        case 'unwarned': {
+            const lines = this.last.output.split('\n').filter((line) => line.includes('warning'));
+            const found = lines.some((line) => step.words.every((word) => line.includes(word)));
+            demand(found === (step.kind === 'warned'), `${step.kind} of "${step.words.join(' ')}": ${this.last.output}`);
             break;
         }
         }
