@@ -24,7 +24,8 @@ struct next next;
 
 static struct next found; /* without rounding */
 static atomic_bool looking;
-static bool glibc, sanitized;
+bool next_glibc;
+static bool sanitized;
 static char library[256]; /* its file's name */
 
 _Alignas(
@@ -56,25 +57,6 @@ size_t next_early_size(const void *pointer)
     return size;
 }
 
-static size_t usable_by_header(uintptr_t block)
-{
-    size_t size = ((const size_t *)block)[-1];
-
-    return (size & ~(size_t)7) - (size & 2 ? 16 : 8);
-}
-
-size_t next_usable(uintptr_t block)
-{
-    return glibc                     ? usable_by_header(block)
-           : next.malloc_usable_size ? next.malloc_usable_size((void *)block)
-                                     : 0;
-}
-
-bool next_is_glibc(void)
-{
-    return glibc;
-}
-
 /* Whether blocks lie as glibc's do. That they hold as much is asked first: of a debugger's allocator in libc's place, nothing is
  * read in front of them. */
 static bool looks_like_glibc(void)
@@ -86,7 +68,7 @@ static bool looks_like_glibc(void)
         size_t room = sizes[i] <= 24 ? 24 : ((sizes[i] + 8 + 15) & ~(size_t)15) - 8;
         size_t usable = block ? found.malloc_usable_size(block) : 0;
         bool as_expected =
-            usable >= room && (uintptr_t)block % 16 == 0 && usable == usable_by_header((uintptr_t)block);
+            usable >= room && (uintptr_t)block % 16 == 0 && usable == next_usable_by_header((uintptr_t)block);
 
         found.free(block);
         if (!as_expected) {
@@ -191,11 +173,11 @@ bool next_find(void)
 #undef X
     note_library((uintptr_t)found.malloc);
     sanitized = is_sanitizer();
-    glibc = !sanitized && strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
+    next_glibc = !sanitized && strcmp(library, "libc.so.6") == 0 && looks_like_glibc();
     if (!sanitized) {
-        shadow_init(glibc);
+        shadow_init(next_glibc);
     }
-    next = glibc || sanitized ? found : with_rounding(found);
+    next = next_glibc || sanitized ? found : with_rounding(found);
     errno = saved;
     return next.malloc != NULL;
 }

@@ -40,6 +40,7 @@ struct next {
  * for what is smaller. Requests of no byte are left alone, as what they mean differs.
  */
 extern struct next next __attribute__((visibility("hidden")));
+extern bool next_glibc __attribute__((visibility("hidden")));
 
 /* Finds the allocator. False if that is just being done: then next_early serves. Keeps errno. */
 bool next_find(void);
@@ -56,13 +57,29 @@ static inline bool next_is_early(const void *pointer)
 }
 size_t next_early_size(const void *pointer);
 
+/* How many bytes a block of glibc's can hold: that stands in front of it. */
+static inline size_t next_usable_by_header(uintptr_t block)
+{
+    size_t size = ((const size_t *)block)[-1];
+
+    return (size & ~(size_t)7) - (size & 2 ? 16 : 8);
+}
+
 /* How many bytes the block at POINTER can hold, of the allocator that is found. */
-size_t next_usable(uintptr_t block);
+static inline size_t next_usable(uintptr_t block)
+{
+    return next_glibc                ? next_usable_by_header(block)
+           : next.malloc_usable_size ? next.malloc_usable_size((void *)block)
+                                     : 0;
+}
 
 /* The file name of the library that it is in; NULL if it is a sanitizer's, which is left alone. */
 const char *next_library(void);
 
 /* Whether that is glibc's, whose blocks have their size in front of them. */
-bool next_is_glibc(void);
+static inline bool next_is_glibc(void)
+{
+    return next_glibc;
+}
 
 #endif

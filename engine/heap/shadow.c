@@ -23,7 +23,7 @@ struct shadow_region *shadow_regions[SHADOW_REGIONS];
 size_t shadow_sized = 49;
 size_t shadow_quick;
 
-static size_t small_room = SHADOW_ROOM_GLIBC;
+size_t shadow_small_room = SHADOW_ROOM_GLIBC;
 static bool is_glibc, in_use;
 static struct shadow_region *_Atomic all_regions;
 
@@ -68,7 +68,7 @@ void shadow_init(bool glibc)
 
     madvise((void *)first, end - first, MADV_NOHUGEPAGE);
     make_pool();
-    small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
+    shadow_small_room = glibc ? SHADOW_ROOM_GLIBC : SHADOW_ROOM_OTHERS;
     shadow_sized =
         glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : SHADOW_ROOM_OTHERS + 16 + 1; /* the next room has 16 more */
     shadow_quick = glibc ? SHADOW_ROOM_GLIBC + 16 + 1 : 0;
@@ -176,7 +176,7 @@ static void put_size(uint16_t *entry, size_t size)
 /* The room's last byte, or two, take the size of a block that does not fill it. */
 static void put_in_room(uint8_t *block, size_t room, size_t size)
 {
-    if (room > small_room && size < room - 1) {
+    if (room > shadow_small_room && size < room - 1) {
         uint16_t both = (uint16_t)(SHADOW_SIZE | size);
         memcpy(block + room - sizeof(both), &both, sizeof(both));
     } else {
@@ -198,7 +198,7 @@ void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
         *entry = start_entry(half, site);
         return;
     }
-    size_t room = !half && usable >= small_room + 16 ? small_room + 16 : small_room;
+    size_t room = !half && usable >= shadow_small_room + 16 ? shadow_small_room + 16 : shadow_small_room;
     if (usable < room || size > room) { /* not one of glibc's blocks and not asked for by shadow_asked */
         *entry = 0;
         return;
@@ -208,7 +208,8 @@ void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site)
     } else {
         shadow_remove_size(entry + 1);
     }
-    *entry = start_entry(room > small_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
+    *entry =
+        start_entry(room > shadow_small_room ? (size < room ? 5 : 4) : half + (size < room ? 2 : 0), site);
 }
 
 void shadow_tag(void *pointer, size_t size, unsigned site)
@@ -242,49 +243,40 @@ static size_t get_from_room(const uint8_t *block, size_t room)
     uint16_t both;
     size_t size = block[room - 1];
 
-    if (room > small_room && size >= SHADOW_SIZE >> 8) {
+    if (room > shadow_small_room && size >= SHADOW_SIZE >> 8) {
         memcpy(&both, block + room - sizeof(both), sizeof(both));
         size = both - SHADOW_SIZE;
     }
     return size < room ? size : room; /* overwritten by a program that forgot its size */
 }
 
-bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
+struct shadow_note shadow_read_elsewhere(const uint16_t *entry, uintptr_t address)
 {
-    unsigned form = entry >> SHADOW_SITE_BITS;
+    struct shadow_note note = { .site = *entry & SHADOW_SITE_MASK };
 
-    if (form == 2 || form == 3 || form == 5) {
-        *ret_offset = form == 5 ? small_room + 16 : small_room;
-        return true;
+    switch (*entry >> SHADOW_SITE_BITS) {
+    case 2:
+    case 3:
+        note.size = get_from_room((const uint8_t *)address, shadow_small_room);
+        break;
+    case 4:
+        note.size = shadow_small_room + 16;
+        break;
+    case 5:
+        note.size = get_from_room((const uint8_t *)address, shadow_small_room + 16);
+        break;
+    default:
+        note.size = entry[1] >= SHADOW_SIZE ? get_size(entry + 1) : shadow_small_room;
     }
-    return false;
+    return note;
 }
 
 struct shadow_note shadow_get(uintptr_t address)
 {
-    struct shadow_note note = { 0 };
     struct shadow_region *region = shadow_region_of(address);
     const uint16_t *entry = region ? shadow_entry(region, address) : NULL;
 
-    if (!entry || !*entry || *entry >= SHADOW_SIZE) {
-        return note;
-    }
-    note.site = *entry & SHADOW_SITE_MASK;
-    switch (*entry >> SHADOW_SITE_BITS) {
-    case 2:
-    case 3:
-        note.size = get_from_room((const uint8_t *)address, small_room);
-        break;
-    case 4:
-        note.size = small_room + 16;
-        break;
-    case 5:
-        note.size = get_from_room((const uint8_t *)address, small_room + 16);
-        break;
-    default:
-        note.size = entry[1] >= SHADOW_SIZE ? get_size(entry + 1) : small_room;
-    }
-    return note;
+    return entry && *entry && *entry < SHADOW_SIZE ? shadow_read(entry, address) : (struct shadow_note){ 0 };
 }
 
 struct shadow_note shadow_take(uintptr_t address)

@@ -65,6 +65,7 @@ extern struct shadow_region *shadow_regions[SHADOW_REGIONS];
 /* For shadow_tag_quickly: from SIZED on, blocks reach so far into their second granule that it is theirs; below QUICK their
  * rooms are glibc's (none, if another allocator is underneath). */
 extern size_t shadow_sized, shadow_quick;
+extern size_t shadow_small_room; /* what the allocator gives to the smallest requests */
 #pragma GCC visibility pop
 
 #define SHADOW_ROOM_GLIBC ((size_t)24)
@@ -86,9 +87,6 @@ struct shadow_note {
 };
 struct shadow_note shadow_get(uintptr_t address);
 
-/* Whether shadow_get of a block with the entry ENTRY reads the block; if so, *ret_offset is where its reading ends. */
-bool shadow_reads_block(uint16_t entry, size_t *ret_offset);
-
 /* As shadow_get, and nothing is noted any more. */
 struct shadow_note shadow_take(uintptr_t address);
 
@@ -108,6 +106,30 @@ static inline uint16_t *shadow_entry(struct shadow_region *region, uintptr_t add
 static inline unsigned shadow_half(uintptr_t address)
 {
     return address >> (SHADOW_GRANULE_SHIFT - 1) & 1;
+}
+
+/* Whether reading what is noted of a block with ENTRY reads the block; if so, *ret_offset is where that ends. */
+static inline bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
+{
+    unsigned form = entry >> SHADOW_SITE_BITS;
+
+    if (form == 2 || form == 3 || form == 5) {
+        *ret_offset = form == 5 ? shadow_small_room + 16 : shadow_small_room;
+        return true;
+    }
+    return false;
+}
+
+/* What stands in ENTRY, of a form that needs looking elsewhere for the size. */
+struct shadow_note shadow_read_elsewhere(const uint16_t *entry, uintptr_t address);
+
+/* What is noted in ENTRY, with which the block at ADDRESS starts. As shadow_get. */
+static inline struct shadow_note shadow_read(const uint16_t *entry, uintptr_t address)
+{
+    if (*entry >> SHADOW_SITE_BITS <= 1 && entry[1] >= SHADOW_SIZE && !(entry[1] & SHADOW_LONG)) {
+        return (struct shadow_note){ *entry & SHADOW_SITE_MASK, entry[1] % SHADOW_LONG };
+    }
+    return shadow_read_elsewhere(entry, address);
 }
 
 typedef uint16_t __attribute__((may_alias)) shadow_word;

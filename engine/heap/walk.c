@@ -4,6 +4,7 @@
  * nothing is read of a block unless the memory map of this stop says that it can be, and with glibc underneath, whose
  * blocks say how big they are, too, both have to agree.
  */
+#include <emmintrin.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -158,14 +159,6 @@ static const struct extent *find_extent(uintptr_t address)
     return &map.extents[low];
 }
 
-/* Whether memory from START to END can be read. */
-static bool is_mapped(uintptr_t start, uintptr_t end)
-{
-    const struct extent *extent = find_extent(start);
-
-    return extent && is_in(extent, start, end);
-}
-
 /* ---- blocks ------------------------------------------------------------------------------------------ */
 
 static bool is_start(uint16_t entry)
@@ -180,33 +173,31 @@ static uintptr_t start_of(uintptr_t granule, uint16_t entry)
     return granule + (form == 1 || form == 3 ? GRANULE / 2 : 0);
 }
 
-/* What the allocator says that it can hold, if that can be true of a block of SIZE; else 0. */
-static size_t usable_of(uintptr_t start, size_t size)
+/* The block at START, which has ENTRY and lies in EXTENT. False if it is not there any more: then what the allocator says that it can
+ * hold cannot be true. */
+static inline __attribute__((always_inline)) bool look_at(const struct extent *extent, uintptr_t start,
+                                                          const uint16_t *entry, struct heap_block *ret)
 {
-    size_t usable = next_usable(start);
-
-    if (usable < size || start + usable < start || !is_mapped(start, start + usable)) {
-        return next_is_glibc() ? 0 : size;
-    }
-    return usable;
-}
-
-/* The block at START, which has ENTRY. False if it is not there any more. */
-static bool look_at(uintptr_t start, uint16_t entry, struct heap_block *ret)
-{
+    bool glibc = next_is_glibc();
     size_t read_to = 1;
 
-    shadow_reads_block(entry, &read_to);
-    if (!is_mapped(start - (next_is_glibc() ? 8 : 0), start + read_to)) {
+    shadow_reads_block(*entry, &read_to);
+    if (!is_in(extent, start - (glibc ? 8 : 0), start + read_to)) {
         return false;
     }
-    struct shadow_note note = shadow_get(start);
-    size_t usable = is_mapped(start, start + note.size) ? usable_of(start, note.size) : 0;
-    if (!usable) {
+    struct shadow_note note = shadow_read(entry, start);
+    if (!is_in(extent, start, start + note.size)) {
         return false;
+    }
+    size_t usable = next_usable(start);
+    if (usable < note.size || !is_in(extent, start, start + usable)) {
+        if (glibc) {
+            return false;
+        }
+        usable = note.size;
     }
     *ret = (struct heap_block){ start, note.size, usable, note.site };
-    return true;
+    return usable > 0;
 }
 
 /* The last entry of a block in the page of entries that is for GRANULE, up to GRANULE's own; *ret_start is where the block
@@ -263,7 +254,7 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
         const uint16_t *entry = region ? find_in_region(region, granule, address, &start) : NULL;
         if (entry) {
             struct heap_block block;
-            bool inside = look_at(start, *entry, &block) && address - start < block.usable;
+            bool inside = look_at(extent, start, entry, &block) && address - start < block.usable;
             if (inside) {
                 *ret = block;
             }
@@ -278,33 +269,48 @@ struct visit {
     const bool *wanted;
     heap_visitor *visitor;
     void *context;
+    size_t extent; /* the first that ends behind what was looked at last */
     uintptr_t end; /* of the last block: what starts before it was freed behind our back */
 };
 
-static bool visit_block(struct visit *visit, uintptr_t start, uint16_t entry)
+static inline bool visit_block(struct visit *visit, uintptr_t start, const uint16_t *entry)
 {
     struct heap_block block;
 
-    if ((visit->wanted && !visit->wanted[entry & SHADOW_SITE_MASK]) || start < visit->end ||
-        !look_at(start, entry, &block)) {
+    while (visit->extent < map.count && map.extents[visit->extent].end <= start) {
+        visit->extent++;
+    }
+    if (start < visit->end || visit->extent == map.count ||
+        !look_at(&map.extents[visit->extent], start, entry, &block)) {
         return true;
     }
     visit->end = start + block.usable;
     return visit->visitor(visit->context, &block);
 }
 
-/* Entries are looked at four at a time: most of a heap of larger blocks is none. */
+/* Which of the 16 entries at ENTRIES are starts of blocks, as bits: neither 0 nor sizes, which are the highest 16384 numbers. */
+static inline unsigned starts_among(const uint16_t *entries)
+{
+    const __m128i zero = _mm_setzero_si128(), below_sizes = _mm_set1_epi16((short)(SHADOW_SIZE - 1));
+    __m128i none[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        __m128i eight = _mm_loadu_si128((const __m128i *)(entries + 8 * i));
+        __m128i size = _mm_and_si128(_mm_cmpgt_epi16(eight, below_sizes), _mm_cmplt_epi16(eight, zero));
+        none[i] = _mm_or_si128(size, _mm_cmpeq_epi16(eight, zero));
+    }
+    return ~(unsigned)_mm_movemask_epi8(_mm_packs_epi16(none[0], none[1])) & 0xffff;
+}
+
 static bool visit_page(struct visit *visit, const uint16_t *entries, uintptr_t memory)
 {
-    for (size_t i = 0; i < ENTRIES_PER_PAGE; i += 4) {
-        uint64_t four;
-        memcpy(&four, entries + i, sizeof(four));
-        if (!four) {
-            continue;
-        }
-        for (size_t k = i; k < i + 4; k++) {
-            uintptr_t start = start_of(memory + k * GRANULE, entries[k]);
-            if (is_start(entries[k]) && !visit_block(visit, start, entries[k])) {
+    const bool *wanted = visit->wanted;
+
+    for (size_t i = 0; i < ENTRIES_PER_PAGE; i += 16) {
+        for (unsigned starts = starts_among(entries + i); starts; starts &= starts - 1) {
+            size_t k = i + (size_t)__builtin_ctz(starts);
+            if ((!wanted || wanted[entries[k] & SHADOW_SITE_MASK]) &&
+                !visit_block(visit, start_of(memory + k * GRANULE, entries[k]), entries + k)) {
                 return false;
             }
         }

@@ -75,6 +75,8 @@ static struct conversion bind(const struct loaded_patch *patch, const struct lay
                                 .layouts = layouts,
                                 .from = &layouts->items[record->old_layout],
                                 .to = &layouts->items[record->new_layout],
+                                .tailed = layouts->items[record->old_layout].record->tail_stride &&
+                                          layouts->items[record->new_layout].record->tail_stride,
                                 .migrate = function_of(patch, record->migrate),
                                 .validate = function_of(patch, record->validate),
                                 .select = function_of(patch, record->select),
@@ -134,23 +136,20 @@ static size_t tail_count(const struct conversion *conversion, size_t size)
     return from->tail_stride && size > from->tail_offset ? (size - from->tail_offset) / from->tail_stride : 0;
 }
 
-static size_t object_size(const struct conversion *conversion, size_t size)
+static size_t tailed_size(const struct conversion *conversion, size_t size)
 {
     const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
 
-    if (!from->tail_stride || !to->tail_stride) { /* bytes behind the object stay behind it */
-        return to->size + (size > from->size ? size - from->size : 0);
-    }
     size_t elements = tail_count(conversion, size);
     size_t whole = from->tail_offset + elements * from->tail_stride;
     size_t result = to->tail_offset + elements * to->tail_stride + (size > whole ? size - whole : 0);
     return result > to->size ? result : to->size;
 }
 
-size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size)
+size_t conversion_size_of_many(const struct conversion *conversion, enum place_kind kind, size_t size)
 {
     if (kind == PLACE_OBJECT) {
-        return object_size(conversion, size);
+        return tailed_size(conversion, size);
     }
     size_t count = size / conversion->from->size;
     return count * conversion->to->size + size % conversion->from->size;
@@ -163,7 +162,7 @@ size_t conversion_size_before(const struct conversion *conversion, enum place_ki
     if (kind != PLACE_OBJECT) {
         return to->size ? size / to->size * from->size : 0;
     }
-    if (from->tail_stride && to->tail_stride) {
+    if (conversion->tailed) {
         size_t elements = size > to->tail_offset ? (size - to->tail_offset) / to->tail_stride : 0;
         return from->tail_offset + elements * from->tail_stride;
     }
@@ -209,15 +208,15 @@ static void make_tail(const struct conversion *conversion, const uint8_t *old, s
     }
 }
 
-void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old, size_t size,
-                    void *new, volatile size_t *index)
+void conversion_run_many(const struct conversion *conversion, enum place_kind kind, const void *old,
+                         size_t size, void *new, volatile size_t *index)
 {
     size_t from = conversion->from->size, to = conversion->to->size;
     const uint8_t *source = old;
     uint8_t *target = new;
 
     if (kind == PLACE_OBJECT) {
-        if (conversion->from->record->tail_stride && conversion->to->record->tail_stride) {
+        if (conversion->tailed) {
             make_tail(conversion, source, size, target);
         } else if (size > from) {
             memcpy(target + to, source + from, size - from);
@@ -314,7 +313,7 @@ static bool offset_in_tail(const struct conversion *conversion, size_t size, uin
              begins = from->tail_stride ? from->tail_offset : from->size;
     uint64_t distance = offset - begins, rest = distance % stride, found = rest;
 
-    if (from->tail_stride && to->tail_stride) {
+    if (conversion->tailed) {
         if (conversion->tail && rest && !object_offset(conversion->tail, rest, wanted, &found)) {
             return false;
         }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "engine/code/load.h"
 #include "engine/update/layouts.h"
@@ -30,6 +31,20 @@ struct item {
     uint64_t retagged : 1;
 };
 
+/* An item with these members, in two words: written one by one, they would be waited for when they are read together. */
+static inline struct item item_make(uintptr_t place, size_t size, enum place_kind kind, unsigned site,
+                                    bool moved, size_t slack)
+{
+    const uint64_t words[2] = { (uint64_t)place | (uint64_t)site << 48 | (uint64_t)kind << 61 |
+                                    (uint64_t)moved << 63,
+                                (uint64_t)size | (uint64_t)slack << 42 };
+    struct item item;
+
+    _Static_assert(sizeof(item) == sizeof(words), "as the ABI lays out bit-fields");
+    memcpy(&item, words, sizeof(item));
+    return item;
+}
+
 struct item_target {
     uintptr_t target; /* of the new object; 0: not there yet */
     uintptr_t reserved;
@@ -42,6 +57,7 @@ struct conversion {
     void (*migrate)(const void *old, void *new); /* NULL: segments are copied */
     int (*validate)(const void *old, const void *new);
     int (*select)(const void *old);
+    bool tailed;                   /* old and new have a flexible array */
     const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
     bool shifts;                   /* some part of an object gets another distance from its start */
@@ -64,16 +80,37 @@ int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, 
 /* How many objects lie in SIZE bytes of KIND. */
 size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size);
 
-/* Bytes of the new object that SIZE bytes of an old one become. */
-size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size);
+/* As conversion_size, of arrays and objects with a flexible array. */
+size_t conversion_size_of_many(const struct conversion *conversion, enum place_kind kind, size_t size);
+
+/* Bytes of the new object that SIZE bytes of an old one become. Bytes behind the object stay behind it. */
+static inline size_t conversion_size(const struct conversion *conversion, enum place_kind kind, size_t size)
+{
+    size_t from = conversion->from->size, to = conversion->to->size;
+
+    return size == from && !conversion->tailed           ? to
+           : kind == PLACE_OBJECT && !conversion->tailed ? to + (size > from ? size - from : 0)
+                                                         : conversion_size_of_many(conversion, kind, size);
+}
 
 /* The other way: how long the old object was. */
 size_t conversion_size_before(const struct conversion *conversion, enum place_kind kind, size_t size);
 
+/* As conversion_run, of what is more than an object. */
+void conversion_run_many(const struct conversion *conversion, enum place_kind kind, const void *old,
+                         size_t size, void *new, volatile size_t *index);
+
 /* Makes, of the SIZE bytes at OLD, a new object at NEW, which has conversion_size bytes and is zeroed. *INDEX (may be NULL) is
  * kept at the element that is being made. */
-void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old, size_t size,
-                    void *new, volatile size_t *index);
+static inline void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old,
+                                  size_t size, void *new, volatile size_t *index)
+{
+    if (size == conversion->from->size && conversion->migrate && !conversion->tailed) {
+        conversion->migrate(old, new);
+    } else {
+        conversion_run_many(conversion, kind, old, size, new, index);
+    }
+}
 
 /* Where what was OFFSET bytes into an old object of SIZE bytes is in the new one. WANTED is the layout that a pointer to it
  * promises, 0 if none is known. False: it is gone. */

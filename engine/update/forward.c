@@ -29,6 +29,7 @@ struct forwarding {
     uintptr_t low, high;   /* what is outside of [low, high] stays as it is */
     struct entry *entries; /* open addressing */
     size_t mask;
+    size_t special; /* items in it */
     struct staging changes;
     const struct region *opened; /* a read-only mapping that is writable for now */
     uint64_t typed, untyped, lost;
@@ -94,6 +95,7 @@ static int fill_table(struct state *state, size_t special)
         return -ENOMEM;
     }
     forwarding->mask = capacity - 1;
+    forwarding->special = special;
     for (size_t i = 0; i < state->conversion_count; i++) {
         const struct conversion *conversion = &state->conversions[i];
         struct staging_position position = { 0 };
@@ -181,13 +183,14 @@ static bool find_in_heap(struct state *state, uintptr_t value, struct where *ret
 }
 
 /* Quickly: whether VALUE is the start of a block that has not moved, and means the object in it. */
-static bool is_start_in_place(struct state *state, uintptr_t value, uint32_t wanted)
+static inline bool is_start_in_place(struct state *state, uintptr_t value, uint32_t wanted)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
     bool same = meaning->layout && (!wanted || wanted == meaning->layout ||
                                     wanted == state->layouts.items[meaning->layout].becomes);
 
-    return same && !meaning->allocator.header && !find_entry(state->forwarding, value);
+    return same && !meaning->allocator.header &&
+           (!state->forwarding->special || !find_entry(state->forwarding, value));
 }
 
 /* WANTED: what the pointer promises, 0 for nothing. */
@@ -196,9 +199,6 @@ static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted
 {
     uint64_t offset;
 
-    if (is_start_in_place(state, value, wanted)) {
-        return SAME;
-    }
     if ((!state->forwarding->heap || !find_in_heap(state, value, where)) &&
         !find_in_roots(state, value, wanted, where)) {
         return SAME;
@@ -275,19 +275,16 @@ static void refuse_tag(struct state *state, uintptr_t at, const struct layout_wo
         (unsigned long)value);
 }
 
-static void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
+/* The address in WORD at AT, PROMISED to be of that layout if it is not 0, may lead elsewhere now. */
+static __attribute__((noinline)) void follow(struct state *state, uintptr_t at,
+                                             const struct layout_word *word, uint32_t promised)
 {
-    struct state *state = context;
     struct forwarding *forwarding = state->forwarding;
     const struct layout *wanted = &state->layouts.items[word->layout];
     uintptr_t value = *(uintptr_t *)at, after;
     struct where where;
+    enum answer answer = look_up(state, value, promised, &after, &where);
 
-    if (value - forwarding->low > forwarding->high - forwarding->low || state->status < 0) {
-        return;
-    }
-    enum answer answer =
-        look_up(state, value, word->kind == MOLT_FIELD_POINTER ? word->layout : 0, &after, &where);
     if (answer == SAME || (word->kind == MOLT_FIELD_WORD && (!where.moved || value != where.place))) {
         return;
     }
@@ -302,6 +299,19 @@ static void visit_typed_word(void *context, uintptr_t at, const struct layout_wo
     }
 }
 
+static inline void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
+{
+    struct state *state = context;
+    const struct forwarding *forwarding = state->forwarding;
+    uint32_t promised = word->kind == MOLT_FIELD_POINTER ? word->layout : 0;
+    uintptr_t value = *(uintptr_t *)at;
+
+    if (value - forwarding->low <= forwarding->high - forwarding->low && state->status == 0 &&
+        !is_start_in_place(state, value, promised)) {
+        follow(state, at, word, promised);
+    }
+}
+
 static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
 {
     struct state *state = context;
@@ -310,7 +320,8 @@ static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
     struct where where;
 
     for (uintptr_t *at = start, *end = start + count; at < end; at++) {
-        if (*at - low <= range && look_up(state, *at, 0, &after, &where) == ELSEWHERE) {
+        if (*at - low <= range && !is_start_in_place(state, *at, 0) &&
+            look_up(state, *at, 0, &after, &where) == ELSEWHERE) {
             rewrite(state, at, after);
             forwarding->untyped++;
         }
@@ -348,7 +359,12 @@ static bool visit_block(void *context, const struct heap_block *block)
 static bool holds_addresses(const struct state *state, const struct meaning *meaning)
 {
     const struct layout *layout = &state->layouts.items[meaning->layout];
+    bool same = !state->custom &&
+                !state->moved; /* what has been traced holds what it held, and that is where it was */
 
+    if (meaning->layout && same && !state->strays[meaning->layout]) {
+        return false;
+    }
     if (!meaning->layout || layout->words) {
         return true;
     }

@@ -54,23 +54,18 @@ void state_warn(struct state *state, const char *format, ...)
 
 /* ---- blocks -------------------------------------------------------------------------------------------------------- */
 
-bool state_place(struct state *state, const struct heap_block *block, struct place *ret)
+bool state_guessed_place(struct state *state, const struct heap_block *block, struct place *ret)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, block->site);
-    uint32_t kind = meaning->kind, layout = meaning->layout;
+    const struct guess *guess = guess_find(&state->guesses, block->start);
     size_t header = meaning->allocator.header;
 
-    if (kind == MOLT_SITE_UNKNOWN) {
-        const struct guess *guess = state->guesses.count ? guess_find(&state->guesses, block->start) : NULL;
-        layout = guess ? guess->layout : 0;
-        kind = guess ? guess->kind : kind;
-    }
-    if (!layout || header > block->size || state->layouts.items[layout].opaque) {
+    if (!guess || !guess->layout || header > block->size || state->layouts.items[guess->layout].opaque) {
         return false;
     }
     *ret = (struct place){ .meaning = meaning,
-                           .layout = layout,
-                           .kind = kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT,
+                           .layout = guess->layout,
+                           .kind = guess->kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT,
                            .start = block->start + header,
                            .size = block->size - header,
                            .usable = block->usable - header };
@@ -254,8 +249,8 @@ void root_walk(const struct state *state, const struct root *root, uintptr_t pla
     }
 }
 
-void place_walk(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
-                size_t size, layout_visitor *visit, void *context)
+void place_walk_many(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
+                     size_t size, layout_visitor *visit, void *context)
 {
     const struct layout *type = &layouts->items[layout];
     const struct molt_patch_layout *record = type->record;

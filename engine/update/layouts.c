@@ -257,17 +257,5 @@ const char *layouts_member(const struct layouts *layouts, uint32_t index, uint64
 void layouts_walk(const struct layouts *layouts, uint32_t index, uintptr_t at, layout_visitor *visit,
                   void *context)
 {
-    const struct layout *layout = &layouts->items[index];
-    const struct layout_word *word = &layouts->words[layout->first_word], *end = word + layout->word_count;
-
-    for (; word < end; word++) {
-        uintptr_t place = at + word->offset;
-        for (uint32_t i = 0; i < word->count; i++, place += word->stride) {
-            if (word->kind == MOLT_FIELD_MEMBER) {
-                layouts_walk(layouts, word->layout, place, visit, context);
-            } else {
-                visit(context, place, word);
-            }
-        }
-    }
+    layouts_walk_here(layouts, index, at, visit, context);
 }

@@ -64,4 +64,24 @@ typedef void layout_visitor(void *context, uintptr_t at, const struct layout_wor
 void layouts_walk(const struct layouts *layouts, uint32_t index, uintptr_t at, layout_visitor *visit,
                   void *context);
 
+/* The same, for visitors that are to become part of the loop. */
+static inline __attribute__((always_inline)) void layouts_walk_here(const struct layouts *layouts,
+                                                                    uint32_t index, uintptr_t at,
+                                                                    layout_visitor *visit, void *context)
+{
+    const struct layout *layout = &layouts->items[index];
+    const struct layout_word *word = &layouts->words[layout->first_word], *end = word + layout->word_count;
+
+    for (; word < end; word++) {
+        uintptr_t place = at + word->offset;
+        for (uint32_t i = 0; i < word->count; i++, place += word->stride) {
+            if (word->kind == MOLT_FIELD_MEMBER) {
+                layouts_walk(layouts, word->layout, place, visit, context);
+            } else {
+                visit(context, place, word);
+            }
+        }
+    }
+}
+
 #endif

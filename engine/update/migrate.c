@@ -46,27 +46,29 @@ struct item *item_next(const struct conversion *conversion, struct staging_posit
 }
 
 /* Pointers to what moves, and to what lies elsewhere in its instance, will have to follow. */
-static void note_address(struct conversion *conversion, const struct item *item)
+static inline void note_address(struct conversion *conversion, struct item item)
 {
-    bool resized = conversion->from->size != conversion->to->size && item->size > conversion->from->size;
+    bool resized = conversion->from->size != conversion->to->size && item.size > conversion->from->size;
 
-    if (item->moved || conversion->shifts || resized) {
-        conversion->low = item->place < conversion->low ? item->place : conversion->low;
-        conversion->high =
-            item->place + item->size > conversion->high ? item->place + item->size : conversion->high;
+    if (item.moved || conversion->shifts || resized) {
+        uintptr_t end = item.place + item.size;
+        conversion->low = item.place < conversion->low ? item.place : conversion->low;
+        conversion->high = end > conversion->high ? end : conversion->high;
         conversion->special +=
-            item->moved || item->kind == PLACE_ROOT || conversion->from->conversion_count > 1;
+            item.moved || item.kind == PLACE_ROOT || conversion->from->conversion_count > 1;
     }
 }
 
-/* Whether the site of MEANING says of blocks that were migrated in place what they are now, because it stands for a call of which
- * that will be remembered. What a synthetic site means never changes. */
-static bool site_follows(const struct state *state, const struct meaning *meaning)
+/* Whether the site of MEANING says of blocks what they are when CONVERSION was made where they are, because it stands for a call of
+ * which that will be remembered. What a synthetic site means never changes. */
+static inline bool keeps_site(const struct state *state, const struct conversion *conversion,
+                              const struct meaning *meaning)
 {
     bool leaves =
         state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
 
-    return meaning->kind != MOLT_SITE_UNKNOWN && meaning->entry && !leaves;
+    return conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN && meaning->entry &&
+           !leaves;
 }
 
 /* A block whose site cannot say what it is from now on gets one that does. */
@@ -74,7 +76,7 @@ static unsigned site_after(struct state *state, struct conversion *conversion, c
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
 
-    if (!item->moved && conversion->from->conversion_count == 1 && site_follows(state, meaning)) {
+    if (!item->moved && keeps_site(state, conversion, meaning)) {
         return item->site;
     }
     if (!conversion->synthetic || conversion->synthetic_of != meaning || item->kind != PLACE_OBJECT) {
@@ -89,18 +91,12 @@ static unsigned site_after(struct state *state, struct conversion *conversion, c
     return conversion->synthetic;
 }
 
-/* The block that the item lies in, as long as its content is the old one: the heap may note in a small block's unused end how
- * much of it is in use. False: it lies in none. */
-static bool block_before(const struct item *item, struct heap_block *ret)
-{
-    return item->kind != PLACE_ROOT && heap_find(item->place, ret);
-}
-
-/* Tells the heap what became of BLOCK, NULL if the item lies in none. */
+/* Tells the heap what became of BLOCK, NULL if the item lies in none. To be called with what the block was when its content was the old
+ * one: the heap may note in a small block's unused end how much of it is in use. */
 static void retag(struct state *state, struct conversion *conversion, struct item *item, size_t size,
                   const struct heap_block *block)
 {
-    unsigned site = site_after(state, conversion, item);
+    unsigned site = block ? site_after(state, conversion, item) : item->site;
 
     if (block && (size != item->size || site != item->site)) {
         heap_retag(block->start, site, block->size - item->size + size);
@@ -119,7 +115,7 @@ static struct item *push_item(struct conversion *conversion, struct item item)
             *item_target(pushed) = (struct item_target){ 0 };
         }
         conversion->count++;
-        note_address(conversion, pushed);
+        note_address(conversion, item);
     }
     return pushed;
 }
@@ -212,35 +208,36 @@ static bool is_whole(const struct layout *layout, enum place_kind kind, size_t s
     return kind != PLACE_OBJECT || size >= least;
 }
 
-static int refuse_part(struct state *state, const struct layout *layout, const struct place *place)
+static int refuse_part(struct state *state, const struct layout *layout, struct place place)
 {
     char where[256];
 
-    sites_describe(place->meaning, where, sizeof(where));
+    sites_describe(place.meaning, where, sizeof(where));
     return state_refuse(
         state,
         "%zu bytes were allocated at %s for a %s, which has %zu: say in molt.toml what is allocated there",
-        place->size, where, layout->name, (size_t)layout->size);
+        place.size, where, layout->name, (size_t)layout->size);
 }
 
 /* ---- generated, in place --------------------------------------------------------------------------------------------- */
 
-static int convert_here(struct state *state, struct conversion *conversion, const struct item *what)
+/* WHAT becomes SIZE_AFTER bytes where it is. BLOCK, NULL for none, is to be told of it. */
+static int convert_here(struct state *state, struct conversion *conversion, struct item what,
+                        size_t size_after, const struct heap_block *block)
 {
-    size_t size = what->size, size_after = new_size(conversion, what);
-    struct item *item = push_item(conversion, *what);
-    struct heap_block block;
+    struct item *item = push_item(conversion, what);
+    void *place = (void *)(uintptr_t)what.place;
 
     if (!item) {
-        return exhausted(state, "the engine", size);
+        return exhausted(state, "the engine", what.size);
     }
-    bool found = block_before(item, &block);
-    memcpy(item_saved(item), item_place(item), size + item->slack);
+    uint8_t *saved = item_saved(item);
+    memcpy(saved, place, what.size + what.slack);
     item->done = 1;
-    now(state, conversion, item, item_saved(item), item_place(item), STATE_MIGRATE);
-    memset(item_place(item), 0, size_after);
-    conversion_run(conversion, item->kind, item_saved(item), size, item_place(item), &state->current_index);
-    retag(state, conversion, item, size_after, found ? &block : NULL);
+    now(state, conversion, item, saved, place, STATE_MIGRATE);
+    memset(place, 0, size_after);
+    conversion_run(conversion, what.kind, saved, what.size, place, &state->current_index);
+    retag(state, conversion, item, size_after, block);
     return 0;
 }
 
@@ -258,14 +255,14 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     if (conversion->custom || size_after > place.usable) {
         return true;
     }
-    struct item item = { .place = place.start, .site = block->site, .size = place.size, .kind = place.kind };
-    bool tagged = size_after != place.size || state->rollback ||
-                  !site_follows(state, place.meaning); /* which may write behind it */
-    item.slack = tagged ? place.usable - place.size : 0;
+    bool tagged = size_after != place.size ||
+                  !keeps_site(state, conversion, place.meaning); /* which may write behind it */
+    struct item item = item_make(place.start, place.size, place.kind, block->site, false,
+                                 tagged ? place.usable - place.size : 0);
     if (!is_whole(layout, place.kind, place.size)) {
-        state->status = refuse_part(state, layout, &place);
+        state->status = refuse_part(state, layout, place);
     } else {
-        state->status = convert_here(state, conversion, &item);
+        state->status = convert_here(state, conversion, item, size_after, tagged ? block : NULL);
     }
     return state->status == 0;
 }
@@ -296,7 +293,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
     }
     const struct layout *layout = &state->layouts.items[place.layout];
     if (!is_whole(layout, place.kind, place.size)) {
-        state->status = refuse_part(state, layout, &place);
+        state->status = refuse_part(state, layout, place);
         return false;
     }
     struct conversion *conversion = choose(state, layout, place.kind, place.start, place.size);
@@ -309,11 +306,8 @@ static bool visit_collection(void *context, const struct heap_block *block)
     if (!moved && !conversion->custom) {
         return true;
     }
-    struct item item = {
-        .place = place.start, .site = block->site, .size = place.size, .kind = place.kind, .moved = moved
-    };
-    item.slack = moved ? 0 : place.usable - place.size;
-    struct item *pushed = push_item(conversion, item);
+    struct item *pushed = push_item(conversion, item_make(place.start, place.size, place.kind, block->site,
+                                                          moved, moved ? 0 : place.usable - place.size));
     if (!pushed) {
         state->status = exhausted(state, "the engine", place.size);
         return false;
@@ -333,20 +327,21 @@ static int collect_roots(struct state *state, bool here)
             continue;
         }
         size_t count = record->count < record->new_count ? record->count : record->new_count;
-        struct item item = { .place = root->place, .size = count * layout->size, .kind = PLACE_ROOT };
-        item.moved = root->target != root->place;
-        struct conversion *conversion = choose(state, layout, PLACE_ROOT, root->place, item.size);
+        size_t size = count * layout->size;
+        bool moved = root->target != root->place;
+        struct conversion *conversion = choose(state, layout, PLACE_ROOT, root->place, size);
         if (!conversion) {
             return -EINVAL;
         }
-        size_t size_after = conversion_size(conversion, PLACE_ROOT, item.size);
-        item.slack = !item.moved && size_after > item.size ? size_after - item.size : 0;
-        if ((conversion->custom || item.moved) == here) {
+        size_t size_after = conversion_size(conversion, PLACE_ROOT, size);
+        struct item item = item_make(root->place, size, PLACE_ROOT, 0, moved,
+                                     !moved && size_after > size ? size_after - size : 0);
+        if ((conversion->custom || moved) == here) {
             continue;
         }
         int status = 0;
         if (here) {
-            status = convert_here(state, conversion, &item);
+            status = convert_here(state, conversion, item, size_after, NULL);
         } else {
             struct item *pushed = push_item(conversion, item);
             status = pushed ? 0 : exhausted(state, "the engine", item.size);
@@ -501,7 +496,7 @@ static void settle(struct state *state, struct conversion *conversion)
         if (!item->moved && !item->done) {
             size_t size = new_size(conversion, item);
             struct heap_block block;
-            bool found = block_before(item, &block);
+            bool found = item->kind != PLACE_ROOT && heap_find(item->place, &block);
             exchange(item, size);
             retag(state, conversion, item, size, found ? &block : NULL);
         }

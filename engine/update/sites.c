@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/heap/heap.h"
 #include "engine/sort.h"
 
 struct remembered {
@@ -226,13 +225,11 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
     return meaning;
 }
 
-const struct meaning *sites_meaning(struct sites *sites, unsigned id)
+const struct meaning *sites_resolve(struct sites *sites, unsigned id)
 {
     struct meaning *meaning = &sites->meanings[id <= HEAP_SITE_MAX ? id : 0];
 
-    if (!meaning->resolved) {
-        *meaning = resolve(sites, id);
-    }
+    *meaning = resolve(sites, id);
     return meaning;
 }
 

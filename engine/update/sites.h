@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "engine/code/load.h"
+#include "engine/heap/heap.h"
 #include "engine/update/layouts.h"
 
 /* The program's function that makes such blocks and the one that takes them back. NULL: the C library's. */
@@ -48,8 +49,16 @@ struct sites {
 int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts);
 void sites_deinit(struct sites *sites);
 
+/* Works out what blocks of site ID are, which nobody has asked for yet. */
+const struct meaning *sites_resolve(struct sites *sites, unsigned id);
+
 /* What blocks of site ID are. Usable in a stopped world; valid until sites_deinit. */
-const struct meaning *sites_meaning(struct sites *sites, unsigned id);
+static inline const struct meaning *sites_meaning(struct sites *sites, unsigned id)
+{
+    const struct meaning *meaning = &sites->meanings[id <= HEAP_SITE_MAX ? id : 0];
+
+    return __builtin_expect(meaning->resolved, 1) ? meaning : sites_resolve(sites, id);
+}
 
 /* "conn.c:120", or "an unknown place" into TEXT. */
 void sites_describe(const struct meaning *meaning, char *text, size_t size);

@@ -15,11 +15,6 @@
 #define CHUNK_SIZE ((size_t)4 << 20)
 #define HEADER_SIZE 64
 
-struct staging_chunk {
-    struct staging_chunk *next;
-    size_t mapped, used; /* bytes, this header included */
-};
-
 _Static_assert(sizeof(struct staging_chunk) <= HEADER_SIZE, "the header's place");
 
 static struct staging_chunk *map_chunk(size_t size, bool populate)
@@ -75,20 +70,16 @@ int staging_reserve(struct staging *staging, size_t size)
     return 0;
 }
 
-void *staging_push(struct staging *staging, size_t size)
+void *staging_push_chunk(struct staging *staging, size_t size)
 {
-    size = (size + 15) & ~15ul;
-    if (!staging->last || size > staging->last->mapped - staging->last->used) {
-        size_t wanted = (size + HEADER_SIZE + 4095) & ~4095ul;
-        struct staging_chunk *chunk = map_chunk(wanted > CHUNK_SIZE ? wanted : CHUNK_SIZE, false);
-        if (!chunk) {
-            return NULL;
-        }
-        append(staging, chunk);
+    size_t wanted = (size + HEADER_SIZE + 4095) & ~4095ul;
+    struct staging_chunk *chunk = map_chunk(wanted > CHUNK_SIZE ? wanted : CHUNK_SIZE, false);
+
+    if (!chunk) {
+        return NULL;
     }
-    void *entry = (uint8_t *)staging->last + staging->last->used;
-    staging->last->used += size;
-    return entry;
+    append(staging, chunk);
+    return staging_push(staging, size);
 }
 
 void staging_pop(struct staging *staging, size_t size)

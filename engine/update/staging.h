@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct staging_chunk;
+struct staging_chunk {
+    struct staging_chunk *next;
+    size_t mapped, used; /* bytes, this header included */
+};
 
 struct staging {
     struct staging_chunk *first, *last; /* in the order of mapping; `last` is being filled */
@@ -17,8 +20,21 @@ struct staging {
 /* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
 int staging_reserve(struct staging *staging, size_t size);
 
+/* As staging_push, of a new chunk. */
+void *staging_push_chunk(struct staging *staging, size_t size);
+
 /* SIZE bytes, 16-byte aligned, adjacent to those before if the chunk goes on. NULL without memory. */
-void *staging_push(struct staging *staging, size_t size);
+static inline void *staging_push(struct staging *staging, size_t size)
+{
+    struct staging_chunk *chunk = staging->last;
+
+    size = (size + 15) & ~15ul;
+    if (!chunk || size > chunk->mapped - chunk->used) {
+        return staging_push_chunk(staging, size);
+    }
+    chunk->used += size;
+    return (uint8_t *)chunk + chunk->used - size;
+}
 
 /* Gives back the last SIZE bytes, which staging_push just gave. */
 void staging_pop(struct staging *staging, size_t size);

@@ -200,10 +200,12 @@ static int plan(struct state *state)
     state->roots.items = state_map(state->roots.capacity, sizeof(*state->roots.items));
     state->wanted = calloc(HEAP_SITE_MAX + 1, sizeof(*state->wanted));
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
+    state->strays = calloc(state->layouts.count + 1, sizeof(*state->strays));
     state->custom = has_custom(state);
     page_log_init();
     status = forward_init(state);
-    return status < 0 ? status : state->roots.items && state->wanted && state->invariants ? 0 : -ENOMEM;
+    bool complete = state->roots.items && state->wanted && state->invariants && state->strays;
+    return status < 0 ? status : complete ? 0 : -ENOMEM;
 }
 
 int state_plan(struct loaded_patch *patch, bool rollback, struct state **ret)
@@ -247,6 +249,7 @@ void state_destroy(struct state *state)
     sites_deinit(&state->sites);
     layouts_deinit(&state->layouts);
     free(state->wanted);
+    free(state->strays);
     free(state->invariants);
     free(state->in_use);
     free(state->earlier);

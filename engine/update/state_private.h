@@ -62,6 +62,7 @@ struct state {
     struct guesses guesses;
     bool *invariants; /* by layout: it has, or contains what has, an invariant */
     bool *wanted;     /* by the heap's site id: blocks to visit */
+    bool *strays;     /* by layout: its objects hold addresses other than the starts of what they promise */
     const struct world *world;
     struct update_report *report;
     struct references references;
@@ -106,8 +107,29 @@ struct place {
     size_t usable;   /* from there */
 };
 
+/* As state_place, of a block whose site says nothing. */
+bool state_guessed_place(struct state *state, const struct heap_block *block, struct place *ret);
+
 /* What BLOCK holds: false if that is not known, or nothing that has a type. */
-bool state_place(struct state *state, const struct heap_block *block, struct place *ret);
+static inline bool state_place(struct state *state, const struct heap_block *block, struct place *ret)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, block->site);
+    size_t header = meaning->allocator.header;
+
+    if (meaning->kind == MOLT_SITE_UNKNOWN) {
+        return state->guesses.count && state_guessed_place(state, block, ret);
+    }
+    if (!meaning->layout || header > block->size || state->layouts.items[meaning->layout].opaque) {
+        return false;
+    }
+    *ret = (struct place){ .meaning = meaning,
+                           .layout = meaning->layout,
+                           .kind = meaning->kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT,
+                           .start = block->start + header,
+                           .size = block->size - header,
+                           .usable = block->usable - header };
+    return true;
+}
 
 /* Sets outcome and reason. Returns -EINVAL. */
 int state_refuse(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -162,9 +184,24 @@ struct root *roots_find(const struct state *state, uintptr_t address);
 void root_walk(const struct state *state, const struct root *root, uintptr_t place, bool after,
                layout_visitor *visit, void *context);
 
+/* As place_walk, of several objects and of one with a flexible array. */
+void place_walk_many(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
+                     size_t size, layout_visitor *visit, void *context);
+
 /* Visits the words of the SIZE bytes of KIND of LAYOUT at START, flexible arrays included. */
-void place_walk(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
-                size_t size, layout_visitor *visit, void *context);
+static inline __attribute__((always_inline)) void place_walk(const struct layouts *layouts, uint32_t layout,
+                                                             enum place_kind kind, uintptr_t start,
+                                                             size_t size, layout_visitor *visit,
+                                                             void *context)
+{
+    const struct layout *type = &layouts->items[layout];
+
+    if (kind == PLACE_OBJECT ? !type->record->tail_stride : size == type->size) {
+        layouts_walk_here(layouts, layout, start, visit, context);
+    } else {
+        place_walk_many(layouts, layout, kind, start, size, visit, context);
+    }
+}
 
 /* Gives blocks of unknown type the one that pointers to them promise, and checks that every pointer to a changed type leads where
  * instances are known to be. 0, or negative with the report. */

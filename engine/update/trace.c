@@ -228,27 +228,15 @@ static void check_outside(const struct source *source, const struct layout_word 
     }
 }
 
-static void check_pointer(void *context, uintptr_t at, const struct layout_word *word)
+/* VALUE, which WORD holds, is not the start of a block of just the type that it promises. */
+static __attribute__((noinline)) void check_address(const struct source *source,
+                                                    const struct layout_word *word, uintptr_t value)
 {
-    const struct source *source = context;
     struct state *state = source->state;
     const struct layout *wanted = layout_of(state, word->layout);
     struct heap_block block;
     struct place place;
 
-    if (word->kind != MOLT_FIELD_POINTER || !(wanted->changed || wanted->leads) || state->status < 0) {
-        return;
-    }
-    uintptr_t value = *(const uintptr_t *)at;
-    value &= ~((uintptr_t)(wanted->record->alignment < 8 ? wanted->record->alignment : 8) -
-               1); /* a tag is no address */
-    if (!value) {
-        return;
-    }
-    const struct meaning *quick = sites_meaning(&state->sites, heap_site_at(value));
-    if (quick->layout == word->layout && !quick->allocator.header) {
-        return; /* the start of a block of just this type */
-    }
     if (!heap_find(value, &block)) {
         if (wanted->changed && !(heap_find(value - 1, &block) && block.start + block.size == value)) {
             check_outside(source, word, value);
@@ -257,8 +245,8 @@ static void check_pointer(void *context, uintptr_t at, const struct layout_word 
     }
     const struct meaning *meaning = sites_meaning(&state->sites, block.site);
     /* An allocator of the program's own, a free list, say, keeps something else where the pointer stood. */
-    bool leftover = is_leftover(&block, value - block.start) ||
-                    block.start + block.size - value < wanted->size;
+    bool leftover =
+        is_leftover(&block, value - block.start) || block.start + block.size - value < wanted->size;
     if (leftover && meaning->kind != MOLT_SITE_OBJECT && meaning->kind != MOLT_SITE_ARRAY) {
         state->dangling += wanted->changed;
     } else if (meaning->kind == MOLT_SITE_UNKNOWN) {
@@ -277,6 +265,28 @@ static void check_pointer(void *context, uintptr_t at, const struct layout_word 
     }
 }
 
+static inline void check_pointer(void *context, uintptr_t at, const struct layout_word *word)
+{
+    const struct source *source = context;
+    struct state *state = source->state;
+    const struct layout *wanted = layout_of(state, word->layout);
+    uintptr_t value = *(const uintptr_t *)at;
+
+    if (!value || state->status < 0) {
+        return;
+    }
+    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
+    if (meaning->layout == word->layout && meaning->layout && !meaning->allocator.header) {
+        return;
+    }
+    state->strays[source->layout] = true;
+    value &= ~((uintptr_t)(wanted->record->alignment < 8 ? wanted->record->alignment : 8) -
+               1); /* a tag is no address */
+    if (word->kind == MOLT_FIELD_POINTER && (wanted->changed || wanted->leads) && value) {
+        check_address(source, word, value);
+    }
+}
+
 static bool visit_typed(void *context, const struct heap_block *block)
 {
     struct state *state = context;
@@ -286,6 +296,8 @@ static bool visit_typed(void *context, const struct heap_block *block)
         struct source source = { .state = state, .layout = place.layout, .meaning = place.meaning };
         place_walk(&state->layouts, place.layout, place.kind, place.start, place.size, check_pointer,
                    &source);
+        state->strays[place.layout] |=
+            place.kind == PLACE_OBJECT && place.size > layout_of(state, place.layout)->size;
     }
     return state->status == 0;
 }
@@ -392,6 +404,9 @@ static void drop_unknown(struct state *state)
 
 int trace(struct state *state)
 {
+    for (uint32_t i = 0; i < state->layouts.count; i++) {
+        state->strays[i] = !layout_of(state, i)->leads; /* those are not looked at */
+    }
     state->status = 0;
     state->guesses.count = 0;
     state->dangling = state->queued = 0;
