@@ -18,6 +18,7 @@
 
 #define PREPARED_MAX 32
 #define DEFAULT_TIMEOUT_MS 5000
+#define DEFAULT_TRANSFER_MS 200
 #define LONGEST_TIMEOUT_MS 3600000
 
 struct prepared {
@@ -125,6 +126,8 @@ static json_t *describe(enum link_result result, const struct update_report *rep
     json_object_set_new(value, "rewritten",
                         json_pack("{s:I, s:I}", "typed", (json_int_t)report->rewritten_typed, "untyped",
                                   (json_int_t)report->rewritten_untyped));
+    json_object_set_new(value, "transferred", json_integer(report->transferred));
+    json_object_set_new(value, "transfers", lines_value(report->transfers));
     json_object_set_new(value, "warnings", lines_value(report->warnings));
     json_object_set_new(value, "validation", failure_value(&report->failure));
     return value;
@@ -149,12 +152,22 @@ static bool on_progress(void *context, const char *phase, const char *message)
     return !link_call_abandoned(context);
 }
 
-static uint32_t timeout_of(const struct link_call *call)
+static uint32_t milliseconds_of(const struct link_call *call, const char *parameter, json_int_t otherwise)
 {
-    json_t *value = json_object_get(call->params, "timeout_ms");
-    json_int_t timeout = json_is_integer(value) ? json_integer_value(value) : DEFAULT_TIMEOUT_MS;
+    json_t *value = json_object_get(call->params, parameter);
+    json_int_t given = json_is_integer(value) ? json_integer_value(value) : otherwise;
 
-    return (uint32_t)(timeout < 0 ? 0 : timeout > LONGEST_TIMEOUT_MS ? LONGEST_TIMEOUT_MS : timeout);
+    return (uint32_t)(given < 0 ? 0 : given > LONGEST_TIMEOUT_MS ? LONGEST_TIMEOUT_MS : given);
+}
+
+static struct update_wait wait_of(const struct link_call *call)
+{
+    bool strict = json_is_true(json_object_get(call->params, "strict"));
+
+    return (struct update_wait){
+        .timeout_ms = milliseconds_of(call, "timeout_ms", DEFAULT_TIMEOUT_MS),
+        .transfer_ms = strict ? UINT32_MAX : milliseconds_of(call, "transfer_ms", DEFAULT_TRANSFER_MS),
+    };
 }
 
 /* The prepared update that the call names, or NULL and the call has been answered. */
@@ -232,11 +245,11 @@ static void call_commit(struct link_call *call)
         return;
     }
     if (json_is_true(json_object_get(call->params, "dry_run"))) {
-        update_try(take_prepared(slot), timeout_of(call), on_progress, call, &report);
+        update_try(take_prepared(slot), wait_of(call), on_progress, call, &report);
         link_call_result(call, describe(result_of(report.outcome), &report));
         return;
     }
-    update_commit(take_prepared(slot), timeout_of(call), on_progress, call, &report);
+    update_commit(take_prepared(slot), wait_of(call), on_progress, call, &report);
     finish(call, &report);
 }
 
@@ -299,7 +312,7 @@ static void call_rollback(struct link_call *call)
     bool hold = json_is_true(json_object_get(call->params, "hold"));
     struct update_report report = { 0 };
 
-    int status = update_rollback(timeout_of(call), hold, on_progress, call, &report);
+    int status = update_rollback(wait_of(call), hold, on_progress, call, &report);
     control.holder = status == 0 && hold ? call->connection : 0;
     finish(call, &report);
 }
@@ -325,7 +338,7 @@ static void call_settle(struct link_call *call)
         link_call_result(call, describe(LINK_RESULT_ROLLED_BACK, &report));
         return;
     }
-    if (update_restore(timeout_of(call), on_progress, call, &report) == 0) {
+    if (update_restore(wait_of(call), on_progress, call, &report) == 0) {
         control.holder = 0;
     }
     settle(); /* one that could not be brought back */

@@ -36,6 +36,7 @@ static struct suspended suspended[STUB_COUNT]; /* found by the last look */
 /* What one walk found. */
 struct findings {
     struct safe_point *wanted;
+    pid_t tid;
     const char *reason;              /* why the first of them cannot be taken over where it waits */
     const char *names[NAMED_FRAMES]; /* affected functions, innermost first */
     size_t affected;
@@ -104,7 +105,8 @@ static bool can_transfer(struct findings *findings, const struct stack_frame *fr
     if (!findings->waited_long || wanted->suspended_count == transfer_room()) {
         return false;
     }
-    suspended[findings->wanted->suspended_count++] = (struct suspended){ frame->pc_slot, recipe };
+    suspended[findings->wanted->suspended_count++] =
+        (struct suspended){ findings->tid, frame->pc_slot, recipe };
     return true;
 }
 
@@ -163,7 +165,7 @@ static void examine(struct safe_point *wanted, const struct stopped_thread *thre
 {
     uintptr_t lost_sp;
 
-    *ret = (struct findings){ .wanted = wanted, .waited_long = waited_long };
+    *ret = (struct findings){ .wanted = wanted, .tid = thread->tid, .waited_long = waited_long };
     if (unwind_thread(thread, visit_frame, ret, &lost_sp) == UNWIND_LOST) {
         ret->lost = true;
         scan_conservatively(ret, lost_sp);

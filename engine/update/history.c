@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine/code/lookup.h"
+#include "engine/update/recipes.h"
 
 #define UNDOABLE 16 /* updates that can be rolled back, one after the other */
 
@@ -22,6 +23,7 @@ struct applied {
     struct affected_range *ranges_before; /* what was awaited to apply it */
     size_t range_count;
     struct undo_log undo;
+    struct recipes *forth, *back;
     size_t definitions_before;
     struct image **images; /* that the patch brought; entries become NULL when freed */
     size_t image_count;
@@ -37,6 +39,12 @@ static struct {
     struct applied *entries;
     size_t count, capacity;
 } history;
+
+/* Rolled back, while frames that are suspended still refer to their code. */
+static struct {
+    struct applied *entries;
+    size_t count;
+} leaving;
 
 size_t history_count(void)
 {
@@ -74,7 +82,7 @@ static bool is_in_use(const struct image *image)
 {
     const struct function *function;
 
-    if (image->pinned) {
+    if (image->pinned || transfer_uses_code(image->start, image->end)) {
         return true;
     }
     for (size_t i = 0; (function = registry_function(i)); i++) {
@@ -107,14 +115,17 @@ static void make_final(struct applied *entry)
     }
     entry->undoable = false;
     undo_deinit(&entry->undo);
+    recipes_release(entry->forth);
+    recipes_release(entry->back);
+    entry->forth = entry->back = NULL;
     free(entry->transitions);
     free(entry->ranges_before);
     entry->transitions = NULL;
     entry->ranges_before = NULL;
 }
 
-/* Frees the images of ENTRY that nothing can reach, and its debug information with the last. */
-static void release_images(struct applied *entry)
+/* Frees the images of ENTRY that nothing can reach, and its debug information with the last. Returns whether some are left. */
+static bool release_images(struct applied *entry)
 {
     bool any = false;
 
@@ -129,10 +140,28 @@ static void release_images(struct applied *entry)
         debug_object_destroy(entry->debug);
         entry->debug = NULL;
     }
+    return any;
+}
+
+/* The same of those that were rolled back. */
+static void release_leaving(void)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < leaving.count; i++) {
+        if (release_images(&leaving.entries[i])) {
+            leaving.entries[kept++] = leaving.entries[i];
+        } else {
+            free(leaving.entries[i].images);
+        }
+    }
+    leaving.count = kept;
 }
 
 static void reclaim(void)
 {
+    recipes_reclaim();
+    release_leaving();
     if (history.count > UNDOABLE && history.entries[history.count - UNDOABLE - 1].undoable) {
         make_final(&history.entries[history.count - UNDOABLE - 1]);
     }
@@ -158,6 +187,8 @@ void history_push(struct update *update)
         .ranges_before = update->ranges,
         .range_count = update->range_count,
         .undo = update->undo,
+        .forth = update->forth,
+        .back = update->back,
         .definitions_before = update->definitions_before,
         .images = calloc(modules + 1, sizeof(struct image *)),
         .debug = update->debug,
@@ -228,6 +259,12 @@ const struct affected_range *history_ranges_before(const struct applied *applied
     return applied->ranges_before;
 }
 
+struct transfers history_transfers(const struct applied *applied, bool rollback, uint32_t after_ms)
+{
+    return rollback ? recipes_transfers(applied->back, applied->forth, after_ms)
+                    : recipes_transfers(applied->forth, applied->back, after_ms);
+}
+
 int history_revert(struct applied *applied)
 {
     int status = undo_unwrite(&applied->undo);
@@ -281,6 +318,18 @@ unsigned history_functions(const struct applied *applied)
     return (unsigned)applied->transition_count;
 }
 
+/* Frees the code of ENTRY, now or when no suspended frame needs it any more. */
+static void leave(struct applied *entry)
+{
+    struct applied *grown = realloc(leaving.entries, (leaving.count + 1) * sizeof(*grown));
+
+    if (grown) { /* else it stays for ever */
+        leaving.entries = grown;
+        leaving.entries[leaving.count++] = *entry;
+        release_leaving();
+    }
+}
+
 void history_pop(void)
 {
     struct applied *entry = &history.entries[--history.count];
@@ -290,9 +339,7 @@ void history_pop(void)
         state_forget(entry->state_mark);
     }
     make_final(entry);
-    release_images(entry);
-    debug_object_destroy(entry->debug);
-    free(entry->images);
+    leave(entry);
     free(entry->id);
     free(entry->title);
 }

@@ -20,6 +20,9 @@ struct applied *history_last(const char **ret_reason);
 int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count);
 const struct affected_range *history_ranges_before(const struct applied *applied, size_t *ret_count);
 
+/* How frames are treated that are suspended when APPLIED is undone, or with ROLLBACK false brought back. */
+struct transfers history_transfers(const struct applied *applied, bool rollback, uint32_t after_ms);
+
 /* Undoes APPLIED in the stopped world. 0 or a negative errno (then the update is still in force). */
 int history_revert(struct applied *applied);
 

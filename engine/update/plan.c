@@ -11,6 +11,7 @@
 
 #include "engine/sort.h"
 #include "engine/update/history.h"
+#include "engine/update/recipes.h"
 
 #define BREAKPOINT 0xcc
 
@@ -299,7 +300,9 @@ int plan_update(struct update *update)
         avoid_allocator(update);
         update->range_count = plan_sort_ranges(update->ranges, update->range_count);
         pin_images(update);
-        status = reserve_undo(update);
+        status = recipes_make(update, false, &update->forth);
+        status = status < 0 ? status : recipes_make(update, true, &update->back);
+        status = status < 0 ? status : reserve_undo(update);
     }
     return status;
 }

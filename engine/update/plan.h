@@ -25,7 +25,8 @@ struct update {
     struct affected_range *ranges;
     size_t range_count;
     struct undo_log undo;
-    struct state *state; /* NULL: the update changes nothing that the program holds */
+    struct recipes *forth, *back;                /* for frames that are suspended */
+    struct state *state;                         /* NULL: the update changes nothing that the program holds */
     size_t definitions_before, functions_before; /* of the registry, when this patch's were added */
     struct debug_object *debug;
     uint64_t planned_at; /* how many changes had been made then: a plan holds until the next */

@@ -60,20 +60,25 @@ static struct affected_range *with_allocator(const struct affected_range *ranges
 
 /* Makes the change of APPLIED at a safe point for COUNT RANGES. Returns in the critical section if 0. */
 static int change_at_safe_point(struct applied *applied, const struct way *way, struct state *state,
-                                const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
+                                const struct affected_range *ranges, size_t count, struct update_wait wait,
                                 const struct watcher *watcher, struct update_report *report)
 {
+    struct transfers transfers = history_transfers(applied, way->rollback, wait.transfer_ms);
     struct safe_point point;
     struct world world;
 
     tell(watcher->progress, watcher->context, "safe-point", "");
-    int status = reach_safe_point(ranges, count, timeout_ms, watcher, &point, &world, report);
+    int status =
+        reach_safe_point(ranges, count, &transfers, wait.timeout_ms, watcher, &point, &world, report);
     if (status < 0) {
         return status;
     }
     undo_begin();
     status = change_all(applied, way, state, &world, report);
     undo_end();
+    if (status == 0) {
+        safe_point_transfer(&point);
+    }
     resume(&world, report);
     if (status < 0) {
         leave_critical();
@@ -88,7 +93,7 @@ static int change_at_safe_point(struct applied *applied, const struct way *way, 
 }
 
 static int change_back(struct applied *applied, const struct way *way, const struct affected_range *ranges,
-                       size_t count, uint32_t timeout_ms, const struct watcher *watcher,
+                       size_t count, struct update_wait wait, const struct watcher *watcher,
                        struct update_report *report)
 {
     struct state *state;
@@ -103,14 +108,14 @@ static int change_back(struct applied *applied, const struct way *way, const str
         return fail(report, UPDATE_REFUSED, status, reason);
     }
     struct affected_range *all = with_allocator(ranges, &count, state);
-    status = all ? change_at_safe_point(applied, way, state, all, count, timeout_ms, watcher, report)
+    status = all ? change_at_safe_point(applied, way, state, all, count, wait, watcher, report)
                  : fail(report, UPDATE_FAILED, -ENOMEM, NULL);
     free(all);
     state_destroy(state);
     return status;
 }
 
-int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, void *context,
+int update_rollback(struct update_wait wait, bool hold, update_progress *progress, void *context,
                     struct update_report *report)
 {
     const struct watcher watcher = { progress, context };
@@ -128,7 +133,7 @@ int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, v
     if (status < 0) {
         return fail(report, UPDATE_FAILED, status, NULL);
     }
-    status = change_back(last, &back, ranges, count, timeout_ms, &watcher, report);
+    status = change_back(last, &back, ranges, count, wait, &watcher, report);
     free(ranges);
     if (status < 0) {
         return status;
@@ -144,7 +149,7 @@ int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, v
     return 0;
 }
 
-int update_restore(uint32_t timeout_ms, update_progress *progress, void *context,
+int update_restore(struct update_wait wait, update_progress *progress, void *context,
                    struct update_report *report)
 {
     const struct watcher watcher = { progress, context };
@@ -156,7 +161,7 @@ int update_restore(uint32_t timeout_ms, update_progress *progress, void *context
         return fail(report, UPDATE_REFUSED, -EINVAL, "no rollback can be taken back");
     }
     const struct affected_range *ranges = history_ranges_before(held, &count);
-    int status = change_back(held, &forth, ranges, count, timeout_ms, &watcher, report);
+    int status = change_back(held, &forth, ranges, count, wait, &watcher, report);
     if (status < 0) {
         return status;
     }

@@ -29,13 +29,38 @@ static bool report_waiting(void *context, const char *blocked_by)
     return watcher->progress(watcher->context, "safe-point", blocked_by);
 }
 
-int reach_safe_point(const struct affected_range *ranges, size_t count, uint32_t timeout_ms,
-                     const struct watcher *watcher, struct safe_point *point, struct world *world,
-                     struct update_report *report)
+/* Tells of the frames that are taken over. */
+static void report_suspended(const struct safe_point *point, struct update_report *report)
+{
+    size_t length = 0, room = sizeof(report->transfers);
+
+    report->transferred = 0;
+    report->transfers[0] = '\0';
+    for (size_t i = 0; i < point->suspended_count; i++) {
+        const struct suspended *suspended = &point->suspended[i];
+        char name[32];
+        if (!suspended->recipe) {
+            continue;
+        }
+        report->transferred++;
+        if (length + 256 < room) {
+            thread_name(suspended->tid, name, sizeof(name));
+            length += (size_t)snprintf(report->transfers + length, room - length,
+                                       "%sthread %d (%s) in %.128s, line %u", length ? "\n" : "",
+                                       (int)suspended->tid, name, suspended->recipe->function,
+                                       (unsigned)suspended->recipe->line);
+        }
+    }
+}
+
+int reach_safe_point(const struct affected_range *ranges, size_t count, const struct transfers *transfers,
+                     uint32_t timeout_ms, const struct watcher *watcher, struct safe_point *point,
+                     struct world *world, struct update_report *report)
 {
     *point = (struct safe_point){
         .ranges = ranges,
         .count = count,
+        .transfers = *transfers,
         .timeout_ms = timeout_ms,
         .progress = watcher->progress ? report_waiting : NULL,
         .context = (void *)watcher,
@@ -44,6 +69,9 @@ int reach_safe_point(const struct affected_range *ranges, size_t count, uint32_t
     };
     int status = safe_point_reach(point, world);
     report->waited_us = point->waited_us;
+    if (status == 0) {
+        report_suspended(point, report);
+    }
     if (status == -EBUSY || status == -ETIMEDOUT) {
         memcpy(report->blocked_by, point->blocked_by, sizeof(report->blocked_by));
         snprintf(report->reason, sizeof(report->reason), "no safe point within %u ms: %.900s",

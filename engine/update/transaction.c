@@ -12,9 +12,11 @@
 #include "engine/code/tls.h"
 #include "engine/code/unwind_tables.h"
 #include "engine/threads/barrier.h"
+#include "engine/threads/transfer.h"
 #include "engine/threads/unwind.h"
 #include "engine/update/history.h"
 #include "engine/update/plan.h"
+#include "engine/update/recipes.h"
 #include "engine/update/stage.h"
 #include "engine/update/update.h"
 
@@ -35,7 +37,8 @@ int engine_core_init(void)
     stop_init();
     int status = unwind_init();
     status = status < 0 ? status : unwind_tables_init();
-    return status < 0 ? status : barrier_init();
+    status = status < 0 ? status : barrier_init();
+    return status < 0 ? status : transfer_init();
 }
 
 static void withdraw_definitions(const struct update *update)
@@ -124,6 +127,8 @@ void update_discard(struct update *update)
     leave_critical();
     undo_deinit(&update->undo);
     debug_object_destroy(update->debug);
+    recipes_release(update->forth);
+    recipes_release(update->back);
     free(update->transitions);
     free(update->ranges);
     free(update->id);
@@ -256,8 +261,9 @@ static int change(struct update *update, const struct world *world, struct updat
 }
 
 /* There is no way back from here on. */
-static void make_final(struct update *update, struct update_report *report)
+static void make_final(struct update *update, const struct safe_point *point, struct update_report *report)
 {
+    safe_point_transfer(point);
     if (state_changes(update->state)) {
         state_commit(update->state, report);
     }
@@ -342,11 +348,12 @@ static bool changes_nothing(const struct update *update)
     return !update->transition_count && !update->patch.file.patch_data_count && !state_changes(update->state);
 }
 
-int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+int update_commit(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                   struct update_report *report)
 {
     const struct watcher watcher = { progress, context };
     uint64_t start = monotonic_us() - update->prepare_us;
+    struct transfers transfers = recipes_transfers(update->forth, update->back, wait.transfer_ms);
     struct safe_point point;
     struct world world;
 
@@ -369,14 +376,14 @@ int update_commit(struct update *update, uint32_t timeout_ms, update_progress *p
         return status;
     }
     tell(progress, context, "safe-point", "");
-    status =
-        reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher, &point, &world, report);
+    status = reach_safe_point(update->ranges, update->range_count, &transfers, wait.timeout_ms, &watcher,
+                              &point, &world, report);
     if (status == 0) {
         undo_begin();
         status = change(update, &world, report);
         undo_end();
         if (status == 0) {
-            make_final(update, report);
+            make_final(update, &point, report);
         }
         resume(&world, report);
         if (status < 0) {
@@ -418,11 +425,12 @@ static int rehearse(struct update *update, const struct world *world, struct upd
     return status < 0 ? change_failed(report, status) : 0;
 }
 
-int update_try(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+int update_try(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                struct update_report *report)
 {
     const struct watcher watcher = { progress, context };
     uint64_t start = monotonic_us() - update->prepare_us;
+    struct transfers transfers = recipes_transfers(update->forth, update->back, wait.transfer_ms);
     struct safe_point point;
     struct world world;
 
@@ -435,8 +443,8 @@ int update_try(struct update *update, uint32_t timeout_ms, update_progress *prog
                      ? fail(report, UPDATE_REFUSED, -ENOMEM, NULL)
                      : 0;
         status = status < 0 ? status
-                            : reach_safe_point(update->ranges, update->range_count, timeout_ms, &watcher,
-                                               &point, &world, report);
+                            : reach_safe_point(update->ranges, update->range_count, &transfers,
+                                               wait.timeout_ms, &watcher, &point, &world, report);
         if (status == 0) {
             status = rehearse(update, &world, report);
             resume(&world, report);

@@ -51,8 +51,18 @@ struct update_report {
     char blocked_by[1024]; /* one line per thread: "thread 123 (name) in f < g < main" */
     uint64_t rewritten_typed,
         rewritten_untyped; /* addresses that lead to another place now: by their type; by their value */
-    char warnings[2048];   /* one per line: what was left alone, and may matter */
+    unsigned transferred;  /* suspended frames that go on in the new version */
+    char transfers
+        [1024]; /* one line per such frame, as far as they fit: "thread 123 (name) in main, line 12" */
+    char warnings[2048]; /* one per line: what was left alone, and may matter */
     struct update_failure failure;
+};
+
+/* How long a safe point is waited for. */
+struct update_wait {
+    uint32_t timeout_ms;
+    uint32_t
+        transfer_ms; /* after which frames that wait for a call are taken over where they are; UINT32_MAX: never */
 };
 
 struct update; /* a prepared update */
@@ -76,16 +86,16 @@ int engine_core_init(void);
 int update_prepare(void *bytes, size_t size, struct update **ret, struct update_report *report);
 
 /*
- * Brings the prepared update into the program: waits at most TIMEOUT_MS for a safe point, commits. UPDATE is
+ * Brings the prepared update into the program: waits for a safe point as WAIT says, commits. UPDATE is
  * consumed. 0 if committed (or NOTHING), else a negative errno with outcome and reason in *report and the
  * program as it was.
  */
-int update_commit(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+int update_commit(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                   struct update_report *report);
 
 /* As commit up to the safe point, then discards: says whether and how fast the update could be made. UPDATE
  * is consumed. */
-int update_try(struct update *update, uint32_t timeout_ms, update_progress *progress, void *context,
+int update_try(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                struct update_report *report);
 
 /* Drops a prepared update. NULL is fine. */
@@ -93,11 +103,11 @@ void update_discard(struct update *update);
 
 /* Undoes the last update that was committed, at a safe point, as update_commit. With HOLD it can be brought back, until
  * update_settle: nothing else may be called before that. */
-int update_rollback(uint32_t timeout_ms, bool hold, update_progress *progress, void *context,
+int update_rollback(struct update_wait wait, bool hold, update_progress *progress, void *context,
                     struct update_report *report);
 
 /* Brings back the update whose rollback is held, at a safe point: UPDATED, or as update_commit and it is still held. */
-int update_restore(uint32_t timeout_ms, update_progress *progress, void *context,
+int update_restore(struct update_wait wait, update_progress *progress, void *context,
                    struct update_report *report);
 
 /* Makes a rollback that is held final. */

@@ -1,0 +1,275 @@
+/*
+ * From the patch's records about suspended functions (base/patch_file.h) to recipes that threads follow by themselves: symbols and modules
+ * are resolved, and strings are copied, since a frame may stay suspended for longer than the patch's bytes are kept.
+ */
+#include "engine/update/recipes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/sort.h"
+
+_Static_assert(TRANSFER_RSP == MOLT_REGISTER_RSP, "both are DWARF's");
+
+static struct recipes *lingering;
+
+struct making {
+    struct update *update;
+    struct recipes *recipes;
+    size_t value_count, text_size;
+    bool back;
+};
+
+/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+
+/* The start of the code that the patch replaced, if that came with an earlier patch; 0: none such. */
+static uintptr_t start_before(const struct making *making, const struct molt_patch_transfer *record)
+{
+    const struct patch_file *file = &making->update->patch.file;
+    const char *unit = patch_file_string(file, record->unit),
+               *name = patch_file_string(file, record->function);
+
+    for (size_t i = 0; i < making->update->transition_count; i++) {
+        const struct transition *transition = &making->update->transitions[i];
+        if (strcmp(transition->function->name, name) == 0 && strcmp(transition->function->unit, unit) == 0) {
+            return transition->before.ranges[0].start;
+        }
+    }
+    return 0;
+}
+
+/* PLACE in the code that the patch replaced. */
+static uintptr_t place_before(const struct making *making, const struct molt_patch_transfer *record,
+                              uint64_t place)
+{
+    if (record->flags & MOLT_TRANSFER_EARLIER) {
+        uintptr_t start = start_before(making, record);
+        return start ? start + place : 0;
+    }
+    return making->update->patch.modules[record->module].module.bias + place;
+}
+
+static uintptr_t place_in_patch(const struct making *making, const struct molt_patch_transfer *record,
+                                uint64_t place)
+{
+    uintptr_t start = making->update->patch.symbols[record->symbol].address;
+
+    return start ? start + place : 0;
+}
+
+/* The address of SYMBOL + ADDEND as code of the patch means it; 0: nothing of the patch that is loaded refers to it. */
+static uintptr_t address_of(struct loaded_patch *patch, uint32_t symbol, int64_t addend)
+{
+    const Elf64_Sym *entry = &patch->file.symbols[symbol];
+    const struct loaded_symbol *loaded = &patch->symbols[symbol];
+
+    if (loaded->tls_module) {
+        return 0;
+    }
+    if (entry->st_shndx && entry->st_shndx < patch->file.section_count &&
+        patch->sections[entry->st_shndx].class == SECTION_STRINGS) {
+        return load_string(patch, entry->st_shndx, entry->st_value + (uint64_t)addend);
+    }
+    uintptr_t address = loaded->identity ? loaded->identity : loaded->address;
+    return address ? address + (uint64_t)addend : 0;
+}
+
+/* ---- values -------------------------------------------------------------------------------------------------------- */
+
+/* False: this process cannot say what the value is. */
+static bool make_value(struct making *making, const struct molt_patch_transfer *transfer,
+                       const struct molt_patch_value *record, struct transfer_value *ret)
+{
+    static const uint8_t kinds[MOLT_VALUE_SOURCES] = {
+        [MOLT_VALUE_REGISTER] = TRANSFER_REGISTER, [MOLT_VALUE_SLOT] = TRANSFER_SLOT,
+        [MOLT_VALUE_CONSTANT] = TRANSFER_CONSTANT, [MOLT_VALUE_SYMBOL] = TRANSFER_CONSTANT,
+        [MOLT_VALUE_ADDRESS] = TRANSFER_CONSTANT,  [MOLT_VALUE_FRAME] = TRANSFER_FRAME,
+        [MOLT_VALUE_POLICY] = TRANSFER_CONSTANT,
+    };
+    bool wide = record->from_kind == MOLT_VALUE_SLOT && record->to_kind == MOLT_VALUE_SLOT &&
+                record->from_size == record->size;
+    bool read = record->from_kind < MOLT_VALUE_PLACES;
+
+    *ret = (struct transfer_value){
+        .to = kinds[record->to_kind],
+        .from = kinds[record->from_kind],
+        .from_size = (uint8_t)(wide   ? 0
+                               : read ? record->from_size
+                                      : 8),
+        .is_signed = record->flags & MOLT_VALUE_SIGNED,
+        .size = record->size,
+        .to_number = record->to,
+        .from_number = record->from,
+    };
+    if (record->from_kind == MOLT_VALUE_SYMBOL) {
+        ret->from_number = (int64_t)address_of(&making->update->patch, record->symbol, record->from);
+        return ret->from_number != 0;
+    }
+    if (record->from_kind == MOLT_VALUE_ADDRESS) {
+        ret->from_number += (int64_t)making->update->patch.modules[transfer->module].module.bias;
+    }
+    return !record->migration && record->from_kind != MOLT_VALUE_POLICY;
+}
+
+static const char *keep_text(struct making *making, uint32_t string)
+{
+    const char *text = patch_file_string(&making->update->patch.file, string);
+    size_t size = strlen(text) + 1;
+    char *kept = making->recipes->text + making->text_size;
+
+    memcpy(kept, text, size);
+    making->text_size += size;
+    return kept;
+}
+
+/* ---- recipes ------------------------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct making *making, const struct molt_patch_transfer *record)
+{
+    return making->back == !!(record->flags & MOLT_TRANSFER_INVERSE) &&
+           !making->update->patch.modules[record->module].absent;
+}
+
+/* How much there will be. */
+static int reserve(struct making *making)
+{
+    const struct patch_file *file = &making->update->patch.file;
+    size_t count = 0, values = 0, text = 0;
+
+    for (size_t i = 0; i < file->patch_transfers_count; i++) {
+        const struct molt_patch_transfer *record = &file->patch_transfers[i];
+        if (is_wanted(making, record)) {
+            count++;
+            values += record->value_count;
+            text += strlen(patch_file_string(file, record->function)) +
+                    strlen(patch_file_string(file, record->reason)) + 2;
+        }
+    }
+    making->recipes->items = calloc(count + 1, sizeof(struct transfer));
+    making->recipes->values = calloc(values + 1, sizeof(struct transfer_value));
+    making->recipes->text = malloc(text + 1);
+    return making->recipes->items && making->recipes->values && making->recipes->text ? 0 : -ENOMEM;
+}
+
+static bool is_within(uintptr_t return_address, uintptr_t start, uintptr_t end)
+{
+    return return_address > start && return_address <= end;
+}
+
+/* Whether a frame that returns to ADDRESS is one of those that the update, or going back from it, waits for. */
+static bool is_awaited(const struct making *making, uintptr_t address)
+{
+    const struct update *update = making->update;
+    bool found = false;
+
+    for (size_t i = 0; i < update->range_count && !making->back; i++) {
+        found |= is_within(address, update->ranges[i].start, update->ranges[i].end);
+    }
+    for (size_t i = 0; i < update->transition_count && making->back; i++) {
+        const struct version *after = &update->transitions[i].after;
+        for (size_t k = 0; k < after->count; k++) {
+            found |=
+                is_within(address, after->ranges[k].start, after->ranges[k].start + after->ranges[k].size);
+        }
+    }
+    return found;
+}
+
+static void make_recipe(struct making *making, const struct molt_patch_transfer *record)
+{
+    const struct patch_file *file = &making->update->patch.file;
+    struct transfer *item = &making->recipes->items[making->recipes->count];
+    struct transfer_value *values = &making->recipes->values[making->value_count];
+    bool known = true;
+
+    *item = (struct transfer){
+        .from = making->back ? place_in_patch(making, record, record->old_place)
+                             : place_before(making, record, record->old_place),
+        .to = making->back ? place_before(making, record, record->new_place)
+                           : place_in_patch(making, record, record->new_place),
+        .cfa_register = (uint8_t)record->cfa_register,
+        .cfa_offset = record->cfa_offset,
+        .new_size = record->new_size,
+        .value_count = record->value_count,
+        .values = values,
+        .function = keep_text(making, record->function),
+        .reason = record->reason ? keep_text(making, record->reason) : NULL,
+        .line = record->line,
+    };
+    if (!is_awaited(making, item->from) || !item->to) {
+        return; /* of a function that this update does not replace here */
+    }
+    for (uint32_t i = 0; i < record->value_count; i++) {
+        known &= make_value(making, record, &file->patch_values[record->value + i], &values[i]);
+    }
+    if (!known) {
+        item->reason = "what one of its values is cannot be told in this process";
+    }
+    making->value_count += record->value_count;
+    making->recipes->count++;
+}
+
+static void destroy(struct recipes *recipes)
+{
+    free(recipes->items);
+    free(recipes->values);
+    free(recipes->text);
+    free(recipes);
+}
+
+int recipes_make(struct update *update, bool back, struct recipes **ret)
+{
+    const struct patch_file *file = &update->patch.file;
+    struct making making = { .update = update, .recipes = calloc(1, sizeof(struct recipes)), .back = back };
+    int status = making.recipes ? reserve(&making) : -ENOMEM;
+
+    for (size_t i = 0; i < file->patch_transfers_count && status == 0; i++) {
+        if (is_wanted(&making, &file->patch_transfers[i])) {
+            make_recipe(&making, &file->patch_transfers[i]);
+        }
+    }
+    if (status < 0) {
+        if (making.recipes) {
+            destroy(making.recipes);
+        }
+        return status;
+    }
+    SORT_BY(making.recipes->items, making.recipes->count, struct transfer, from);
+    *ret = making.recipes;
+    return 0;
+}
+
+void recipes_release(struct recipes *recipes)
+{
+    if (recipes && transfer_uses(recipes->items, recipes->count)) {
+        recipes->next = lingering;
+        lingering = recipes;
+    } else if (recipes) {
+        destroy(recipes);
+    }
+}
+
+void recipes_reclaim(void)
+{
+    for (struct recipes **link = &lingering; *link;) {
+        struct recipes *recipes = *link;
+        if (transfer_uses(recipes->items, recipes->count)) {
+            link = &recipes->next;
+        } else {
+            *link = recipes->next;
+            destroy(recipes);
+        }
+    }
+}
+
+struct transfers recipes_transfers(const struct recipes *forth, const struct recipes *back, uint32_t after_ms)
+{
+    return (struct transfers){
+        .recipes = forth ? forth->items : NULL,
+        .count = forth ? forth->count : 0,
+        .cancelled = back ? back->items : NULL,
+        .cancelled_count = back ? back->count : 0,
+        .after_ms = after_ms,
+    };
+}
