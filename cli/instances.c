@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/targets.h"
+#include "link/instances.h"
 #include "link/protocol.h"
 #include "patch/query.h"
 
@@ -183,35 +184,23 @@ static struct molt_error *make_query(const struct question *question, const stru
     return error;
 }
 
-static struct molt_error *call(const struct target *target, enum link_method method, json_t *params,
-                               json_t **ret)
-{
-    json_t *result = NULL;
-    int status =
-        link_client_call(target->client, link_method_name(method), params, ANSWER_MS, NULL, NULL, &result);
-    struct molt_error *error = target_error(target, status, result);
-
-    *ret = error ? NULL : result;
-    return error;
-}
-
 /* The error for an answer that is none. */
-static struct molt_error *check(const struct target *target, const json_t *answer, const char *wanted)
+static struct molt_error *check(const struct target *target, const json_t *answer)
 {
     const char *result = json_string_value(json_object_get(answer, "result"));
     const char *reason = json_string_value(json_object_get(answer, "reason"));
     int known = result ? link_result_of(result) : -1;
 
-    if (result && strcmp(result, wanted) == 0) {
+    if (known == LINK_RESULT_PREPARED) {
         return NULL;
     }
     return molt_error_new(known == LINK_RESULT_NO_SAFE_POINT ? MOLT_ERROR_NO_SAFE_POINT : MOLT_ERROR_REFUSED,
                           "process %d: %s", (int)target->pid, reason && *reason ? reason : "refused");
 }
 
-static json_t *parameters(const struct question *question, const struct patch_query *query, json_t *update)
+static json_t *parameters(const struct question *question, const struct patch_query *query)
 {
-    json_t *params = json_pack("{s:O, s:i}", "update", update, "timeout_ms", question->timeout_ms);
+    json_t *params = json_pack("{s:i}", "timeout_ms", question->timeout_ms);
     json_t *layouts = json_array(), *type;
     size_t index;
 
@@ -229,23 +218,15 @@ static json_t *parameters(const struct question *question, const struct patch_qu
 static struct molt_error *ask(const struct question *question, const struct target *target,
                               const struct patch_query *query, json_t **ret)
 {
-    json_t *upload = NULL, *prepared = NULL;
-    int status = link_client_upload(target->client, query->bytes, query->size, &upload);
-    struct molt_error *error = target_error(target, status, upload);
+    json_t *answer = NULL;
+    int status = link_instances(target->client, query->bytes, query->size, parameters(question, query),
+                                ANSWER_MS, &answer);
+    struct molt_error *error = target_error(target, status, answer);
 
-    if (error) {
-        return error;
-    }
-    json_t *params = json_pack("{s:O}", "upload", json_object_get(upload, "upload"));
-    error = call(target, LINK_METHOD_PREPARE, params, &prepared);
-    error = error ? error : check(target, prepared, link_result_word(LINK_RESULT_PREPARED));
     if (!error) {
-        params = parameters(question, query, json_object_get(prepared, "update"));
-        error = call(target, LINK_METHOD_INSTANCES, params, ret);
-        error = error ? error : check(target, *ret, link_result_word(LINK_RESULT_PREPARED));
+        *ret = answer;
+        error = check(target, answer);
     }
-    json_decref(upload);
-    json_decref(prepared);
     return error;
 }
 

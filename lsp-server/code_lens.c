@@ -1,6 +1,6 @@
 /*
- * One lens on the first line of each open file, for as long as a program is attached: only its words change,
- * for a lens that comes and goes moves the text.
+ * One lens on the first line of each open file, and one above each structure, for as long as a program is attached: only their words change,
+ * for a lens that comes and goes moves the text. How many instances live is found out when a lens is to be shown (codeLens/resolve).
  */
 #include "lsp-server/code_lens.h"
 
@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
 
@@ -43,6 +44,23 @@ static double pending_in(const json_t *status, const char *uri)
     return count;
 }
 
+/* A lens above each structure that the file at PATH defines, to be resolved. */
+static void add_types(const struct workspace *workspace, const char *path, json_t *lenses)
+{
+    json_t *types = recorder_types(workspace->recorder, path), *type;
+    size_t i;
+
+    json_array_foreach(types, i, type)
+    {
+        int line = (int)json_number(type, "first", 1) - 1;
+
+        json_array_append_new(
+            lenses, json_pack("{s:o,s:{s:s,s:s}}", "range", lsp_range((unsigned)(line < 0 ? 0 : line), 0, 0),
+                              "data", "workspace", workspace->uri, "type", json_text(type, "name", "")));
+    }
+    json_decref(types);
+}
+
 void code_lens_request(struct server *server, json_t *params, struct reply *reply)
 {
     const char *uri = json_string_value(json_at(params, "textDocument", "uri", NULL));
@@ -57,15 +75,44 @@ void code_lens_request(struct server *server, json_t *params, struct reply *repl
                                                 "command", "title", title ? title : "", "command",
                                                 "molt.review", "arguments", "workspace", workspace->uri));
         free(title);
+        if (workspace->settings.instances && workspace->recorder)
+            add_types(workspace, path, lenses);
     }
     free(path);
     reply_result(reply, lenses);
+}
+
+void code_lens_resolve(struct server *server, json_t *params, struct reply *reply)
+{
+    const char *uri = json_text(json_object_get(params, "data"), "workspace", NULL);
+    struct workspace *workspace = uri ? workspace_at(server, uri) : NULL;
+
+    if (workspace)
+        instances_resolve_lens(workspace, json_deep_copy(params), reply);
+    else
+        reply_error(reply, JSONRPC_INVALID_PARAMS, "no lens of this server");
+}
+
+/* Whether the same programs run the same code. */
+static bool same_programs(const json_t *before, const json_t *after)
+{
+    static const char *const keys[] = { "pid", "updates", "state" };
+    bool same = json_array_size(before) == json_array_size(after);
+
+    for (size_t i = 0; same && i < json_array_size(after); i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+            same = same && json_equal(json_object_get(json_array_get(before, i), keys[k]),
+                                      json_object_get(json_array_get(after, i), keys[k]));
+    }
+    return same;
 }
 
 void code_lens_status_changed(struct workspace *workspace, const json_t *status)
 {
     const json_t *before = workspace->sent_status;
 
+    if (!same_programs(json_object_get(before, "engines"), json_object_get(status, "engines")))
+        instances_forget(workspace);
     if (!workspace->server->client.lens_refresh)
         return;
     if (json_equal(json_at(before, "pending", "files", NULL), json_at(status, "pending", "files", NULL)) &&

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lsp-server/handlers.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
 #include "lsp-server/review.h"
@@ -48,6 +49,7 @@ static const struct {
     { "molt.discard", discard },
     { "molt.rollback", roll_back },
     { "molt.writePolicy", policy_file_write },
+    { "molt.instances", instances_show },
 };
 
 static struct workspace *only_workspace(struct server *server)

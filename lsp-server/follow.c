@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "lsp-server/engines.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
@@ -99,4 +100,5 @@ void workspace_engines_changed(struct workspace *workspace)
     }
     update_resume(workspace->update);
     status_send(workspace);
+    instances_resume(workspace);
 }

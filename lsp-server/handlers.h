@@ -15,7 +15,8 @@
     X("molt/review", review_request)               /* review.c */                                            \
     X("molt/running", review_running)                                                                        \
     X("workspace/textDocumentContent", review_content)                                                       \
-    X("textDocument/codeLens", code_lens_request)     /* code_lens.c */                                      \
+    X("textDocument/codeLens", code_lens_request) /* code_lens.c */                                          \
+    X("codeLens/resolve", code_lens_resolve)                                                                 \
     X("textDocument/codeAction", code_action_request) /* code_action.c */                                    \
     X("textDocument/inlayHint", inlay_hint_request)   /* inlay_hint.c */
 

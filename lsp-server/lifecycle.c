@@ -54,15 +54,16 @@ static void read_features(struct client_features *client, const json_t *capabili
 
 static json_t *server_capabilities(const char *encoding)
 {
-    return json_pack("{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s,s]},s:b,s:{s:[s]},s:{s:{s:b,s:b},"
-                     "s:{s:[s]}},s:{s:{s:s}}}",
-                     "positionEncoding", encoding, "textDocumentSync", "openClose", true, "change", 2,
-                     "willSave", true, "save", "includeText", false, "codeLensProvider", "resolveProvider",
-                     false, "executeCommandProvider", "commands", "molt.apply", "molt.review", "molt.discard",
-                     "molt.rollback", "molt.status", "molt.writePolicy", "inlayHintProvider", true,
-                     "codeActionProvider", "codeActionKinds", "refactor", "workspace", "workspaceFolders",
-                     "supported", true, "changeNotifications", true, "textDocumentContent", "schemes", "molt",
-                     "experimental", "molt", "version", MOLT_VERSION);
+    return json_pack(
+        "{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s,s,s]},s:b,s:{s:[s]},s:{s:{s:b,s:b},"
+        "s:{s:[s]}},s:{s:{s:s}}}",
+        "positionEncoding", encoding, "textDocumentSync", "openClose", true, "change", 2, "willSave", true,
+        "save", "includeText", false, "codeLensProvider", "resolveProvider", true, "executeCommandProvider",
+        "commands", "molt.apply", "molt.review", "molt.discard", "molt.rollback", "molt.status",
+        "molt.writePolicy", "molt.instances", "inlayHintProvider", true, "codeActionProvider",
+        "codeActionKinds", "refactor", "workspace", "workspaceFolders", "supported", true,
+        "changeNotifications", true, "textDocumentContent", "schemes", "molt", "experimental", "molt",
+        "version", MOLT_VERSION);
 }
 
 static void add_folder(struct server *server, const char *uri)

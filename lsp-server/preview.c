@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "lsp-server/files.h"
 #include "lsp-server/inlay_hint.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/review.h"
 #include "lsp-server/status.h"
@@ -55,6 +56,8 @@ static void set_plan(struct workspace *workspace, json_t *plan)
     status_send(workspace);
     review_refresh(workspace);
     inlay_hint_refresh(workspace->server);
+    if (plan)
+        instances_want(workspace);
 }
 
 static void quiet(uv_timer_t *timer)

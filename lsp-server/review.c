@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "lsp-server/engines.h"
 #include "lsp-server/handlers.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
 #include "lsp-server/review_types.h"
@@ -276,7 +277,9 @@ void review_content(struct server *server, json_t *params, struct reply *reply)
     text_deinit(&as_file);
     workspace = path ? workspace_of(server, path) : NULL;
     name = path ? strrchr(path, '/') : NULL;
-    if (path && query && !strcmp(query, "?running")) {
+    if (workspace && instances_document(workspace, uri)) {
+        reply_result(reply, json_pack("{s:s}", "text", instances_document(workspace, uri)));
+    } else if (path && query && !strcmp(query, "?running")) {
         reply_result(reply, running_text(server, path));
     } else if (workspace && name && !strcmp(name + 1, REVIEW_NAME)) {
         json_t *review = review_to_json(workspace);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/type_change.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
 
@@ -71,6 +72,15 @@ static json_t *policy_of(const struct workspace *workspace, const json_t *type)
     return json;
 }
 
+/* How many instances live, or null if that is not known (yet). */
+static json_t *count_of(const struct workspace *workspace, const json_t *type)
+{
+    double count;
+
+    return instances_known(workspace, json_text(type, "name", ""), &count) ? json_integer((json_int_t)count)
+                                                                           : json_null();
+}
+
 json_t *review_types(const struct workspace *workspace)
 {
     json_t *types = json_array(), *type;
@@ -82,15 +92,48 @@ json_t *review_types(const struct workspace *workspace)
 
         json_array_append_new(
             types,
-            json_pack("{s:s,s:s,s:o,s:o,s:s,s:s?,s:b,s:s?,s:o,s:o}", "name", json_text(type, "name", ""),
+            json_pack("{s:s,s:s,s:o,s:o,s:s,s:s?,s:b,s:s?,s:o,s:o,s:o}", "name", json_text(type, "name", ""),
                       "newName", json_text(type, "new_name", json_text(type, "name", "")), "uri",
                       uri_of(workspace, json_text(type, "file", "")), "line",
                       line > 0 ? json_integer((json_int_t)line - 1) : json_null(), "reason",
                       json_text(type, "reason", ""), "stops", json_text(type, "stops", NULL), "invertible",
                       json_flag(type, "invertible", true), "whyNot", json_text(type, "why_not", NULL),
-                      "policy", policy_of(workspace, type), "members", members_of(type)));
+                      "policy", policy_of(workspace, type), "members", members_of(type), "instances",
+                      count_of(workspace, type)));
     }
     return types;
+}
+
+static void write_count(struct text *text, const struct workspace *workspace, const json_t *type)
+{
+    double count;
+
+    if (!instances_known(workspace, json_text(type, "name", ""), &count))
+        return;
+    if (count > 0)
+        text_printf(text, "      %.0f live instance%s\n", count, count == 1 ? "" : "s");
+    else
+        text_puts(text, "      no live instances\n");
+}
+
+/* Blocks that may hold more of them. */
+static void write_unknown(struct text *text, const struct workspace *workspace)
+{
+    const json_t *unknown = json_object_get(instances_census(workspace), "unknown");
+    double blocks = json_number(unknown, "blocks", 0);
+    json_t *site;
+    size_t i;
+
+    if (blocks > 0)
+        text_printf(text, "  live blocks of unknown type: %.0f\n", blocks);
+    json_array_foreach(json_object_get(unknown, "sites"), i, site)
+    {
+        const char *below = path_below(workspace->root, json_text(site, "file", ""));
+
+        text_printf(text, "      %.0f of %s:%.0f", json_number(site, "blocks", 0),
+                    below ? below : json_text(site, "file", ""), json_number(site, "line", 0));
+        text_printf(text, *json_text(site, "reason", "") ? ": %s\n" : "%s\n", json_text(site, "reason", ""));
+    }
 }
 
 void review_write_types(struct text *text, const struct workspace *workspace, json_t *types)
@@ -103,7 +146,9 @@ void review_write_types(struct text *text, const struct workspace *workspace, js
     for (size_t i = 0; i < json_array_size(planned); i++) {
         json_object_set_new(json_array_get(types, i), "row", json_integer((json_int_t)review_lines(text)));
         type_change_write(text, json_array_get(planned, i), 2);
+        write_count(text, workspace, json_array_get(planned, i));
         type_change_function(text, json_array_get(planned, i), json_text(workspace->plan, "source", ""), 6);
     }
     type_sites_write(text, json_object_get(workspace->plan, "sites"), 2);
+    write_unknown(text, workspace);
 }

@@ -83,6 +83,14 @@ static struct molt_error *set_binaries(struct settings *settings, const char *wh
     return NULL;
 }
 
+static struct molt_error *set_instances(struct settings *settings, const char *where, const json_t *value)
+{
+    settings->instances = !json_is_false(value);
+    return json_is_boolean(value)
+               ? NULL
+               : molt_error_new(MOLT_ERROR_USAGE, "%s: instances must be true or false", where);
+}
+
 static struct molt_error *set_path(char **path, const char *where, const char *key, const char *folder,
                                    const json_t *value)
 {
@@ -99,7 +107,7 @@ static struct molt_error *set_path(char **path, const char *where, const char *k
 static struct molt_error *take(struct settings *settings, const char *where, const char *folder,
                                const json_t *object)
 {
-    struct molt_error *errors[5] = { NULL }, *first = NULL;
+    struct molt_error *errors[6] = { NULL }, *first = NULL;
     json_t *value;
 
     if ((value = json_object_get(object, "build")))
@@ -112,7 +120,9 @@ static struct molt_error *take(struct settings *settings, const char *where, con
         errors[3] = set_save(settings, where, value);
     if ((value = json_object_get(object, "timeout")))
         errors[4] = set_timeout(settings, where, value);
-    for (size_t i = 0; i < 5; i++) {
+    if ((value = json_object_get(object, "instances")))
+        errors[5] = set_instances(settings, where, value);
+    for (size_t i = 0; i < 6; i++) {
         if (first)
             molt_error_destroy(errors[i]);
         else
@@ -185,7 +195,7 @@ struct molt_error *settings_read(const char *folder, const json_t *options, stru
     struct molt_error *error, *second = NULL;
     struct stat st;
 
-    *ret = (struct settings){ .save = SAVE_MANUAL, .timeout_ms = TIMEOUT_MS };
+    *ret = (struct settings){ .save = SAVE_MANUAL, .timeout_ms = TIMEOUT_MS, .instances = true };
     error = take_file(ret, folder);
     if (options)
         second = take(ret, "settings", folder, options);

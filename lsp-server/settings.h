@@ -29,6 +29,7 @@ struct settings {
     char **binaries; /* absolute; NULL-terminated, NULL: to be found */
     enum save_policy save;
     unsigned timeout_ms; /* for a safe update point */
+    bool instances;      /* live instances are counted unasked, for code lenses and the review */
 };
 
 /*

