@@ -179,6 +179,19 @@ static bool has_sites(const struct build_state *state)
     return any;
 }
 
+static void read_mentions(struct build *build, struct build_state *state)
+{
+    policy_mentions_read(build->session, &build->from, &build->to, &state->mentions);
+    for (size_t i = 0; i < state->mentions.count; i++) {
+        LIST_ADD(&state->spoken_of, state->mentions.items[i].type);
+    }
+}
+
+static void check_mentions(struct build *build, struct build_state *state)
+{
+    policy_mentions_check(&state->mentions, state->old, state->changes, &build->result->diagnostics);
+}
+
 struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -187,6 +200,7 @@ struct molt_error *build_state_prepare(struct build *build)
         return NULL;
     }
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
+    read_mentions(build, state);
     build_types_make(build, false);
     error = build_types_check(build);
     if (error) {
@@ -198,6 +212,7 @@ struct molt_error *build_state_prepare(struct build *build)
         if (!error && has_sites(state)) {
             build_types_make(build, false); /* with the types that the sites speak of */
         }
+        check_mentions(build, state);
         return error;
     }
     build_progress(build, "types", 0, 1);
@@ -211,6 +226,7 @@ struct molt_error *build_state_prepare(struct build *build)
         build_types_make(build, true);
         (void)build_types_changed(build); /* notes the conversions of numbers */
         error = make_policies(build, state);
+        check_mentions(build, state);
     }
     return error;
 }
@@ -372,6 +388,8 @@ void build_state_deinit(struct build *build)
     for (size_t i = 0; i < state->outdated.count; i++) {
         sites_destroy(state->outdated.items[i]);
     }
+    policy_mentions_free(&state->mentions);
+    LIST_FREE(&state->spoken_of);
     LIST_FREE(&state->images);
     LIST_FREE(&state->code);
     LIST_FREE(&state->outdated);

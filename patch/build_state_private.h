@@ -4,6 +4,7 @@
 
 #include "patch/build_state.h"
 #include "patch/policy.h"
+#include "patch/policy_mentions.h"
 #include "patch/sites_emit.h"
 
 /* What a binary allocates; the session's. */
@@ -24,6 +25,8 @@ struct build_state {
     struct type_changes *changes;
     struct policies *policies;
     struct policy_input input;
+    policy_mentions mentions;
+    LIST(const char *) spoken_of; /* the types of the mentions */
     struct compile_setup setup;
     bool migrates; /* something changed that instances may have */
     LIST(struct image_sites) images;

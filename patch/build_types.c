@@ -133,7 +133,8 @@ void build_types_make(struct build *build, bool whole)
         }
     }
     add_sites(state);
-    state->changes = type_changes_create(state->old, state->new, build->request->changes);
+    state->changes = type_changes_create_for(state->old, state->new, build->request->changes,
+                                             state->spoken_of.items, state->spoken_of.count);
 }
 
 /* ---- does anything change? --------------------------------------------------------------------------------------- */

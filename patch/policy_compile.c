@@ -177,10 +177,10 @@ static bool is_programs_own(const struct patch_session *session, const char *dir
     return own;
 }
 
-/* The names of the policy files, sorted; they and the array belong to the caller. */
-static size_t list_files(const struct policy_setup *setup, const char *directory, char ***ret)
+size_t policy_files_list(const struct patch_session *session, struct tree *tree, const char *directory,
+                         char ***ret)
 {
-    char *path = setup->to->in_place ? must_strdup(directory) : tree_mirror_path(setup->to, directory);
+    char *path = tree->in_place ? must_strdup(directory) : tree_mirror_path(tree, directory);
     DIR *stream = opendir(path);
     struct dirent *entry;
     LIST(char *) names = { 0 };
@@ -188,7 +188,7 @@ static size_t list_files(const struct policy_setup *setup, const char *directory
     while (stream && (entry = readdir(stream))) {
         size_t length = strlen(entry->d_name);
         if (length > 2 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 2, ".c") == 0 &&
-            !is_programs_own(setup->session, directory, entry->d_name)) {
+            !is_programs_own(session, directory, entry->d_name)) {
             LIST_ADD(&names, must_strdup(entry->d_name));
         }
     }
@@ -289,7 +289,7 @@ struct molt_error *policy_files_read(const struct policy_setup *setup, policy_fi
 {
     char *directory = must_printf("%s/molt", setup->session->db.root), **names;
     struct molt_error *error = tree_make_mirror(setup->to);
-    size_t count = error ? 0 : list_files(setup, directory, &names);
+    size_t count = error ? 0 : policy_files_list(setup->session, setup->to, directory, &names);
 
     if (count) {
         error = provide_header(setup->session);

@@ -336,9 +336,17 @@ static void add_gone(struct type_changes *changes)
 
 struct type_changes *type_changes_create(struct type_model *old, struct type_model *new, const json_t *hints)
 {
+    return type_changes_create_for(old, new, hints, NULL, 0);
+}
+
+struct type_changes *type_changes_create_for(struct type_model *old, struct type_model *new,
+                                             const json_t *hints, const char *const *spoken_of, size_t count)
+{
     struct type_changes *changes = must_calloc(1, sizeof(*changes));
 
-    *changes = (struct type_changes){ .old = old, .new = new, .hints = hints };
+    *changes = (struct type_changes){
+        .old = old, .new = new, .hints = hints, .spoken_of = spoken_of, .spoken_of_count = count
+    };
     type_model_walk(new, compare_new, changes);
     add_gone(changes);
     return changes;

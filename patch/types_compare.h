@@ -62,6 +62,12 @@ struct type_changes;
  * recorder's, as in patch_request: renames in it are taken. All are borrowed as long as the result. */
 struct type_changes *type_changes_create(struct type_model *old, struct type_model *new,
                                          const json_t *changes);
+
+/* The same; a member of one of the COUNT types SPOKEN_OF ("struct conn") that surely has only another name is a change, too, since
+ * a policy wants to see it. SPOKEN_OF is borrowed as long as the result. */
+struct type_changes *type_changes_create_for(struct type_model *old, struct type_model *new,
+                                             const json_t *changes, const char *const *spoken_of,
+                                             size_t count);
 void type_changes_destroy(struct type_changes *changes);
 
 size_t type_changes_count(const struct type_changes *changes);

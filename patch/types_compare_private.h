@@ -9,6 +9,8 @@
 struct type_changes {
     struct type_model *old, *new;
     const json_t *hints;
+    const char *const *spoken_of; /* types about which there are policies; borrowed */
+    size_t spoken_of_count;
     LIST(struct type_change *) list;
     struct number_map pairs;  /* of an old and a new type: what comparing them came to, changed or not */
     struct number_map of_old; /* old type -> type_change */

@@ -16,7 +16,19 @@ static const char *last_of(const char *path)
     return dot ? dot + 1 : path;
 }
 
-static unsigned kinds_of_pair(const struct type_pair *pair)
+/* Whether there is a policy about OLD. */
+static bool is_spoken_of(const struct type_changes *changes, const struct type *old)
+{
+    for (size_t i = 0; i < changes->spoken_of_count; i++) {
+        const struct type *type = type_model_find(changes->old, changes->spoken_of[i], NULL, NULL);
+        if (type && type_strip(type) == old) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned kinds_of_pair(const struct type_pair *pair, bool spoken_of)
 {
     unsigned kinds = 0;
 
@@ -38,7 +50,7 @@ static unsigned kinds_of_pair(const struct type_pair *pair)
         kinds |= TYPE_CHANGE_RETYPED;
     }
     bool renamed = strcmp(last_of(pair->old_path), last_of(pair->new_path)) != 0;
-    if (renamed && (kinds || pair->confidence < CERTAIN)) {
+    if (renamed && (kinds || spoken_of || pair->confidence < CERTAIN)) {
         kinds |= TYPE_CHANGE_RENAMED;
     }
     return kinds;
@@ -92,13 +104,14 @@ static void explain_compound(struct type_changes *changes, struct type_change *c
     static const unsigned telling[] = { TYPE_CHANGE_ADDED,       TYPE_CHANGE_RETYPED, TYPE_CHANGE_REMOVED,
                                         TYPE_CHANGE_ENUMERATORS, TYPE_CHANGE_INNER,   TYPE_CHANGE_MOVED,
                                         TYPE_CHANGE_RENAMED };
+    bool spoken_of = is_spoken_of(changes, change->old);
     struct text text = { 0 };
 
     change->line = change->new->line;
     for (size_t kind = 0; kind < sizeof(telling) / sizeof(*telling) && !text.length; kind++) {
         for (size_t i = 0; i < change->pair_count && !text.length; i++) {
             const struct type_pair *pair = &change->pairs[i];
-            if (kinds_of_pair(pair) & telling[kind]) {
+            if (kinds_of_pair(pair, spoken_of) & telling[kind]) {
                 explain_pair(pair, telling[kind], &text);
                 change->line =
                     pair->new_member && pair->new_member->line ? pair->new_member->line : change->line;
@@ -135,9 +148,10 @@ static void explain_enumeration(struct type_changes *changes, struct type_change
 void types_explain(struct type_changes *changes, struct type_change *change)
 {
     const struct type *old = change->old, *new = change->new;
+    bool spoken_of = is_spoken_of(changes, old);
 
     for (size_t i = 0; i < change->pair_count; i++) {
-        change->kinds |= kinds_of_pair(&change->pairs[i]);
+        change->kinds |= kinds_of_pair(&change->pairs[i], spoken_of);
     }
     if (old->kind == TYPE_ENUM && !types_same_enumerators(changes, old, new)) {
         change->kinds |= TYPE_CHANGE_ENUMERATORS;

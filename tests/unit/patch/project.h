@@ -10,6 +10,7 @@ struct project {
     const char *compiler, *flags;
     const char *other_build; /* in the project's directory: the build of the new sources, NULL for none */
     bool state;              /* types may change */
+    const char *changes;     /* what the recorder saw, JSON; NULL: nothing */
     struct patch_session *session;
     struct patch_result result;
     struct molt_error *error;

@@ -153,6 +153,64 @@ static void earlier_policies(void **state)
     project_deinit(&project);
 }
 
+static bool is_warned(const struct project *project, const char *code, const char *word)
+{
+    for (size_t i = 0; i < project->result.diagnostics.count; i++) {
+        const struct molt_diagnostic *item = &project->result.diagnostics.items[i];
+        if (strcmp(item->code, code) == 0 && item->severity == MOLT_SEVERITY_WARNING &&
+            strstr(item->message, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A member that surely has another name only: nothing migrates, unless a policy has something to say about it. */
+static void renamed_in_place(void **state)
+{
+    static const char header[] = "struct conn { int socket; struct conn *next; };\n"
+                                 "extern struct conn *first;\nint total(void);\nvoid add(int);\n";
+    static const char own[] = "#include <molt/policy.h>\n#include \"conn.h\"\n"
+                              "MOLT_MIGRATE(struct conn, old, new) { new->socket = old->fd + 100; }\n";
+    struct project project;
+
+    begin(&project);
+    project.changes = "[{\"action\": \"renamed\", \"kind\": \"member\", \"name\": \"socket\", "
+                      "\"old_name\": \"fd\", \"owner\": \"conn\", \"confidence\": 0.95}]";
+    project_write(&project, "v2", "conn.h", header);
+    project_shell(&project, "sed -i 's/c->fd/c->socket/' v2/a.c v2/b.c; "
+                            "echo 'int more(void) { return 1; }' >> v2/b.c; rm v2/molt/conn.c");
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    assert_int_equal(project.file.patch_migrations_count, 0);
+    project_write(&project, "v2", "molt/conn.c", own);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    assert_int_equal(migration_of(&project.file, MOLT_MIGRATION_INVERSE, false)->line, 3);
+    assert_false(is_warned(&project, "policy-unused", "struct conn"));
+    project_deinit(&project);
+}
+
+/* A policy that was written for an update that does not change its type is named; one that was there before is not. */
+static void unused_policy(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_write(&project, "v2", "conn.h", headers[0]);
+    project_shell(&project, "echo 'extern struct conn *first; int total(void); void add(int fd); "
+                            "' >> v2/conn.h; echo 'int more(void) { return 1; }' >> v2/b.c");
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    assert_true(
+        is_warned(&project, "policy-unused", "a policy for a type that is not in the patch: struct conn"));
+    project_shell(&project, "mkdir -p v1/molt; cp v2/molt/conn.c v1/molt");
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    assert_false(is_warned(&project, "policy-unused", "struct conn"));
+    project_deinit(&project);
+}
+
 /* Without the earlier patch nobody can know: the error names the line. */
 static void misplaced_policy(void **state)
 {
@@ -211,6 +269,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(records),
         cmocka_unit_test(program_is_told_apart),
         cmocka_unit_test(earlier_policies),
+        cmocka_unit_test(renamed_in_place),
+        cmocka_unit_test(unused_policy),
         cmocka_unit_test(misplaced_policy),
         cmocka_unit_test(one_name_two_types),
     };
