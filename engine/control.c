@@ -274,7 +274,7 @@ static void call_instances(struct link_call *call)
 {
     struct prepared *slot = find_prepared(call);
     json_int_t limit = json_integer_value(json_object_get(call->params, "limit"));
-    struct census_request request = { .timeout_ms = timeout_of(call) };
+    struct census_request request = { .timeout_ms = wait_of(call).timeout_ms };
     struct update_report report = { 0 };
     struct census *census = NULL;
 

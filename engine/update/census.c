@@ -254,6 +254,7 @@ static void single_out(struct census *census)
 
 static int take(struct census *census, const struct watcher *watcher, struct update_report *report)
 {
+    const struct transfers none = { .after_ms = UINT32_MAX };
     struct affected_range allocator = state_allocator();
     struct safe_point point;
     struct world world;
@@ -264,7 +265,8 @@ static int take(struct census *census, const struct watcher *watcher, struct upd
     }
     single_out(census);
     quarantine_free_earlier();
-    status = reach_safe_point(&allocator, 1, census->request->timeout_ms, watcher, &point, &world, report);
+    status =
+        reach_safe_point(&allocator, 1, &none, census->request->timeout_ms, watcher, &point, &world, report);
     if (status < 0) {
         return status;
     }
