@@ -4,6 +4,7 @@
  */
 #include "base/failed_validation.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,10 +151,11 @@ json_t *failed_validation_explain(const json_t *validation, const json_t *manife
     json_t *new = values_of(json_object_get(validation, "new"), json_object_get(type, "new"));
     json_t *rows = side_by_side(type, old, new);
     char *title = title_of(validation);
-    json_t *explained = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:o}", "title",
-                                  title ? title : "", "kind", text_at(validation, "kind"), "name",
-                                  text_at(validation, "name"), "file", text_at(validation, "file"), "line",
-                                  json_integer_value(json_object_get(validation, "line")), "type",
+    bool rehearsal = json_is_true(json_object_get(validation, "rehearsal"));
+    json_t *explained = json_pack("{s:b, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:o}", "rehearsal",
+                                  rehearsal, "title", title ? title : "", "kind", text_at(validation, "kind"),
+                                  "name", text_at(validation, "name"), "file", text_at(validation, "file"),
+                                  "line", json_integer_value(json_object_get(validation, "line")), "type",
                                   text_at(validation, "type"), "instance", text_at(validation, "instance"),
                                   "message", text_at(validation, "message"), "values", rows);
 

@@ -39,6 +39,10 @@ static void print_counts(const json_t *result)
                plural(instances), (long long)moved);
     }
     printf(" in %.*f ms, paused %.2g ms", total < 10 ? 1 : 0, total, pause);
+    if (json_unpack(json_object_get(result, "rehearsal"), "{s:F, s:F}", "pause_ms", &pause, "total_ms",
+                    &total) == 0) {
+        printf(" (rehearsed in %.*f ms, paused %.2g ms)", total < 10 ? 1 : 0, total, pause);
+    }
 }
 
 static const char *value_at(const json_t *row, const char *key)
@@ -106,7 +110,9 @@ static void print_validation(const json_t *validation)
     }
     putchar('\n');
     print_values(json_object_get(validation, "values"));
-    printf("  The program is as it was.\n");
+    printf(json_is_true(json_object_get(validation, "rehearsal"))
+               ? "  That was the rehearsal, in a copy of the process: the program has not noticed.\n"
+               : "  The program is as it was.\n");
 }
 
 /* Whether WARNINGS has the one at INDEX further up, too. */

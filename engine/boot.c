@@ -27,6 +27,7 @@
 #include "engine/mapping.h"
 #include "engine/private_heap.h"
 #include "engine/status.h"
+#include "engine/update/guard.h"
 #include "engine/update/update.h"
 
 #define STACK_SIZE ((size_t)512 << 10)
@@ -35,7 +36,9 @@ static struct {
     char name[128];
     char log_path[PATH_MAX];
     void (*next_exit)(int status); /* the _exit that ours stands before: libc's or a sanitizer's */
-    pthread_mutex_t setting_up;    /* held while the core is set up: no fork in the middle of it */
+    void (*next_full_exit)(int status);
+    void (*next_quick_exit)(int status);
+    pthread_mutex_t setting_up; /* held while the core is set up: no fork in the middle of it */
 } boot = { .setting_up = PTHREAD_MUTEX_INITIALIZER };
 
 /* Opens the file for each line: the engine keeps no descriptor that the program could close and reuse. */
@@ -171,6 +174,8 @@ __attribute__((constructor)) static void load(void)
         read_environment();
         lookup_init();
         boot.next_exit = (void (*)(int))dlsym(RTLD_NEXT, "_exit");
+        boot.next_full_exit = (void (*)(int))dlsym(RTLD_NEXT, "exit");
+        boot.next_quick_exit = (void (*)(int))dlsym(RTLD_NEXT, "quick_exit");
         if (!pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
             start();
         }
@@ -182,6 +187,7 @@ __attribute__((constructor)) static void load(void)
  * process is another than the socket's, whose name stays. What libc itself calls is not led here; that is after the destructors. */
 __attribute__((visibility("default"), noreturn)) void _exit(int status)
 {
+    guard_left("_exit");
     control_unlink();
     if (boot.next_exit) {
         boot.next_exit(status);
@@ -192,6 +198,25 @@ __attribute__((visibility("default"), noreturn)) void _exit(int status)
 }
 
 __attribute__((visibility("default"), noreturn, alias("_exit"))) void _Exit(int status);
+
+/* A policy that ends the process has failed; everybody else may. */
+__attribute__((visibility("default"), noreturn)) void exit(int status)
+{
+    guard_left("exit");
+    if (boot.next_full_exit) {
+        boot.next_full_exit(status);
+    }
+    _exit(status);
+}
+
+__attribute__((visibility("default"), noreturn)) void quick_exit(int status)
+{
+    guard_left("quick_exit");
+    if (boot.next_quick_exit) {
+        boot.next_quick_exit(status);
+    }
+    _exit(status);
+}
 
 __attribute__((destructor)) static void unload(void)
 {

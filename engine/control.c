@@ -101,17 +101,29 @@ static json_t *bytes_value(const uint8_t *bytes, uint32_t size)
     return size ? json_pack("{s:s}", "bytes", hex) : json_null();
 }
 
-/* What failed, or null. */
-static json_t *failure_value(const struct update_failure *failure)
+/* How the rehearsal went, or null: there was none. */
+static json_t *rehearsal_value(const struct update_report *report)
+{
+    if (!report->rehearsal.made) {
+        return json_null();
+    }
+    return json_pack("{s:b, s:f, s:f}", "passed", report->rehearsal.passed, "pause_ms",
+                     (double)report->rehearsal.pause_us / 1000, "total_ms",
+                     (double)report->rehearsal.total_us / 1000);
+}
+
+/* What failed, or null. REHEARSAL: in a copy of the process. */
+static json_t *failure_value(const struct update_failure *failure, bool rehearsal)
 {
     if (!failure->kind) {
         return json_null();
     }
-    return json_pack("{s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:o, s:o}", "kind", failure->kind, "name",
-                     text_value(failure->name), "file", text_value(failure->file), "line", (int)failure->line,
-                     "type", text_value(failure->type), "instance", failure->instance, "message",
-                     text_value(failure->message), "old", bytes_value(failure->old_bytes, failure->old_size),
-                     "new", bytes_value(failure->new_bytes, failure->new_size));
+    return json_pack("{s:b, s:s, s:o, s:o, s:i, s:o, s:s, s:o, s:o, s:o}", "rehearsal", rehearsal, "kind",
+                     failure->kind, "name", text_value(failure->name), "file", text_value(failure->file),
+                     "line", (int)failure->line, "type", text_value(failure->type), "instance",
+                     failure->instance, "message", text_value(failure->message), "old",
+                     bytes_value(failure->old_bytes, failure->old_size), "new",
+                     bytes_value(failure->new_bytes, failure->new_size));
 }
 
 static json_t *describe(enum link_result result, const struct update_report *report)
@@ -129,7 +141,9 @@ static json_t *describe(enum link_result result, const struct update_report *rep
     json_object_set_new(value, "transferred", json_integer(report->transferred));
     json_object_set_new(value, "transfers", lines_value(report->transfers));
     json_object_set_new(value, "warnings", lines_value(report->warnings));
-    json_object_set_new(value, "validation", failure_value(&report->failure));
+    json_object_set_new(value, "validation",
+                        failure_value(&report->failure, report->rehearsal.made && !report->rehearsal.passed));
+    json_object_set_new(value, "rehearsal", rehearsal_value(report));
     return value;
 }
 
@@ -160,6 +174,14 @@ static uint32_t milliseconds_of(const struct link_call *call, const char *parame
     return (uint32_t)(given < 0 ? 0 : given > LONGEST_TIMEOUT_MS ? LONGEST_TIMEOUT_MS : given);
 }
 
+/* `rehearse`: true, "always", or none. */
+static enum update_rehearsal rehearsal_of(const struct link_call *call)
+{
+    const json_t *value = json_object_get(call->params, "rehearse");
+
+    return json_is_true(value) ? REHEARSE_FUNCTIONS : json_is_string(value) ? REHEARSE_STATE : REHEARSE_NEVER;
+}
+
 static struct update_wait wait_of(const struct link_call *call)
 {
     bool strict = json_is_true(json_object_get(call->params, "strict"));
@@ -167,6 +189,7 @@ static struct update_wait wait_of(const struct link_call *call)
     return (struct update_wait){
         .timeout_ms = milliseconds_of(call, "timeout_ms", DEFAULT_TIMEOUT_MS),
         .transfer_ms = strict ? UINT32_MAX : milliseconds_of(call, "transfer_ms", DEFAULT_TRANSFER_MS),
+        .rehearsal = rehearsal_of(call),
     };
 }
 

@@ -1,5 +1,5 @@
 /*
- * What policies and validations call of the engine: <molt/policy.h>. These are the only names, malloc's family apart, that
+ * What policies and validations call of the engine: <molt/policy.h>. These are the only names, malloc's and exit's families apart, that
  * libmolt.so shows to the program.
  */
 #include <stdarg.h>

@@ -12,13 +12,16 @@
  *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
- *   commit    {update, timeout_ms, dry_run?} -> result ("prepared": the dry run succeeded)
+ *   commit    {update, timeout_ms, dry_run?, rehearse?} -> result ("prepared": the dry run succeeded)
  *   discard   {update}                      -> result
  *   rollback  {timeout_ms, hold?}           -> result
  *   settle    {restore?, timeout_ms}        -> result
  *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
  *
  * `memory` is the engine's own, and only told if asked for with true.
+ *
+ * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a copy of the process first;
+ * "always" any that changes instances. A dry run then is that and nothing else.
  *
  * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"), without it, or when the
  * connection closes, the rollback is final. Until then other connections are refused changes.
@@ -44,9 +47,11 @@
  * and every connection is sent `changed` {} after the status has changed. `result` is the object of `molt
  * apply
  * --json`: {result, functions, types, instances, moved, waited_ms, pause_ms, total_ms, blocked_by, reason,
- * rewritten: {typed, untyped}, warnings: [text], validation: null or {kind, name, file, line, type, instance, message, old, new}}.
+ * rewritten: {typed, untyped}, warnings: [text], validation: null or {kind, name, file, line, type, instance, message, old, new, rehearsal},
+ * rehearsal: null or {passed, pause_ms, total_ms}}.
  * `rewritten` counts addresses that lead to another place now, found by their types or by their values. `validation` is what made the
- * update fail: kind is policy (what happens between the old and the new instance), validation, invariant or system; old and new are {"bytes": hex} or null.
+ * update fail: kind is policy (what happens between the old and the new instance), validation, invariant or system; old and new are {"bytes": hex} or null;
+ * `rehearsal` is true if it failed in the copy.
  */
 #ifndef MOLT_LINK_PROTOCOL_H
 #define MOLT_LINK_PROTOCOL_H

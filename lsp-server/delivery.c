@@ -19,7 +19,8 @@
 #include "lsp-server/lsp.h"
 
 #define PREPARE_TIMEOUT_MS 30000
-#define GRACE_MS 10000 /* beyond the time-out that the engine itself keeps */
+#define GRACE_MS 10000     /* beyond the time-out that the engine itself keeps */
+#define REHEARSAL_MS 30000 /* that a rehearsal may take */
 
 struct target {
     const struct delivery_target *who;
@@ -165,11 +166,12 @@ static void notified(void *context, const char *method, json_t *params)
 static int call_timed(struct run *run, struct target *target, enum link_method method, json_t *params)
 {
     unsigned timeout = run->delivery->timeout_ms;
+    int patience = (int)timeout + GRACE_MS + (run->delivery->rehearse ? REHEARSAL_MS : 0);
 
     forget_result(target);
     json_object_set_new(params, "timeout_ms", json_integer(timeout));
-    return link_client_call(target->client, link_method_name(method), params, (int)timeout + GRACE_MS,
-                            notified, run, &target->result);
+    return link_client_call(target->client, link_method_name(method), params, patience, notified, run,
+                            &target->result);
 }
 
 static bool commit(struct run *run, struct target *target)
@@ -179,7 +181,9 @@ static bool commit(struct run *run, struct target *target)
     if (!target->update) /* it said that there is nothing to update in it */
         return true;
     say(run, "committing", "");
-    status = call_timed(run, target, LINK_METHOD_COMMIT, json_pack("{s:O}", "update", target->update));
+    status =
+        call_timed(run, target, LINK_METHOD_COMMIT,
+                   json_pack("{s:O,s:b}", "update", target->update, "rehearse", run->delivery->rehearse));
     if (status < 0)
         return lost(run, target, "while it committed the update", status);
     target->committed =

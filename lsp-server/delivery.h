@@ -27,6 +27,7 @@ struct delivery {
     const void *patch; /* NULL: roll back instead */
     size_t patch_size;
     unsigned timeout_ms;
+    bool rehearse;        /* see link/protocol.h */
     volatile int *cancel; /* looked at before the first commit */
     delivery_progress *progress;
     void *context;

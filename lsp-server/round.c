@@ -102,6 +102,7 @@ struct round *round_create(struct workspace *workspace, volatile int *cancel)
     };
     round->delivery = (struct delivery){
         .timeout_ms = workspace->settings.timeout_ms,
+        .rehearse = workspace->settings.rehearse,
         .cancel = cancel,
         .progress = delivery_progress_note,
         .context = round,

@@ -83,12 +83,12 @@ static struct molt_error *set_binaries(struct settings *settings, const char *wh
     return NULL;
 }
 
-static struct molt_error *set_instances(struct settings *settings, const char *where, const json_t *value)
+static struct molt_error *set_flag(bool *flag, const char *where, const char *key, const json_t *value)
 {
-    settings->instances = !json_is_false(value);
-    return json_is_boolean(value)
-               ? NULL
-               : molt_error_new(MOLT_ERROR_USAGE, "%s: instances must be true or false", where);
+    if (!json_is_boolean(value))
+        return molt_error_new(MOLT_ERROR_USAGE, "%s: %s must be true or false", where, key);
+    *flag = json_is_true(value);
+    return NULL;
 }
 
 static struct molt_error *set_path(char **path, const char *where, const char *key, const char *folder,
@@ -107,7 +107,7 @@ static struct molt_error *set_path(char **path, const char *where, const char *k
 static struct molt_error *take(struct settings *settings, const char *where, const char *folder,
                                const json_t *object)
 {
-    struct molt_error *errors[6] = { NULL }, *first = NULL;
+    struct molt_error *errors[7] = { NULL }, *first = NULL;
     json_t *value;
 
     if ((value = json_object_get(object, "build")))
@@ -121,8 +121,10 @@ static struct molt_error *take(struct settings *settings, const char *where, con
     if ((value = json_object_get(object, "timeout")))
         errors[4] = set_timeout(settings, where, value);
     if ((value = json_object_get(object, "instances")))
-        errors[5] = set_instances(settings, where, value);
-    for (size_t i = 0; i < 6; i++) {
+        errors[5] = set_flag(&settings->instances, where, "instances", value);
+    if ((value = json_object_get(object, "rehearse")))
+        errors[6] = set_flag(&settings->rehearse, where, "rehearse", value);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         if (first)
             molt_error_destroy(errors[i]);
         else

@@ -30,6 +30,7 @@ struct settings {
     enum save_policy save;
     unsigned timeout_ms; /* for a safe update point */
     bool instances;      /* live instances are counted unasked, for code lenses and the review */
+    bool rehearse;       /* updates that run policies are tried in a copy of the process first */
 };
 
 /*

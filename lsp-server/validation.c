@@ -72,6 +72,8 @@ void validation_say(struct text *text, const json_t *validation)
         text_printf(text, ", instance %s", instance);
     if (*message)
         text_printf(text, ": %s", message);
+    if (json_is_true(json_object_get(validation, "rehearsal")))
+        text_puts(text, " (in the rehearsal, in a copy of the process)");
 }
 
 static const char *value_of(const json_t *row, const char *key)

@@ -13,7 +13,6 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
@@ -127,7 +126,7 @@ static int add_first_stack(struct references *references, const struct stopped_t
     uintptr_t control = thread->thread_pointer;
     const struct region *local = memory_map_find(&references->map, control);
 
-    for (size_t i = 0; i < references->map.count && thread->tid == getpid(); i++) {
+    for (size_t i = 0; i < references->map.count && thread->tid == references->process; i++) {
         const struct region *region = &references->map.items[i];
         if (region->kind == REGION_STACK && region != current) {
             return add_stack(references, region->start, region->end);
@@ -137,7 +136,7 @@ static int add_first_stack(struct references *references, const struct stopped_t
         return 0;
     }
     size_t size = page_log_tls_size(); /* below that are the dynamic linker's own tables */
-    bool first = thread->tid == getpid() && control - local->start > size;
+    bool first = thread->tid == references->process && control - local->start > size;
     return add_stack(references, first ? control - size : local->start, end_of_stack(local, thread));
 }
 
@@ -231,6 +230,7 @@ int references_threads(struct references *references, const struct world *world)
 {
     int status = 0;
 
+    references->process = world->process;
     for (size_t i = 0; i < world->count && status == 0; i++) {
         status = add_thread(references, &world->threads[i]);
         status = status < 0 ? status : leave_context(references, &world->threads[i]);

@@ -22,6 +22,7 @@ struct references_hole {
 
 struct references {
     struct memory_map map;
+    pid_t process; /* whose threads they are */
     struct references_hole *holes; /* ascending when they are used */
     size_t hole_count, hole_capacity;
     struct references_hole *stacks;

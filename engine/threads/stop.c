@@ -406,7 +406,7 @@ int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
         status = status < 0 ? status : stop_attempt(timeout_ms, ret_stuck);
         close(stopper.task_directory);
         if (status == 0) {
-            *ret = (struct world){ stopper.slots, stopper.count, stopper.began_us };
+            *ret = (struct world){ stopper.slots, stopper.count, getpid(), stopper.began_us };
             return 0;
         }
         resume_world();

@@ -24,6 +24,7 @@ struct stopped_thread {
 struct world {
     struct stopped_thread *threads;
     size_t count;
+    pid_t process;     /* theirs: a copy of it that looks at them is another one */
     uint64_t began_us; /* monotonic time at which the first thread was told to stop */
 };
 

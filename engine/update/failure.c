@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/update/rehearsal.h"
 #include "engine/update/state_private.h"
 
 static const char *const kinds[] = {
@@ -69,7 +70,8 @@ static size_t number_of(const struct state *state)
     return number;
 }
 
-static void show_instance(const struct state *state, struct update_failure *failure)
+/* NUMBERED: counting which one it is may take a while. */
+static void show_instance(const struct state *state, bool numbered, struct update_failure *failure)
 {
     const struct layout *from, *to;
 
@@ -91,7 +93,7 @@ static void show_instance(const struct state *state, struct update_failure *fail
     snprintf(failure->instance, sizeof(failure->instance), "0x%lx", (unsigned long)place);
     if (count > 1) {
         append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", index + 1, count);
-    } else if (state->current_function == STATE_VALIDATE && state->current->count > 1) {
+    } else if (numbered && state->current_function == STATE_VALIDATE && state->current->count > 1) {
         append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", number_of(state),
                (size_t)state->current->count);
     }
@@ -103,36 +105,86 @@ static void show_instance(const struct state *state, struct update_failure *fail
     }
 }
 
-int state_fail(struct state *state, const char *format, ...)
+/* What is being worked on. */
+static void describe(const struct state *state, bool numbered, struct update_failure *failure)
 {
-    struct update_report *report = state->report;
-    struct update_failure *failure = &report->failure;
-    va_list arguments;
+    bool invariant = state->current_function == STATE_INVARIANT && state->current_invariant;
 
-    *failure = (struct update_failure){ 0 };
-    va_start(arguments, format);
-    vsnprintf(failure->message, sizeof(failure->message), format, arguments);
-    va_end(arguments);
-    failure->kind = kinds[state->current_function];
-    if (state->current_function == STATE_INVARIANT && state->current_invariant) {
+    *failure = (struct update_failure){ .kind = kinds[state->current_function] };
+    if (invariant) {
         locate_invariant(state, failure);
     } else if (state->current) {
         locate(state, failure);
     }
-    if (state->current || (state->current_function == STATE_INVARIANT && state->current_invariant)) {
-        show_instance(state, failure);
+    if (invariant || state->current) {
+        show_instance(state, numbered, failure);
     }
+}
+
+/* Outcome and reason, of the report's failure. */
+static void conclude(struct update_report *report, enum state_function function)
+{
+    const struct update_failure *failure = &report->failure;
+
     report->outcome = UPDATE_FAILED;
-    snprintf(report->reason, sizeof(report->reason), "%s of %s%s%s",
-             state->current_function == STATE_MIGRATE    ? "migration"
-             : state->current_function == STATE_SELECT   ? "the split"
-             : state->current_function == STATE_ALLOCATE ? "the allocation for a successor"
-             : state->current_function == STATE_SYSTEM   ? "Molt's own check"
-                                                         : failure->kind,
-             failure->type, *failure->name ? " " : "", failure->name);
+    snprintf(report->reason, sizeof(report->reason), "%s",
+             function == STATE_MIGRATE    ? "migration"
+             : function == STATE_SELECT   ? "the split"
+             : function == STATE_ALLOCATE ? "the allocation for a successor"
+             : function == STATE_SYSTEM   ? "Molt's own check"
+                                          : failure->kind);
+    if (*failure->type) {
+        append(report->reason, sizeof(report->reason), " of %s%s%s", failure->type, *failure->name ? " " : "",
+               failure->name);
+    }
     if (*failure->file) {
         append(report->reason, sizeof(report->reason), " (%s:%u)", failure->file, failure->line);
     }
-    append(report->reason, sizeof(report->reason), ", instance %s: %s", failure->instance, failure->message);
+    if (*failure->instance) {
+        append(report->reason, sizeof(report->reason), ", instance %s", failure->instance);
+    }
+    append(report->reason, sizeof(report->reason), ": %s", failure->message);
+}
+
+int state_fail(struct state *state, const char *format, ...)
+{
+    struct update_failure *failure = &state->report->failure;
+    va_list arguments;
+
+    describe(state, true, failure);
+    va_start(arguments, format);
+    vsnprintf(failure->message, sizeof(failure->message), format, arguments);
+    va_end(arguments);
+    conclude(state->report, state->current_function);
     return -EFAULT;
+}
+
+/* ---- for those who cannot ask ------------------------------------------------------------------------------------------ */
+
+struct state_notes {
+    enum state_function function;
+    struct update_failure failure; /* if it ends here */
+};
+
+_Static_assert(sizeof(struct state_notes) <= REHEARSAL_NOTES, "room for the notes");
+
+void state_note_in(struct state *state, void *notes)
+{
+    state->notes = notes;
+    *state->notes = (struct state_notes){ STATE_SYSTEM, { .kind = kinds[STATE_SYSTEM] } };
+}
+
+void state_note_now(const struct state *state)
+{
+    state->notes->function = state->current_function;
+    describe(state, false, &state->notes->failure);
+}
+
+void state_perished(const void *notes, const char *how, struct update_report *report)
+{
+    const struct state_notes *last = notes;
+
+    report->failure = last->failure;
+    snprintf(report->failure.message, sizeof(report->failure.message), "%s", how);
+    conclude(report, last->function);
 }

@@ -184,9 +184,23 @@ enum guard_end guard_run(void (*function)(void *context), void *context, struct 
     return ret->end;
 }
 
+/* Whether guarded code asks: not another thread, nor the child of a fork of it. */
+static bool is_guarded(void)
+{
+    return guard.inside && (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0) == guard.thread;
+}
+
+void guard_left(const char *what)
+{
+    if (is_guarded()) {
+        snprintf(guard.result.message, sizeof(guard.result.message), "it called %s", what);
+        leave(GUARD_FAILED);
+    }
+}
+
 void guard_fail(const char *format, va_list arguments)
 {
-    if (guard.inside && (pid_t)raw_syscall4(SYS_gettid, 0, 0, 0, 0) == guard.thread) {
+    if (is_guarded()) {
         vsnprintf(guard.result.message, sizeof(guard.result.message), format, arguments);
         leave(GUARD_FAILED);
     }

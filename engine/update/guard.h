@@ -43,4 +43,8 @@ enum guard_end guard_run(void (*function)(void *context), void *context, struct 
 /* What molt_fail does. Does not return if guarded code calls it; returns otherwise. */
 void guard_fail(const char *format, va_list arguments);
 
+/* What those functions do first that end the process: if guarded code calls them (WHAT: "exit"), it has failed, and this does
+ * not return. */
+void guard_left(const char *what);
+
 #endif

@@ -153,6 +153,7 @@ static void now(struct state *state, const struct conversion *conversion, const 
     state->current_new = new;
     state->current_index = 0;
     state->current_function = function;
+    state_note(state);
 }
 
 /* ---- which conversion ----------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 #define FEW 1000       /* instances: memory for them need not be taken ahead */
 #define ITEM_MARGIN 40 /* what a block can hold beyond its type's size, rounding included */
 #define RELEASE_LIMIT_MS 500
+#define REHEARSAL_MARGIN_MS 5000 /* beyond what policies and validations may take, each */
 
 /* ---- plan --------------------------------------------------------------------------------------------------------------- */
 
@@ -99,6 +100,37 @@ static bool has_custom(const struct state *state)
         custom |= state->conversions[i].custom || state->conversions[i].select;
     }
     return custom;
+}
+
+/* Whether blocks of changed types are moved by functions of the program. */
+static bool has_allocators(const struct state *state)
+{
+    for (size_t i = 0; i < state->sites.count; i++) {
+        const struct site_entry *entry = &state->sites.entries[i];
+        if (entry->allocator.allocate && state->layouts.items[entry->layout].changed) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool state_runs_functions(const struct state *state)
+{
+    if (!state_changes(state)) {
+        return false;
+    }
+    bool any = state->custom || state->layouts.file->patch_invariants_count || has_allocators(state);
+    for (size_t i = 0; i < state->conversion_count && !any; i++) {
+        any = state->conversions[i].validate;
+    }
+    return any;
+}
+
+uint32_t state_rehearsal_limit(const struct state *state)
+{
+    uint32_t each = state_limit(state);
+
+    return REHEARSAL_MARGIN_MS + (each < UINT32_MAX / 4 ? 2 * each : UINT32_MAX / 2);
 }
 
 /* A program whose allocator cannot be watched hides its instances. */

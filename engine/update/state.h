@@ -24,6 +24,15 @@ void state_destroy(struct state *state);
 /* Whether anything changes; else there is nothing to migrate, validate and commit, only to retire. NULL: no. */
 bool state_changes(const struct state *state);
 
+/* Whether STATE's change runs functions that somebody wrote: policies, validations, the program's allocation functions. */
+bool state_runs_functions(const struct state *state);
+
+/* For a rehearsal. In the copy: what is about to be run is noted in the REHEARSAL_NOTES bytes at NOTES. In the process: completes REPORT
+ * for a copy that ended so (HOW: "it ended the process") and left these NOTES. And how long the copy may take, in milliseconds. */
+void state_note_in(struct state *state, void *notes);
+void state_perished(const void *notes, const char *how, struct update_report *report);
+uint32_t state_rehearsal_limit(const struct state *state);
+
 /* What else may not be on a stack while STATE is changed: the allocator. */
 struct affected_range state_allocator(void);
 

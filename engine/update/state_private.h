@@ -95,6 +95,7 @@ struct state {
     void *volatile current_new;
     volatile size_t current_index;
     volatile enum state_function current_function;
+    struct state_notes *notes; /* where that is written for others to read; NULL: nowhere */
 };
 
 /* The heap's blocks as objects: where the object begins behind what an allocation function keeps in front of it. */
@@ -136,6 +137,15 @@ int state_refuse(struct state *state, const char *format, ...) __attribute__((fo
 
 /* The function that is being run failed for the reason that FORMAT says: the report tells all about it. Returns -EFAULT. */
 int state_fail(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Notes what is being worked on. Cheap where nobody reads it. */
+void state_note_now(const struct state *state);
+static inline void state_note(const struct state *state)
+{
+    if (state->notes) {
+        state_note_now(state);
+    }
+}
 
 /* Milliseconds that the functions of the patch may take, one kind of them at a time. */
 uint32_t state_limit(const struct state *state);

@@ -17,8 +17,11 @@
 #include "engine/update/history.h"
 #include "engine/update/plan.h"
 #include "engine/update/recipes.h"
+#include "engine/update/rehearsal.h"
 #include "engine/update/stage.h"
 #include "engine/update/update.h"
+
+#define SECOND_WAIT_MS 1000 /* at least, for the safe point behind a rehearsal */
 
 static struct update *awaited; /* its definitions are published, its safe point is awaited */
 
@@ -35,6 +38,7 @@ const char *update_outcome_word(enum update_outcome outcome)
 int engine_core_init(void)
 {
     stop_init();
+    rehearsal_init();
     int status = unwind_init();
     status = status < 0 ? status : unwind_tables_init();
     status = status < 0 ? status : barrier_init();
@@ -240,7 +244,7 @@ static void take_back(struct update *update)
     }
 }
 
-/* Makes all changes: state first, so that policies meet the old program as a whole. On failure everything is as before. */
+/* Makes all changes: state first, so that policies meet the old program as a whole. On failure they are to be taken back. */
 static int change(struct update *update, const struct world *world, struct update_report *report)
 {
     int status = initialise_thread_locals(update, world);
@@ -253,10 +257,18 @@ static int change(struct update *update, const struct world *world, struct updat
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
     undo_synchronise_code(); /* validations run the new code */
-    status = status < 0 || !state_changes(update->state) ? status : state_validate(update->state, report);
+    return status < 0 || !state_changes(update->state) ? status : state_validate(update->state, report);
+}
+
+/* The same in the process itself: on failure everything is as before. */
+static int change_or_not(struct update *update, const struct world *world, struct update_report *report)
+{
+    undo_begin();
+    int status = change(update, world, report);
     if (status < 0) {
         take_back(update);
     }
+    undo_end();
     return status;
 }
 
@@ -276,6 +288,63 @@ static void make_final(struct update *update, const struct safe_point *point, st
 static int change_failed(struct update_report *report, int status)
 {
     return *report->reason ? status : fail(report, UPDATE_FAILED, status, NULL);
+}
+
+/* ---- rehearsal ---------------------------------------------------------------------------------------- */
+
+/* In the copy, which has no need to take anything back. */
+static int play(void *context, const struct world *world, struct update_report *report, void *notes)
+{
+    struct update *update = context;
+
+    state_note_in(update->state, notes);
+    undo_begin();
+    int status = change(update, world, report);
+    report->pause_us = monotonic_us() - world->began_us;
+    return status < 0 ? change_failed(report, status) : 0;
+}
+
+static void perished(void *context, const void *notes, const char *how, struct update_report *report)
+{
+    state_perished(notes, how, report);
+}
+
+/* Code alone needs no rehearsal. */
+static bool is_rehearsed(const struct update *update, enum update_rehearsal wanted)
+{
+    return wanted == REHEARSE_STATE       ? state_changes(update->state)
+           : wanted == REHEARSE_FUNCTIONS ? state_runs_functions(update->state)
+                                          : false;
+}
+
+/* As reach_safe_point, after a rehearsal at an earlier one if that is wanted. PLAYED is what the copy reported; with ONLY, the
+ * world runs when that has passed. */
+static int reach_rehearsed(struct update *update, struct update_wait wait, bool only,
+                           const struct watcher *watcher, struct safe_point *point, struct world *world,
+                           struct update_report *played, struct update_report *report)
+{
+    struct rehearsal rehearsal = { .play = play, .perished = perished, .context = update };
+    struct transfers transfers = recipes_transfers(update->forth, update->back, wait.transfer_ms);
+    int status = reach_safe_point(update->ranges, update->range_count, &transfers, wait.timeout_ms, watcher,
+                                  point, world, report);
+
+    if (status < 0 || !is_rehearsed(update, wait.rehearsal)) {
+        return status;
+    }
+    rehearsal.limit_ms = state_rehearsal_limit(update->state);
+    status = rehearsal_run(&rehearsal, world, watcher, report);
+    *played = rehearsal.played;
+    if (status < 0 || (only && status == REHEARSAL_PASSED)) {
+        return status;
+    }
+    uint64_t waited_us = report->waited_us, least_us = 1000ull * SECOND_WAIT_MS,
+             all_us = 1000ull * wait.timeout_ms;
+    uint64_t left_us = waited_us + least_us < all_us ? all_us - waited_us : least_us;
+    status = reach_safe_point(update->ranges, update->range_count, &transfers,
+                              (uint32_t)((left_us < all_us ? left_us : all_us) / 1000), watcher, point, world,
+                              report);
+    report->waited_us += waited_us;
+    return status;
 }
 
 /* ---- commit, try ------------------------------------------------------------------------------------- */
@@ -353,7 +422,7 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
 {
     const struct watcher watcher = { progress, context };
     uint64_t start = monotonic_us() - update->prepare_us;
-    struct transfers transfers = recipes_transfers(update->forth, update->back, wait.transfer_ms);
+    struct update_report played;
     struct safe_point point;
     struct world world;
 
@@ -376,12 +445,9 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
         return status;
     }
     tell(progress, context, "safe-point", "");
-    status = reach_safe_point(update->ranges, update->range_count, &transfers, wait.timeout_ms, &watcher,
-                              &point, &world, report);
+    status = reach_rehearsed(update, wait, false, &watcher, &point, &world, &played, report);
     if (status == 0) {
-        undo_begin();
-        status = change(update, &world, report);
-        undo_end();
+        status = change_or_not(update, &world, report);
         if (status == 0) {
             make_final(update, &point, report);
         }
@@ -410,19 +476,46 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
     return 0;
 }
 
-/* The whole change, and back. Code alone needs no trial. */
-static int rehearse(struct update *update, const struct world *world, struct update_report *report)
+/* The whole change, and back, in the process itself. Code alone needs no trial. */
+static int try_here(struct update *update, const struct world *world, struct update_report *report)
 {
     if (!state_changes(update->state)) {
         return 0;
     }
     undo_begin();
     int status = change(update, world, report);
-    if (status == 0) {
-        take_back(update);
-    }
+    take_back(update);
     undo_end();
     return status < 0 ? change_failed(report, status) : 0;
+}
+
+static int try_at_safe_point(struct update *update, struct update_wait wait, const struct watcher *watcher,
+                             struct update_report *report)
+{
+    struct update_report played;
+    struct safe_point point;
+    struct world world;
+    int status = update->state ? state_reserve(update->state) : 0;
+
+    if (status < 0) {
+        return fail(report, UPDATE_REFUSED, -ENOMEM, NULL);
+    }
+    status = reach_rehearsed(update, wait, true, watcher, &point, &world, &played, report);
+    if (status < 0) {
+        return status;
+    }
+    if (report->rehearsal.passed) { /* what the copy says is what would have been */
+        report->instances = played.instances;
+        report->moved = played.moved;
+        report->pause_us = played.pause_us;
+        memcpy(report->warnings, played.warnings, sizeof(report->warnings));
+    } else {
+        status = try_here(update, &world, report);
+        resume(&world, report);
+        leave_critical();
+    }
+    report->outcome = status < 0 ? report->outcome : UPDATE_PREPARED;
+    return status;
 }
 
 int update_try(struct update *update, struct update_wait wait, update_progress *progress, void *context,
@@ -430,27 +523,13 @@ int update_try(struct update *update, struct update_wait wait, update_progress *
 {
     const struct watcher watcher = { progress, context };
     uint64_t start = monotonic_us() - update->prepare_us;
-    struct transfers transfers = recipes_transfers(update->forth, update->back, wait.transfer_ms);
-    struct safe_point point;
-    struct world world;
 
     *report = (struct update_report){ .functions = (unsigned)update->transition_count };
     int status = check_current(update, report);
     if (status == 0 && changes_nothing(update)) {
         report->outcome = UPDATE_NOTHING;
     } else if (status == 0) {
-        status = update->state && state_reserve(update->state) < 0
-                     ? fail(report, UPDATE_REFUSED, -ENOMEM, NULL)
-                     : 0;
-        status = status < 0 ? status
-                            : reach_safe_point(update->ranges, update->range_count, &transfers,
-                                               wait.timeout_ms, &watcher, &point, &world, report);
-        if (status == 0) {
-            status = rehearse(update, &world, report);
-            resume(&world, report);
-            leave_critical();
-            report->outcome = status < 0 ? report->outcome : UPDATE_PREPARED;
-        }
+        status = try_at_safe_point(update, wait, &watcher, report);
     }
     report->total_us = monotonic_us() - start;
     update_discard(update);

@@ -56,13 +56,22 @@ struct update_report {
         [1024]; /* one line per such frame, as far as they fit: "thread 123 (name) in main, line 12" */
     char warnings[2048]; /* one per line: what was left alone, and may matter */
     struct update_failure failure;
+    struct {
+        bool made, passed; /* made and not passed: that is why the update was not made */
+        uint64_t pause_us, total_us;
+    } rehearsal;
 };
 
-/* How long a safe point is waited for. */
+/* Whether the update is tried in a copy of the process first (update/rehearsal.h): if functions run that somebody wrote, policies
+ * say; or whenever instances change. Code alone needs no rehearsal. */
+enum update_rehearsal { REHEARSE_NEVER, REHEARSE_FUNCTIONS, REHEARSE_STATE };
+
+/* How long a safe point is waited for, and what comes before. */
 struct update_wait {
     uint32_t timeout_ms;
     uint32_t
         transfer_ms; /* after which frames that wait for a call are taken over where they are; UINT32_MAX: never */
+    enum update_rehearsal rehearsal;
 };
 
 struct update; /* a prepared update */
@@ -86,15 +95,16 @@ int engine_core_init(void);
 int update_prepare(void *bytes, size_t size, struct update **ret, struct update_report *report);
 
 /*
- * Brings the prepared update into the program: waits for a safe point as WAIT says, commits. UPDATE is
+ * Brings the prepared update into the program: waits for a safe point as WAIT says (and for a second one after
+ * a rehearsal), commits. UPDATE is
  * consumed. 0 if committed (or NOTHING), else a negative errno with outcome and reason in *report and the
  * program as it was.
  */
 int update_commit(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                   struct update_report *report);
 
-/* As commit up to the safe point, then discards: says whether and how fast the update could be made. UPDATE
- * is consumed. */
+/* As commit up to the safe point, then discards: says whether and how fast the update could be made. With a
+ * rehearsal that is all that is done. UPDATE is consumed. */
 int update_try(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                struct update_report *report);
 

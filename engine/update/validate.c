@@ -25,6 +25,7 @@ static int validate_item(struct state *state, const struct conversion *conversio
     state->current_function = STATE_VALIDATE;
     for (size_t i = 0; i < count; i++) {
         state->current_index = i;
+        state_note(state);
         if (!conversion->validate(old + i * conversion->from->size, new + i * conversion->to->size)) {
             return state_fail(state, "it does not hold");
         }
@@ -89,6 +90,7 @@ static bool check_object(struct state *state, uint32_t layout, uintptr_t at)
         }
         state->current_invariant = invariant;
         state->current_new = (void *)at;
+        state_note(state);
         if (!((check_function *)state->patch->symbols[invariant->check].address)((const void *)at)) {
             state->status = state_fail(state, "it does not hold");
             return false;

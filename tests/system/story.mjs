@@ -13,6 +13,7 @@
 //   > LINE                is sent to the program
 //   < LINE                is what it must answer, next and exactly
 //   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
+//   update says WORD...   the same, and molt apply names these words
 //   update begin, end     the same, with lines in between while the update waits
 //   update fails STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
@@ -50,6 +51,8 @@ function parseUpdate(words) {
         return { kind: 'update begin', version: words[1] ?? 'v2' };
     case 'end':
         return { kind: 'update end' };
+    case 'says':
+        return { kind: 'update', version: 'v2', words: words.slice(1) };
     case 'or':
         return { kind: 'update or refused', version: 'v2', words: words.slice(2) };
     case 'fails':

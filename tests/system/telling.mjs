@@ -65,7 +65,7 @@ class Telling {
         case 'update': {
             const file = await this.patch(step.version);
             this.last = await molt.call(['apply', file, pid]);
-            demandResult('molt apply', this.last, 0, ['updated']);
+            demandResult('molt apply', this.last, 0, ['updated', ...step.words ?? []]);
             this.applied.push({ version: step.version, file });
             break;
         }

@@ -7,10 +7,11 @@ import * as clients from './clients.mjs';
 import * as debuggers from './debuggers.mjs';
 import * as patches from './patches.mjs';
 import * as processes from './processes.mjs';
+import * as rehearsal from './rehearsal.mjs';
 import * as soak from './soak.mjs';
 
 const wanted = process.argv.slice(2);
-const cases = [patches, builds, clients, debuggers, processes, allocators, soak].flatMap((module) => Object.entries(module.cases))
+const cases = [patches, builds, clients, debuggers, processes, allocators, rehearsal, soak].flatMap((module) => Object.entries(module.cases))
     .filter(([name]) => !wanted.length || wanted.some((part) => name.includes(part)));
 let passed = 0, failed = 0;
 

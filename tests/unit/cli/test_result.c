@@ -41,6 +41,9 @@ static void test_done(void **state)
     check(
         "{\"result\": \"rolled-back\", \"functions\": 1, \"types\": 0, \"pause_ms\": 0.1, \"total_ms\": 2.0}",
         "{}", "rolled back: 1 function in 2.0 ms, paused 0.1 ms\n");
+    check("{\"result\": \"updated\", \"functions\": 1, \"types\": 0, \"pause_ms\": 0.5, \"total_ms\": 20.0, "
+          "\"rehearsal\": {\"passed\": true, \"pause_ms\": 0.25, \"total_ms\": 12.0}}",
+          "{}", "updated: 1 function in 20 ms, paused 0.5 ms (rehearsed in 12 ms, paused 0.25 ms)\n");
     check("{\"result\": \"no-safe-point\", \"reason\": \"thread 7 is in serve()\"}", "{}",
           "no safe point: thread 7 is in serve()\n");
 }
@@ -68,6 +71,12 @@ static void test_failed_validation(void **state)
           "{}",
           "discarded, a validation failed\n  Molt's own check of struct v: a pointer leads nowhere\n  The "
           "program is as it was.\n");
+    check(
+        "{\"result\": \"validation\", \"validation\": {\"kind\": \"policy\", \"type\": \"struct v\", "
+        "\"message\": \"it called exit\", \"rehearsal\": true}}",
+        "{}",
+        "discarded, a validation failed\n  migration of struct v: it called exit\n  That was the rehearsal, "
+        "in a copy of the process: the program has not noticed.\n");
     check("{\"result\": \"validation\", \"reason\": \"it crashed\"}", "{}",
           "discarded, a validation failed: it crashed\n");
 }

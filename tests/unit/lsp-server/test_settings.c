@@ -60,6 +60,7 @@ static void test_defaults(void **state)
     assert_null(settings.build);
     assert_int_equal(settings.save, SAVE_MANUAL);
     assert_int_equal(settings.timeout_ms, 5000);
+    assert_false(settings.rehearse);
     settings_deinit(&settings);
 }
 
@@ -69,8 +70,8 @@ static void test_overridden(void **state)
     struct settings settings;
 
     put("out/compile_commands.json", "[]");
-    put("molt.toml",
-        "build = \"out\"\nroot = \"src\"\nbinaries = [\"out/server\"]\nsave = \"never\"\ntimeout = 2\n");
+    put("molt.toml", "build = \"out\"\nroot = \"src\"\nbinaries = [\"out/server\"]\nsave = "
+                     "\"never\"\ntimeout = 2\nrehearse = true\n");
     assert_null(settings_read(root, options, &settings));
     assert_in_root(settings.build, "out");
     assert_in_root(settings.root, "src");
@@ -78,6 +79,7 @@ static void test_overridden(void **state)
     assert_in_root(settings.binaries[0], "out/server");
     assert_int_equal(settings.save, SAVE_ALL);
     assert_int_equal(settings.timeout_ms, 500);
+    assert_true(settings.rehearse);
     settings_deinit(&settings);
     json_decref(options);
 }

@@ -16,6 +16,7 @@ local M = {}
 ---@field root? string source root; default: found by the server
 ---@field save? "never"|"manual"|"manualIfDirty"|"all" which saves update the program
 ---@field timeout? number seconds to wait for a safe update point
+---@field rehearse? boolean try updates that run policies in a copy of the process first
 ---@field signs? molt.Signs
 ---@field review? { split?: string } the command that opens the review's window
 
@@ -46,7 +47,7 @@ end
 ---@return table
 function M.server()
   local config, ret = M.get(), vim.empty_dict()
-  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout' }) do
+  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse' }) do
     ret[key] = config[key]
   end
   return ret
@@ -64,6 +65,7 @@ function M.problems()
     root = 'string',
     save = 'string',
     timeout = 'number',
+    rehearse = 'boolean',
     signs = 'table',
     review = 'table',
   }
