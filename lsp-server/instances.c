@@ -157,6 +157,9 @@ static void show(struct workspace *workspace, const struct wish *wish, const cha
 
     if (!instances->documents)
         instances->documents = json_object();
+    if (uri && json_object_get(instances->documents, uri) && workspace->server->client.content_refresh)
+        server_ask(workspace->server, "workspace/textDocumentContent/refresh", json_pack("{s:s}", "uri", uri),
+                   NULL, NULL);
     if (uri)
         json_object_set_new(instances->documents, uri, json_string(text));
     reply_result(wish->reply,

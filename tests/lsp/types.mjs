@@ -63,12 +63,33 @@ for (const name of Object.keys(sources))
 await client.ready();
 await client.until(() => client.status.warm, 'the warm-up');
 
+/** The words of the lens above `struct vector3d`, as its buffer is now. */
+async function liveInstances() {
+    const lenses = await client.request('textDocument/codeLens', { textDocument: { uri: uri('src/vector.h') } });
+    const lens = await client.request('codeLens/resolve', lenses.find(({ data }) => data?.type === 'struct vector3d'));
+    return lens.command.title;
+}
+
+/** What is shown of the instances. */
+async function shownInstances() {
+    const { text } = await client.request('workspace/executeCommand', { command: 'molt.instances', arguments: [{ type: 'vector3d' }] });
+    return text;
+}
+
+// what lives, counted and shown
+assert.equal(await liveInstances(), '100 live instances');
+assert.match(await shownInstances(), /struct vector3d: 100 instances of 24 bytes\n +100 {2}heap blocks +fill, src\/list\.c:9\n[^]*\n {4}x +0\n {4}y +1\n {4}kind {2}0\n/);
+
 // before the save: the buffer alone tells what becomes of each member
 const changed = sources['src/vector.h'].replace('double x, y;', 'double length, x, y;').replace('int kind', 'short kind');
 client.change(at('src/vector.h'), changed);
 await client.until(() => client.status.plan?.types === 1, 'a plan is made of the buffer');
 let review = await client.request('molt/review', {});
 assert.equal(review.types[0].name, 'struct vector3d');
+do
+    review = await client.request('molt/review', {});
+while (review.types[0].instances === null);
+assert.equal(review.types[0].instances, count);
 const sourceOf = (name) => review.types[0].members.find((member) => member.name === name)?.source;
 assert.deepEqual(['length', 'x', 'kind'].map(sourceOf), ['zero', 'as it was', 'converted: it must fit']);
 assert.match(review.text, /struct vector3d, migrated by name\n[^]*void molt_migrate_\w+\([^]*new->x = old->x;/);
@@ -115,6 +136,8 @@ assert.equal(review.types[0].policy.uri, uri('molt/vector3d.c'));
 last = await save('molt/vector3d.c', policy('new->length = old->x + old->y;'));
 assert.equal(last.result, 'updated', last.message);
 assert.equal(last.instances, count, last.message);
+assert.equal(await liveInstances(), '100 live instances');
+assert.match(await shownInstances(), /100 instances of 32 bytes[^]*\n {4}length {2}1\n {4}x +0\n/);
 assert.deepEqual(client.diagnostics.get(uri('molt/vector3d.c')), []);
 await client.until(() => client.status.quiescent && client.status.pending.count === 0 && client.status.plan === null && !client.status.validation,
     'nothing is pending');

@@ -18,7 +18,8 @@ end, {
   end,
 })
 
-for _, name in ipairs({ 'apply', 'discard', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }) do
+local names = { 'apply', 'discard', 'instances', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }
+for _, name in ipairs(names) do
   vim.keymap.set('n', ('<Plug>(molt-%s)'):format(name), function()
     require('molt')[name]()
   end, { desc = 'Molt: ' .. name })

@@ -61,6 +61,30 @@ async function write(client: LanguageClient, state: State, validation: boolean, 
     }
 }
 
+interface InstancesArgument {
+    workspace?: string;
+    type?: string;
+}
+
+/** Shows how many instances of a type live, and some of them; ARGUMENT comes with a lens. Without it the user is asked for a type. */
+async function instances(client: LanguageClient, state: State, argument?: InstancesArgument): Promise<void> {
+    const workspace = argument?.workspace ?? (await workspaceFor(state))?.workspace;
+    const type = argument?.type ?? await vscode.window.showInputBox({
+        title: 'Molt', prompt: 'Instances of which type? Empty: a table of all', placeHolder: 'struct conn',
+    });
+    if (!workspace || type === undefined) {
+        return;
+    }
+    try {
+        const found: { uri: string } = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: 'Molt: counting instances' },
+            () => client.sendRequest('workspace/executeCommand', { command: 'molt.instances', arguments: [{ workspace, type }] }));
+        const document = await vscode.workspace.openTextDocument(vscode.Uri.parse(found.uri));
+        await vscode.window.showTextDocument(document, { viewColumn: vscode.ViewColumn.Beside, preview: true });
+    } catch (error) {
+        void vscode.window.showWarningMessage(`Molt: ${error instanceof Error ? error.message : String(error)}.`);
+    }
+}
+
 async function compare(target: vscode.Uri | { uri: vscode.Uri } | undefined): Promise<void> {
     const uri = target instanceof vscode.Uri ? target : target?.uri ?? vscode.window.activeTextEditor?.document.uri;
     if (uri) {
@@ -87,6 +111,7 @@ export function registerCommands(state: State, client: () => LanguageClient | un
         register('molt.writePolicy', withClient<WriteArgument>((running, argument) =>
             write(running, state, argument?.validation ?? false, argument))),
         register('molt.writeValidation', withClient((running) => write(running, state, true))),
+        register('molt.instances', withClient<InstancesArgument>((running, argument) => instances(running, state, argument))),
         register('molt.open', compare),
         register('molt.log', () => output.show()),
         register('molt.restart', restart),

@@ -74,6 +74,7 @@ export interface TypeChange {
     invertible: boolean;
     whyNot: string | null;
     policy: { uri: string; line: number } | null;
+    instances?: number | null;
     members: { name: string | null; from: string | null; how: string; source: string }[];
 }
 

@@ -355,6 +355,31 @@ t.case('a failed validation is a state until the next attempt', function()
   end)
 end)
 
+t.case('a lens above a structure, and :Molt instances, show what lives', function()
+  vim.cmd.buffer(vim.fn.bufnr('*src/point.c'))
+  vim.api.nvim_win_set_cursor(0, { 1, 0 })
+  if not vim.lsp.codelens.enable then -- later versions ask by themselves
+    vim.lsp.codelens.refresh({ bufnr = 0 })
+    t.await('lens', function()
+      local lens = vim.lsp.codelens.get(0)[1]
+      return lens and lens.command and lens.command.title == '2 live instances'
+    end)
+  end
+  vim.lsp.codelens.run()
+  t.await('shown', function()
+    return vim.bo.filetype == 'molt-instances'
+  end)
+  t.equal('struct point: 2 instances of 8 bytes', vim.api.nvim_buf_get_lines(0, 2, 3, false)[1], 'text')
+  t.equal(false, vim.bo.modifiable, 'modifiable')
+  vim.api.nvim_feedkeys('q', 'xt', false)
+  vim.cmd('Molt instances')
+  t.await('table', function()
+    return vim.api.nvim_buf_get_name(0):find('all types$')
+  end)
+  t.matches('bytes  instances  type', vim.api.nvim_buf_get_lines(0, 2, 3, false)[1])
+  vim.cmd('close')
+end)
+
 t.case(':Molt policy and :Molt validation write one to start from', function()
   vim.cmd.buffer(vim.fn.bufnr('*src/point.c'))
   vim.api.nvim_win_set_cursor(0, { 2, 0 })

@@ -75,6 +75,13 @@ await test('Compare with the Running Program shows both sides', code, async () =
     await code.screenshot('vscode-client-compare');
 });
 
+await test('a lens above a structure shows what lives', code, async () => {
+    await code.open('point.c');
+    await code.page.locator('.codelens-decoration a', { hasText: '2 live instances' }).first().click();
+    await code.review(/struct point: 2 instances of 8 bytes/);
+    assert.equal(received(log, 'workspace/executeCommand').at(-1).params.arguments[0].type, 'struct point');
+});
+
 await test('a structure that changes: its types in the tree and the review, hints at its members', code, async () => {
     await code.command('View: Close All Editors');
     await code.open('point.c');

@@ -62,6 +62,16 @@ function M.configure()
   end
 end
 
+--- What the lenses do: |vim.lsp.codelens.run()|.
+local function lens_commands()
+  vim.lsp.commands['molt.instances'] = function(command)
+    require('molt.instances').open(command.arguments and command.arguments[1])
+  end
+  vim.lsp.commands['molt.review'] = function()
+    require('molt').review()
+  end
+end
+
 --- Once, when Neovim loads the plugin.
 function M.init()
   local group = vim.api.nvim_create_augroup('molt', {})
@@ -69,6 +79,7 @@ function M.init()
   vim.api.nvim_create_autocmd('LspAttach', { group = group, callback = on_attach })
   vim.api.nvim_create_autocmd('LspProgress', { group = group, callback = on_progress })
   highlight()
+  lens_commands()
   M.configure()
 end
 

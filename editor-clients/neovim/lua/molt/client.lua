@@ -167,7 +167,7 @@ function M.configured()
 end
 
 --- Runs one of the server's commands for the workspace of the current buffer.
----@param command "molt.apply"|"molt.discard"|"molt.rollback"|"molt.status"|"molt.writePolicy"
+---@param command "molt.apply"|"molt.discard"|"molt.rollback"|"molt.status"|"molt.writePolicy"|"molt.instances"
 ---@param callback? fun(result: any)
 ---@param argument? table what the command wants to know beside the workspace
 function M.execute(command, callback, argument)

@@ -1,7 +1,7 @@
 --- :Molt <subcommand>
 local M = {}
 
-local NAMES = { 'apply', 'discard', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }
+local NAMES = { 'apply', 'discard', 'instances', 'log', 'policy', 'review', 'rollback', 'status', 'validation' }
 
 ---@param argument string "review", "policy struct conn"
 function M.run(argument)

@@ -17,6 +17,7 @@ local M = {}
 ---@field save? "never"|"manual"|"manualIfDirty"|"all" which saves update the program
 ---@field timeout? number seconds to wait for a safe update point
 ---@field rehearse? boolean try updates that run policies in a copy of the process first
+---@field instances? boolean count live instances unasked, for code lenses and the review
 ---@field signs? molt.Signs
 ---@field review? { split?: string } the command that opens the review's window
 
@@ -47,7 +48,7 @@ end
 ---@return table
 function M.server()
   local config, ret = M.get(), vim.empty_dict()
-  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse' }) do
+  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse', 'instances' }) do
     ret[key] = config[key]
   end
   return ret
@@ -66,6 +67,7 @@ function M.problems()
     save = 'string',
     timeout = 'number',
     rehearse = 'boolean',
+    instances = 'boolean',
     signs = 'table',
     review = 'table',
   }

@@ -116,6 +116,12 @@ function M.validation(name)
   write(name, true)
 end
 
+--- Shows how many instances of a type live in the program, and some of them.
+---@param name? string "struct conn"; without it, all types as a table
+function M.instances(name)
+  require('molt.instances').open({ type = name })
+end
+
 --- Opens the server's log.
 function M.log()
   require('molt.log').open()
