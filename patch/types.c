@@ -246,7 +246,8 @@ const struct type *type_part(const struct type *type, uint64_t offset, uint64_t 
 
 bool type_is_word(const struct type *type)
 {
-    static const char *const names[] = { "uintptr_t", "intptr_t", "__intptr_t", "__uintptr_t" };
+    static const char *const names[] = { "uintptr_t", "intptr_t", "__intptr_t", "__uintptr_t",
+                                         "greg_t" /* a coroutine's registers */ };
 
     for (; type->kind == TYPE_TYPEDEF; type = type->inner) {
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {

@@ -134,7 +134,7 @@ static inline bool type_is_compound(const struct type *type)
 /* The part of an object of TYPE that is SIZE bytes at OFFSET; with SIZE 0 TYPE itself. NULL if there is none. */
 const struct type *type_part(const struct type *type, uint64_t offset, uint64_t size);
 
-/* Whether TYPE is an integer that is declared to hold addresses: uintptr_t, intptr_t. */
+/* Whether TYPE is an integer that is declared to hold addresses, or may: uintptr_t, intptr_t, a saved register (greg_t). */
 bool type_is_word(const struct type *type);
 
 /* Whether objects of TYPE hold pointers (by value, unions counted in), or words. */

@@ -58,6 +58,12 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 
+/* The first block that starts in [FROM, END) or reaches into it. False: there is none. */
+bool heap_first(uintptr_t from, uintptr_t end, struct heap_block *ret);
+
+/* Whether each block has glibc's header in front of it. */
+bool heap_has_headers(void);
+
 /* The site of the block that starts at ADDRESS, 0 if none does: quick, and for addresses in the heap only a hint as long as heap_find does
  * not agree. */
 unsigned heap_site_at(uintptr_t address);

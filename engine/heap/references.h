@@ -46,6 +46,10 @@ void references_sort(struct references *references);
 void references_range(const struct references *references, uintptr_t start, uintptr_t end,
                       references_visitor *visit, void *context);
 
+/* Visits what of memory that the program has mapped itself is there: arenas, stacks of coroutines. */
+void references_mapped(const struct references *references, const struct world *world,
+                       references_visitor *visit, void *context);
+
 /* Visits what has no type outside of the heap: variables of modules and patches, stacks, saved registers and thread-local memory. */
 void references_walk(struct references *references, const struct world *world, references_visitor *visit,
                      void *context);

@@ -349,6 +349,44 @@ void heap_walk(const bool *wanted, heap_visitor *visit_one, void *context)
     }
 }
 
+/* The first start of a live block in [FROM, END), which one page of entries is for. */
+static bool first_in_page(const struct shadow_region *region, uintptr_t from, uintptr_t end,
+                          struct heap_block *ret)
+{
+    for (uintptr_t granule = from & ~(GRANULE - 1); granule < end; granule += GRANULE) {
+        const uint16_t *entry = &region->entries[(granule >> SHADOW_GRANULE_SHIFT) % SHADOW_ENTRIES];
+        uintptr_t start = start_of(granule, *entry);
+        const struct extent *extent = is_start(*entry) && start >= from ? find_extent(start) : NULL;
+        if (extent && start < end && look_at(extent, start, entry, ret)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool heap_first(uintptr_t from, uintptr_t end, struct heap_block *ret)
+{
+    const uintptr_t page = (uintptr_t)1 << SHADOW_PAGE_SHIFT;
+
+    if (heap_find(from, ret)) {
+        return true;
+    }
+    for (uintptr_t at = from; at < end; at = (at & ~(page - 1)) + page) {
+        const struct shadow_region *region = shadow_region_of(at);
+        uintptr_t stop = (at & ~(page - 1)) + page;
+        if (region && region->touched[(at >> SHADOW_PAGE_SHIFT) % SHADOW_PAGES] &&
+            first_in_page(region, at, stop < end ? stop : end, ret)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool heap_has_headers(void)
+{
+    return next_is_glibc();
+}
+
 void heap_retag(uintptr_t start, unsigned site, size_t size)
 {
     size_t usable = next_usable(start);

@@ -409,6 +409,9 @@ static void visit_all(struct state *state)
     if (state->status == 0) {
         references_walk(&state->references, state->world, visit_untyped_words, state);
     }
+    if (state->status == 0) {
+        references_mapped(&state->references, state->world, visit_untyped_words, state);
+    }
 }
 
 int forward(struct state *state)

@@ -253,3 +253,14 @@ void heap_code_removed(uintptr_t start, uintptr_t end)
 void heap_after_fork(void)
 {
 }
+
+/* Blocks are of one area, and have no headers. */
+bool heap_has_headers(void)
+{
+    return false;
+}
+
+bool heap_first(uintptr_t from, uintptr_t end, struct heap_block *ret)
+{
+    return false;
+}
