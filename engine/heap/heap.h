@@ -68,8 +68,9 @@ bool heap_has_headers(void);
  * not agree. */
 unsigned heap_site_at(uintptr_t address);
 
-/* How many blocks of the WANTED sites there are. Also while the program runs: roughly, then. */
-size_t heap_count(const bool *wanted);
+/* How many blocks of the WANTED sites there are, and about how many bytes they have, small ones rounded up.
+ * Also while the program runs: roughly, then. */
+size_t heap_count(const bool *wanted, size_t *ret_bytes);
 
 /* Whether the allocator has had memory near ADDRESS, so that it may be of a block that was freed. */
 bool heap_touched(uintptr_t address);
@@ -84,6 +85,11 @@ struct code_range heap_allocator_code(void);
 /* The program's malloc and free as if it had called them; the block is tagged with SITE. NULL without memory. */
 void *heap_allocate(size_t size, unsigned site);
 void heap_release(void *pointer);
+
+/* Many blocks are about to be allocated: lets the allocator take memory for about HEAP_ROOM bytes at once. Left to itself, glibc asks the
+ * system for a page at a time on threads other than the first, and each page is a fault. */
+#define HEAP_ROOM ((size_t)120 << 10) /* less than what it maps, or gives back, by itself */
+void heap_make_room(void);
 
 /* Whose blocks are tracked: the file name of the library with the allocator underneath; NULL if the program has an
  * allocator of its own in its executable, so that none is. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/code/lookup.h"
 #include "engine/heap/heap.h"
@@ -284,6 +285,16 @@ void *heap_allocate(size_t size, unsigned site)
 void heap_release(void *pointer)
 {
     free(pointer);
+}
+
+ALLOCATOR void heap_make_room(void)
+{
+    uintptr_t block = next_is_glibc() ? (uintptr_t)next.malloc(HEAP_ROOM) : 0;
+
+    if (block) {
+        madvise((void *)((block + 4095) & ~4095ul), HEAP_ROOM - 4096, MADV_POPULATE_WRITE);
+        next.free((void *)block);
+    }
 }
 
 static const char *allocator;

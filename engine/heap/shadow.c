@@ -287,26 +287,38 @@ struct shadow_note shadow_take(uintptr_t address)
     return note;
 }
 
-static size_t count_in_page(const uint16_t *entries, const bool *wanted)
+/* How long the block with ENTRY is at most, without a look at the block. */
+static size_t size_at_most(const uint16_t *entry)
+{
+    return *entry >> SHADOW_SITE_BITS > 1 ? shadow_small_room + 16
+           : entry[1] >= SHADOW_SIZE      ? get_size(entry + 1)
+                                          : shadow_small_room;
+}
+
+static size_t count_in_page(const uint16_t *entries, const bool *wanted, size_t *bytes)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < (size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT); i++) {
         uint16_t entry = entries[i];
-        count += entry && entry < SHADOW_SIZE && wanted[entry & SHADOW_SITE_MASK];
+        if (entry && entry < SHADOW_SIZE && wanted[entry & SHADOW_SITE_MASK]) {
+            count++;
+            *bytes += size_at_most(entries + i);
+        }
     }
     return count;
 }
 
-size_t heap_count(const bool *wanted)
+size_t heap_count(const bool *wanted, size_t *ret_bytes)
 {
-    size_t count = 0;
+    size_t count = 0, bytes = 0;
 
     for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
         for (size_t page = 0; page < SHADOW_PAGES; page++) {
             const uint16_t *entries = region->entries + (page << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT));
-            count += region->touched[page] ? count_in_page(entries, wanted) : 0;
+            count += region->touched[page] ? count_in_page(entries, wanted, &bytes) : 0;
         }
     }
+    *ret_bytes = bytes;
     return count;
 }

@@ -90,6 +90,9 @@ struct shadow_note shadow_get(uintptr_t address);
 /* As shadow_get, and nothing is noted any more. */
 struct shadow_note shadow_take(uintptr_t address);
 
+/* The block that is noted at ADDRESS is of SITE from now on. */
+static inline void shadow_change_site(uintptr_t address, unsigned site);
+
 /* Removes a size that an earlier block left at ENTRY, unless another thread has begun a block there meanwhile. */
 void shadow_remove_size(uint16_t *entry);
 
@@ -101,6 +104,13 @@ static inline struct shadow_region *shadow_region_of(uintptr_t address)
 static inline uint16_t *shadow_entry(struct shadow_region *region, uintptr_t address)
 {
     return &region->entries[(address >> SHADOW_GRANULE_SHIFT) % SHADOW_ENTRIES];
+}
+
+static inline void shadow_change_site(uintptr_t address, unsigned site)
+{
+    uint16_t *entry = shadow_entry(shadow_region_of(address), address);
+
+    *entry = (uint16_t)((*entry & ~SHADOW_SITE_MASK) | site);
 }
 
 static inline unsigned shadow_half(uintptr_t address)

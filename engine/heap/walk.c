@@ -391,6 +391,10 @@ void heap_retag(uintptr_t start, unsigned site, size_t size)
 {
     size_t usable = next_usable(start);
 
+    if (shadow_get(start).size == size) {
+        shadow_change_site(start, site);
+        return;
+    }
     shadow_take(start);
     shadow_set(start, size, usable < size ? size : usable, site);
 }

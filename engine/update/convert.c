@@ -295,6 +295,7 @@ static bool object_offset(const struct conversion *conversion, uint64_t offset, 
     const struct layout *from = conversion->from;
 
     bool first_member = wanted && &layouts->items[wanted] != from &&
+                        &layouts->items[wanted] != conversion->to &&
                         ((layouts->items[wanted].record->flags & MOLT_LAYOUT_SCALAR) ||
                          layouts_contain(layouts, conversion->record->old_layout, 0, wanted));
     if (offset == 0 && !first_member) {

@@ -62,10 +62,12 @@ struct conversion {
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
     bool shifts;                   /* some part of an object gets another distance from its start */
     struct staging items;
-    uint64_t count;     /* of items */
-    unsigned synthetic; /* the site that its items got last; 0: none yet */
-    const void *synthetic_of;
-    uint64_t special;    /* of those, the ones whose places do not tell what became of them */
+    uint64_t count;           /* of items */
+    unsigned synthetic;       /* the site that its items got last; 0: none yet */
+    const void *synthetic_of; /* the meaning of those before */
+    uint32_t synthetic_kind;
+    bool from_program;   /* functions of the program have made room for some */
+    uint64_t special;    /* of those in the heap, the ones whose places do not tell what became of them */
     uintptr_t low, high; /* addresses that may have to be forwarded lie in [low, high] */
 };
 

@@ -4,21 +4,18 @@
  * Words that have a type are judged by it: a pointer follows what it points to, a word that may be an address (uintptr_t) only if it is
  * the address of a moved instance, and everything else is left alone. Words without a type follow if they lie inside a moved instance.
  *
- * Most words are rejected by a comparison with the lowest and the highest address that could matter; the others are looked up: heap
- * block, then its item in a hash table. Every rewritten word is noted, so that it can be put back.
+ * Most words are rejected by a comparison with the lowest and the highest address that could matter, most of the others as starts of
+ * blocks that are where they were; what is left is looked up. Every rewritten word is noted, so that it can be put back.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/update/item_index.h"
 #include "engine/update/state_private.h"
 
-struct entry {
-    uintptr_t key; /* of an old object; 0: free */
-    const struct conversion *conversion;
-    const struct item *item;
-};
+#define WORDS_EACH 2 /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 struct change {
     uintptr_t *at;
@@ -26,10 +23,8 @@ struct change {
 };
 
 struct forwarding {
-    uintptr_t low, high;   /* what is outside of [low, high] stays as it is */
-    struct entry *entries; /* open addressing */
-    size_t mask;
-    size_t special; /* items in it */
+    uintptr_t low, high;     /* what is outside of [low, high] stays as it is */
+    struct item_index index; /* of the items in the heap whose places do not tell what became of them */
     struct staging changes;
     const struct region *opened; /* a read-only mapping that is writable for now */
     uint64_t typed, untyped, lost;
@@ -38,39 +33,22 @@ struct forwarding {
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
 
-static size_t slot_of(const struct forwarding *forwarding, uintptr_t key)
-{
-    return (key >> 4) * 0x9e3779b97f4a7c15u >> 20 & forwarding->mask;
-}
-
-static const struct entry *find_entry(const struct forwarding *forwarding, uintptr_t key)
-{
-    for (size_t i = slot_of(forwarding, key); forwarding->entries[i].key; i = (i + 1) & forwarding->mask) {
-        if (forwarding->entries[i].key == key) {
-            return &forwarding->entries[i];
-        }
-    }
-    return NULL;
-}
-
 static void widen(struct forwarding *forwarding, uintptr_t low, uintptr_t high)
 {
     forwarding->low = low < forwarding->low ? low : forwarding->low;
     forwarding->high = high > forwarding->high ? high : forwarding->high;
 }
 
-/* How many items have to be known one by one; the bounds of all. */
-static size_t count_special(struct state *state)
+/* The bounds of all that has moved or shifted. */
+static void find_bounds(struct state *state)
 {
     struct forwarding *forwarding = state->forwarding;
-    size_t special = 0;
 
     for (size_t i = 0; i < state->conversion_count; i++) {
         const struct conversion *conversion = &state->conversions[i];
         if (conversion->high) {
             widen(forwarding, conversion->low, conversion->high);
             forwarding->heap = true;
-            special += conversion->special;
         }
     }
     for (size_t i = 0; i < state->roots.count; i++) { /* of unchanged types, but elsewhere */
@@ -79,40 +57,47 @@ static size_t count_special(struct state *state)
             widen(forwarding, root->place, root->place + root_size(state, root));
         }
     }
-    return special;
 }
 
-static int fill_table(struct state *state, size_t special)
+static bool is_special(const struct conversion *conversion, const struct item *item)
 {
-    struct forwarding *forwarding = state->forwarding;
-    size_t capacity = 64;
+    return item->kind != PLACE_ROOT &&
+           (item->moved || item->retagged || conversion->from->conversion_count > 1);
+}
 
-    while (capacity < special * 2) {
-        capacity *= 2;
-    }
-    forwarding->entries = state_map(capacity, sizeof(*forwarding->entries));
-    if (!forwarding->entries) {
-        return -ENOMEM;
-    }
-    forwarding->mask = capacity - 1;
-    forwarding->special = special;
-    for (size_t i = 0; i < state->conversion_count; i++) {
-        const struct conversion *conversion = &state->conversions[i];
-        struct staging_position position = { 0 };
-        const struct item *item;
-        while (conversion->special && (item = item_next(conversion, &position))) {
-            if (!item->moved && item->kind != PLACE_ROOT && !item->retagged &&
-                conversion->from->conversion_count == 1) {
-                continue;
-            }
-            size_t slot = slot_of(forwarding, item->place);
-            while (forwarding->entries[slot].key) {
-                slot = (slot + 1) & forwarding->mask;
-            }
-            forwarding->entries[slot] = (struct entry){ item->place, conversion, item };
+static int index_items(struct state *state, const struct conversion *conversion)
+{
+    struct staging_position position = { 0 };
+    const struct item *item;
+    int status = 0;
+
+    while (status == 0 && (item = item_next(conversion, &position))) {
+        if (is_special(conversion, item)) {
+            uint32_t header = sites_meaning(&state->sites, item->site)->allocator.header;
+            status = item_index_add(&state->forwarding->index,
+                                    (struct indexed_item){ item->place - header, conversion, item });
         }
     }
-    return 0;
+    return status;
+}
+
+static int make_index(struct state *state)
+{
+    struct item_index *index = &state->forwarding->index;
+    size_t special = 0;
+    int status = 0;
+
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        special += state->conversions[i].special;
+    }
+    if (special) {
+        status = item_index_make_room(index, special);
+    }
+    for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
+        status = state->conversions[i].special ? index_items(state, &state->conversions[i]) : 0;
+    }
+    item_index_lay_out(index);
+    return status;
 }
 
 /* ---- where VALUE leads now ------------------------------------------------------------------------------------------------ */
@@ -140,14 +125,28 @@ static bool find_in_roots(const struct state *state, uintptr_t value, uint32_t w
     if (!root) {
         return false;
     }
-    const struct entry *entry = find_entry(state->forwarding, root->place);
-    if (!entry && root->target == root->place) {
+    if (!root->item && root->target == root->place) {
         return false;
     }
     *ret = (struct where){ .kind = PLACE_ROOT, .place = root->place, .target = root->target };
-    ret->conversion = entry ? entry->conversion : NULL;
-    ret->size = entry ? entry->item->size : root_size(state, root);
+    ret->conversion = root->conversion;
+    ret->size = root->item ? root->item->size : root_size(state, root);
     ret->moved = root->target != root->place;
+    return true;
+}
+
+/* In an item of the index. Where one ends another block may begin. */
+static bool find_in_index(const struct state *state, uintptr_t value, struct where *ret)
+{
+    const struct indexed_item *found = item_index_find(&state->forwarding->index, value);
+    const struct item *item = found ? found->item : NULL;
+
+    if (!item || value < item->place || value > item->place + item->size ||
+        (value == item->place + item->size && heap_site_at(value))) {
+        return false;
+    }
+    *ret = (struct where){ found->conversion,         item->kind, item->place,
+                           (uintptr_t)item_new(item), item->size, item->moved };
     return true;
 }
 
@@ -156,19 +155,14 @@ static bool find_in_heap(struct state *state, uintptr_t value, struct where *ret
     struct heap_block block;
     struct place place;
 
+    if (find_in_index(state, value, ret)) {
+        return true;
+    }
     if (!heap_find(value, &block) && !(heap_find(value - 1, &block) && block.start + block.usable == value)) {
         return false;
     }
-    const struct meaning *meaning = sites_meaning(&state->sites, block.site);
-    uintptr_t start = block.start + (meaning->allocator.header);
-    const struct entry *entry = find_entry(state->forwarding, start);
-    if (entry) {
-        *ret = (struct where){ entry->conversion, entry->item->kind, start, start,
-                               entry->item->size, entry->item->moved };
-        ret->target = entry->item->moved ? item_target(entry->item)->target : start;
-        return true;
-    }
-    if (!state_place(state, &block, &place) || !state->layouts.items[place.layout].changed) {
+    if (item_index_has(&state->forwarding->index, block.start) || !state_place(state, &block, &place) ||
+        !state->layouts.items[place.layout].changed) {
         return false;
     }
     const struct conversion *conversion =
@@ -189,8 +183,7 @@ static inline bool is_start_in_place(struct state *state, uintptr_t value, uint3
     bool same = meaning->layout && (!wanted || wanted == meaning->layout ||
                                     wanted == state->layouts.items[meaning->layout].becomes);
 
-    return same && !meaning->allocator.header &&
-           (!state->forwarding->special || !find_entry(state->forwarding, value));
+    return same && !meaning->allocator.header && !item_index_has(&state->forwarding->index, value);
 }
 
 /* WANTED: what the pointer promises, 0 for nothing. */
@@ -336,14 +329,14 @@ static bool visit_block(void *context, const struct heap_block *block)
     struct state *state = context;
     struct place place;
 
+    if (item_index_has(&state->forwarding->index, block->start) &&
+        item_index_find(&state->forwarding->index, block->start)->item->moved) {
+        return true; /* the old block: nobody looks at it any more */
+    }
     if (!state_place(state, block, &place)) {
         references_range(&state->references, block->start, block->start + block->size, visit_untyped_words,
                          state);
         return state->status == 0;
-    }
-    const struct entry *entry = find_entry(state->forwarding, place.start);
-    if (entry && entry->item->moved) {
-        return true; /* the old block: nobody looks at it any more */
     }
     uint32_t layout = place.layout;
     layout = state->layouts.items[layout].becomes;
@@ -418,14 +411,16 @@ int forward(struct state *state)
 {
     struct forwarding *forwarding = state->forwarding;
 
-    *forwarding = (struct forwarding){ .low = UINTPTR_MAX };
-    size_t special = count_special(state);
+    *forwarding = (struct forwarding){
+        .low = UINTPTR_MAX, .changes = forwarding->changes, .index = forwarding->index /* what was reserved */
+    };
+    find_bounds(state);
     if (forwarding->low == UINTPTR_MAX) {
         return 0;
     }
     state->references.constants = state->roots_moved;
     state->status = 0;
-    int status = fill_table(state, special);
+    int status = make_index(state);
     status = status < 0 ? status : leave_roots(state);
     if (status < 0) {
         return status;
@@ -460,8 +455,16 @@ void forward_undo(struct state *state)
 void forward_deinit(struct state *state)
 {
     staging_deinit(&state->forwarding->changes);
-    state_unmap(state->forwarding->entries);
+    item_index_deinit(&state->forwarding->index);
     *state->forwarding = (struct forwarding){ 0 };
+}
+
+int forward_reserve(struct state *state, size_t count)
+{
+    size_t some_more = count + count / 16;
+    int status = staging_reserve(&state->forwarding->changes, some_more * WORDS_EACH * sizeof(struct change));
+
+    return status < 0 ? status : item_index_reserve(&state->forwarding->index, some_more);
 }
 
 int forward_init(struct state *state)

@@ -138,7 +138,8 @@ static int add_root(struct state *state, const struct molt_patch_root *record, u
         roots->items = grown;
         roots->capacity = capacity;
     }
-    roots->items[roots->count++] = (struct root){ record, place, target ? target : place };
+    roots->items[roots->count++] =
+        (struct root){ .record = record, .place = place, .target = target ? target : place };
     return 0;
 }
 

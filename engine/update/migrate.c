@@ -25,6 +25,7 @@
 #define GUARD_BYTES 64
 #define GUARD_BYTE 0xa5
 #define LIMIT_MS 1000
+#define MANY 1000            /* instances */
 #define INSTANCES_PER_MS 100 /* that much more for each */
 
 /* ---- items ---------------------------------------------------------------------------------------------------------- */
@@ -54,8 +55,7 @@ static inline void note_address(struct conversion *conversion, struct item item)
         uintptr_t end = item.place + item.size;
         conversion->low = item.place < conversion->low ? item.place : conversion->low;
         conversion->high = end > conversion->high ? end : conversion->high;
-        conversion->special +=
-            item.moved || item.kind == PLACE_ROOT || conversion->from->conversion_count > 1;
+        conversion->special += item.moved || conversion->from->conversion_count > 1;
     }
 }
 
@@ -79,14 +79,12 @@ static unsigned site_after(struct state *state, struct conversion *conversion, c
     if (!item->moved && keeps_site(state, conversion, meaning)) {
         return item->site;
     }
-    if (!conversion->synthetic || conversion->synthetic_of != meaning || item->kind != PLACE_OBJECT) {
+    enum molt_site_kind kind = item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY;
+    if (!conversion->synthetic || conversion->synthetic_of != meaning || conversion->synthetic_kind != kind) {
         conversion->synthetic_of = meaning;
+        conversion->synthetic_kind = kind;
         conversion->synthetic =
-            sites_synthetic(&state->sites, item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY,
-                            conversion->record->new_layout, &meaning->allocator);
-        if (item->kind != PLACE_OBJECT) {
-            conversion->synthetic_of = NULL;
-        }
+            sites_synthetic(&state->sites, kind, conversion->record->new_layout, &meaning->allocator);
     }
     return conversion->synthetic;
 }
@@ -222,15 +220,15 @@ static int refuse_part(struct state *state, const struct layout *layout, struct 
 
 /* ---- generated, in place --------------------------------------------------------------------------------------------- */
 
-/* WHAT becomes SIZE_AFTER bytes where it is. BLOCK, NULL for none, is to be told of it. */
-static int convert_here(struct state *state, struct conversion *conversion, struct item what,
-                        size_t size_after, const struct heap_block *block)
+/* WHAT becomes SIZE_AFTER bytes where it is. BLOCK, NULL for none, is to be told of it. NULL without memory. */
+static const struct item *convert_here(struct state *state, struct conversion *conversion, struct item what,
+                                       size_t size_after, const struct heap_block *block)
 {
     struct item *item = push_item(conversion, what);
     void *place = (void *)(uintptr_t)what.place;
 
     if (!item) {
-        return exhausted(state, "the engine", what.size);
+        return NULL;
     }
     uint8_t *saved = item_saved(item);
     memcpy(saved, place, what.size + what.slack);
@@ -239,7 +237,7 @@ static int convert_here(struct state *state, struct conversion *conversion, stru
     memset(place, 0, size_after);
     conversion_run(conversion, what.kind, saved, what.size, place, &state->current_index);
     retag(state, conversion, item, size_after, block);
-    return 0;
+    return item;
 }
 
 static bool visit_conversion(void *context, const struct heap_block *block)
@@ -263,7 +261,9 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     if (!is_whole(layout, place.kind, place.size)) {
         state->status = refuse_part(state, layout, place);
     } else {
-        state->status = convert_here(state, conversion, item, size_after, tagged ? block : NULL);
+        state->status = convert_here(state, conversion, item, size_after, tagged ? block : NULL)
+                            ? 0
+                            : exhausted(state, "the engine", place.size);
     }
     return state->status == 0;
 }
@@ -305,6 +305,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
     size_t size_after = conversion_size(conversion, place.kind, place.size);
     bool moved = size_after > place.usable;
     if (!moved && !conversion->custom) {
+        state->collected = false;
         return true;
     }
     struct item *pushed = push_item(conversion, item_make(place.start, place.size, place.kind, block->site,
@@ -321,7 +322,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
 static int collect_roots(struct state *state, bool here)
 {
     for (size_t i = 0; i < state->roots.count; i++) {
-        const struct root *root = &state->roots.items[i];
+        struct root *root = &state->roots.items[i];
         const struct molt_patch_root *record = root->record;
         const struct layout *layout = &state->layouts.items[record->layout];
         if (record->kind != MOLT_FIELD_MEMBER || !layout->changed) {
@@ -340,19 +341,15 @@ static int collect_roots(struct state *state, bool here)
         if ((conversion->custom || moved) == here) {
             continue;
         }
-        int status = 0;
-        if (here) {
-            status = convert_here(state, conversion, item, size_after, NULL);
-        } else {
-            struct item *pushed = push_item(conversion, item);
-            status = pushed ? 0 : exhausted(state, "the engine", item.size);
-            if (pushed && item.moved) {
-                state->variables_moved++;
-                item_target(pushed)->target = root->target;
-            }
+        root->conversion = conversion;
+        root->item =
+            here ? convert_here(state, conversion, item, size_after, NULL) : push_item(conversion, item);
+        if (!root->item) {
+            return exhausted(state, "the engine", size);
         }
-        if (status < 0) {
-            return status;
+        if (moved) {
+            state->variables_moved++;
+            item_target(root->item)->target = root->target;
         }
     }
     return 0;
@@ -364,6 +361,7 @@ static void collect(void *context)
 
     state->status = collect_roots(state, false);
     if (state->status == 0) {
+        state->collected = !state->custom; /* which may make more of them */
         state_want(state, is_changed);
         heap_walk(state->wanted, visit_collection, state);
     }
@@ -371,16 +369,17 @@ static void collect(void *context)
 
 /* ---- making ----------------------------------------------------------------------------------------------------------- */
 
-static int allocate(struct state *state, const struct conversion *conversion, struct item *item)
+static int allocate(struct state *state, struct conversion *conversion, struct item *item)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
     size_t size = new_size(conversion, item);
 
     now(state, conversion, item, item_place(item), NULL, STATE_ALLOCATE);
     if (meaning->allocator.allocate) {
+        conversion->from_program = true;
         item_target(item)->target = (uintptr_t)meaning->allocator.allocate(size);
     } else {
-        item_target(item)->target = (uintptr_t)heap_allocate(size, HEAP_SITE_OTHERS);
+        item_target(item)->target = (uintptr_t)heap_allocate(size, site_after(state, conversion, item));
     }
     return item_target(item)->target ? 0 : exhausted(state, "the program", size);
 }
@@ -442,19 +441,31 @@ static int make_moved(struct state *state, const struct conversion *conversion, 
     return 0;
 }
 
+/* Of many instances, ROOM is what the allocator has made ready for those that come. */
+static int make_in_new_block(struct state *state, struct conversion *conversion, struct item *item,
+                             size_t *room)
+{
+    size_t size = new_size(conversion, item);
+
+    if (conversion->count >= MANY && size > *room) {
+        heap_make_room();
+        *room = HEAP_ROOM;
+    }
+    *room -= size < *room ? size : *room;
+    int status = item_target(item)->target ? 0 : allocate(state, conversion, item);
+    return status < 0 ? status : make_moved(state, conversion, item);
+}
+
 static int make_items(struct state *state, struct conversion *conversion)
 {
     struct staging_position position = { 0 };
     struct item *item;
+    size_t room = 0;
     int status = 0;
 
     while (status == 0 && (item = item_next(conversion, &position))) {
-        if (!item->moved) {
-            status = make_aside(state, conversion, item, item_saved(item));
-            continue;
-        }
-        status = item_target(item)->target ? 0 : allocate(state, conversion, item);
-        status = status < 0 ? status : make_moved(state, conversion, item);
+        status = item->moved ? make_in_new_block(state, conversion, item, &room)
+                             : make_aside(state, conversion, item, item_saved(item));
     }
     return status;
 }
@@ -493,7 +504,7 @@ static void settle(struct state *state, struct conversion *conversion)
     struct staging_position position = { 0 };
     struct item *item;
 
-    while ((item = item_next(conversion, &position))) {
+    while (conversion->custom && (item = item_next(conversion, &position))) {
         if (!item->moved && !item->done) {
             size_t size = new_size(conversion, item);
             struct heap_block block;
@@ -504,6 +515,7 @@ static void settle(struct state *state, struct conversion *conversion)
     }
 }
 
+/* What the program's own allocation functions gave. */
 static void tag_moved(struct state *state, struct conversion *conversion)
 {
     struct staging_position position = { 0 };
@@ -511,7 +523,9 @@ static void tag_moved(struct state *state, struct conversion *conversion)
     struct item *item;
 
     while ((item = item_next(conversion, &position))) {
-        if (item->moved && item->kind != PLACE_ROOT && heap_find(item_target(item)->target, &block)) {
+        if (item->moved && item->kind != PLACE_ROOT &&
+            sites_meaning(&state->sites, item->site)->allocator.allocate &&
+            heap_find(item_target(item)->target, &block)) {
             heap_retag(block.start, site_after(state, conversion, item), block.size);
         }
     }
@@ -522,7 +536,7 @@ static void convert_rest(void *context)
     struct state *state = context;
 
     state->status = collect_roots(state, true);
-    if (state->status == 0) {
+    if (state->status == 0 && !state->collected) {
         convert_blocks(state);
     }
 }
@@ -645,8 +659,10 @@ static int migrate(struct state *state)
         return status;
     }
     copy_roots(state);
-    for (size_t i = 0; i < state->conversion_count && state->moved; i++) {
-        tag_moved(state, &state->conversions[i]);
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        if (state->conversions[i].from_program) {
+            tag_moved(state, &state->conversions[i]);
+        }
     }
     status = run_own(state, forward_all);
     if (status == 0) {
@@ -682,7 +698,7 @@ int state_migrate(struct state *state, const struct world *world, struct update_
         return status;
     }
     state->guarded = true;
-    state->roots_moved = false;
+    state->roots_moved = state->collected = false;
     state->variables_moved = 0;
     status = migrate(state);
     for (size_t i = 0; i < state->conversion_count; i++) {

@@ -53,16 +53,13 @@ void quarantine_expire(void)
     release_program();
 }
 
-void quarantine_add(uintptr_t place, size_t size, void (*release)(void *pointer))
+void quarantine_add(uintptr_t place, size_t size, size_t header, void (*release)(void *pointer))
 {
     struct staging *list = release ? &quarantine.from_program : &quarantine.from_malloc;
     struct kept *kept = staging_push(list, sizeof(*kept));
-    struct heap_block block;
 
     memset((void *)place, POISON, size);
-    if (heap_find(place, &block)) {
-        heap_retag(block.start, quarantine.site, block.size);
-    }
+    heap_retag(place - header, quarantine.site, header + size);
     if (!kept) { /* the memory is lost, and nothing else */
         return;
     }

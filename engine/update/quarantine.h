@@ -15,8 +15,9 @@ int quarantine_init(void);
  * (update/release.h). */
 void quarantine_expire(void);
 
-/* SIZE bytes at PLACE are given up; RELEASE takes them back, NULL: free. Stopped world, after quarantine_expire. */
-void quarantine_add(uintptr_t place, size_t size, void (*release)(void *pointer));
+/* SIZE bytes at PLACE, HEADER bytes into their block, are given up. RELEASE takes them back: then in the stopped world, after
+ * quarantine_expire. NULL: free. */
+void quarantine_add(uintptr_t place, size_t size, size_t header, void (*release)(void *pointer));
 
 /* World running: frees what was left by updates before this one, and by this one if it is much. */
 void quarantine_free_earlier(void);

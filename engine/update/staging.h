@@ -20,7 +20,7 @@ struct staging {
 /* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
 int staging_reserve(struct staging *staging, size_t size);
 
-/* As staging_push, of a new chunk. */
+/* As staging_push, of the next chunk. */
 void *staging_push_chunk(struct staging *staging, size_t size);
 
 /* SIZE bytes, 16-byte aligned, adjacent to those before if the chunk goes on. NULL without memory. */

@@ -296,21 +296,29 @@ struct affected_range state_allocator(void)
     return (struct affected_range){ code.start, code.start + code.size, "malloc" };
 }
 
-/* The staging area for the instances of LAYOUT's sites, as many as there are now and some more. */
+/* Memory for what is noted of the instances of LAYOUT's sites, as many as there are now and some more: what they were, or, if they
+ * are sure to move, where they are; the words that lead to them, one for each. */
 static int reserve_instances(struct state *state, const struct layout *layout)
 {
     struct conversion *conversion = &state->conversions[layout->first_conversion];
-    size_t each = sizeof(struct item) + layout->size + ITEM_MARGIN;
+    bool moves = conversion->to->size > layout->size + ITEM_MARGIN;
     unsigned known = (unsigned)heap_site_count();
+    size_t bytes = 0;
 
     memset(state->wanted, 0, (HEAP_SITE_MAX + 1) * sizeof(*state->wanted));
     for (unsigned id = 1; id <= known; id++) {
         const struct meaning *meaning = sites_meaning(&state->sites, id);
         state->wanted[id] = meaning->layout && &state->layouts.items[meaning->layout] == layout;
     }
-    size_t count = heap_count(state->wanted);
+    size_t count = heap_count(state->wanted, &bytes);
     state->live += count;
-    return count > FEW ? staging_reserve(&conversion->items, (count + count / 16) * each) : 0;
+    if (count <= FEW) {
+        return 0;
+    }
+    size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : ITEM_MARGIN);
+    int status =
+        staging_reserve(&conversion->items, (count + count / 16) * each + (moves ? 0 : bytes + bytes / 16));
+    return status < 0 || !moves ? status : forward_reserve(state, count);
 }
 
 int state_reserve(struct state *state)
@@ -340,18 +348,17 @@ static unsigned types_of(const struct state *state)
     return types;
 }
 
-/* Nobody knows the old blocks any more. */
-static void give_up_old(struct state *state)
+/* Nobody knows the old blocks any more. Those of the PROGRAM's allocation functions, or those of malloc. */
+static void give_up_old(struct state *state, bool program)
 {
-    quarantine_expire();
     for (size_t i = 0; i < state->conversion_count && state->moved; i++) {
         const struct conversion *conversion = &state->conversions[i];
         struct staging_position position = { 0 };
         const struct item *item;
         while ((item = item_next(conversion, &position))) {
-            if (item->moved && item->kind != PLACE_ROOT) {
-                const struct allocator *allocator = &sites_meaning(&state->sites, item->site)->allocator;
-                quarantine_add(item->place, item->size, allocator->release);
+            const struct allocator *allocator = &sites_meaning(&state->sites, item->site)->allocator;
+            if (item->moved && item->kind != PLACE_ROOT && program == (allocator->release != NULL)) {
+                quarantine_add(item->place, item->size, allocator->header, allocator->release);
             }
         }
     }
@@ -363,7 +370,8 @@ void state_commit(struct state *state, struct update_report *report)
         return;
     }
     report->types = types_of(state);
-    give_up_old(state);
+    quarantine_expire();
+    give_up_old(state, true);
     guard_limit(RELEASE_LIMIT_MS);
     size_t lost = release_run();
     if (lost) {
@@ -380,6 +388,7 @@ size_t state_retire(struct state *state)
 {
     size_t mark = state->changes ? state->sites_mark : sites_mark();
 
+    give_up_old(state, false);
     sites_remember(&state->sites);
     quarantine_free_much();
     return mark;

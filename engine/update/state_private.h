@@ -14,8 +14,10 @@
 /* A variable that this process has: one for each thread if it is thread-local. */
 struct root {
     const struct molt_patch_root *record;
-    uintptr_t place;  /* 0: not in this process */
-    uintptr_t target; /* where it is after the update; == place if it stays */
+    uintptr_t place;                     /* 0: not in this process */
+    uintptr_t target;                    /* where it is after the update; == place if it stays */
+    const struct conversion *conversion; /* that it takes, and its item; NULL if its type stays */
+    const struct item *item;
 };
 
 struct roots {
@@ -84,8 +86,9 @@ struct state {
     bool guarded;            /* the guard is up */
     int status;              /* of what runs under the guard */
     uint64_t moved;          /* instances that do not fit their blocks */
-    struct page_log pages;   /* what others have written meanwhile */
-    struct staging aside;    /* for one new instance */
+    bool collected; /* every instance in a block has its item: none is left to be converted where it is */
+    struct page_log pages; /* what others have written meanwhile */
+    struct staging aside;  /* for one new instance */
 
     /* What is being worked on, should it fail. */
     const struct conversion *volatile current;
@@ -221,6 +224,9 @@ int trace(struct state *state);
 int forward(struct state *state);
 void forward_undo(struct state *state);
 int forward_init(struct state *state);
+
+/* Takes memory ahead for COUNT instances more that are going to move. 0 or -ENOMEM. World running. */
+int forward_reserve(struct state *state, size_t count);
 void forward_deinit(struct state *state);
 void forward_destroy(struct state *state);
 

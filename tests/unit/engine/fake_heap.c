@@ -183,12 +183,16 @@ unsigned heap_site_at(uintptr_t address)
     return block && (uintptr_t)heap->area + block->offset == address ? block->site : 0;
 }
 
-size_t heap_count(const bool *wanted)
+size_t heap_count(const bool *wanted, size_t *ret_bytes)
 {
     size_t count = 0;
 
+    *ret_bytes = 0;
     for (size_t i = 0; i < heap->count; i++) {
-        count += heap->blocks[i].site && wanted[heap->blocks[i].site];
+        if (heap->blocks[i].site && wanted[heap->blocks[i].site]) {
+            count++;
+            *ret_bytes += heap->blocks[i].size;
+        }
     }
     return count;
 }
@@ -215,6 +219,10 @@ void heap_retag(uintptr_t start, unsigned site, size_t size)
 struct code_range heap_allocator_code(void)
 {
     return (struct code_range){ 0, 0 };
+}
+
+void heap_make_room(void)
+{
 }
 
 void *heap_allocate(size_t size, unsigned site)

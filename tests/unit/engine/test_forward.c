@@ -250,6 +250,7 @@ static void test_old_blocks_in_quarantine(void **state)
     assert_int_equal(program_migrate(&nodes.program), 0);
     assert_int_equal(first->value, 1); /* until the commit */
     state_commit(nodes.program.state, &nodes.program.report);
+    state_retire(nodes.program.state);
     assert_int_equal((uint64_t)first->value, 0xdbdbdbdbdbdbdbdb);
     assert_true(fake_heap_site_of(first) && fake_heap_site_of(first) != before);
     size_t blocks = fake_heap_count();
