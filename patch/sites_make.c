@@ -66,29 +66,47 @@ static bool find_type(Dwarf *dwarf, const char *name, Dwarf_Die *ret, Dwarf_Die 
     return false;
 }
 
+/* NAME is another name of the function that makes CALL: what it would make by its own source. */
+static void check_twin(struct site_work *work, const struct site_call *call, const char *name,
+                       struct site_verdict *ret)
+{
+    struct site_verdict other;
+
+    if (strcmp(name, call->function) == 0 || !site_judge_by_name(work, call, name, &other) ||
+        site_same_verdict(ret, &other)) {
+        return;
+    }
+    ret->kind = MOLT_SITE_UNKNOWN;
+    ret->typed = false;
+    ret->merged = true;
+    snprintf(ret->reason, sizeof(ret->reason),
+             "%s and %s, which make different types, were made one function: build with -fno-ipa-icf",
+             call->function, name);
+}
+
 /* Compilers and linkers make one function of two that do the same, whatever types they do it with. */
 static void check_merged(struct site_work *work, const struct site_subject *subject,
                          const struct site_call *call, struct site_verdict *ret)
 {
-    const struct image *image = subject->code.object ? NULL : subject->image;
+    const struct object *object = subject->code.object;
 
-    for (size_t i = 0; image && call->call.callee && i < image->by_address_count; i++) {
-        const struct image_symbol *symbol = image->by_address[i];
-        struct site_verdict other;
-        if (symbol->value != call->start || strcmp(symbol->name, call->function) == 0 ||
-            !site_judge_by_name(work, call, symbol->name, &other) || site_same_verdict(ret, &other)) {
-            continue;
+    for (size_t i = 0; !object && call->call.callee && i < subject->image->by_address_count; i++) {
+        const struct image_symbol *symbol = subject->image->by_address[i];
+        if (symbol->value == call->start) {
+            check_twin(work, call, symbol->name, ret);
         }
-        ret->kind = MOLT_SITE_UNKNOWN;
-        snprintf(ret->reason, sizeof(ret->reason),
-                 "%s and %s, which make different types, were made one function: build with -fno-ipa-icf",
-                 call->function, symbol->name);
+    }
+    for (size_t i = 1; object && call->call.callee && i < object->symbol_count; i++) {
+        const struct object_symbol *symbol = &object->symbols[i];
+        if (symbol_is_function(object, symbol) && object_address(object, symbol) == call->start) {
+            check_twin(work, call, symbol->name, ret);
+        }
     }
 }
 
 /* The verdict on CALL, through functions that end in a jump. */
-static void resolve(struct site_work *work, const struct site_call *call, unsigned depth,
-                    struct site_verdict *ret)
+static void resolve(struct site_work *work, const struct site_subject *subject, const struct site_call *call,
+                    unsigned depth, struct site_verdict *ret)
 {
     bool any = false;
 
@@ -97,7 +115,11 @@ static void resolve(struct site_work *work, const struct site_call *call, unsign
         if (work->jumps.items[i].start != call->call.target) {
             continue;
         }
-        resolve(work, &work->jumps.items[i], depth + 1, &verdict);
+        resolve(work, subject, &work->jumps.items[i], depth + 1, &verdict);
+        if (verdict.merged) { /* the name by which it is called says nothing, either */
+            *ret = verdict;
+            return;
+        }
         if (any &&
             (verdict.kind != ret->kind || (verdict.typed && !site_same_type(verdict.type, ret->type)))) {
             verdict = (struct site_verdict){ .kind = MOLT_SITE_WRAPPER };
@@ -107,6 +129,9 @@ static void resolve(struct site_work *work, const struct site_call *call, unsign
     }
     if (!any || ret->kind == MOLT_SITE_WRAPPER || ret->kind == MOLT_SITE_UNKNOWN) {
         site_resolve(work, call, ret);
+    }
+    if (call->aliased) {
+        check_merged(work, subject, call, ret);
     }
 }
 
@@ -177,10 +202,7 @@ void site_add(struct sites *sites, struct site_work *work, const struct site_sub
     if (call->call.callee && is_other_function(work, &call->call, 0)) {
         return;
     }
-    resolve(work, call, 0, &verdict);
-    if (call->aliased) {
-        check_merged(work, subject, call, &verdict);
-    }
+    resolve(work, subject, call, 0, &verdict);
     if (!call->call.callee && is_other_pointer(call, &verdict)) {
         return;
     }

@@ -85,8 +85,9 @@ struct site_subject {
 struct site_verdict {
     enum molt_site_kind kind;
     Dwarf_Die type;
-    bool typed; /* there is a type, even if the caller is to be asked first */
-    bool bytes; /* the same: there is text */
+    bool typed;  /* there is a type, even if the caller is to be asked first */
+    bool bytes;  /* the same: there is text */
+    bool merged; /* functions that make different types are one in the code */
     const struct candidate *candidate;
     const struct code_frame *frame; /* where that is; NULL: only the candidate tells */
     const struct probe *probe;      /* that has the candidate; set if there is no frame */

@@ -59,11 +59,24 @@ static void collect_function(struct site_work *work, const struct site_subject *
     }
     for (size_t i = 0; i < calls.count; i++) {
         struct site_call call = {
-            .call = calls.items[i], .symbol = symbol, .start = start, .function = name
+            .call = calls.items[i], .symbol = symbol, .start = start, .function = name, .aliased = aliased
         };
         LIST_ADD(&work->all, call);
     }
     LIST_FREE(&calls);
+}
+
+/* Whether another function of OBJECT is the same code as SYMBOL. */
+static bool has_twin(const struct object *object, const struct object_symbol *symbol)
+{
+    for (size_t i = 1; i < object->symbol_count; i++) {
+        const struct object_symbol *other = &object->symbols[i];
+        if (other != symbol && symbol_is_function(object, other) &&
+            object_address(object, other) == object_address(object, symbol)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* All calls of all functions. */
@@ -84,7 +97,7 @@ static void collect_all(struct site_work *work, const struct site_subject *subje
         const struct object_symbol *symbol = &object->symbols[i];
         if (symbol_is_function(object, symbol) && symbol->size) {
             collect_function(work, subject, object_address(object, symbol), symbol->size, symbol->name,
-                             symbol, false);
+                             symbol, has_twin(object, symbol));
         }
     }
 }
