@@ -27,16 +27,20 @@ static const char *plural(json_int_t count)
 /* ": 2 functions, 1 type, 12408 instances (312 moved) in 41 ms, paused 0.8 ms" */
 static void print_counts(const json_t *result)
 {
-    int functions = 0, types = 0;
+    int functions = 0, types = 0, transferred = 0;
     json_int_t instances = 0, moved = 0;
     double pause = 0, total = 0;
 
-    json_unpack((json_t *)result, "{s?i, s?i, s?I, s?I, s?F, s?F}", "functions", &functions, "types", &types,
-                "instances", &instances, "moved", &moved, "pause_ms", &pause, "total_ms", &total);
+    json_unpack((json_t *)result, "{s?i, s?i, s?I, s?I, s?i, s?F, s?F}", "functions", &functions, "types",
+                &types, "instances", &instances, "moved", &moved, "transferred", &transferred, "pause_ms",
+                &pause, "total_ms", &total);
     printf(": %d function%s", functions, plural(functions));
     if (types) {
         printf(", %d type%s, %lld instance%s (%lld moved)", types, plural(types), (long long)instances,
                plural(instances), (long long)moved);
+    }
+    if (transferred) {
+        printf(", %d suspended function%s taken over", transferred, plural(transferred));
     }
     printf(" in %.*f ms, paused %.2g ms", total < 10 ? 1 : 0, total, pause);
     if (json_unpack(json_object_get(result, "rehearsal"), "{s:F, s:F}", "pause_ms", &pause, "total_ms",

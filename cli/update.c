@@ -24,6 +24,7 @@ struct batch {
     json_t **results; /* per target: its last result object, owned; NULL: not reached */
     json_t **updates; /* per target: what "prepare" called the update */
     int timeout_ms;
+    bool strict; /* suspended functions are waited for */
     bool quiet;
     char told[1024]; /* the progress message that was printed last */
 };
@@ -117,7 +118,7 @@ static int print_results(const struct batch *batch, bool as_json)
 static struct molt_error *batch_init(struct batch *batch, const char *who,
                                      const struct cli_arguments *arguments)
 {
-    *batch = (struct batch){ .quiet = cli_flag(arguments, "quiet") };
+    *batch = (struct batch){ .quiet = cli_flag(arguments, "quiet"), .strict = cli_flag(arguments, "strict") };
     struct molt_error *error = cli_timeout(arguments, DEFAULT_TIMEOUT_MS, &batch->timeout_ms);
 
     error = error ? error : targets_find(who, &batch->targets);
@@ -184,7 +185,8 @@ static struct molt_error *undo_commits(struct batch *batch, size_t count)
 
     for (size_t i = 0; i < count && !error; i++) {
         if (result_of(batch, i) == LINK_RESULT_UPDATED) {
-            error = call(batch, i, LINK_METHOD_ROLLBACK, json_pack("{s:i}", "timeout_ms", batch->timeout_ms));
+            error = call(batch, i, LINK_METHOD_ROLLBACK,
+                         json_pack("{s:i, s:b}", "timeout_ms", batch->timeout_ms, "strict", batch->strict));
             error = molt_error_prefix(error,
                                       "another process could not be updated, and undoing the update failed");
         }
@@ -221,10 +223,10 @@ static struct molt_error *commit_all(struct batch *batch, const struct cli_argum
         if (!batch->updates[i]) {
             continue; /* nothing to update */
         }
-        struct molt_error *error =
-            call(batch, i, LINK_METHOD_COMMIT,
-                 json_pack("{s:O, s:i, s:b, s:o}", "update", batch->updates[i], "timeout_ms",
-                           batch->timeout_ms, "dry_run", dry_run, "rehearse", rehearsal_of(arguments)));
+        struct molt_error *error = call(batch, i, LINK_METHOD_COMMIT,
+                                        json_pack("{s:O, s:i, s:b, s:b, s:o}", "update", batch->updates[i],
+                                                  "timeout_ms", batch->timeout_ms, "strict", batch->strict,
+                                                  "dry_run", dry_run, "rehearse", rehearsal_of(arguments)));
         if (error || !succeeded(batch, i)) {
             discard_from(batch, i + 1);
             struct molt_error *second = undo_commits(batch, i);
@@ -342,9 +344,9 @@ static struct molt_error *settle_all(struct batch *batch, size_t count, bool res
             continue;
         }
         json_t *kept = json_incref(batch->results[i]);
-        struct molt_error *error =
-            call(batch, i, LINK_METHOD_SETTLE,
-                 json_pack("{s:b, s:i}", "restore", restore, "timeout_ms", batch->timeout_ms));
+        struct molt_error *error = call(batch, i, LINK_METHOD_SETTLE,
+                                        json_pack("{s:b, s:i, s:b}", "restore", restore, "timeout_ms",
+                                                  batch->timeout_ms, "strict", batch->strict));
         if (!error && !restore) {
             json_decref(batch->results[i]);
             batch->results[i] = json_incref(kept);
@@ -372,9 +374,9 @@ static struct molt_error *roll_back_all(struct batch *batch)
     bool hold = batch->targets.count > 1;
 
     for (size_t i = 0; i < batch->targets.count; i++) {
-        struct molt_error *error =
-            call(batch, i, LINK_METHOD_ROLLBACK,
-                 json_pack("{s:i, s:b}", "timeout_ms", batch->timeout_ms, "hold", hold));
+        struct molt_error *error = call(batch, i, LINK_METHOD_ROLLBACK,
+                                        json_pack("{s:i, s:b, s:b}", "timeout_ms", batch->timeout_ms,
+                                                  "strict", batch->strict, "hold", hold));
         if (error || !succeeded(batch, i)) {
             struct molt_error *second = settle_all(batch, i, true);
             if (error) {
@@ -404,6 +406,7 @@ static struct molt_error *run_rollback(const struct cli_arguments *arguments, in
 
 static const struct cli_option apply_options[] = {
     { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
+    { 0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait" },
     { 'n', "dry-run", NULL, "go as far as the safe point, then discard" },
     { 0, "rehearse", NULL, "try the update in a copy of the process first, whatever it does to instances" },
     { 0, "no-rehearse", NULL, "do not; otherwise that is done if policies or validations run" },
@@ -414,7 +417,7 @@ static const struct cli_option apply_options[] = {
 
 const struct cli_command command_apply = {
     .name = "apply",
-    .synopsis = "[--timeout SECONDS] [--dry-run] [--[no-]rehearse] [--json] FILE WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--dry-run] [--[no-]rehearse] [--json] FILE WHO",
     .summary = "apply a patch to a running program",
     .description =
         "Brings the patch FILE into WHO, a pid or a name, while it runs: waits for a safe point, "
@@ -424,6 +427,13 @@ const struct cli_command command_apply = {
         "If a policy or a validation fails, the message says which one, in which line, on which "
         "instance, with its\n"
         "values before and after; the exit status is 3.\n"
+        "A function that does not return within 0.2 s, such as main with its loop, is taken over where it "
+        "waits: its "
+        "frame is turned\n"
+        "into one of the new version when the call returns for which it waits. Where that cannot be done "
+        "safely the "
+        "update is given\n"
+        "up after the time-out, naming the thread, the function and the reason.\n"
         "An update with policies, validations, or instances that the program's own functions "
         "allocate, is rehearsed:\n"
         "made in a copy of the process first, while the program runs on; whatever goes wrong "
@@ -439,6 +449,7 @@ const struct cli_command command_apply = {
 
 static const struct cli_option rollback_options[] = {
     { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
+    { 0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait" },
     { 'j', "json", NULL, "print the result as JSON" },
     { 'q', "quiet", NULL, "no progress on stderr" },
     { 0 },
@@ -446,7 +457,7 @@ static const struct cli_option rollback_options[] = {
 
 const struct cli_command command_rollback = {
     .name = "rollback",
-    .synopsis = "[--timeout SECONDS] [--json] WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--json] WHO",
     .summary = "undo the last update of a running program",
     .description =
         "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "

@@ -12,13 +12,16 @@
  *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
- *   commit    {update, timeout_ms, dry_run?, rehearse?} -> result ("prepared": the dry run succeeded)
+ *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result ("prepared": the dry run succeeded)
  *   discard   {update}                      -> result
- *   rollback  {timeout_ms, hold?}           -> result
- *   settle    {restore?, timeout_ms}        -> result
+ *   rollback  {timeout_ms, strict?, transfer_ms?, hold?} -> result
+ *   settle    {restore?, timeout_ms, strict?, transfer_ms?} -> result
  *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
  *
  * `memory` is the engine's own, and only told if asked for with true.
+ *
+ * A function that waits for a call is waited for during `transfer_ms` (200), then it is taken over where it waits, if the patch says how; never
+ * if `strict`. `transferred` of the result says how many were, `transfers` which: ["thread 123 (name) in main, line 12"].
  *
  * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a copy of the process first;
  * "always" any that changes instances. A dry run then is that and nothing else.

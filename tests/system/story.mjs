@@ -21,6 +21,7 @@
 //   diff fails STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
+//   transferred COUNT     the last update or rollback took so many suspended functions over
 //   instances COUNT TYPE  as many live instances of TYPE are counted
 
 import fs from 'node:fs';
@@ -80,6 +81,8 @@ function parseStep(line) {
         return { kind: 'nothing', version: 'v2' };
     case 'rollback':
         return { kind: 'rollback' };
+    case 'transferred':
+        return { kind: 'transferred', count: Number(words[0]) };
     case 'instances':
         return { kind: 'instances', count: Number(words[0]), type: words.slice(1).join(' ') };
     default:

@@ -129,6 +129,11 @@ class Telling {
             demand(count === step.count, `${this.version} has ${count} instances of ${step.type}, not ${step.count}: ${result.stdout}`);
             break;
         }
+        case 'transferred': {
+            const found = Number(this.last.output.match(/(\d+) suspended functions? taken over/)?.[1] ?? 0);
+            demand(found === step.count, `${found} functions taken over, not ${step.count}: ${this.last.output}`);
+            break;
+        }
         case 'warned':
         case 'unwarned': {
             const lines = this.last.output.split('\n').filter((line) => line.includes('warning'));
