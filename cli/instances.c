@@ -261,6 +261,16 @@ static void print(const struct question *question, const struct target *target, 
     text_deinit(&text);
 }
 
+static void print_warnings(const struct molt_diagnostics *diagnostics)
+{
+    for (size_t i = 0; i < diagnostics->count; i++) {
+        const struct molt_diagnostic *item = &diagnostics->items[i];
+        if (strcmp(item->code, "newer-source") == 0) {
+            fprintf(stderr, "warning: %s %s\n", item->file, item->message);
+        }
+    }
+}
+
 static struct molt_error *answer_one(const struct question *question, const struct target *target)
 {
     struct patch_query query;
@@ -269,6 +279,7 @@ static struct molt_error *answer_one(const struct question *question, const stru
 
     error = error ? error : ask(question, target, &query, &answer);
     if (!error) {
+        print_warnings(&query.diagnostics);
         census_explain(answer, query.types, query.sites);
         print(question, target, answer);
     }

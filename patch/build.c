@@ -277,6 +277,7 @@ void build_close(struct build *build)
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
     LIST_FREE(&build->asked);
+    LIST_FREE(&build->stale);
     free(build->earlier);
     inlining_destroy(build->inlining);
     source_lines_destroy(build->lines);

@@ -35,6 +35,8 @@ struct build {
     struct object *nothing;           /* what a new file is compared with */
     struct build_state *state;        /* build_state.c; NULL: nothing is said about state */
     LIST(const struct image *) asked; /* of a query (query.c): the binaries that it is about */
+    LIST(const char *)
+    stale; /* units whose sources are not what they were built from; only a query is made then */
 };
 
 /* build.c: opens the sources and the earlier patches of BUILD, whose session, request and result are set; closes what it holds. */

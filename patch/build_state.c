@@ -66,6 +66,9 @@ static struct molt_error *find_image_sites(struct build *build, const struct ima
             LIST_ADD(&stale, patch_file_string(file, file->patch_functions[k].unit));
         }
     }
+    for (size_t i = 0; i < build->stale.count; i++) {
+        LIST_ADD(&stale, build->stale.items[i]);
+    }
     LIST_ADD(&stale, NULL);
     struct molt_error *error =
         sites_of_image(build->session, build->request, &build->from, stale.items, image, ret);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "patch/build_state_private.h"
@@ -61,6 +62,57 @@ static struct molt_error *find_images(struct build *build, const json_t *build_i
                      "start the program again after building it");
 }
 
+/* ---- which sources ------------------------------------------------------------------------------------------------- */
+
+static bool is_newer(const char *path, const struct timespec *than)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && (st.st_mtim.tv_sec > than->tv_sec || (st.st_mtim.tv_sec == than->tv_sec &&
+                                                                         st.st_mtim.tv_nsec > than->tv_nsec));
+}
+
+/* Whether a file that UNIT was compiled from, or might be now, was written after the program was linked. */
+static const char *newer_file(struct build *build, const struct unit *unit, const struct timespec *linked)
+{
+    const struct dependencies *files = unit_dependencies(unit, &build->from, build->session->hashes);
+
+    if (is_newer(unit->entry->file, linked)) {
+        return unit->entry->file;
+    }
+    for (size_t i = 0; files && i < files->count; i++) {
+        if (is_newer(files->files[i], linked)) {
+            return files->files[i];
+        }
+    }
+    return NULL;
+}
+
+/* The lines of a source that was edited since are not those that the program's debug information speaks of. */
+static void find_stale(struct build *build, const struct image *image)
+{
+    const char *first = NULL;
+    struct stat st;
+
+    for (size_t i = 0; stat(image->path, &st) == 0 && i < build->session->unit_count; i++) {
+        const struct unit *unit = &build->session->units[i];
+        bool linked = image_find_unit(image, unit->entry->file, unit->entry->name);
+        const char *newer = linked ? newer_file(build, unit, &st.st_mtim) : NULL;
+        if (newer) {
+            first = first ? first : newer;
+            LIST_ADD(&build->stale, unit->entry->name);
+        }
+    }
+    if (first) {
+        molt_diagnostics_add(
+            &build->result->diagnostics, MOLT_SEVERITY_WARNING, first, 0, 0, "newer-source",
+            "was written after %s was linked, so what the allocation calls of %s and whatever "
+            "includes it make is not known: name the sources that the program was built from, or "
+            "build and start it again",
+            image->path, first);
+    }
+}
+
 /* ---- which type ------------------------------------------------------------------------------------------------------ */
 
 struct search {
@@ -68,8 +120,8 @@ struct search {
     const char *word;   /* as the user wrote it */
     struct state_emission *records;
     json_t *types;
-    struct text similar;
-    unsigned similar_count;
+    struct text similar[2]; /* what begins with the word; what has it somewhere else */
+    unsigned similar_count[2];
 };
 
 static const char *without_tag(const char *name)
@@ -82,11 +134,29 @@ static const char *without_tag(const char *name)
 static void suggest(struct search *search, const char *key)
 {
     const char *name = without_tag(key), *word = without_tag(search->word);
+    bool begins = strncasecmp(name, word, strlen(word)) == 0;
     bool similar = *word && (strcasestr(name, word) || (strlen(name) > 2 && strcasestr(word, name)));
+    struct text *text = &search->similar[!begins];
 
-    if (similar && search->similar_count < SUGGESTIONS && *key && !strchr(key, '{')) {
-        text_printf(&search->similar, "%s%s", search->similar_count++ ? ", " : "", key);
+    if (similar && search->similar_count[!begins] < SUGGESTIONS && *key && !strchr(key, '{') &&
+        (!text->bytes || !strstr(text->bytes, key))) {
+        text_printf(text, "%s%s", search->similar_count[!begins]++ ? ", " : "", key);
     }
+}
+
+/* Types that differ in what their pointers lead to may share a layout. */
+static bool is_told(const json_t *types, uint32_t layout)
+{
+    json_t *type;
+    size_t index;
+
+    json_array_foreach(types, index, type)
+    {
+        if (json_integer_value(json_object_get(type, "layout")) == layout) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Every type becomes a layout; those that bear the wanted name are told. */
@@ -96,7 +166,8 @@ static bool visit_type(void *context, const struct type *type)
     uint32_t layout = emit_layout(search->records, type);
     char *key = type_key(type);
 
-    if (layout && type_is_compound(type) && search->wanted && strcmp(key, search->wanted) == 0) {
+    if (layout && type_is_compound(type) && search->wanted && strcmp(key, search->wanted) == 0 &&
+        !is_told(search->types, layout)) {
         json_array_append_new(
             search->types,
             must_have(json_pack("{s:i, s:s, s:s, s:s?, s:i, s:o}", "layout", (int)layout, "name", key, "unit",
@@ -137,12 +208,13 @@ static struct molt_error *emit_types(struct type_model *model, struct state_emis
 
     type_model_walk(model, visit_type, &search);
     if (name && !json_array_size(types)) {
+        const char *similar = search.similar[search.similar_count[0] ? 0 : 1].bytes;
         error = molt_error_new(MOLT_ERROR_NOT_FOUND, "the program has no structure or union '%s'%s%s%s", name,
-                               search.similar_count ? "; there are " : "",
-                               search.similar_count ? search.similar.bytes : "",
+                               similar ? "; there is " : "", similar ? similar : "",
                                key ? ", or it has no size" : "");
     }
-    text_deinit(&search.similar);
+    text_deinit(&search.similar[0]);
+    text_deinit(&search.similar[1]);
     free(key);
     return error;
 }
@@ -225,6 +297,9 @@ static struct molt_error *run(struct build *build, const json_t *build_ids, cons
     }
     if (error) {
         return error;
+    }
+    for (size_t i = 0; build->from.in_place && !build->earlier_count && i < build->asked.count; i++) {
+        find_stale(build, build->asked.items[i]);
     }
     build->state = must_calloc(1, sizeof(*build->state));
     build->state->migrates = true;

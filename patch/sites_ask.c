@@ -121,7 +121,7 @@ static void hand_out(struct site_call *list, size_t count, const probe_requests 
 {
     for (size_t i = 0; i < count; i++) {
         const struct probe *probe = list[i].request ? requests->items[list[i].request - 1].probe : NULL;
-        list[i].no_probe = list[i].stale ? "its file was changed by an earlier patch, which does not tell"
+        list[i].no_probe = list[i].stale ? "its source is not what the program was built from any more"
                            : !list[i].request ? "its source file is not in the compile database"
                            : !probe           ? "its source could not be read"
                            : probe->failed    ? "its source could not be compiled without optimisation"

@@ -114,7 +114,7 @@ static int look(struct census *census, const struct world *world, struct update_
     status = status < 0 ? status : references_init(&state->references);
     status = status < 0 ? status : references_threads(&state->references, world);
     status = status < 0 ? status : roots_collect(state);
-    status = status < 0 ? status : trace(state);
+    status = status < 0 || !census->traces ? status : trace(state);
     if (status == -EINVAL && report->outcome == UPDATE_REFUSED) {
         memcpy(census->obstacle, report->reason, sizeof(census->obstacle));
         *report->reason = '\0';
@@ -242,6 +242,24 @@ static int reserve(struct census *census)
                : -ENOMEM;
 }
 
+static bool is_unknown(const struct state *state, const struct meaning *meaning)
+{
+    return meaning->kind == MOLT_SITE_UNKNOWN && meaning->entry;
+}
+
+/* Following all pointers of the program takes most of the time. If all types are asked for it only pays where the program itself has
+ * blocks of unknown type; what code without debug information holds is a library's own. */
+static bool is_worth_tracing(struct census *census)
+{
+    size_t bytes;
+
+    if (census->request->layout_count) {
+        return true;
+    }
+    state_want(census->state, is_unknown);
+    return heap_count(census->state->wanted, &bytes) > 0;
+}
+
 static void single_out(struct census *census)
 {
     const struct census_request *request = census->request;
@@ -264,6 +282,7 @@ static int take(struct census *census, const struct watcher *watcher, struct upd
         return fail(report, UPDATE_FAILED, status, NULL);
     }
     single_out(census);
+    census->traces = is_worth_tracing(census);
     quarantine_free_earlier();
     status =
         reach_safe_point(&allocator, 1, &none, census->request->timeout_ms, watcher, &point, &world, report);

@@ -21,6 +21,7 @@ struct census {
     struct census_pointer *pointers;
     uint8_t *pool; /* bytes of instances */
     size_t pool_used, pointer_count;
+    bool traces;       /* blocks of unknown type are to be recognised by pointers */
     char obstacle[1024];
 };
 
