@@ -17,6 +17,7 @@
 #include "engine/mapping.h"
 
 #define GRANULE ((uintptr_t)1 << SHADOW_GRANULE_SHIFT)
+#define LARGE_BLOCKS 1024 /* that are remembered */
 #define ENTRIES_PER_PAGE ((size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT))
 
 struct extent {
@@ -200,23 +201,43 @@ static inline __attribute__((always_inline)) bool look_at(const struct extent *e
     return usable > 0;
 }
 
+/* Which of the 16 entries at ENTRIES are starts of blocks, as bits: neither 0 nor sizes, which are the highest 16384 numbers. */
+static inline unsigned starts_among(const uint16_t *entries)
+{
+    const __m128i zero = _mm_setzero_si128(), below_sizes = _mm_set1_epi16((short)(SHADOW_SIZE - 1));
+    __m128i none[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        __m128i eight = _mm_loadu_si128((const __m128i *)(entries + 8 * i));
+        __m128i size = _mm_and_si128(_mm_cmpgt_epi16(eight, below_sizes), _mm_cmplt_epi16(eight, zero));
+        none[i] = _mm_or_si128(size, _mm_cmpeq_epi16(eight, zero));
+    }
+    return ~(unsigned)_mm_movemask_epi8(_mm_packs_epi16(none[0], none[1])) & 0xffff;
+}
+
 /* The last entry of a block in the page of entries that is for GRANULE, up to GRANULE's own; *ret_start is where the block
  * starts, not behind ADDRESS. NULL if there is none. */
 static const uint16_t *find_in_page(const struct shadow_region *region, uintptr_t granule, uintptr_t address,
                                     uintptr_t *ret_start)
 {
-    uintptr_t first = granule & ~(((uintptr_t)1 << SHADOW_PAGE_SHIFT) - 1);
+    uintptr_t memory = granule & ~(((uintptr_t)1 << SHADOW_PAGE_SHIFT) - 1);
+    const uint16_t *entries = shadow_entry((struct shadow_region *)region, memory);
+    size_t last = (granule - memory) / GRANULE;
+    unsigned asked = (2u << last % 16) - 1; /* of the last 16 */
 
-    for (;; granule -= GRANULE) {
-        const uint16_t *entry = &region->entries[(granule >> SHADOW_GRANULE_SHIFT) % SHADOW_ENTRIES];
-        *ret_start = start_of(granule, *entry);
-        if (is_start(*entry) && *ret_start <= address) {
-            return entry;
-        }
-        if (granule == first) {
-            return NULL;
+    for (size_t i = last / 16 * 16 + 16; i > 0; asked = 0xffff) {
+        i -= 16;
+        for (unsigned starts = starts_among(entries + i) & asked; starts;) {
+            unsigned highest = 31 - (unsigned)__builtin_clz(starts);
+            const uint16_t *entry = entries + i + highest;
+            *ret_start = start_of(memory + (i + highest) * GRANULE, *entry);
+            if (*ret_start <= address) {
+                return entry;
+            }
+            starts &= ~(1u << highest);
         }
     }
+    return NULL;
 }
 
 /* As find_in_page, for all of the region that GRANULE is in. */
@@ -242,27 +263,56 @@ static const uint16_t *find_in_region(const struct shadow_region *region, uintpt
     return NULL;
 }
 
-/* Backwards to the next entry. No block reaches across memory that is not mapped, so neither does the search. */
-bool heap_find(uintptr_t address, struct heap_block *ret)
+/* As heap_find. Backwards to the next entry: no block reaches across memory that is not mapped, so neither does the search. */
+static bool search(const struct extent *extent, uintptr_t address, struct heap_block *ret,
+                   const uint16_t **ret_entry)
 {
-    const struct extent *extent = find_extent(address);
     uintptr_t granule = address & ~(GRANULE - 1);
 
-    while (extent && granule + GRANULE > extent->start) {
+    while (granule + GRANULE > extent->start) {
         const struct shadow_region *region = shadow_region_of(granule);
         uintptr_t start;
         const uint16_t *entry = region ? find_in_region(region, granule, address, &start) : NULL;
         if (entry) {
-            struct heap_block block;
-            bool inside = look_at(extent, start, entry, &block) && address - start < block.usable;
-            if (inside) {
-                *ret = block;
-            }
-            return inside;
+            *ret_entry = entry;
+            return look_at(extent, start, entry, ret) && address - start < ret->usable;
         }
         granule = (granule >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT) - GRANULE;
     }
     return false;
+}
+
+/* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a table. So the last one
+ * that was found in each 64 kB is looked at first. */
+static struct {
+    uintptr_t start;
+    const uint16_t *entry; /* NULL: none yet */
+} large[LARGE_BLOCKS];
+
+bool heap_find(uintptr_t address, struct heap_block *ret)
+{
+    const struct extent *extent = find_extent(address);
+    size_t slot = (address >> SHADOW_PAGE_SHIFT) % LARGE_BLOCKS;
+    const uint16_t *entry = large[slot].entry;
+    struct heap_block block;
+
+    if (!extent) {
+        return false;
+    }
+    if (entry && is_start(*entry) && large[slot].start <= address &&
+        look_at(extent, large[slot].start, entry, &block) && address - block.start < block.usable) {
+        *ret = block;
+        return true;
+    }
+    if (!search(extent, address, &block, &entry)) {
+        return false;
+    }
+    if (address - block.start > (uintptr_t)1 << SHADOW_PAGE_SHIFT) {
+        large[slot].start = block.start;
+        large[slot].entry = entry;
+    }
+    *ret = block;
+    return true;
 }
 
 struct visit {
@@ -286,20 +336,6 @@ static inline bool visit_block(struct visit *visit, uintptr_t start, const uint1
     }
     visit->end = start + block.usable;
     return visit->visitor(visit->context, &block);
-}
-
-/* Which of the 16 entries at ENTRIES are starts of blocks, as bits: neither 0 nor sizes, which are the highest 16384 numbers. */
-static inline unsigned starts_among(const uint16_t *entries)
-{
-    const __m128i zero = _mm_setzero_si128(), below_sizes = _mm_set1_epi16((short)(SHADOW_SIZE - 1));
-    __m128i none[2];
-
-    for (size_t i = 0; i < 2; i++) {
-        __m128i eight = _mm_loadu_si128((const __m128i *)(entries + 8 * i));
-        __m128i size = _mm_and_si128(_mm_cmpgt_epi16(eight, below_sizes), _mm_cmplt_epi16(eight, zero));
-        none[i] = _mm_or_si128(size, _mm_cmpeq_epi16(eight, zero));
-    }
-    return ~(unsigned)_mm_movemask_epi8(_mm_packs_epi16(none[0], none[1])) & 0xffff;
 }
 
 static bool visit_page(struct visit *visit, const uint16_t *entries, uintptr_t memory)
