@@ -157,7 +157,10 @@ static int leave_own_thread(struct page_log *log)
 
 int page_log_begin(struct page_log *log, const struct world *world)
 {
-    log->phases++;
+    if (log->phases++ && !log->first.items) {
+        log->first = log->map;
+        log->map = (struct memory_map){ 0 };
+    }
     log->exhausted = false;
     int status = add_mappings(log);
     status = status < 0 ? status : leave_own_thread(log);
@@ -225,6 +228,43 @@ static void undo_phase(struct staging *phase)
     staging_deinit(phase);
 }
 
+/* Empties what of [start, end) could not be read before. */
+static void empty(const struct memory_map *before, uintptr_t start, uintptr_t end)
+{
+    for (size_t i = 0; i < before->count && start < end; i++) {
+        const struct region *region = &before->items[i];
+        if (!region->readable || region->end <= start) {
+            continue;
+        }
+        if (region->start > start) {
+            uintptr_t until = region->start < end ? region->start : end;
+            madvise((void *)start, until - start, MADV_DONTNEED);
+        }
+        start = region->end;
+    }
+    if (start < end) {
+        madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+}
+
+/* Memory that an allocator has taken meanwhile is not given back: it has forgotten it, takes it once more, and expects that to be
+ * zero, as what comes from the system is. */
+static void empty_new_memory(const struct memory_map *before)
+{
+    struct memory_map now = { 0 };
+
+    if (memory_map_read(&now) == 0) {
+        for (size_t i = 0; i < now.count; i++) {
+            const struct region *region = &now.items[i];
+            bool ours = region->kind == REGION_SHADOW || region->kind == REGION_PATCHES;
+            if (!ours && region->writable && !region->shared && region->kind != REGION_STACK) {
+                empty(before, region->start, region->end);
+            }
+        }
+    }
+    memory_map_deinit(&now);
+}
+
 void page_log_undo_last(struct page_log *log)
 {
     page_log_pause(log);
@@ -239,6 +279,9 @@ void page_log_undo_all(struct page_log *log)
     for (unsigned i = log->phases; i-- > 0;) {
         undo_phase(&log->saved[i]);
     }
+    if (log->map.items) {
+        empty_new_memory(log->first.items ? &log->first : &log->map);
+    }
 }
 
 void page_log_deinit(struct page_log *log)
@@ -247,6 +290,7 @@ void page_log_deinit(struct page_log *log)
         staging_deinit(&log->saved[i]);
     }
     memory_map_deinit(&log->map);
+    memory_map_deinit(&log->first);
     state_unmap(log->ranges);
     *log = (struct page_log){ 0 };
 }

@@ -16,7 +16,8 @@
 #define PAGE_LOG_PHASES 2 /* policies, validations */
 
 struct page_log {
-    struct memory_map map;
+    struct memory_map map;   /* at the beginning of the last phase */
+    struct memory_map first; /* of the first, once there is another */
     struct protected_range {
         uintptr_t start, end;
         int rights; /* that it has otherwise */
@@ -49,7 +50,8 @@ bool page_log_write(uintptr_t address);
 /* Ends the phase: what comes after it is undone before it. */
 void page_log_keep(struct page_log *log);
 
-/* Puts back what was written since page_log_keep, if anything was; what all phases have written. */
+/* Puts back what was written since page_log_keep, if anything was; what all phases have written, and what they have taken from the system:
+ * that is zero again. */
 void page_log_undo_last(struct page_log *log);
 void page_log_undo_all(struct page_log *log);
 
