@@ -428,12 +428,12 @@ bool baseline_is_replaced(const struct image *image, const struct earlier_patch 
     return false;
 }
 
-static void compare_function(const struct contribution *contribution, struct object *object,
-                             const struct object_symbol *symbol, const struct image_symbol *found,
-                             baseline_differences *ret)
+static bool start(struct code *code, const struct contribution *contribution, struct object *object,
+                  const struct object_symbol *symbol, const struct image_symbol *found)
 {
     const struct object_section *section = &object->sections[symbol->section];
-    struct code code = {
+
+    *code = (struct code){
         .contribution = contribution,
         .object = object,
         .section = section,
@@ -444,19 +444,52 @@ static void compare_function(const struct contribution *contribution, struct obj
         .linked_size = found->size,
         .address = found->value,
     };
+    if (!section->bytes || !code->linked || symbol->value + symbol->size > section->size) {
+        return false;
+    }
+    code->places = must_calloc(code->size + 1, sizeof(*code->places));
+    return true;
+}
 
-    if (!section->bytes || !code.linked || symbol->value + symbol->size > section->size) {
+static void finish(struct code *code)
+{
+    free(code->places);
+    LIST_FREE(&code->jumps);
+    LIST_FREE(&code->tables);
+}
+
+static void compare_function(const struct contribution *contribution, struct object *object,
+                             const struct object_symbol *symbol, const struct image_symbol *found,
+                             baseline_differences *ret)
+{
+    struct code code;
+
+    if (!start(&code, contribution, object, symbol, found)) {
         return;
     }
-    code.places = must_calloc(code.size + 1, sizeof(*code.places));
     if (!same_function(&code)) {
         struct baseline_difference difference = { .symbol = symbol };
         memcpy(difference.why, code.why, sizeof(difference.why));
         LIST_ADD(ret, difference);
     }
-    free(code.places);
-    LIST_FREE(&code.jumps);
-    LIST_FREE(&code.tables);
+    finish(&code);
+}
+
+uint32_t *baseline_places(const struct contribution *contribution, struct object *object,
+                          const struct object_symbol *symbol, const struct image_symbol *found)
+{
+    struct code code;
+    uint32_t *places = NULL;
+
+    if (!start(&code, contribution, object, symbol, found)) {
+        return NULL;
+    }
+    if (same_function(&code)) {
+        places = code.places;
+        code.places = NULL;
+    }
+    finish(&code);
+    return places;
 }
 
 /* Initial contents, fields of relocations left out. */

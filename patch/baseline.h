@@ -19,6 +19,11 @@ typedef LIST(struct baseline_difference) baseline_differences;
 void baseline_compare(const struct contribution *contribution, struct object *object,
                       const struct earlier_patch *earlier, size_t earlier_count, baseline_differences *ret);
 
+/* Where each byte of SYMBOL, a function of OBJECT, is in the binary's FOUND: distances from its start by distances from
+ * SYMBOL's start, UINT32_MAX where no instruction begins. NULL if the code is not the same. Owned by the caller. */
+uint32_t *baseline_places(const struct contribution *contribution, struct object *object,
+                          const struct object_symbol *symbol, const struct image_symbol *found);
+
 /* Whether an earlier patch has put something else in the place of the definition at ADDRESS. */
 bool baseline_is_replaced(const struct image *image, const struct earlier_patch *earlier, size_t count,
                           uint64_t address);

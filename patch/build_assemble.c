@@ -10,6 +10,7 @@
 #include "patch/baseline.h"
 #include "patch/build_private.h"
 #include "patch/build_state.h"
+#include "patch/build_transfer.h"
 #include "patch/definition_line.h"
 
 /* How many compile units of IMAGE were made from the file of ENTRY. */
@@ -441,10 +442,11 @@ static json_t *make_manifest(const struct build *build, const struct emission *e
     for (size_t i = 0; i < build->earlier_count; i++) {
         json_array_append_new(after, json_string(build->earlier[i].id));
     }
-    return must_have(json_pack("{s:i, s:o, s:s, s:s, s:o, s:O, s:O, s:o, s:o}", "format", MOLT_PATCH_FORMAT,
-                               "after", after, "title", build->request->title ? build->request->title : "",
-                               "created", created, "modules", modules_to_json(emission), "functions",
-                               emission->json_functions, "data", emission->json_data, "changes",
+    return must_have(json_pack("{s:i, s:o, s:s, s:s, s:o, s:O, s:O, s:O, s:o, s:o}", "format",
+                               MOLT_PATCH_FORMAT, "after", after, "title",
+                               build->request->title ? build->request->title : "", "created", created,
+                               "modules", modules_to_json(emission), "functions", emission->json_functions,
+                               "data", emission->json_data, "transfers", emission->json_transfers, "changes",
                                build->request->changes ? json_incref(build->request->changes) : json_array(),
                                "warnings", warnings_to_json(&build->result->diagnostics)));
 }
@@ -464,6 +466,7 @@ struct molt_error *build_emit(struct build *build)
     }
     if (!error) {
         struct patch_result *result = build->result;
+        build_transfers_emit(build, &emission);
         result->manifest = make_manifest(build, &emission);
         build_state_tell(build, result->manifest);
         result->bytes = emission_finish(&emission, result->manifest, &result->size);

@@ -19,6 +19,7 @@ void emission_init(struct emission *emission, const struct earlier_patch *earlie
         (struct emission){ .earlier = earlier, .earlier_count = earlier_count, .diagnostics = diagnostics };
     emission->json_functions = must_have(json_array());
     emission->json_data = must_have(json_array());
+    emission->json_transfers = must_have(json_array());
     text_append(&emission->strings, "", 1);
 }
 
@@ -57,6 +58,7 @@ void emission_deinit(struct emission *emission)
     table_deinit(&emission->extern_symbols);
     json_decref(emission->json_functions);
     json_decref(emission->json_data);
+    json_decref(emission->json_transfers);
     elf_writer_deinit(&emission->writer);
     molt_error_destroy(emission->error);
     *emission = (struct emission){ 0 };

@@ -66,7 +66,7 @@ struct emission {
     struct table extern_symbols; /* "MODULE NAME" -> emitted symbol of an extern definition or import */
     struct molt_diagnostics *diagnostics;
     struct inlining *inlining; /* borrowed; explains changes, may be NULL */
-    json_t *json_functions, *json_data;
+    json_t *json_functions, *json_data, *json_transfers;
     struct molt_error *error; /* the first one */
 };
 

@@ -1,0 +1,360 @@
+/*
+ * Active frames in a build: for each affected function the recipes of both directions (patch/transfer.h), as records. What
+ * differs between the objects that recipes speak of and the running program is said here: the old code is the
+ * binary's, whose instructions may lie elsewhere than in the object, or an earlier patch's.
+ */
+#include "patch/build_transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/baseline.h"
+#include "patch/transfer.h"
+
+/* One unit in one binary. */
+struct unit_transfers {
+    struct build *build;
+    struct emission *emission;
+    struct contribution *contribution;
+    struct transfer_side old, new;
+};
+
+/* One function of it. */
+struct function_transfers {
+    struct unit_transfers *unit;
+    struct object_symbol *old, *new;
+    const struct molt_patch_function *record;
+    bool inverse;
+    const struct object_symbol *placed; /* of the old object: whose `places` are known */
+    const struct image_symbol *found;
+    uint32_t *places; /* see baseline_places */
+    json_t *waits;
+    unsigned calls, recipes;
+};
+
+/* The symbol of OBJECT whose code ADDRESS (of its debug information) lies in: SYMBOL or a part of it. */
+static struct object_symbol *symbol_around(struct object *object, struct object_symbol *symbol,
+                                           uint64_t address)
+{
+    struct object_section *section = &object->sections[symbol->section];
+
+    if (address >= section->base + symbol->value && address <= section->base + symbol->value + symbol->size) {
+        return symbol;
+    }
+    for (size_t i = 1; i < object->symbol_count; i++) {
+        struct object_symbol *part = &object->symbols[i];
+        if (symbol_is_part(part) && part->section && address >= object_address(object, part) &&
+            address <= object_address(object, part) + part->size) {
+            return part;
+        }
+    }
+    return NULL;
+}
+
+/* The code of function SYMBOL in the latest earlier patch that defines it; NULL if none does. */
+static const uint8_t *earlier_code(const struct emission *emission, const struct molt_patch_function *record,
+                                   uint64_t *ret_size)
+{
+    const char *name = emission->strings.bytes + record->name, *unit = emission->strings.bytes + record->unit;
+
+    for (size_t i = emission->earlier_count; i-- > 0;) {
+        const struct patch_file *file = &emission->earlier[i].file;
+        uint32_t symbol = 0;
+        for (size_t k = 0; k < file->patch_functions_count; k++) {
+            const struct molt_patch_function *each = &file->patch_functions[k];
+            bool same = each->symbol && strcmp(patch_file_string(file, each->name), name) == 0 &&
+                        (!*unit || strcmp(patch_file_string(file, each->unit), unit) == 0);
+            symbol = same ? each->symbol : symbol;
+        }
+        for (size_t k = 0; k < file->patch_definitions_count && !symbol; k++) {
+            const struct molt_patch_definition *each = &file->patch_definitions[k];
+            bool same = strcmp(patch_file_string(file, each->name), name) == 0 &&
+                        strcmp(patch_file_string(file, each->unit), unit) == 0;
+            symbol = same ? each->symbol : symbol;
+        }
+        if (symbol) {
+            const Elf64_Sym *found = &file->symbols[symbol];
+            const uint8_t *bytes = patch_file_section_bytes(file, found->st_shndx);
+            *ret_size = found->st_size;
+            return bytes ? bytes + found->st_value : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Whether the earlier patch's code of the function is what the object has, fields of relocations left out. */
+static bool is_earlier_code(const struct emission *emission, const struct molt_patch_function *record,
+                            const struct object *object, const struct object_symbol *symbol)
+{
+    const struct object_section *section = &object->sections[symbol->section];
+    uint64_t size = 0, at = 0;
+    const uint8_t *code = earlier_code(emission, record, &size);
+
+    if (!code || size != symbol->size || !section->bytes) {
+        return false;
+    }
+    for (size_t i = object_relocation_at(section, symbol->value); at < size; i++) {
+        bool more = i < section->relocation_count && section->relocations[i].offset < symbol->value + size;
+        uint64_t stop = more ? section->relocations[i].offset - symbol->value : size;
+        if (stop > at && memcmp(code + at, section->bytes + symbol->value + at, stop - at) != 0) {
+            return false;
+        }
+        at = more ? stop + relocation_width(section->relocations[i].type) : size;
+    }
+    return true;
+}
+
+static bool is_replaced(const struct function_transfers *function)
+{
+    const struct emission *emission = function->unit->emission;
+
+    return (function->record->flags & MOLT_FUNCTION_EARLIER) ||
+           baseline_is_replaced(function->unit->contribution->image, emission->earlier,
+                                emission->earlier_count, function->record->address);
+}
+
+/* Turns PLACE in the code that the program has now into what records say: an address of the module, or for code of an earlier patch the
+ * distance from the function's start. False: it cannot be told. */
+static bool running_place(struct function_transfers *function, uint64_t place, uint64_t *ret)
+{
+    struct contribution *contribution = function->unit->contribution;
+    struct object *object = contribution->comparison->old;
+    struct object_symbol *symbol = symbol_around(object, function->old, place);
+    bool ambiguous;
+
+    if (!symbol) {
+        return false;
+    }
+    uint64_t inside = place - object_address(object, symbol);
+    if (is_replaced(function)) {
+        *ret = inside;
+        return symbol == function->old &&
+               is_earlier_code(function->unit->emission, function->record, object, symbol);
+    }
+    if (function->placed != symbol) {
+        free(function->places);
+        function->placed = symbol;
+        function->found = bind_find(contribution, symbol, &ambiguous);
+        function->places = function->found && !ambiguous
+                               ? baseline_places(contribution, object, symbol, function->found)
+                               : NULL;
+    }
+    bool known = function->places && function->places[inside] != UINT32_MAX;
+    *ret = known ? function->found->value + function->places[inside] : 0;
+    return known;
+}
+
+/* PLACE in this patch's code: the symbol, and the distance from it. */
+static bool patch_place(const struct function_transfers *function, uint64_t place, uint32_t *ret_symbol,
+                        uint64_t *ret)
+{
+    struct contribution *contribution = function->unit->contribution;
+    struct object *object = contribution->comparison->new;
+    struct object_symbol *symbol = symbol_around(object, function->new, place);
+
+    if (!symbol) {
+        return false;
+    }
+    *ret_symbol = symbol == function->new ? function->record->symbol
+                                          : emission_symbol(function->unit->emission, contribution, symbol);
+    *ret = place - object_address(object, symbol);
+    return *ret_symbol && function->unit->emission->writer.symbols.items[*ret_symbol - 1].section;
+}
+
+/* The address of something that the new code of a recipe names. */
+static char *name_symbol(const struct function_transfers *function, const struct recipe_value *value,
+                         struct molt_patch_value *ret)
+{
+    struct emission *emission = function->unit->emission;
+    struct contribution *contribution = function->unit->contribution;
+    struct object_symbol *symbol = value->symbol.symbol;
+    bool ambiguous = false;
+
+    if (!function->inverse) {
+        ret->symbol = symbol ? emission_symbol(emission, contribution, symbol)
+                             : out_section_symbol(&emission->writer, emission_section(emission, contribution,
+                                                                                      value->symbol.section));
+        return ret->symbol ? NULL : must_strdup("an address that it needs is not known");
+    }
+    const struct image_symbol *found =
+        symbol && symbol->section ? bind_find(contribution, symbol, &ambiguous) : NULL;
+    if (!found || ambiguous || found->type == STT_TLS || is_replaced(function)) {
+        return must_strdup("the address of a constant is not known there");
+    }
+    ret->from_kind = MOLT_VALUE_ADDRESS;
+    ret->from = (int64_t)found->value + value->from;
+    return NULL;
+}
+
+static char *add_values(const struct function_transfers *function, const struct recipe *recipe)
+{
+    struct emission *emission = function->unit->emission;
+
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        struct molt_patch_value record = {
+            .from = value->from,
+            .to = value->to,
+            .to_kind = value->to_kind,
+            .from_kind = value->from_kind,
+            .size = value->size,
+            .from_size = value->from_size,
+            .flags = value->is_signed ? MOLT_VALUE_SIGNED : 0,
+            .variable = value->variable ? emission_string(emission, value->variable) : 0,
+        };
+        char *reason = value->from_kind == MOLT_VALUE_SYMBOL ? name_symbol(function, value, &record) : NULL;
+        if (reason) {
+            return reason;
+        }
+        LIST_ADD(&emission->values, record);
+    }
+    return NULL;
+}
+
+static void tell(struct function_transfers *function, const struct recipe *recipe, const char *reason)
+{
+    function->calls++;
+    function->recipes += !reason;
+    if (reason) {
+        json_array_append_new(function->waits,
+                              must_have(json_pack("{s:s, s:i, s:s}", "callee", recipe->callee, "line",
+                                                  (int)recipe->line, "reason", reason)));
+    }
+}
+
+static void add_record(struct function_transfers *function, const struct recipe *recipe)
+{
+    struct emission *emission = function->unit->emission;
+    const struct molt_patch_function *old = function->record;
+    struct molt_patch_transfer record = {
+        .symbol = old->symbol,
+        .module = old->module,
+        .flags = (function->inverse ? MOLT_TRANSFER_INVERSE : 0) |
+                 (is_replaced(function) ? MOLT_TRANSFER_EARLIER : 0),
+        .function = old->name,
+        .unit = old->unit,
+        .line = recipe->line,
+        .cfa_register = MOLT_REGISTER_RSP,
+        .cfa_offset = (int32_t)recipe->old_size,
+        .old_size = recipe->old_size,
+        .new_size = recipe->new_size,
+        .value = emission->values.count,
+    };
+    uint64_t patch = 0, running = 0,
+             running_address = function->inverse ? recipe->new_place : recipe->old_place;
+    uint64_t patch_address = function->inverse ? recipe->old_place : recipe->new_place;
+    uint32_t symbol = 0;
+    char *reason = recipe->reason ? must_strdup(recipe->reason) : NULL;
+
+    bool known = !running_address || running_place(function, running_address, &running);
+    if (!known && !function->inverse) {
+        return; /* nobody can be told to wait there: the strict rule stands */
+    }
+    if (patch_address && !patch_place(function, patch_address, &symbol, &patch)) {
+        reason = reason ? reason : must_strdup("the new version's code is not in the patch");
+    }
+    reason = reason || known ? reason : must_strdup("its code in the program is not known");
+    record.symbol = symbol ? symbol : record.symbol;
+    record.old_place = function->inverse ? patch : running;
+    record.new_place = function->inverse ? running : patch;
+    record.callee = emission_string(emission, recipe->callee);
+    reason = reason ? reason : add_values(function, recipe);
+    if (reason) {
+        emission->values.count = record.value;
+        record.reason = emission_string(emission, reason);
+        record.cfa_offset = 0;
+        record.cfa_register = 0;
+    }
+    record.value_count = emission->values.count - record.value;
+    LIST_ADD(&emission->transfers, record);
+    if (!function->inverse) {
+        tell(function, recipe, reason);
+    }
+    free(reason);
+}
+
+static bool lines_forward(void *context, const char *file, unsigned old_line, unsigned new_line)
+{
+    return source_lines_equal(context, file, old_line, new_line);
+}
+
+static bool lines_back(void *context, const char *file, unsigned old_line, unsigned new_line)
+{
+    return source_lines_equal(context, file, new_line, old_line);
+}
+
+static void add_function(struct unit_transfers *unit, struct object_symbol *old, struct object_symbol *new,
+                         const struct molt_patch_function *record)
+{
+    struct function_transfers function = { .unit = unit, .old = old, .new = new, .record = record };
+    recipe_list forward = { 0 }, back = { 0 };
+
+    function.waits = must_have(json_array());
+    transfer_function(&unit->old, old, &unit->new, new, lines_forward, unit->build->lines, &forward);
+    for (size_t i = 0; i < forward.count; i++) {
+        add_record(&function, &forward.items[i]);
+    }
+    function.inverse = true;
+    transfer_function(&unit->new, new, &unit->old, old, lines_back, unit->build->lines, &back);
+    for (size_t i = 0; i < back.count; i++) {
+        add_record(&function, &back.items[i]);
+    }
+    recipes_free(&forward);
+    recipes_free(&back);
+    if (function.calls) {
+        json_array_append_new(
+            unit->emission->json_transfers,
+            must_have(json_pack("{s:s, s:s, s:i, s:i, s:O}", "name", new->name, "unit",
+                                unit->contribution->name, "calls", (int)function.calls, "transferable",
+                                (int)function.recipes, "waits", function.waits)));
+    }
+    json_decref(function.waits);
+    free(function.places);
+}
+
+/* The record of the function, NULL if it has none: it is part of another's, or the program does not have it. */
+static const struct molt_patch_function *record_of(const struct unit_transfers *unit,
+                                                   const struct object_symbol *new)
+{
+    const struct emission *emission = unit->emission;
+    uint32_t symbol = unit->contribution->symbols[new->index];
+
+    for (size_t i = 0; symbol && i < emission->functions.count; i++) {
+        if (emission->functions.items[i].symbol == symbol) {
+            return &emission->functions.items[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_unit(struct unit_transfers *unit)
+{
+    const struct comparison *comparison = unit->contribution->comparison;
+
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        struct object_symbol *new = &comparison->new->symbols[i], *old = comparison->old_of[i];
+        bool affected = new->key &&old &&
+                        comparison->new_change[i] != CHANGE_NONE &&symbol_is_function(comparison->new, new) &&
+                        !symbol_is_part(new);
+        const struct molt_patch_function *record = affected ? record_of(unit, new) : NULL;
+        if (record) {
+            struct molt_patch_function copy = *record; /* the list may grow */
+            add_function(unit, old, new, &copy);
+        }
+    }
+}
+
+void build_transfers_emit(struct build *build, struct emission *emission)
+{
+    for (size_t i = 0; i < emission->contributions.count; i++) {
+        struct contribution *contribution = emission->contributions.items[i];
+        struct unit_transfers unit = { .build = build, .emission = emission, .contribution = contribution };
+        if (!contribution->policy && contribution->image_unit) {
+            transfer_side_init(&unit.old, contribution->comparison->old);
+            transfer_side_init(&unit.new, contribution->comparison->new);
+            add_unit(&unit);
+            transfer_side_deinit(&unit.old);
+            transfer_side_deinit(&unit.new);
+        }
+    }
+}

@@ -1,0 +1,564 @@
+/*
+ * Recipes, call by call. What the new code reads behind a call is found in its machine code; each of these places gets its
+ * value from the old frame (transfer_sources.c). Two things are judged beside that: objects of the frame whose address
+ * somebody may have must stay where they are, and what a register held when the function was entered must be found again,
+ * since the caller wants it back and unwinders look for it.
+ */
+#include "patch/transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/transfer_private.h"
+
+#define ADDRESS 8
+#define CALLS_MAX 8 /* how deep calls are followed */
+
+void transfer_side_init(struct transfer_side *side, struct object *object)
+{
+    side->object = object;
+    code_index_init(&side->index, object_dwarf(object));
+}
+
+void transfer_side_deinit(struct transfer_side *side)
+{
+    code_index_deinit(&side->index);
+}
+
+void recipes_free(recipe_list *recipes)
+{
+    for (size_t i = 0; i < recipes->count; i++) {
+        free(recipes->items[i].reason);
+        LIST_FREE(&recipes->items[i].values);
+    }
+    LIST_FREE(recipes);
+}
+
+/* The first instruction behind a call: there the frame is set up. */
+static uint32_t first_return(const struct code *code)
+{
+    for (uint32_t i = 0; i + 1 < code->instructions.count; i++) {
+        if (code->instructions.items[i].flags & CODE_CALL) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+static bool holds(const struct frame_object *object, int32_t offset)
+{
+    return offset >= object->offset && offset < object->offset + (int32_t)object->size;
+}
+
+static void add_range(live_ranges *ranges, const struct frame_object *object)
+{
+    for (size_t i = 0; i < ranges->count; i++) {
+        if (ranges->items[i].offset == object->offset && ranges->items[i].size == object->size) {
+            return;
+        }
+    }
+    LIST_ADD(ranges, (struct live_range){ object->offset, object->size });
+}
+
+/* Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it may be any. */
+static void find_escaped(struct version *version)
+{
+    for (size_t i = 0; i < version->code.taken.count; i++) {
+        const struct code_taken *taken = &version->code.taken.items[i];
+        bool known = false;
+        for (size_t k = 0; k < version->objects.count; k++) {
+            const struct frame_object *object = &version->objects.items[k];
+            bool end = taken->offset == object->offset + (int32_t)object->size;
+            bool start = taken->indexed ? taken->offset == object->offset : holds(object, taken->offset);
+            if (start || end) {
+                add_range(&version->escaped, object);
+                known = true;
+            }
+        }
+        version->wild = version->wild || (!known && taken->offset < 0);
+    }
+    if (version->wild) { /* then any byte may be meant */
+        int32_t low = 0;
+        for (size_t i = 0; i < version->code.touches.count; i++) {
+            int32_t offset = version->code.touches.items[i].place - PLACE_CFA;
+            bool counts = place_in_frame(offset + PLACE_CFA) && offset < low;
+            low = counts ? offset : low;
+        }
+        for (size_t k = 0; k < version->objects.count; k++) {
+            add_range(&version->escaped, &version->objects.items[k]);
+        }
+        LIST_ADD(&version->escaped, (struct live_range){ low, (uint32_t)(-2 * ADDRESS - low) });
+    }
+}
+
+static void version_init(struct version *version, const struct transfer_side *side,
+                         const struct object_symbol *symbol)
+{
+    *version = (struct version){ 0 };
+    const struct code_range *range = code_index_find(&side->index, object_address(side->object, symbol));
+    version->unit = range ? range->unit : (Dwarf_Die){ 0 };
+    code_init(&version->code, side->object, symbol, range ? &version->unit : NULL);
+    if (version->code.problem) {
+        return;
+    }
+    function_debug_init(&version->debug, &version->code, &side->index);
+    find_frame_objects(&version->debug, first_return(&version->code), &version->objects);
+    find_escaped(version);
+}
+
+static void version_deinit(struct version *version)
+{
+    code_deinit(&version->code);
+    LIST_FREE(&version->objects);
+    LIST_FREE(&version->escaped);
+    locals_free(&version->locals);
+}
+
+/* Whether control may have come from instruction FROM to instruction TO. */
+static bool reaches(const struct code *code, uint32_t from, uint32_t to)
+{
+    uint32_t start = code->instructions.items[from].block, end = code->instructions.items[to].block;
+    bool *seen = must_calloc(code->blocks.count, sizeof(*seen)), found = start == end && from <= to;
+    LIST(uint32_t) waiting = { 0 };
+
+    LIST_ADD(&waiting, start);
+    while (waiting.count && !found) {
+        const struct code_block *block = &code->blocks.items[waiting.items[--waiting.count]];
+        for (size_t i = 0; i < block->next.count; i++) {
+            uint32_t next = block->next.items[i];
+            found = found || next == end;
+            if (!seen[next]) {
+                seen[next] = true;
+                LIST_ADD(&waiting, next);
+            }
+        }
+    }
+    LIST_FREE(&waiting);
+    free(seen);
+    return found;
+}
+
+/* Whether somebody may have an address inside OBJECT when the call CALL returns. */
+static bool is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call)
+{
+    for (size_t i = 0; i < version->code.taken.count; i++) {
+        const struct code_taken *taken = &version->code.taken.items[i];
+        for (size_t k = 0; k < local->pieces.count; k++) {
+            const struct local_piece *piece = &local->pieces.items[k];
+            bool here = piece->kind == LOCAL_SLOT && taken->offset >= piece->value &&
+                        taken->offset <= piece->value + (int64_t)piece->size;
+            bool any = piece->kind == LOCAL_SLOT && version->wild;
+            if ((here || any) && reaches(&version->code, taken->at, call)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Objects that others may know the address of must have the same place. */
+static char *check_addresses(const struct transfer_work *work, uint32_t call)
+{
+    for (size_t i = 0; i < work->old.locals.count; i++) {
+        const struct local *old = &work->old.locals.items[i];
+        if (!is_known_elsewhere(&work->old, old, call)) {
+            continue;
+        }
+        const struct local *new = local_counterpart(&work->new.locals, &work->old.locals, old);
+        bool stays = new != NULL &&new->pieces.count == old->pieces.count;
+        for (size_t k = 0; stays && k < old->pieces.count; k++) {
+            const struct local_piece *a = &old->pieces.items[k], *b = &new->pieces.items[k];
+            stays = a->kind == b->kind && a->offset == b->offset && a->size == b->size &&
+                    (a->kind != LOCAL_SLOT || a->value == b->value);
+        }
+        if (!stays) {
+            return new ? must_printf(
+                             "the address of local `%s` is taken, and the new version keeps it elsewhere",
+                             old->name)
+                       : must_printf(
+                             "the address of local `%s` is taken, and the new version does not have it",
+                             old->name);
+        }
+    }
+    return NULL;
+}
+
+/* A variable that the new version has turned into a number, which the running one does not have in it. */
+static char *check_constants(const struct transfer_work *work)
+{
+    for (size_t i = 0; i < work->new.locals.count; i++) {
+        const struct local *new = &work->new.locals.items[i];
+        const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, new);
+        if (!old || new->pieces.count != 1 || new->pieces.items[0].kind != LOCAL_CONSTANT ||
+            !old->pieces.count) {
+            continue;
+        }
+        const struct local_piece *piece = &old->pieces.items[0];
+        if (piece->kind != LOCAL_CONSTANT || piece->value != new->pieces.items[0].value) {
+            return must_printf("local `%s` is the number %lld in the new version, whatever it is now",
+                               new->name, (long long)new->pieces.items[0].value);
+        }
+    }
+    return NULL;
+}
+
+static bool has_value(const struct recipe *recipe, int32_t place)
+{
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        int32_t start = value->to_kind == MOLT_VALUE_REGISTER ? value->to * ADDRESS : PLACE_CFA + value->to;
+        if (place >= start && place < start + (int32_t)value->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Adds the value of SIZE bytes at PLACE. */
+static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_t place, uint32_t size)
+{
+    bool in_frame = place_in_frame(place);
+    struct recipe_value value = {
+        .to = in_frame ? place - PLACE_CFA : place / ADDRESS,
+        .to_kind = in_frame ? MOLT_VALUE_SLOT : MOLT_VALUE_REGISTER,
+        .size = in_frame ? size : ADDRESS,
+    };
+    char *reason = transfer_source(work, place, size, &value);
+
+    if (!reason) {
+        LIST_ADD(&recipe->values, value);
+    }
+    return reason;
+}
+
+static const char *const names[] = { "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
+                                     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+
+/* Whether a function of this object changes register NUMBER, by all that can be told. */
+static bool clobbers(struct object *object, const struct object_symbol *function, unsigned number,
+                     unsigned depth)
+{
+    bool found = false;
+    struct code code;
+
+    if (depth > CALLS_MAX) {
+        return false;
+    }
+    code_init(&code, object, function, NULL);
+    for (uint32_t i = 0; i < code.instructions.count && !found && !code.problem; i++) {
+        const struct code_instruction *instruction = &code.instructions.items[i];
+        const struct code_operand *operand = &code.operands.items[instruction->operand];
+        struct object_place place;
+        bool leaves = (instruction->flags & CODE_CALL) ||
+                      ((instruction->flags & CODE_EXIT) && (instruction->flags & CODE_ENDS) &&
+                       instruction->visible_count && operand->kind != OPERAND_OTHER);
+        if (leaves && code_named(&code, operand, &place) && place.symbol && place.section) {
+            found = clobbers(object, place.symbol, number, depth + 1);
+        } else if (leaves) {
+            found = true;
+        }
+        for (unsigned k = 0; k < instruction->operand_count && !leaves; k++) {
+            const struct code_operand *each = &code.operands.items[instruction->operand + k];
+            found = found || (each->kind == OPERAND_REGISTER && each->written && each->number == number);
+        }
+    }
+    code_deinit(&code);
+    return found;
+}
+
+static bool is_clobbered(const struct code *code, uint32_t call, unsigned number)
+{
+    const struct code_operand *operand = &code->operands.items[code->instructions.items[call].operand];
+    struct object_place place;
+
+    if (operand->kind != OPERAND_NUMBER) {
+        return true;
+    }
+    if (!code_named(code, operand, &place)) {
+        return clobbers(code->object, code->symbol, number, 0);
+    }
+    return !place.section || (place.symbol && clobbers(code->object, place.symbol, number, 0));
+}
+
+static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t call)
+{
+    uint32_t block = work->new.code.instructions.items[work->new.at].block;
+
+    for (unsigned i = 0; i < REGISTERS; i++) {
+        uint32_t size = 0;
+        for (uint32_t k = 0; k < ADDRESS; k++) {
+            size = is_live(&work->direct, block, i * ADDRESS + k) ? k + 1 : size;
+        }
+        if (!size || i == RSP) {
+            continue;
+        }
+        if (!register_is_preserved(i)) {
+            if (i != RAX && i != RDX && !is_clobbered(&work->new.code, call, i)) {
+                return must_printf(
+                    "the new version relies on %s, which the called function happens to leave alone",
+                    names[i]);
+            }
+            continue;
+        }
+        char *reason = add_value(work, recipe, i * ADDRESS,
+                                 size <= 1   ? 1
+                                 : size <= 2 ? 2
+                                 : size <= 4 ? 4
+                                             : 8);
+        if (reason) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
+/* The object whose memory PLACE is, if its scope does not include the call and nothing else uses that memory. */
+static bool is_out_of_scope(const struct transfer_work *work, int32_t offset, uint64_t call)
+{
+    const struct code *code = &work->new.code;
+    bool outside = false;
+
+    for (size_t i = 0; i < work->new.objects.count; i++) {
+        const struct frame_object *object = &work->new.objects.items[i];
+        if (holds(object, offset)) {
+            if (frame_object_in_scope(object, call)) {
+                return false;
+            }
+            outside = true;
+        }
+    }
+    for (size_t i = 0; outside && i < code->instructions.count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        for (uint32_t k = 0; k < instruction->touch_count; k++) {
+            const struct code_touch *touch = &code->touches.items[instruction->touch + k];
+            if (!place_in_frame(touch->place) || touch->place > PLACE_CFA + offset ||
+                touch->place + (int32_t)touch->size <= PLACE_CFA + offset) {
+                continue;
+            }
+            bool inside = false;
+            for (size_t m = 0; m < work->new.objects.count && !inside; m++) {
+                inside = holds(&work->new.objects.items[m], offset) &&
+                         frame_object_in_scope(&work->new.objects.items[m], instruction->address);
+            }
+            if (!inside) {
+                return false;
+            }
+        }
+    }
+    return outside;
+}
+
+/* How many bytes from PLACE on are used as one: the widest access that starts there. */
+static uint32_t unit_at(const struct code *code, int32_t place)
+{
+    uint32_t size = 1;
+
+    for (size_t i = 0; i < code->touches.count; i++) {
+        const struct code_touch *touch = &code->touches.items[i];
+        if (touch->place == place && touch->read && touch->size > size) {
+            size = touch->size;
+        }
+    }
+    return size;
+}
+
+/* What nobody has described, and both versions use alike: it is where it was. */
+static void keep_bytes(struct recipe *recipe, int32_t offset, uint32_t size)
+{
+    struct recipe_value *last = recipe->values.count ? &recipe->values.items[recipe->values.count - 1] : NULL;
+
+    if (last && last->to_kind == MOLT_VALUE_SLOT && last->from_kind == MOLT_VALUE_SLOT && !last->variable &&
+        last->from == last->to && last->size == last->from_size && last->to + (int32_t)last->size == offset) {
+        last->size += size;
+        last->from_size += size;
+        return;
+    }
+    LIST_ADD(&recipe->values, (struct recipe_value){ .from = offset,
+                                                     .to = offset,
+                                                     .to_kind = MOLT_VALUE_SLOT,
+                                                     .from_kind = MOLT_VALUE_SLOT,
+                                                     .size = size,
+                                                     .from_size = size });
+}
+
+/* The rest of the piece of a variable that OFFSET lies in; else what is accessed there as one. */
+static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t offset, bool direct)
+{
+    const struct local_piece *piece = NULL;
+    const struct local *local = local_at(&work->new.locals, PLACE_CFA + offset, &piece);
+
+    if (local) {
+        return add_value(work, recipe, PLACE_CFA + offset, (uint32_t)(piece->value + piece->size - offset));
+    }
+    uint32_t unit = direct ? unit_at(&work->new.code, PLACE_CFA + offset) : 1;
+    char *reason =
+        direct ? add_value(work, recipe, PLACE_CFA + offset, unit)
+               : must_printf("an object without a name on the stack (at CFA%+d) may be in use", offset);
+    if (reason && offset >= -(int32_t)recipe->old_size && transfer_is_kept(work, offset, unit)) {
+        free(reason);
+        reason = NULL;
+        keep_bytes(recipe, offset, unit);
+    }
+    return reason;
+}
+
+/* Arguments that the caller has left above the frame stay there: the new version must mean the same by that place. */
+static char *check_argument(struct transfer_work *work, int32_t offset)
+{
+    const struct local_piece *piece = NULL, *other;
+    const struct local *local = local_at(&work->new.locals, PLACE_CFA + offset, &piece);
+    const struct local *old = local ? local_counterpart(&work->old.locals, &work->new.locals, local) : NULL;
+    int32_t place = PLACE_CFA + offset;
+
+    if (old && local_at(&work->old.locals, place, &other) == old && other->value == piece->value &&
+        other->offset == piece->offset) {
+        return NULL;
+    }
+    if (match_finds(&work->match, work->new.at, place, work->old.at, &place, 1, 1) == 0) {
+        return NULL;
+    }
+    return must_printf("an argument on the stack (at CFA%+d) is used otherwise in the new version", offset);
+}
+
+static char *add_frame(struct transfer_work *work, struct recipe *recipe, uint64_t call)
+{
+    uint32_t block = work->new.code.instructions.items[work->new.at].block;
+    int32_t low = work->all.low > -(int32_t)recipe->new_size ? work->all.low : -(int32_t)recipe->new_size;
+
+    for (int32_t offset = low; offset < work->all.high; offset++) {
+        int32_t place = PLACE_CFA + offset;
+        bool direct =
+            offset >= work->direct.low && offset < work->direct.high && is_live(&work->direct, block, place);
+        if ((!direct && !is_live(&work->all, block, place)) || has_value(recipe, place)) {
+            continue;
+        }
+        if (offset >= -ADDRESS && offset < 0) {
+            continue; /* the return address */
+        }
+        if (is_out_of_scope(work, offset, call)) {
+            continue;
+        }
+        if (offset >= 0) {
+            char *reason = check_argument(work, offset);
+            if (reason) {
+                return reason;
+            }
+            continue;
+        }
+        char *reason = add_slot(work, recipe, offset, direct);
+        if (reason) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
+/* Slots and registers that hold what a register held on entry, though this code may never restore it: unwinders do. */
+static void add_saved(struct transfer_work *work, struct recipe *recipe)
+{
+    const struct code *code = &work->new.code;
+
+    for (uint32_t i = 0; i < code->touches.count + REGISTERS; i++) {
+        bool is_register = i < REGISTERS;
+        const struct code_touch *touch = is_register ? NULL : &code->touches.items[i - REGISTERS];
+        int32_t place = is_register ? (int32_t)i * ADDRESS : touch->place, entry = 0;
+        bool counts = is_register
+                          ? register_is_preserved(i)
+                          : touch->written && touch->size == ADDRESS && place_in_frame(place) &&
+                                place < PLACE_CFA - ADDRESS && place >= PLACE_CFA - (int32_t)recipe->new_size;
+        if (!counts || has_value(recipe, place) ||
+            code_origin(code, work->new.at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
+            !register_is_preserved(place_register(entry))) {
+            continue;
+        }
+        char *reason = add_value(work, recipe, place, ADDRESS);
+        if (reason && is_register) { /* nobody has it any more: nobody wants it */
+            free(reason);
+            continue;
+        }
+        free(reason);
+    }
+}
+
+static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_t old_call, uint32_t new_call)
+{
+    const struct code_instruction *old = &work->old.code.instructions.items[old_call + 1];
+    const struct code_instruction *new = &work->new.code.instructions.items[new_call + 1];
+    uint64_t call = work->new.code.instructions.items[new_call].address;
+
+    recipe->new_place = new->address;
+    if (old->stack == NO_OFFSET || new->stack == NO_OFFSET) {
+        return must_printf("the frame of the %s version has no fixed size",
+                           old->stack == NO_OFFSET ? "running" : "new");
+    }
+    recipe->old_size = -old->stack;
+    recipe->new_size = -new->stack;
+    work->old.at = old_call + 1;
+    work->new.at = new_call + 1;
+    locals_at_call(&work->old.debug, old_call, &work->old.locals);
+    locals_at_call(&work->new.debug, new_call, &work->new.locals);
+    char *reason = check_addresses(work, old_call);
+    reason = reason ? reason : check_constants(work);
+    reason = reason ? reason : add_registers(work, recipe, new_call);
+    reason = reason ? reason : add_frame(work, recipe, call);
+    if (!reason) {
+        add_saved(work, recipe);
+    }
+    locals_free(&work->old.locals);
+    locals_free(&work->new.locals);
+    return reason;
+}
+
+static void add_recipes(struct transfer_work *work, const struct code_index *old_index,
+                        const struct code_index *new_index, recipe_list *ret)
+{
+    const struct code *old = &work->old.code;
+    uint32_t *pairs = transfer_match_calls(work, old_index, new_index);
+
+    for (uint32_t i = 0; i + 1 < old->instructions.count; i++) {
+        const struct code_instruction *call = &old->instructions.items[i];
+        if ((call->flags & (CODE_CALL | CODE_ENDS)) != CODE_CALL ||
+            call[1].address != call->address + call->length || !old->blocks.items[call->block].reached) {
+            continue;
+        }
+        struct recipe recipe = { .old_place = call[1].address,
+                                 .callee = code_callee(old, i),
+                                 .line = call->line };
+        recipe.reason = pairs[i] == NO_INSTRUCTION
+                            ? must_strdup("no call in the new version is surely the same")
+                            : work_out(work, &recipe, i, pairs[i]);
+        if (recipe.reason) {
+            LIST_FREE(&recipe.values);
+        }
+        LIST_ADD(ret, recipe);
+    }
+    free(pairs);
+}
+
+void transfer_function(const struct transfer_side *old, const struct object_symbol *old_symbol,
+                       const struct transfer_side *new, const struct object_symbol *new_symbol,
+                       same_line *lines, void *lines_context, recipe_list *ret)
+{
+    struct transfer_work work = { 0 };
+
+    version_init(&work.old, old, old_symbol);
+    version_init(&work.new, new, new_symbol);
+    if (!work.old.code.problem && !work.new.code.problem) {
+        char *old_parameters = parameters_text(&work.old.debug),
+             *new_parameters = parameters_text(&work.new.debug);
+        match_init(&work.match, &work.old.code, &work.new.code, lines, lines_context);
+        work.match.same_parameters = strcmp(old_parameters, new_parameters) == 0;
+        work.match.old_escaped = &work.old.escaped;
+        work.match.new_escaped = &work.new.escaped;
+        liveness_init(&work.direct, &work.new.code, NULL, 0);
+        liveness_init(&work.all, &work.new.code, work.new.escaped.items, work.new.escaped.count);
+        add_recipes(&work, &old->index, &new->index, ret);
+        liveness_deinit(&work.direct);
+        liveness_deinit(&work.all);
+        match_deinit(&work.match);
+        free(old_parameters);
+        free(new_parameters);
+    }
+    version_deinit(&work.old);
+    version_deinit(&work.new);
+}

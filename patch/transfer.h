@@ -1,0 +1,51 @@
+/*
+ * Recipes by which a function that is suspended at a call goes on in its other version (DESIGN.md 4.4): which call there is
+ * the same, what the code behind it will read, and where each of these values is in the frame of the version that runs.
+ * Where anything cannot be derived there is no recipe, but a reason.
+ */
+#ifndef MOLT_PATCH_TRANSFER_H
+#define MOLT_PATCH_TRANSFER_H
+
+#include "base/patch_file.h"
+#include "patch/code_index.h"
+#include "patch/compare.h"
+
+struct recipe_value {
+    int64_t from;
+    int32_t to;
+    enum molt_value_place to_kind, from_kind;
+    uint32_t size, from_size;
+    bool is_signed;
+    struct object_place symbol; /* SYMBOL: of the new object; `from` is the distance from it */
+    const char *variable;       /* borrowed from the object; NULL: none */
+};
+
+/* One call of the old code. Places are addresses of the objects' debug information. */
+struct recipe {
+    uint64_t old_place, new_place; /* return addresses; new_place 0: there is no such call */
+    const char *callee;            /* borrowed */
+    unsigned line;
+    char *reason; /* NULL: the recipe is complete */
+    uint32_t old_size, new_size;
+    LIST(struct recipe_value) values;
+};
+
+typedef LIST(struct recipe) recipe_list;
+
+/* One side of a comparison, with what is made once for all its functions. */
+struct transfer_side {
+    struct object *object;
+    struct code_index index;
+};
+
+void transfer_side_init(struct transfer_side *side, struct object *object);
+void transfer_side_deinit(struct transfer_side *side);
+
+/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version. LINES may be NULL: the
+ * sources are the same. Everything is borrowed as long as RET. */
+void transfer_function(const struct transfer_side *old, const struct object_symbol *old_symbol,
+                       const struct transfer_side *new, const struct object_symbol *new_symbol,
+                       same_line *lines, void *lines_context, recipe_list *ret);
+void recipes_free(recipe_list *recipes);
+
+#endif

@@ -1,0 +1,516 @@
+/*
+ * Decoding a function. Control goes on behind each instruction unless it is a jump, a return, or a call that does not come
+ * back. Where a jump is computed, it may lead to every place inside the function that anything names: entries of
+ * jump tables, labels whose address is taken. That is more than it will do, which is the safe side for all that is asked here.
+ */
+#include "patch/transfer_code.h"
+
+#include <Zydis/Zydis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/definition_line.h"
+
+#define VECTORS 32
+
+static unsigned number_of(ZydisRegister register_)
+{
+    static const uint8_t numbers[] = { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, 8, 9, 10, 11, 12, 13, 14, 15 };
+    ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, register_);
+
+    return whole >= ZYDIS_REGISTER_RAX && whole <= ZYDIS_REGISTER_R15 ? numbers[whole - ZYDIS_REGISTER_RAX]
+                                                                      : REGISTERS;
+}
+
+static bool vector_of(ZydisRegister register_, uint8_t *ret)
+{
+    ZydisRegisterClass class = ZydisRegisterGetClass(register_);
+
+    if (class != ZYDIS_REGCLASS_XMM && class != ZYDIS_REGCLASS_YMM && class != ZYDIS_REGCLASS_ZMM) {
+        return false;
+    }
+    *ret = ZydisRegisterGetId(register_) % VECTORS;
+    return true;
+}
+
+static void read_register(const ZydisDecodedOperand *from, struct code_operand *ret)
+{
+    ZydisRegister name = from->reg.value;
+    unsigned number = number_of(name);
+
+    ret->kind = OPERAND_OTHER;
+    if (number < REGISTERS) {
+        ret->kind = OPERAND_REGISTER;
+        ret->number = number;
+        ret->first = name >= ZYDIS_REGISTER_AH && name <= ZYDIS_REGISTER_BH;
+    } else if (vector_of(name, &ret->number)) {
+        ret->kind = OPERAND_VECTOR;
+    }
+}
+
+/* The relocation with a field at OFFSET of SECTION, or NULL. */
+static const struct object_relocation *relocation_of(const struct object_section *section, uint64_t offset)
+{
+    size_t i = object_relocation_at(section, offset);
+
+    return i < section->relocation_count && section->relocations[i].offset == offset
+               ? &section->relocations[i]
+               : NULL;
+}
+
+static struct code_operand read_operand(const struct code_part *part, uint64_t offset,
+                                        const ZydisDecodedInstruction *instruction,
+                                        const ZydisDecodedOperand *from)
+{
+    struct code_operand ret = {
+        .kind = OPERAND_OTHER,
+        .size = from->size / 8,
+        .base = REGISTERS,
+        .index = REGISTERS,
+        .frame = NO_OFFSET,
+        .read = (from->actions & ZYDIS_OPERAND_ACTION_MASK_READ) ||
+                (from->actions & ZYDIS_OPERAND_ACTION_CONDWRITE),
+        .written = from->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE,
+    };
+
+    switch (from->type) {
+    case ZYDIS_OPERAND_TYPE_REGISTER:
+        read_register(from, &ret);
+        break;
+    case ZYDIS_OPERAND_TYPE_MEMORY:
+        ret.kind = OPERAND_MEMORY;
+        ret.base = number_of(from->mem.base);
+        ret.index = number_of(from->mem.index);
+        ret.relative = from->mem.base == ZYDIS_REGISTER_RIP;
+        ret.scale = from->mem.scale;
+        ret.segment = from->mem.segment == ZYDIS_REGISTER_FS || from->mem.segment == ZYDIS_REGISTER_GS;
+        ret.value = from->mem.disp.value;
+        if (instruction->raw.disp.size && from->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+            ret.relocation = relocation_of(part->section, offset + instruction->raw.disp.offset);
+        }
+        break;
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+        ret.kind = OPERAND_NUMBER;
+        ret.value = from->imm.value.s;
+        ret.relative = from->imm.is_relative;
+        ret.relocation = relocation_of(part->section, offset + instruction->raw.imm[0].offset);
+        break;
+    default:
+        break;
+    }
+    return ret;
+}
+
+bool code_named(const struct code *code, const struct code_operand *operand, struct object_place *ret)
+{
+    for (size_t i = 0; operand->relocation && i < code->parts.count; i++) {
+        const struct object_section *section = code->parts.items[i].section;
+        if (operand->relocation >= section->relocations &&
+            operand->relocation < section->relocations + section->relocation_count) {
+            *ret = object_target(code->object, section, operand->relocation);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Functions of the C library that control does not come back from. */
+static bool never_returns(const char *name)
+{
+    static const char *const names[] = {
+        "abort",      "exit",          "_exit",         "_Exit",        "quick_exit",       "longjmp",
+        "siglongjmp", "__longjmp_chk", "__assert_fail", "pthread_exit", "__stack_chk_fail", "__chk_fail",
+        "err",        "errx",          "verr",          "verrx",        "__fortify_fail"
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_inside(const struct code *code, uint64_t address)
+{
+    for (size_t i = 0; i < code->parts.count; i++) {
+        if (address >= code->parts.items[i].start && address < code->parts.items[i].end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the jump or call INSTRUCTION with OPERAND leads, as an address of the debug information; 0: outside the object. */
+static uint64_t branch_target(const struct code *code, const struct code_instruction *instruction,
+                              const struct code_operand *operand)
+{
+    struct object_place place;
+
+    if (!code_named(code, operand, &place)) {
+        return instruction->address + instruction->length + operand->value;
+    }
+    if (!place.section) {
+        return 0;
+    }
+    return place.section->base + place.offset + (place.symbol ? place.symbol->value : 0);
+}
+
+static void classify(const struct code *code, struct code_instruction *instruction,
+                     const ZydisDecodedInstruction *decoded)
+{
+    const struct code_operand *operand = &code->operands.items[instruction->operand];
+    struct object_place place;
+
+    switch (decoded->meta.category) {
+    case ZYDIS_CATEGORY_CALL:
+        instruction->flags |= CODE_CALL;
+        if (code_named(code, operand, &place) && place.symbol && never_returns(place.symbol->name)) {
+            instruction->flags |= CODE_ENDS;
+        }
+        break;
+    case ZYDIS_CATEGORY_RET:
+        instruction->flags |= CODE_ENDS | CODE_EXIT;
+        break;
+    case ZYDIS_CATEGORY_UNCOND_BR:
+        instruction->flags |= CODE_ENDS | (operand->kind == OPERAND_NUMBER ? 0 : CODE_INDIRECT);
+        break;
+    default:
+        if (decoded->cpu_flags) {
+            const ZydisAccessedFlags *flags = decoded->cpu_flags;
+            bool written = flags->modified | flags->set_0 | flags->set_1 | flags->undefined;
+            instruction->flags |= (flags->tested ? CODE_READS_FLAGS : 0) | (written ? CODE_WRITES_FLAGS : 0);
+        }
+        if (decoded->mnemonic == ZYDIS_MNEMONIC_UD2 || decoded->mnemonic == ZYDIS_MNEMONIC_HLT) {
+            instruction->flags |= CODE_ENDS;
+        }
+    }
+}
+
+static bool decode_part(struct code *code, const struct code_part *part)
+{
+    ZydisDecoder decoder;
+    ZydisDecodedInstruction decoded;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    uint64_t from = part->start - part->section->base, to = part->end - part->section->base;
+
+    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    for (uint64_t at = from; at < to; at += decoded.length) {
+        if (!ZYAN_SUCCESS(
+                ZydisDecoderDecodeFull(&decoder, part->section->bytes + at, to - at, &decoded, operands))) {
+            return false;
+        }
+        struct code_instruction instruction = { .address = part->section->base + at,
+                                                .length = decoded.length,
+                                                .operand_count = decoded.operand_count,
+                                                .visible_count = decoded.operand_count_visible,
+                                                .mnemonic = decoded.mnemonic,
+                                                .operand = code->operands.count,
+                                                .jump = NO_INSTRUCTION,
+                                                .stack = NO_OFFSET };
+        for (unsigned i = 0; i < decoded.operand_count; i++) {
+            LIST_ADD(&code->operands, read_operand(part, at, &decoded, &operands[i]));
+        }
+        classify(code, &instruction, &decoded);
+        LIST_ADD(&code->instructions, instruction);
+    }
+    return true;
+}
+
+uint32_t code_at(const struct code *code, uint64_t address)
+{
+    size_t low = 0, high = code->instructions.count;
+
+    while (low < high) { /* parts are in ascending order */
+        size_t middle = (low + high) / 2;
+        if (code->instructions.items[middle].address < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < code->instructions.count && code->instructions.items[low].address == address
+               ? low
+               : NO_INSTRUCTION;
+}
+
+/* Resolves the targets of direct jumps: those that lead outside end an activation. */
+static void find_jumps(struct code *code)
+{
+    for (size_t i = 0; i < code->instructions.count; i++) {
+        struct code_instruction *instruction = &code->instructions.items[i];
+        const struct code_operand *operand = &code->operands.items[instruction->operand];
+        bool jump = instruction->operand_count && operand->kind == OPERAND_NUMBER && operand->relative &&
+                    !(instruction->flags & CODE_CALL);
+        if (jump) {
+            instruction->jump = code_at(code, branch_target(code, instruction, operand));
+            if (instruction->jump == NO_INSTRUCTION) {
+                instruction->flags |= CODE_EXIT;
+            }
+        }
+    }
+}
+
+typedef LIST(uint32_t) index_list;
+
+static void add_label(const struct code *code, uint64_t address, index_list *ret)
+{
+    uint32_t index = is_inside(code, address) ? code_at(code, address) : NO_INSTRUCTION;
+
+    if (index != NO_INSTRUCTION) {
+        LIST_ADD(ret, index);
+    }
+}
+
+/* The last place at or in front of OFFSET of SECTION that something refers to: where the table begins that has a field there. */
+static uint64_t table_start(const struct object_section *section, uint64_t offset)
+{
+    size_t low = 0, high = section->anonymous.count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (section->anonymous.items[middle] <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low ? section->anonymous.items[low - 1] : 0;
+}
+
+/* Fields of tables hold addresses, or distances from the table's start: then what the relocation names is too high by the
+ * field's own distance. */
+static void add_table_labels(const struct code *code, const struct object_section *section, index_list *ret)
+{
+    for (size_t i = 0; i < section->relocation_count; i++) {
+        const struct object_relocation *relocation = &section->relocations[i];
+        const struct object_symbol *named = &code->object->symbols[relocation->symbol];
+        if (!named->section || code->object->sections[named->section].kind != SECTION_CODE) {
+            continue;
+        }
+        uint64_t address = code->object->sections[named->section].base + named->value + relocation->addend;
+        if (relocation_is_relative(relocation->type)) {
+            address -= relocation->offset - table_start(section, relocation->offset);
+        }
+        add_label(code, address, ret);
+    }
+}
+
+/* Places inside the function that computed jumps may lead to. */
+static void find_labels(const struct code *code, index_list *ret)
+{
+    for (size_t i = 1; i < code->object->section_count; i++) {
+        const struct object_section *section = &code->object->sections[i];
+        if (section->kind == SECTION_CONST || section->kind == SECTION_DATA) {
+            add_table_labels(code, section, ret);
+        }
+    }
+    for (size_t i = 0; i < code->instructions.count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        for (unsigned k = 0; k < instruction->visible_count; k++) {
+            const struct code_operand *operand = &code->operands.items[instruction->operand + k];
+            struct object_place place;
+            if (!(operand->kind == OPERAND_NUMBER && operand->relative) &&
+                code_named(code, operand, &place) && place.section && place.section->kind == SECTION_CODE) {
+                add_label(code, branch_target(code, instruction, operand), ret);
+            }
+        }
+    }
+}
+
+static void link_blocks(struct code *code, uint32_t from, uint32_t instruction)
+{
+    uint32_t to = code->instructions.items[instruction].block;
+
+    LIST_ADD(&code->blocks.items[from].next, to);
+    LIST_ADD(&code->blocks.items[to].before, from);
+}
+
+static void cut_blocks(struct code *code, const index_list *labels)
+{
+    size_t count = code->instructions.count;
+    bool *starts = must_calloc(count + 1, sizeof(*starts));
+
+    for (size_t i = 0; i < labels->count; i++) {
+        starts[labels->items[i]] = true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        bool part = i == 0 || instruction->address != instruction[-1].address + instruction[-1].length;
+        starts[i] = starts[i] || part;
+        if (instruction->jump != NO_INSTRUCTION) {
+            starts[instruction->jump] = true;
+        }
+        if (instruction->jump != NO_INSTRUCTION ||
+            (instruction->flags & (CODE_ENDS | CODE_CALL | CODE_EXIT))) {
+            starts[i + 1] = true; /* behind a call, too: what is asked is asked there */
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (starts[i]) {
+            LIST_ADD(&code->blocks, (struct code_block){ .first = i });
+        }
+        code->instructions.items[i].block = code->blocks.count - 1;
+        code->blocks.items[code->blocks.count - 1].end = i + 1;
+    }
+    free(starts);
+}
+
+static void connect_blocks(struct code *code, const index_list *labels)
+{
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        uint32_t last = code->blocks.items[i].end - 1;
+        const struct code_instruction *instruction = &code->instructions.items[last];
+        bool goes_on = last + 1 < code->instructions.count &&
+                       instruction[1].address == instruction->address + instruction->length;
+        if (!(instruction->flags & CODE_ENDS) && goes_on) {
+            link_blocks(code, i, last + 1);
+        }
+        if (instruction->jump != NO_INSTRUCTION) {
+            link_blocks(code, i, instruction->jump);
+        }
+        for (size_t k = 0; (instruction->flags & CODE_INDIRECT) && k < labels->count; k++) {
+            link_blocks(code, i, labels->items[k]);
+        }
+    }
+}
+
+static int by_index(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+static void make_blocks(struct code *code)
+{
+    index_list labels = { 0 };
+    bool computed = false;
+
+    for (size_t i = 0; i < code->instructions.count; i++) {
+        computed = computed || (code->instructions.items[i].flags & CODE_INDIRECT);
+    }
+    if (computed) {
+        find_labels(code, &labels);
+    }
+    if (labels.count) {
+        qsort(labels.items, labels.count, sizeof(*labels.items), by_index);
+        size_t kept = 1;
+        for (size_t i = 1; i < labels.count; i++) {
+            if (labels.items[i] != labels.items[kept - 1]) {
+                labels.items[kept++] = labels.items[i];
+            }
+        }
+        labels.count = kept;
+    }
+    for (size_t i = 0; i < code->instructions.count; i++) {
+        struct code_instruction *instruction = &code->instructions.items[i];
+        if (instruction->flags & CODE_INDIRECT) { /* or a tail call by a pointer */
+            instruction->flags |= CODE_EXIT;
+        }
+    }
+    cut_blocks(code, &labels);
+    connect_blocks(code, &labels);
+    LIST_FREE(&labels);
+}
+
+const char *code_path(struct code *code, const char *name)
+{
+    if (!name || !code->unit) {
+        return NULL;
+    }
+    for (size_t i = code->paths.count; i-- > 0;) {
+        if (strcmp(code->paths.items[i].name, name) == 0) {
+            return code->paths.items[i].path;
+        }
+    }
+    LIST_ADD(&code->paths, (struct code_path){ name, definition_path(code->unit, name) });
+    return code->paths.items[code->paths.count - 1].path;
+}
+
+static void find_lines(struct code *code, Dwarf_Die *unit)
+{
+    for (size_t i = 0; unit && i < code->instructions.count; i++) {
+        struct code_instruction *instruction = &code->instructions.items[i];
+        Dwarf_Line *row = dwarf_getsrc_die(unit, instruction->address);
+        int line = 0;
+        if (row && dwarf_lineno(row, &line) == 0) {
+            instruction->line = line;
+            instruction->file = code_path(code, dwarf_linesrc(row, NULL, NULL));
+        }
+    }
+}
+
+static void add_part(struct code *code, const struct object_symbol *symbol)
+{
+    const struct object_section *section = &code->object->sections[symbol->section];
+
+    if (section->bytes && symbol->size && symbol->value + symbol->size <= section->size) {
+        LIST_ADD(&code->parts, (struct code_part){ section, symbol, section->base + symbol->value,
+                                                   section->base + symbol->value + symbol->size });
+    }
+}
+
+static int by_start(const void *left, const void *right)
+{
+    const struct code_part *a = left, *b = right;
+
+    return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static void find_parts(struct code *code)
+{
+    size_t length = strlen(code->symbol->name);
+
+    add_part(code, code->symbol);
+    for (size_t i = 1; i < code->object->symbol_count; i++) {
+        const struct object_symbol *symbol = &code->object->symbols[i];
+        if (symbol_is_part(symbol) && symbol->section &&
+            strncmp(symbol->name, code->symbol->name, length) == 0 &&
+            strncmp(symbol->name + length, ".cold", 5) == 0) {
+            add_part(code, symbol);
+        }
+    }
+    if (code->parts.count > 1) {
+        qsort(code->parts.items, code->parts.count, sizeof(*code->parts.items), by_start);
+    }
+}
+
+void code_init(struct code *code, struct object *object, const struct object_symbol *symbol, Dwarf_Die *unit)
+{
+    *code = (struct code){ .object = object, .symbol = symbol, .unit = unit };
+    find_parts(code);
+    if (!code->parts.count) {
+        code->problem = "it has no code";
+        return;
+    }
+    for (size_t i = 0; i < code->parts.count; i++) {
+        if (!decode_part(code, &code->parts.items[i])) {
+            code->problem = "it has instructions that are not known here";
+            return;
+        }
+    }
+    find_jumps(code);
+    make_blocks(code);
+    find_lines(code, unit);
+    code_find_frame(code);
+}
+
+void code_deinit(struct code *code)
+{
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        LIST_FREE(&code->blocks.items[i].next);
+        LIST_FREE(&code->blocks.items[i].before);
+    }
+    for (size_t i = 0; i < code->paths.count; i++) {
+        free(code->paths.items[i].path);
+    }
+    LIST_FREE(&code->paths);
+    LIST_FREE(&code->parts);
+    LIST_FREE(&code->instructions);
+    LIST_FREE(&code->operands);
+    LIST_FREE(&code->touches);
+    LIST_FREE(&code->blocks);
+    LIST_FREE(&code->taken);
+    *code = (struct code){ 0 };
+}

@@ -1,0 +1,46 @@
+/* One pair of versions of a function being worked on. */
+#ifndef MOLT_PATCH_TRANSFER_PRIVATE_H
+#define MOLT_PATCH_TRANSFER_PRIVATE_H
+
+#include "patch/transfer.h"
+#include "patch/transfer_locals.h"
+
+/* One version. */
+struct version {
+    Dwarf_Die unit;
+    struct code code;
+    struct function_debug debug;
+    frame_objects objects;
+    live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
+    bool wild;           /* an address in the frame that is no known object's got away */
+    local_list locals;   /* at the call in question */
+    uint32_t at;         /* where that call returns to */
+};
+
+struct transfer_work {
+    struct version old, new;
+    struct match match;
+    struct liveness direct; /* of the new code: by operands */
+    struct liveness all;    /* by addresses, too */
+};
+
+/* transfer_calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
+ * caller. */
+uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
+                               const struct code_index *new_index);
+
+/* transfer_sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
+ * be told: owned by the caller. */
+char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
+bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
+
+/* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
+const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);
+
+/* The local of the other version that is the same variable, or NULL. */
+const struct local *local_counterpart(const local_list *others, const local_list *own,
+                                      const struct local *local);
+
+#endif
