@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "engine/update/item_index.h"
+#include "engine/update/kernel_words.h"
 #include "engine/update/state_private.h"
 
 #define WORDS_EACH 2 /* that lead to an instance, as a guess: memory for noting them is taken ahead */
@@ -26,6 +27,7 @@ struct forwarding {
     uintptr_t low, high;     /* what is outside of [low, high] stays as it is */
     struct item_index index; /* of the items in the heap whose places do not tell what became of them */
     struct staging changes;
+    struct kernel_words kernel;
     const struct region *opened; /* a read-only mapping that is writable for now */
     uint64_t typed, untyped, lost;
     bool heap; /* something in the heap has moved or shifted */
@@ -390,6 +392,42 @@ static int leave_roots(struct state *state)
     return status;
 }
 
+/* What the kernel keeps is the address of an object, in whose low bits, which are zero in addresses, programs keep flags. */
+static bool kernel_word_moved(void *context, uint64_t data, uint64_t *ret)
+{
+    struct state *state = context;
+    const struct forwarding *forwarding = state->forwarding;
+    struct where where;
+    uintptr_t after;
+
+    if (data - forwarding->low > forwarding->high - forwarding->low ||
+        look_up(state, data, 0, &after, &where) == SAME) {
+        return false;
+    }
+    uint32_t alignment = where.conversion ? where.conversion->from->record->alignment : 1;
+    uint64_t flags = data & ((alignment < 8 ? alignment : 8) - 1);
+    bool moved = look_up(state, data - flags, 0, &after, &where) == ELSEWHERE;
+    *ret = after + flags;
+    return moved;
+}
+
+static void visit_kernel(struct state *state)
+{
+    int descriptor = -1;
+
+    if (state->notes) {
+        return; /* a rehearsal: the copy's epoll sets are the program's */
+    }
+    state->status = kernel_words_lead(&state->forwarding->kernel, kernel_word_moved, state, &descriptor);
+    if (state->status < 0) {
+        state_refuse(
+            state,
+            "an epoll set holds the address of an instance that moves, with descriptor %d, and it cannot be "
+            "changed there now (%s); try again",
+            descriptor, state->status == -ENOMEM ? "no memory" : "the descriptor is disarmed or closed");
+    }
+}
+
 static void visit_all(struct state *state)
 {
     for (size_t i = 0; i < state->roots.count && state->status == 0; i++) {
@@ -404,6 +442,9 @@ static void visit_all(struct state *state)
     }
     if (state->status == 0) {
         references_mapped(&state->references, state->world, visit_untyped_words, state);
+    }
+    if (state->status == 0) {
+        visit_kernel(state);
     }
 }
 
@@ -449,6 +490,7 @@ void forward_undo(struct state *state)
         *change->at = change->before;
     }
     close_region(state);
+    kernel_words_undo(&state->forwarding->kernel);
     forward_deinit(state);
 }
 
@@ -456,6 +498,7 @@ void forward_deinit(struct state *state)
 {
     staging_deinit(&state->forwarding->changes);
     item_index_deinit(&state->forwarding->index);
+    kernel_words_deinit(&state->forwarding->kernel);
     *state->forwarding = (struct forwarding){ 0 };
 }
 
