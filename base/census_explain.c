@@ -36,6 +36,24 @@ static void name_function(json_t *object, const json_t *sites)
     text_deinit(&place);
 }
 
+/* Names the function that POINTER leads to. */
+static void name_code(json_t *pointer, const json_t *sites)
+{
+    struct text place = { 0 };
+    text_printf(&place, "%lld:%lld", (long long)number_at(pointer, "module"),
+                (long long)number_at(pointer, "code"));
+    json_t *name = place.bytes && json_object_get(pointer, "code")
+                       ? json_object_get(json_object_get(sites, "code"), place.bytes)
+                       : NULL;
+
+    if (name) {
+        json_object_set(pointer, "memory", name);
+    } else if (json_object_get(pointer, "code")) {
+        json_object_set_new(pointer, "memory", json_string("code"));
+    }
+    text_deinit(&place);
+}
+
 static void name_reason(json_t *site, const json_t *sites)
 {
     json_t *known;
@@ -185,6 +203,7 @@ static void explain_instance(json_t *instance, const json_t *types, const json_t
     json_array_foreach(json_object_get(instance, "pointers"), index, pointer)
     {
         name_function(pointer, sites);
+        name_code(pointer, sites);
     }
     json_object_set_new(instance, "type", json_string(text_at(type, "name")));
     json_object_set_new(instance, "values", explain_values(instance, json_object_get(type, "shape")));

@@ -257,7 +257,10 @@ static json_t *pointer_value(const struct census_result *result, const struct ce
     if (pointer->layout) {
         json_object_set_new(value, "type", json_string(layout_name(result, pointer->layout)));
     }
-    if (pointer->memory) {
+    if (pointer->code) {
+        json_object_set_new(value, "module", json_integer(pointer->module));
+        json_object_set_new(value, "code", json_integer((json_int_t)pointer->code));
+    } else if (pointer->memory) {
         json_object_set_new(value, "memory", json_string(pointer->memory));
     } else if (pointer->variable) {
         json_object_set_new(value, "variable", string_value(pointer->variable));

@@ -39,7 +39,7 @@
  *   unknown   {blocks, bytes, site_count, sites: [{blocks, bytes, largest, file, line}]} of blocks whose type is not known; buffers: the
  *             same of blocks that hold no instances; foreign: of what code without debug information holds
  *   instances [{address, layout, bytes: hex, path, file, line | variable, pointers: [{offset, type?, distance?, text?, file, line | variable |
- *             memory}]}]
+ *             memory | module, code: address of a function in a module of the query}]}]
  *   obstacle  why an update of these types would be refused, or ""; tracked: false if the program's blocks are not known
  *
  * An update that was prepared belongs to the connection and is discarded when that closes. One call is

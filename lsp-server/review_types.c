@@ -104,16 +104,26 @@ json_t *review_types(const struct workspace *workspace)
     return types;
 }
 
-static void write_count(struct text *text, const struct workspace *workspace, const json_t *type)
+/* TYPE as molt inspect has it, with how many instances live behind its first line's words. */
+static void write_type(struct text *text, const struct workspace *workspace, const json_t *type)
 {
+    struct text words = { 0 };
+    const char *rest;
     double count;
 
-    if (!instances_known(workspace, json_text(type, "name", ""), &count))
-        return;
-    if (count > 0)
-        text_printf(text, "      %.0f live instance%s\n", count, count == 1 ? "" : "s");
-    else
-        text_puts(text, "      no live instances\n");
+    type_change_write(&words, type, 2);
+    rest = words.bytes ? strchr(words.bytes, '\n') : NULL;
+    if (rest && instances_known(workspace, json_text(type, "name", ""), &count)) {
+        text_append(text, words.bytes, (size_t)(rest - words.bytes));
+        if (count > 0)
+            text_printf(text, ", %.0f live instance%s", count, count == 1 ? "" : "s");
+        else
+            text_puts(text, ", no live instances");
+        text_puts(text, rest);
+    } else if (words.bytes) {
+        text_puts(text, words.bytes);
+    }
+    text_deinit(&words);
 }
 
 /* Blocks that may hold more of them. */
@@ -145,8 +155,7 @@ void review_write_types(struct text *text, const struct workspace *workspace, js
     text_puts(text, "\nTypes of live instances\n");
     for (size_t i = 0; i < json_array_size(planned); i++) {
         json_object_set_new(json_array_get(types, i), "row", json_integer((json_int_t)review_lines(text)));
-        type_change_write(text, json_array_get(planned, i), 2);
-        write_count(text, workspace, json_array_get(planned, i));
+        write_type(text, workspace, json_array_get(planned, i));
         type_change_function(text, json_array_get(planned, i), json_text(workspace->plan, "source", ""), 6);
     }
     type_sites_write(text, json_object_get(workspace->plan, "sites"), 2);

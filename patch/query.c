@@ -233,15 +233,34 @@ static void tell_functions(json_t *functions, const struct sites *sites)
     }
 }
 
-static json_t *tell_sites(const struct build_state *state)
+/* The functions of IMAGE, which is module NUMBER. */
+static void tell_code(json_t *code, const struct image *image, size_t number)
 {
+    for (size_t i = 0; i < image->by_address_count; i++) {
+        const struct image_symbol *symbol = image->by_address[i];
+        char *place = must_printf("%zu:%llu", number, (unsigned long long)symbol->value);
+        if (symbol->type == STT_FUNC && !json_object_get(code, place)) {
+            json_object_set_new(code, place, json_string(symbol->name));
+        }
+        free(place);
+    }
+}
+
+static json_t *tell_sites(const struct build *build)
+{
+    const struct build_state *state = build->state;
     json_t *all = must_have(json_object()), *functions = must_have(json_object());
+    json_t *code = must_have(json_object());
 
     for (size_t i = 0; i < state->images.count; i++) {
         sites_join_json(all, sites_to_json(state->images.items[i].sites));
         tell_functions(functions, state->images.items[i].sites);
     }
+    for (size_t i = 0; i < build->asked.count; i++) {
+        tell_code(code, build->asked.items[i], i);
+    }
     json_object_set_new(all, "functions", functions);
+    json_object_set_new(all, "code", code);
     return all;
 }
 
@@ -278,7 +297,7 @@ static struct molt_error *emit(struct build *build, const char *type, struct pat
     if (!error) {
         json_t *manifest = make_manifest(build);
         ret->bytes = emission_finish(&emission, manifest, &ret->size);
-        ret->sites = tell_sites(build->state);
+        ret->sites = tell_sites(build);
         json_decref(manifest);
     }
     emission_deinit(&emission);

@@ -41,6 +41,8 @@ struct census_pointer {
     const char *variable; /* NULL: a block */
     uint32_t site;
     const char *memory;             /* in words, where it is neither; else NULL */
+    uint32_t module;                /* of the query, if `code` is not 0 */
+    uint64_t code;                  /* an address of the module: the pointer is a function's */
     char text[CENSUS_TEXT_MAX + 1]; /* what stands there, if it is text and the pointer has no better type */
 };
 

@@ -103,6 +103,58 @@ static void visit_word(void *context, uintptr_t at, const struct layout_word *wo
     pointers->instance->pointer_count++;
 }
 
+/* ---- functions -------------------------------------------------------------------------------------------------------- */
+
+/* The module that ADDRESS lies in, and where there. False: none that the query knows. */
+static bool find_code(const struct census *census, uintptr_t address, struct census_pointer *ret)
+{
+    const struct loaded_patch *query = census->state->patch;
+
+    for (uint32_t i = 0; i < query->file.patch_modules_count; i++) {
+        const struct module *module = &query->modules[i].module;
+        if (!query->modules[i].absent && address >= module->start && address < module->end) {
+            ret->module = i;
+            ret->code = address - module->bias;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_code(struct census *census, struct census_instance *instance, uintptr_t at)
+{
+    uintptr_t value = *(const uintptr_t *)at;
+    struct census_pointer pointer = { .offset = (uint32_t)(at - instance->address) };
+
+    if (value && census->pointer_count < CENSUS_POINTERS && find_code(census, value, &pointer)) {
+        census->pointers[census->pointer_count++] = pointer;
+        instance->pointer_count++;
+    }
+}
+
+/* Pointers to functions, which are no words that a migration looks at. AT: of an object of LAYOUT in INSTANCE. */
+static void visit_code(struct census *census, struct census_instance *instance, uint32_t layout, uintptr_t at,
+                       unsigned depth)
+{
+    const struct layouts *layouts = &census->state->layouts;
+    const struct molt_patch_layout *record = layouts->items[layout].record;
+
+    for (uint32_t i = record->field; i < record->field + record->field_count && depth < DEPTH_MAX; i++) {
+        const struct molt_patch_field *field = &layouts->file->patch_fields[i];
+        for (uint32_t k = 0; k < field->count && census->pointer_count < CENSUS_POINTERS; k++) {
+            uintptr_t place = at + field->offset + (uintptr_t)k * field->stride;
+            if (place - instance->address + sizeof(void *) > instance->byte_count) {
+                break;
+            }
+            if (field->kind == MOLT_FIELD_CODE) {
+                add_code(census, instance, place);
+            } else if (field->kind == MOLT_FIELD_MEMBER) {
+                visit_code(census, instance, field->layout, place, depth + 1);
+            }
+        }
+    }
+}
+
 /* ---- instances ---------------------------------------------------------------------------------------------------------- */
 
 static void copy(struct census *census, const struct census_instance *where, uint32_t layout,
@@ -126,6 +178,7 @@ static void copy(struct census *census, const struct census_instance *where, uin
     census->pool_used += size;
     struct pointers pointers = { census, instance };
     layouts_walk(&census->state->layouts, layout, address, visit_word, &pointers);
+    visit_code(census, instance, layout, address, 0);
 }
 
 /* WHERE with ".NAME" or "[INDEX]" added to its path. */

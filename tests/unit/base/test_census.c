@@ -13,12 +13,14 @@ static const char types_text[] =
     "\"shape\": {\"size\": 24,"
     "\"members\": [{\"path\": \"next\", \"offset\": 0, \"size\": 8, \"kind\": \"pointer\"},"
     "{\"path\": \"name\", \"offset\": 8, \"size\": 8, \"kind\": \"pointer\"},"
+    "{\"path\": \"event\", \"offset\": 24, \"size\": 8, \"kind\": \"pointer\"},"
     "{\"path\": \"state\", \"offset\": 16, \"size\": 4, \"kind\": \"enum\", \"names\": {\"1\": "
     "\"BUSY\"}}]}}]";
 
-static const char sites_text[] = "{\"functions\": {\"/s/a.c:7\": \"add\"},"
-                                 "\"unknown\": [{\"file\": \"/s/b.c\", \"line\": 9, \"function\": \"pool\","
-                                 "\"reason\": \"a char * that is cast twice\"}]}";
+static const char sites_text[] =
+    "{\"functions\": {\"/s/a.c:7\": \"add\"}, \"code\": {\"1:64\": \"on_event\"},"
+    "\"unknown\": [{\"file\": \"/s/b.c\", \"line\": 9, \"function\": \"pool\","
+    "\"reason\": \"a char * that is cast twice\"}]}";
 
 static const char answer_text[] =
     "{\"tracked\": true, \"obstacle\": \"\", \"types\": [{\"layout\": 3, \"name\": \"struct item\", "
@@ -35,9 +37,10 @@ static const char answer_text[] =
     "\"buffers\": {\"blocks\": 1, \"bytes\": 64, \"site_count\": 1, \"sites\": ["
     "{\"blocks\": 1, \"bytes\": 64, \"largest\": 64, \"file\": \"/s/c.c\", \"line\": 1}]},"
     "\"instances\": [{\"address\": 4096, \"layout\": 3, \"path\": \"\", \"file\": \"/s/a.c\", \"line\": 7,"
-    "\"bytes\": \"002000000000000000300000000000000100000000000000\", \"pointers\": ["
+    "\"bytes\": \"0020000000000000003000000000000001000000000000004060000000000000\", \"pointers\": ["
     "{\"offset\": 0, \"type\": \"struct item\", \"file\": \"/s/a.c\", \"line\": 7, \"distance\": 8},"
-    "{\"offset\": 8, \"file\": \"/s/c.c\", \"line\": 1, \"text\": \"Ann\"}]}]}";
+    "{\"offset\": 8, \"file\": \"/s/c.c\", \"line\": 1, \"text\": \"Ann\"},"
+    "{\"offset\": 24, \"module\": 1, \"code\": 64}]}]}";
 
 static json_t *explained(void)
 {
@@ -104,6 +107,7 @@ static void instances_with_values(void **state)
     assert_string_equal(text.bytes, "\nstruct item at 0x1000, heap block of add, a.c:7\n"
                                     "    next   0x2000 -> struct item + 8\n"
                                     "    name   0x3000 -> \"Ann\"\n"
+                                    "    event  0x6040 -> on_event\n"
                                     "    state  BUSY\n");
     text_deinit(&text);
     json_decref(answer);

@@ -215,8 +215,10 @@ int link_client_upload(struct link_client *client, const void *bytes, size_t siz
         char id[64] = "";
 
         sscanf(bytes, "id %63s", id);
-        json_object_set_new(engine, "next_id", json_string(id));
-        store(client, engine);
+        if (strcmp(id, "query")) { /* which leaves the program as it is */
+            json_object_set_new(engine, "next_id", json_string(id));
+            store(client, engine);
+        }
         *ret_result = json_pack("{s:i}", "upload", 1);
     }
     pthread_mutex_unlock(&lock);
