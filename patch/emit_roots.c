@@ -201,6 +201,18 @@ static uint32_t new_place(struct root_emission *roots, struct contribution *cont
                : 0;
 }
 
+/* What a variable of type OLD is after the update if its unit did not change: the same but for what its type's name means. */
+static const struct type *type_after(const struct root_emission *roots, const struct type *old)
+{
+    const struct type *stripped = type_strip(old);
+
+    if (!roots->state->changes || !type_is_compound(stripped)) {
+        return old;
+    }
+    const struct type *new = type_changes_new_of(roots->state->changes, stripped);
+    return new ? new : old;
+}
+
 /* The type of what is at VARIABLE's place. */
 static const struct type *type_of_variable(struct type_model *model, const struct variable *variable)
 {
@@ -251,6 +263,21 @@ static void emit_with_value(struct root_emission *roots, struct contribution *co
     free(name);
 }
 
+/*
+ * Whether the variable is in no source any more and too small for what its type has become. It stays as it is then: code that knows it is gone,
+ * and a rollback finds it as it was.
+ */
+static bool is_left_behind(const struct root_emission *roots, const struct object_symbol *new,
+                           const struct root *root)
+{
+    uint64_t count;
+    const struct type *element = type_strip(element_of(root->old, &count));
+    const struct type_change *change =
+        !new && roots->state->changes ? type_changes_of_old(roots->state->changes, element) : NULL;
+
+    return change && change->new && change->new->size > element->size;
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -264,11 +291,16 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
                          .die = &before->die };
 
     if ((new && !is_writable(comparison->new, new)) || !root.old ||
-        !find_place(roots, contribution, comparison, symbol, &root)) {
+        !find_place(roots, contribution, comparison, symbol, &root) || is_left_behind(roots, new, &root)) {
         return; /* a constant by now: its value is what the new source says */
     }
     const struct variable *variable = new ? variable_of(after, comparison->new, new) : NULL;
-    root.new = variable ? type_of_variable(roots->new, variable) : root.old;
+    if (comparison->old ==
+        comparison->new) { /* not compiled anew: the new model knows nothing of its types */
+        root.new = type_after(roots, root.old);
+    } else {
+        root.new = variable ? type_of_variable(roots->new, variable) : root.old;
+    }
     root.die = variable ? &variable->die : root.die;
     if (!root.new) {
         root.new = root.old;
@@ -298,18 +330,6 @@ void emit_roots_of_unit(struct root_emission *roots, struct contribution *contri
 }
 
 /* ---- units that were not ------------------------------------------------------------------------------------------ */
-
-/* What a variable of type OLD is after the update if its unit was not compiled: the same but for what its type's name means. */
-static const struct type *type_after(const struct root_emission *roots, const struct type *old)
-{
-    const struct type *stripped = type_strip(old);
-
-    if (!roots->state->changes || !type_is_compound(stripped)) {
-        return old;
-    }
-    const struct type *new = type_changes_new_of(roots->state->changes, stripped);
-    return new ? new : old;
-}
 
 void emit_roots_of_image_unit(struct root_emission *roots, const struct image *image,
                               const struct image_unit *unit)

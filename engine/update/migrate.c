@@ -336,6 +336,10 @@ static int collect_roots(struct state *state, bool here)
             return -EINVAL;
         }
         size_t size_after = conversion_size(conversion, PLACE_ROOT, size);
+        if (!moved && size_after > root_size(state, root)) {
+            return state_refuse(state, "the variable %s has become larger, and the patch has no place for it",
+                                patch_file_string(state->layouts.file, record->name));
+        }
         struct item item = item_make(root->place, size, PLACE_ROOT, 0, moved,
                                      !moved && size_after > size ? size_after - size : 0);
         if ((conversion->custom || moved) == here) {
