@@ -255,7 +255,26 @@ static void rewrite(struct state *state, uintptr_t *at, uintptr_t value)
     *at = value;
 }
 
-static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, uintptr_t value)
+/*
+ * Whether VALUE is the start of an object with bits of its own in the lowest places, or else an address within its first member,
+ * and it makes a difference which: ANSWER and AFTER are what it is if it leads into the member.
+ */
+static bool may_be_tagged(const struct where *where, uintptr_t value, enum answer answer, uintptr_t after)
+{
+    const struct conversion *conversion = where->conversion;
+    uintptr_t bits = value & 7, offset = value - bits - where->place;
+    uint64_t start;
+
+    if (!bits || !conversion || value - bits < where->place ||
+        (where->kind == PLACE_OBJECT ? offset : offset % conversion->from->size) != 0 ||
+        !conversion_offset(conversion, where->kind, where->size, offset, 0, &start)) {
+        return false;
+    }
+    return where->target + start + bits != (answer == GONE ? value : after);
+}
+
+static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, const char *type,
+                       uintptr_t value)
 {
     const struct patch_file *file = state->layouts.file;
 
@@ -264,8 +283,7 @@ static void refuse_tag(struct state *state, uintptr_t at, const struct layout_wo
         "the pointer to %s at 0x%lx%s%s has the value 0x%lx, which is no address of one but has bits of its "
         "own (a tagged pointer): it cannot be led to "
         "where the instance is now; keep the type within its size, or write a policy that does",
-        state->layouts.items[word->layout].name, (unsigned long)at,
-        word->field != UINT32_MAX ? ", member " : "",
+        type, (unsigned long)at, word->field != UINT32_MAX ? ", member " : "",
         word->field != UINT32_MAX ? patch_file_string(file, file->patch_fields[word->field].name) : "",
         (unsigned long)value);
 }
@@ -275,17 +293,18 @@ static __attribute__((noinline)) void follow(struct state *state, uintptr_t at,
                                              const struct layout_word *word, uint32_t promised)
 {
     struct forwarding *forwarding = state->forwarding;
-    const struct layout *wanted = &state->layouts.items[word->layout];
-    uintptr_t value = *(uintptr_t *)at, after;
+    const struct layout *wanted = &state->layouts.items[promised];
+    uintptr_t value = *(uintptr_t *)at, after = 0;
     struct where where;
     enum answer answer = look_up(state, value, promised, &after, &where);
 
-    if (answer == SAME || (word->kind == MOLT_FIELD_WORD && (!where.moved || value != where.place))) {
+    if (answer == SAME) {
         return;
     }
-    uintptr_t odd = value & ((wanted->record->alignment < 8 ? wanted->record->alignment : 8) - 1);
-    if (word->kind == MOLT_FIELD_POINTER && word->layout && odd) {
-        refuse_tag(state, at, word, value);
+    if (promised && value & ((wanted->record->alignment < 8 ? wanted->record->alignment : 8) - 1)) {
+        refuse_tag(state, at, word, wanted->name, value);
+    } else if (!promised && may_be_tagged(&where, value, answer, after)) {
+        refuse_tag(state, at, word, where.conversion->from->name, value);
     } else if (answer == GONE) {
         forwarding->lost++;
     } else {

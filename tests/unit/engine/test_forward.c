@@ -330,6 +330,27 @@ static void test_a_tagged_pointer(void **state)
     refused(&nodes, "a tagged pointer");
 }
 
+/* A word that may be an address follows into the middle of an instance; with bits of its own nobody knows whether it does. */
+static void test_words_that_may_be_addresses(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    struct node_old *first = new_node(&nodes, 1);
+    head = first;
+    word = (uintptr_t)&first->link;
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    assert_ptr_not_equal(head, first);
+    assert_ptr_equal(word, &((struct node *)head)->link);
+    state_revert(nodes.program.state);
+    assert_ptr_equal(word, &first->link);
+    program_end(&nodes.program);
+
+    begin(&nodes);
+    word = (uintptr_t)new_node(&nodes, 1) + 1;
+    refused(&nodes, "a tagged pointer");
+}
+
 static void test_types_by_what_leads_there(void **state)
 {
     struct nodes nodes;
@@ -363,11 +384,11 @@ static void test_types_by_what_leads_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_follows),        cmocka_unit_test(test_a_shifted_member),
-        cmocka_unit_test(test_elements_of_an_array),      cmocka_unit_test(test_a_pool_within_a_buffer),
-        cmocka_unit_test(test_a_pool_of_its_own),         cmocka_unit_test(test_an_object_on_a_stack),
-        cmocka_unit_test(test_old_blocks_in_quarantine),  cmocka_unit_test(test_a_tagged_pointer),
-        cmocka_unit_test(test_types_by_what_leads_there),
+        cmocka_unit_test(test_everything_follows),          cmocka_unit_test(test_a_shifted_member),
+        cmocka_unit_test(test_elements_of_an_array),        cmocka_unit_test(test_a_pool_within_a_buffer),
+        cmocka_unit_test(test_a_pool_of_its_own),           cmocka_unit_test(test_an_object_on_a_stack),
+        cmocka_unit_test(test_old_blocks_in_quarantine),    cmocka_unit_test(test_a_tagged_pointer),
+        cmocka_unit_test(test_words_that_may_be_addresses), cmocka_unit_test(test_types_by_what_leads_there),
     };
     stop_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
