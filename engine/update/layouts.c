@@ -116,8 +116,8 @@ static void close_over_members(struct layouts *layouts)
         const struct molt_patch_layout *record = layout->record;
         for (uint32_t k = record->field; k < record->field + record->field_count; k++) {
             const struct molt_patch_field *field = &layouts->file->patch_fields[k];
-            layout->changed =
-                layout->changed || (field->kind == MOLT_FIELD_MEMBER && layouts->items[field->layout].changed);
+            layout->changed = layout->changed ||
+                              (field->kind == MOLT_FIELD_MEMBER && layouts->items[field->layout].changed);
         }
         layout->changed = layout->changed || (record->tail_stride && layouts->items[layout->tail].changed);
     }
@@ -195,12 +195,17 @@ void layouts_deinit(struct layouts *layouts)
 
 uint32_t layouts_find(const struct layouts *layouts, uint64_t hash)
 {
-    for (size_t i = 1; i < layouts->count; i++) {
+    uint32_t found = 0;
+
+    for (uint32_t i = 1; i < layouts->count; i++) {
         if (layouts->items[i].record->hash == hash) {
-            return (uint32_t)i;
+            if (layouts->items[i].changed) {
+                return i;
+            }
+            found = found ? found : i;
         }
     }
-    return 0;
+    return found;
 }
 
 /* The field of LAYOUT that OFFSET lies in, and where in its element; NULL if in none. */
