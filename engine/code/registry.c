@@ -99,15 +99,26 @@ void registry_forget_functions(size_t count)
     }
 }
 
-const struct definition *registry_definition(const char *unit, const char *name)
+/* Among the first COUNT; the latest of a name counts. */
+static const struct definition *find_definition(const char *unit, const char *name, size_t count)
 {
-    for (size_t i = registry.definition_count; i-- > 0;) { /* the latest of a name counts */
+    for (size_t i = count; i-- > 0;) {
         const struct definition *definition = &registry.definitions[i];
         if (strcmp(definition->name, name) == 0 && strcmp(definition->unit, unit) == 0) {
             return definition;
         }
     }
     return NULL;
+}
+
+const struct definition *registry_definition(const char *unit, const char *name)
+{
+    return find_definition(unit, name, registry.definition_count);
+}
+
+const struct definition *registry_definition_before(const struct definition *definition)
+{
+    return find_definition(definition->unit, definition->name, definition - registry.definitions);
 }
 
 int registry_define(const char *unit, const char *name, bool is_tls, uintptr_t address)

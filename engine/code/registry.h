@@ -64,6 +64,9 @@ struct definition {
 
 const struct definition *registry_definition(const char *unit, const char *name);
 
+/* The one that was there of this name before DEFINITION was added; NULL if there was none. */
+const struct definition *registry_definition_before(const struct definition *definition);
+
 /* Adds a definition, or moves the one of that name. 0 or -ENOMEM. */
 int registry_define(const char *unit, const char *name, bool is_tls, uintptr_t address);
 

@@ -43,20 +43,33 @@ bool state_changes(const struct state *state)
     return state && state->changes;
 }
 
-/* Where a variable that an earlier patch brought is; for a thread-local one its distance from the thread pointer. */
+static uintptr_t place_of(const struct definition *definition)
+{
+    return definition->is_tls ? (uintptr_t)tls_thread_offset() + definition->address : definition->address;
+}
+
+/*
+ * Where a variable that an earlier patch brought is; for a thread-local one its distance from the thread pointer. On the way back
+ * the latest definition of its name may be this patch's own.
+ */
 static int find_earlier(struct state *state, const struct molt_patch_root *root, uintptr_t *ret)
 {
     const struct patch_file *file = &state->patch->file;
     const char *name = patch_file_string(file, root->name), *unit = patch_file_string(file, root->unit);
     const struct definition *definition = registry_definition(unit, name);
+    const struct loaded_symbol *own = root->symbol ? &state->patch->symbols[root->symbol] : NULL;
 
+    if (state->rollback && definition && own &&
+        place_of(definition) == (definition->is_tls ? (uintptr_t)own->tls_offset : own->address)) {
+        definition = registry_definition_before(definition);
+    }
     if (!definition || definition->is_tls != !!(root->flags & MOLT_ROOT_TLS)) {
         return load_refuse(
             state->patch,
             "%s (%s) comes from an earlier patch that is not in this program; apply that one first", name,
             unit);
     }
-    *ret = definition->is_tls ? (uintptr_t)tls_thread_offset() + definition->address : definition->address;
+    *ret = place_of(definition);
     return 0;
 }
 
