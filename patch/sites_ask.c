@@ -22,6 +22,9 @@ static void add_names_of(struct site_work *work, const struct site_call *call, n
 {
     if (call->call.callee) {
         add_name(work, names, call->call.callee);
+        if (strcmp(call->call.callee, "calloc") == 0) {
+            add_name(work, names, "malloc"); /* with memset in the source */
+        }
     }
     for (size_t i = 0; i + 1 < call->frames.count; i++) {
         if (call->frames.items[i].function) {
