@@ -257,7 +257,7 @@ void census_write_instances(struct text *text, const json_t *answer, const char 
                         seen_from(root, text_at(instance, "file")));
             text_puts(text, json_is_true(json_object_get(instance, "thread_local")) ? " of a thread" : "");
         } else {
-            text_printf(text, "%s%sheap block of ", path, *path ? " in a " : "");
+            text_printf(text, "%s%sheap block of ", path + (*path == '.'), *path ? " in a " : "");
             write_site(text, instance, root);
         }
         text_puts(text, "\n");

@@ -306,6 +306,25 @@ static struct molt_error *read_limit(struct question *question)
     return cli_timeout(question->arguments, TIMEOUT_MS, &question->timeout_ms);
 }
 
+/* The nearest directory from that of BUILD upwards in which an editor keeps its record: the source root that it uses. NULL: none. */
+static char *find_root(const char *build)
+{
+    char *root = realpath(build, NULL), *slash;
+
+    while (root && *root) {
+        char *record = in_state(root, "baseline.json");
+        bool found = record && access(record, R_OK) == 0;
+        free(record);
+        if (found) {
+            return root;
+        }
+        slash = strrchr(root, '/');
+        *slash = '\0';
+    }
+    free(root);
+    return NULL;
+}
+
 static struct molt_error *run_instances(const struct cli_arguments *arguments, int *ret_status)
 {
     const char *who = arguments->operands[arguments->operand_count - 1];
@@ -320,10 +339,12 @@ static struct molt_error *run_instances(const struct cli_arguments *arguments, i
     };
     struct targets targets = { 0 };
     struct molt_error *error = read_limit(&question);
+    char *root = options.root ? NULL : find_root(options.build);
 
     if (!error && cli_flag(arguments, "values") && !question.type) {
         error = molt_error_new(MOLT_ERROR_USAGE, "--values needs a type");
     }
+    options.root = options.root ? options.root : root;
     options.binaries = cli_values(arguments, "binary", &options.binary_count);
     error = error ? error : targets_find(who, &targets);
     error = error ? error : patch_session_create(&options, &question.session);
@@ -332,6 +353,7 @@ static struct molt_error *run_instances(const struct cli_arguments *arguments, i
     }
     patch_session_destroy(question.session);
     targets_deinit(&targets);
+    free(root);
     return error;
 }
 
@@ -344,7 +366,7 @@ static const struct cli_option instances_options[] = {
     { 0, "after", "PATCH", "a patch that is in force; repeat in order (those that the editor keeps)" },
     { 0, "binary", "FILE",
       "executable or library of the program; repeat for several (all below the build directory)" },
-    { 0, "root", "DIR", "the source root (the deepest directory that holds all files)" },
+    { 0, "root", "DIR", "the source root (the editor's, or the deepest directory that holds all files)" },
     { 't', "timeout", "SECONDS", "how long to wait until no thread is inside the allocator (5)" },
     { 'j', "json", NULL, "print everything as JSON" },
     { 0 },

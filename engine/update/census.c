@@ -56,11 +56,17 @@ static void count_typed(struct census *census, struct census_tally *tally, const
 
     tally->kind = array ? MOLT_SITE_ARRAY : MOLT_SITE_OBJECT;
     tally->guessed = place->meaning->kind == MOLT_SITE_UNKNOWN;
+    size_t tails = array ? 0 : tail_count(layout, place->size);
+
     tally->elements += count;
-    tally->tails += array ? 0 : tail_count(layout, place->size);
+    tally->tails += tails;
     if (layout->changed && census_has_room(census)) {
         struct census_instance where = { .site = block->site };
         census_copy(census, &where, place->layout, place->start, count, array);
+        if (tails && census->state->layouts.items[layout->tail].changed) {
+            census_copy(census, &where, layout->tail, place->start + layout->record->tail_offset, tails,
+                        true);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
-import { program } from '../system/molt.mjs';
+import { call, program } from '../system/molt.mjs';
 import { LanguageClient } from '../system/lsp.mjs';
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'molt-types-')));
@@ -137,6 +137,9 @@ last = await save('molt/vector3d.c', policy('new->length = old->x + old->y;'));
 assert.equal(last.result, 'updated', last.message);
 assert.equal(last.instances, count, last.message);
 assert.equal(await liveInstances(), '100 live instances');
+const told = await call(['instances', '--json', '-p', at('build'), 'vector3d', String(server.pid)]); // it finds the record of the update
+assert.equal(told.status, 0, told.output);
+assert.deepEqual(JSON.parse(told.stdout).types.map((type) => [type.count, type.size]), [[count, 32]]);
 assert.match(await shownInstances(), /100 instances of 32 bytes[^]*\n {4}length {2}1\n {4}x +0\n/);
 assert.deepEqual(client.diagnostics.get(uri('molt/vector3d.c')), []);
 await client.until(() => client.status.quiescent && client.status.pending.count === 0 && client.status.plan === null && !client.status.validation,

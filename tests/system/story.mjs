@@ -22,7 +22,7 @@
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
-//   instances COUNT TYPE  as many live instances of TYPE are counted
+//   instances COUNT TYPE  as many live instances of TYPE are counted, and can be shown
 
 import fs from 'node:fs';
 import path from 'node:path';

@@ -121,11 +121,13 @@ class Telling {
             this.applied.pop();
             break;
         case 'instances': {
-            const result = await molt.call(['instances', '--json', '-p', this.directory, '--root', this.trees('v1'),
+            const result = await molt.call(['instances', '--json', '--values', '--limit', '1000', '-p', this.directory, '--root', this.trees('v1'),
                 '--from', this.trees(this.version), ...this.applied.flatMap((one) => ['--after', one.file]),
                 step.type, pid]);
             demandResult('molt instances', result, 0);
             const count = JSON.parse(result.stdout).types.reduce((sum, type) => sum + type.count, 0);
+            const shown = JSON.parse(result.stdout).instances;
+            demand(shown.length === count && shown.every((one) => one.values.length), `${count} counted, ${shown.length} shown: ${result.stdout}`);
             demand(count === step.count, `${this.version} has ${count} instances of ${step.type}, not ${step.count}: ${result.stdout}`);
             break;
         }
