@@ -162,6 +162,22 @@ async function readable() {
     }
 }
 
-export const cases = { truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
+/** Looking at what a program holds changes no byte of it. */
+async function lookedAt() {
+    const victim = await Victim.create('state-array-grows');
+    for (const line of ['add 1', 'add 2', 'show'])
+        victim.program.say(line);
+    for (let i = 0; i < 3; i++)
+        await victim.program.line();
+    const look = (...args) => molt.call(['instances', '-p', victim.directory, '--root', victim.trees('v1'), ...args, victim.pid]);
+    await look('struct record'); /* the first one asks for memory of the engine's own */
+    const result = await victim.unchangedBy('molt instances', () => look('--values', 'struct record'));
+    demand(result.status === 0 && result.output.startsWith('struct record: 2 instances'), result.output);
+    demand((await victim.unchangedBy('a table', () => look())).status === 0, 'a table of all types');
+    demandRefusal('an unknown type', await look('struct recor'), [5], ['struct record']);
+}
+
+export const cases = {
+    'instances are looked at': lookedAt, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
     'out of order': outOfOrder, 'name that is nowhere': nameThatIsNowhere, discarded, 'dry run': dryRun,
     'commit fails': commitFails, 'rolled back': rolledBack, readable };

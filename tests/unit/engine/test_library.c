@@ -355,6 +355,7 @@ static void test_wrong_calls(void **state)
     client = open_client(host->pid);
     check_failure(client, "frobnicate", NULL, -32601);
     check_failure(client, "prepare", NULL, LINK_ERROR_NO_SUCH);
+    check_failure(client, "instances", NULL, LINK_ERROR_NO_SUCH);
     check_failure(client, "prepare", json_pack("{s:s}", "upload", "x"), LINK_ERROR_NO_SUCH);
     check_failure(client, "commit", json_pack("{s:i}", "update", 1), LINK_ERROR_NO_SUCH);
     check_failure(client, "discard", NULL, LINK_ERROR_NO_SUCH);
