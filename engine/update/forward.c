@@ -344,6 +344,18 @@ static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
 
 /* ---- where to look ------------------------------------------------------------------------------------------------------------ */
 
+/* Quickly, whatever they mean: whether any of the words from START to END holds an address that matters. */
+static bool holds_any(const struct forwarding *forwarding, uintptr_t start, uintptr_t end)
+{
+    uintptr_t low = forwarding->low, range = forwarding->high - low;
+    bool any = false;
+
+    for (const uintptr_t *at = (const uintptr_t *)start; at < (const uintptr_t *)(end & ~7ul); at++) {
+        any |= *at - low <= range;
+    }
+    return any;
+}
+
 /* The heap's blocks as they are now. */
 static bool visit_block(void *context, const struct heap_block *block)
 {
@@ -359,10 +371,13 @@ static bool visit_block(void *context, const struct heap_block *block)
                          state);
         return state->status == 0;
     }
-    uint32_t layout = place.layout;
-    layout = state->layouts.items[layout].becomes;
-    place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, state);
+    uint32_t layout = state->layouts.items[place.layout].becomes;
     const struct layout *type = &state->layouts.items[layout];
+    if (type->aligned && place.start % sizeof(uintptr_t) == 0 &&
+        !holds_any(state->forwarding, place.start, place.start + place.size)) {
+        return true;
+    }
+    place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, state);
     if (place.kind == PLACE_OBJECT && !type->record->tail_stride && place.size > type->size) {
         references_range(&state->references, place.start + type->size, place.start + place.size,
                          visit_untyped_words, state);

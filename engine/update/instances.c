@@ -250,19 +250,14 @@ void root_walk(const struct state *state, const struct root *root, uintptr_t pla
     }
 }
 
-void place_walk_many(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
-                     size_t size, layout_visitor *visit, void *context)
+void place_walk_tail(const struct layouts *layouts, uint32_t layout, uintptr_t start, size_t size,
+                     layout_visitor *visit, void *context)
 {
     const struct layout *type = &layouts->items[layout];
     const struct molt_patch_layout *record = type->record;
-    size_t count = kind == PLACE_OBJECT ? 1 : type->size ? size / type->size : 0;
+    bool tail = size > record->tail_offset && layouts->items[type->tail].words;
+    size_t count = tail ? (size - record->tail_offset) / record->tail_stride : 0;
 
-    for (size_t i = 0; i < count; i++) {
-        layouts_walk(layouts, layout, start + i * type->size, visit, context);
-    }
-    bool tail = kind == PLACE_OBJECT && record->tail_stride && size > record->tail_offset &&
-                layouts->items[type->tail].words;
-    count = tail ? (size - record->tail_offset) / record->tail_stride : 0;
     for (size_t i = 0; i < count; i++) {
         layouts_walk(layouts, type->tail, start + record->tail_offset + i * record->tail_stride, visit,
                      context);

@@ -55,6 +55,21 @@ static int add_member(struct growing *list, const struct layouts *layouts,
     return 0;
 }
 
+static bool has_aligned_words(const struct growing *list, const struct layouts *layouts,
+                              const struct layout *layout)
+{
+    const struct molt_patch_layout *record = layout->record;
+    uint32_t odd = record->tail_stride ? record->tail_offset | record->tail_stride : 0;
+    bool aligned = !record->tail_stride || layouts->items[record->tail].aligned;
+
+    for (uint32_t i = 0; i < layout->word_count; i++) {
+        const struct layout_word *word = &list->words[layout->first_word + i];
+        odd |= word->offset | (word->count > 1 ? word->stride : 0);
+        aligned &= word->kind != MOLT_FIELD_MEMBER || layouts->items[word->layout].aligned;
+    }
+    return aligned && !((odd | record->size) % sizeof(uintptr_t));
+}
+
 static int resolve(struct growing *list, const struct layouts *layouts, size_t index)
 {
     struct layout *layout = &layouts->items[index];
@@ -76,6 +91,7 @@ static int resolve(struct growing *list, const struct layouts *layouts, size_t i
     }
     layout->word_count = (uint32_t)list->count - layout->first_word;
     layout->words = layout->word_count || (record->tail_stride && layouts->items[record->tail].words);
+    layout->aligned = has_aligned_words(list, layouts, layout);
     return 0;
 }
 

@@ -27,6 +27,7 @@ struct layout {
     uint32_t tail;    /* layout of the elements of its flexible array */
     bool changed;     /* it contains what migrates: has conversions, or is an OBJECT of one that has */
     bool words;       /* it holds addresses: it or its tail has words */
+    bool aligned;     /* all of them at multiples of 8 */
     bool opaque;      /* nothing is known of its words */
     bool leads;       /* an address in it leads, by way of others perhaps, to a changed layout */
 };

@@ -197,9 +197,9 @@ struct root *roots_find(const struct state *state, uintptr_t address);
 void root_walk(const struct state *state, const struct root *root, uintptr_t place, bool after,
                layout_visitor *visit, void *context);
 
-/* As place_walk, of several objects and of one with a flexible array. */
-void place_walk_many(const struct layouts *layouts, uint32_t layout, enum place_kind kind, uintptr_t start,
-                     size_t size, layout_visitor *visit, void *context);
+/* Visits the words of the flexible array of an object of LAYOUT, which has SIZE bytes at START. */
+void place_walk_tail(const struct layouts *layouts, uint32_t layout, uintptr_t start, size_t size,
+                     layout_visitor *visit, void *context);
 
 /* Visits the words of the SIZE bytes of KIND of LAYOUT at START, flexible arrays included. */
 static inline __attribute__((always_inline)) void place_walk(const struct layouts *layouts, uint32_t layout,
@@ -208,11 +208,13 @@ static inline __attribute__((always_inline)) void place_walk(const struct layout
                                                              void *context)
 {
     const struct layout *type = &layouts->items[layout];
+    size_t count = kind == PLACE_OBJECT || size == type->size ? 1 : type->size ? size / type->size : 0;
 
-    if (kind == PLACE_OBJECT ? !type->record->tail_stride : size == type->size) {
-        layouts_walk_here(layouts, layout, start, visit, context);
-    } else {
-        place_walk_many(layouts, layout, kind, start, size, visit, context);
+    for (size_t i = 0; i < count; i++) {
+        layouts_walk_here(layouts, layout, start + i * type->size, visit, context);
+    }
+    if (kind == PLACE_OBJECT && type->record->tail_stride) {
+        place_walk_tail(layouts, layout, start, size, visit, context);
     }
 }
 
