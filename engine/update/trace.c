@@ -424,6 +424,10 @@ int trace(struct state *state)
         heap_walk(state->wanted, visit_typed, state);
     }
     trace_guesses(state);
+    for (size_t i = 0; i < state->conversion_count; i++) { /* blocks whose site will say that they are new */
+        const struct conversion *conversion = &state->conversions[i];
+        state->strays[conversion->record->new_layout] |= state->strays[conversion->record->old_layout];
+    }
     if (state->status == 0) {
         report_unknown(state);
         drop_unknown(state);
