@@ -347,7 +347,7 @@ struct molt_patch_value {
     uint32_t symbol;
     uint32_t migration; /* 1 + index: the value is an instance that becomes another; 0: it is copied */
     uint32_t variable;  /* string, for messages: "" if it is no variable */
-    uint32_t reserved;
+    int32_t addend;     /* what a register or slot of up to 8 bytes holds differs from the value by this */
 };
 
 /* A variable whose initial value changed: a part that still is what the old version made it becomes what the new one does; what the
@@ -393,9 +393,10 @@ struct patch_file {
     X(functions, function)                                                                                   \
     X(data, data)                                                                                            \
     X(definitions, definition)                                                                               \
-    X(layouts, layout) X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root)               \
-        X(migrations, migration) X(segments, segment) X(invariants, invariant) X(transfers, transfer)        \
-            X(values, value) X(initials, initial) X(parts, part)
+    X(layouts, layout)                                                                                       \
+    X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration)         \
+        X(segments, segment) X(invariants, invariant) X(transfers, transfer) X(values, value)                \
+            X(initials, initial) X(parts, part)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

@@ -30,7 +30,7 @@ static bool is_source(const struct patch_file *file, const struct molt_patch_tra
     case MOLT_VALUE_REGISTER:
         return is_preserved(value->from) && value->from_size >= 1 && value->from_size <= 8;
     case MOLT_VALUE_SLOT:
-        return value->from_size >= 1 &&
+        return value->from_size >= 1 && (!value->addend || value->size <= 8) &&
                is_slot(value->from, value->from_size, transfer->old_size, ARGUMENTS_MAX);
     case MOLT_VALUE_CONSTANT:
     case MOLT_VALUE_ADDRESS:

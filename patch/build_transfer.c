@@ -199,6 +199,7 @@ static char *add_values(const struct function_transfers *function, const struct 
             .from_kind = value->from_kind,
             .size = value->size,
             .from_size = value->from_size,
+            .addend = (int32_t)value->addend,
             .flags = value->is_signed ? MOLT_VALUE_SIGNED : 0,
             .variable = value->variable ? emission_string(emission, value->variable) : 0,
         };

@@ -16,6 +16,7 @@ struct recipe_value {
     enum molt_value_place to_kind, from_kind;
     uint32_t size, from_size;
     bool is_signed;
+    int64_t addend;             /* to what is read from a register or slot */
     struct object_place symbol; /* SYMBOL: of the new object; `from` is the distance from it */
     const char *variable;       /* borrowed from the object; NULL: none */
 };

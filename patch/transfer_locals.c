@@ -1,6 +1,6 @@
 /*
- * Locals. A variable may be in a register, in the frame, a constant, or in several pieces; its location list says which at the
- * return address. Scopes are those of the call itself: what was declared in a block that does not hold the call is not
+ * Locals. A variable may be in a register, in the frame, a constant, or in several pieces; its location list says which during
+ * the call. Scopes are those of the call itself: what was declared in a block that does not hold the call is not
  * alive when it returns. Two variables of one name are told apart by how deep they are declared: through how many inlined
  * calls, and in which of the blocks around the call.
  */
@@ -140,10 +140,10 @@ static bool read_place(const struct frame_base *base, const Dwarf_Op *operations
         piece->kind = LOCAL_FRAME;
     } else if (count == 2 && value && literal(&operations[0], &piece->value)) {
         piece->kind = LOCAL_CONSTANT;
-    } else if (count == 2 && value && is_based(&operations[0]) && !operations[0].number &&
-               register_of(&operations[0]) < REGISTERS) {
+    } else if (count == 2 && value && is_based(&operations[0]) && register_of(&operations[0]) < REGISTERS) {
         piece->kind = LOCAL_REGISTER;
         piece->value = register_of(&operations[0]);
+        piece->addend = (int64_t)operations[0].number;
     }
     return true;
 }
@@ -267,6 +267,8 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
 {
     const struct code_instruction *instruction = &debug->code->instructions.items[call];
     Dwarf_Die scope = debug->die, child, inner;
+    /* The activation is inside the call: at the return address the compiler may hold the next statement to be done already. */
+    uint64_t during = instruction->address + instruction->length - 1;
     unsigned level = 0;
 
     if (!debug->known) {
@@ -277,7 +279,7 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
         bool deeper = false;
         for (int more = dwarf_child(&scope, &child); more == 0; more = dwarf_siblingof(&child, &child)) {
             if (is_variable(&child)) {
-                add_local(&base, &child, level, instruction->address + instruction->length, ret);
+                add_local(&base, &child, level, during, ret);
             } else if (!deeper && is_scope(&child) && dwarf_haspc(&child, instruction->address) == 1) {
                 inner = child;
                 deeper = true;

@@ -17,6 +17,7 @@ struct local_piece {
     enum local_place kind;
     uint32_t offset, size; /* of the variable */
     int64_t value;
+    int64_t addend; /* of a register: the variable's value is this much more than what the register holds */
 };
 
 /* A variable that is in scope at a call. */
@@ -55,7 +56,7 @@ struct function_debug {
 void function_debug_init(struct function_debug *debug, const struct code *code,
                          const struct code_index *index);
 
-/* The variables in scope at the call CALL and where they are when it has returned. */
+/* The variables in scope at the call CALL and where they are meanwhile. */
 void locals_at_call(const struct function_debug *debug, uint32_t call, local_list *ret);
 void locals_free(local_list *locals);
 

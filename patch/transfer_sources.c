@@ -77,6 +77,7 @@ static bool take_piece(const struct local_piece *piece, uint32_t offset, uint32_
         ret->from_kind = MOLT_VALUE_REGISTER;
         ret->from = piece->value;
         ret->from_size = size;
+        ret->addend = piece->addend;
         return !inside && piece->value < REGISTERS && register_is_preserved(piece->value) && size <= 8;
     case LOCAL_SLOT:
         ret->from_kind = MOLT_VALUE_SLOT;
@@ -139,7 +140,21 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
 
 static bool same_source(const struct recipe_value *a, const struct recipe_value *b)
 {
-    return a->from_kind == b->from_kind && a->from == b->from && a->from_size == b->from_size;
+    return a->from_kind == b->from_kind && a->from == b->from && a->from_size == b->from_size &&
+           a->addend == b->addend;
+}
+
+/* A register of the new version that holds so much less than the variable. */
+static bool subtract(struct recipe_value *value, int64_t addend)
+{
+    if (value->from_kind == MOLT_VALUE_CONSTANT) {
+        value->from -= addend;
+    } else if (value->from_kind == MOLT_VALUE_REGISTER || value->from_kind == MOLT_VALUE_SLOT) {
+        value->addend -= addend;
+    } else {
+        return !addend;
+    }
+    return value->addend == (int32_t)value->addend && (!value->addend || value->from_size <= 8);
 }
 
 /* All locals that the place is said to hold must agree on what it holds now. */
@@ -168,6 +183,10 @@ static char *from_locals(const struct transfer_work *work, int32_t place, uint32
             struct recipe_value value = *ret;
             unsigned kind;
             char *problem = from_local(work, local, piece->offset + inside, wanted, &kind, &value);
+            if (!problem && !subtract(&value, piece->addend)) {
+                kind = PROBLEM_LOST;
+                problem = must_printf("local `%s` is kept in the new version as something else", local->name);
+            }
             *ret_described = true;
             if (!problem && !taken) {
                 *ret = value;

@@ -92,7 +92,7 @@ TRANSFER_CODE static uint64_t value_of(const struct frame *old, const struct tra
     default:
         return old->cfa + (uint64_t)rule->from_number;
     }
-    return extend(value, rule);
+    return extend(value + (uint64_t)rule->addend, rule);
 }
 
 TRANSFER_CODE static void put(const struct frame *old, struct frame *new, const struct transfer_value *rule)

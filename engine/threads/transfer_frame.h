@@ -23,6 +23,7 @@ struct transfer_value {
     uint8_t is_signed;
     uint32_t size; /* of the slot that is written */
     int64_t to_number, from_number;
+    int64_t addend; /* to what is read from a register or slot of up to 8 bytes */
 };
 
 /* How an activation that waits for a call of the old code goes on in the new. */

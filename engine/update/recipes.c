@@ -88,7 +88,7 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         [MOLT_VALUE_POLICY] = TRANSFER_CONSTANT,
     };
     bool wide = record->from_kind == MOLT_VALUE_SLOT && record->to_kind == MOLT_VALUE_SLOT &&
-                record->from_size == record->size;
+                record->from_size == record->size && !record->addend;
     bool read = record->from_kind < MOLT_VALUE_PLACES;
 
     *ret = (struct transfer_value){
@@ -101,6 +101,7 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         .size = record->size,
         .to_number = record->to,
         .from_number = record->from,
+        .addend = record->addend,
     };
     if (record->from_kind == MOLT_VALUE_SYMBOL) {
         ret->from_number = (int64_t)address_of(&making->update->patch, record->symbol, record->from);
