@@ -1,337 +1,202 @@
-// Makes programs of random types, containers and instances, and random changes of those types: one program in several
-// versions. What each version must say is what it says when it is started cold and told the same, so the compiler is the
-// oracle: a member keeps its value as long as it has its name, whatever happens to its type and place; a new one is
-// zero in the instances that are there already, and is only written by `mutate VERSION` for a version that has it. What is zero in
-// an enumeration keeps its name: untouched memory says so, cold or migrated.
+// Random programs: types with members, and how they change from version to version, with the policies that the changes need.
+// A member is known by its `key` for ever; its name, place, group and C type may change. What it then holds is
+// the oracle's business (oracle.mjs), how all that is written as C is that of write.mjs.
 
-/** Numbers that look random and depend on SEED alone (mulberry32). */
-export function random(seed) {
-    let state = seed >>> 0;
-    const next = () => {
-        state = (state + 0x6d2b79f5) >>> 0;
-        let t = Math.imul(state ^ (state >>> 15), 1 | state);
-        t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-        return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-    };
-    const below = (n) => Math.floor(next() * n);
-    return { below, chance: (p) => next() < p, pick: (list) => list[below(list.length)],
-        shuffle: (list) => {
-            for (let i = list.length - 1; i > 0; i--) {
-                const k = below(i + 1);
-                [list[i], list[k]] = [list[k], list[i]];
-            }
-            return list;
-        } };
-}
+import { random } from './draw.mjs';
 
 const integers = ['signed char', 'unsigned char', 'short', 'unsigned short', 'int', 'unsigned', 'long', 'unsigned long',
-    'int16_t', 'uint32_t', 'int64_t', 'size_t'];
+    'int16_t', 'uint32_t', 'int64_t', 'size_t', '__int128'];
 const floats = ['float', 'double', 'long double'];
-const kinds = ['number', 'number', 'number', 'real', 'enum', 'bits', 'array', 'text', 'pointer', 'pointer', 'void', 'inside',
-    'function', 'embedded', 'nested', 'union', 'embeddedArray'];
+const kinds = ['scalar', 'scalar', 'scalar', 'scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'pointer', 'void', 'inside', 'function',
+    'embedded', 'embeddedArray', 'union', 'either', 'variant'];
+const groupable = ['scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'void'];
+const heaviest = 60;
 
-let names = 0;
+export const isReal = (member) => floats.includes(member.ctype);
 
-function makeMember(r, type, program, born) {
-    const member = { name: `m${names++}`, kind: r.pick(kinds), born, type: r.pick(integers) };
-    const of = r.below(program.typeCount);
-    switch (member.kind) {
-    case 'real': member.type = r.pick(floats); break;
-    case 'bits': member.type = r.pick(['unsigned', 'int', 'unsigned long']); member.width = 8 + r.below(20); break;
-    case 'array': case 'text': member.length = 8 + r.below(12); break;
-    case 'pointer': case 'void': case 'inside': member.target = of; break;
-    case 'embedded': case 'embeddedArray': member.target = r.below(type.index || 1); member.length = 1 + r.below(3); break;
-    case 'nested': member.inner = [r.pick(integers), r.pick(floats)]; break;
+/** How MEMBER is written after `p->`. */
+export const pathOf = (member) => (member.group?.named ? `${member.group.name}.${member.name}` : member.name);
+
+const memberWeight = (member, types) => (member.kind.startsWith('embedded') ? (member.length ?? 1) * weight(types[member.target], types) : 1);
+const weight = (type, types) => type.members.reduce((sum, member) => sum + memberWeight(member, types), 0);
+
+class Maker {
+    constructor(seed) {
+        this.r = random(seed);
+        this.keys = 0;
+        this.types = [];
     }
-    if (member.kind.startsWith('embedded') && type.index === 0)
-        member.kind = 'number';
-    return member;
-}
 
-/** A number keeps its value in every type it may get: all values are from 0 to 100. */
-function retype(r, member) {
-    switch (member.kind) {
-    case 'number': member.type = r.pick(integers); break;
-    case 'real': member.type = r.pick(floats); break;
-    case 'bits': member.width = 8 + r.below(20); break;
-    case 'array': case 'text': member.length = 8 + r.below(24); member.type = r.pick(integers); break;
-    case 'nested': member.inner = [r.pick(integers), r.pick(floats)]; break;
-    case 'embeddedArray': member.length += r.below(3); break;
-    }
-}
-
-function changeType(r, type, program, version) {
-    for (let i = 1 + r.below(3); i > 0; i--) {
-        switch (r.below(4)) {
-        case 0: type.members.splice(r.below(type.members.length + 1), 0, makeMember(r, type, program, version)); break;
-        case 1:
-            if (type.members.length > 2)
-                type.members.splice(r.below(type.members.length), 1);
-            break;
-        case 2: retype(r, r.pick(type.members)); break;
-        case 3: r.shuffle(type.members); break;
+    drawType(member) {
+        const { r } = this;
+        switch (member.kind) {
+        case 'scalar': member.ctype = r.pick(r.chance(0.25) ? floats : integers); break;
+        case 'bits': member.ctype = r.pick(['unsigned', 'int', 'unsigned long']); member.width = 8 + r.below(25); break;
+        case 'array': member.ctype = r.pick(integers); member.length = 8 + r.below(16); break;
+        case 'text': member.length = 8 + r.below(24); break;
+        case 'embeddedArray': member.length = (member.length ?? 1) + r.below(3); break;
+        case 'variant': member.ctype = r.pick(['long', 'int', 'double', 'short']); member.length = 8 + r.below(24); break;
         }
     }
-}
 
-/** A program of VERSIONS versions, the first being the one to start: [{ types, enumerators }], changed step by step. */
-export function generate(seed, versions) {
-    const r = random(seed);
-    const program = { seed, typeCount: 2 + r.below(4), nodes: 5 + r.below(30), versions: [] };
-    names = 0;
-    const types = Array.from({ length: program.typeCount }, (_, index) => ({ index, members: [], idAt: 0 }));
-    for (const type of types) {
-        type.allocate = r.pick(['calloc(1, sizeof(struct T))', 'zeroed(sizeof *p)', 'memset(malloc(sizeof *p), 0, sizeof *p)',
-            'zeroed(sizeof(struct T))']);
+    member(type) {
+        const { r } = this;
+        const name = `m${this.keys++}`;
+        const member = { key: name, name, kind: r.pick(kinds), target: r.below(this.typeCount), group: null };
+        if (member.kind.startsWith('embedded')) {
+            member.target = r.below(type.index || 1);
+            if (type.index === 0 || weight(type, this.types) + 3 * weight(this.types[member.target], this.types) > heaviest)
+                member.kind = 'scalar';
+        }
+        if (member.kind === 'inside')
+            member.what = r.pick(['id', 'counter', 'link']);
+        this.drawType(member);
+        return member;
+    }
+
+    type(index, flexible) {
+        const { r } = this;
+        const fixed = ['id', 'counter', ...(flexible ? [] : ['link'])].map((key) => ({ key, name: key, kind: key, fixed: true, group: null }));
+        const name = flexible ? 'flex' : `node${index}`;
+        const type = { index, name, tag: name, members: fixed, allocate: r.below(6), exported: r.chance(0.5) };
+        this.types[index] = type;
         for (let i = 2 + r.below(6); i > 0; i--)
-            type.members.push(makeMember(r, type, program, 1));
-        type.idAt = r.below(type.members.length + 1);
+            type.members.push(this.member(type));
+        r.shuffle(type.members);
+        if (flexible)
+            type.tail = r.chance(0.5) ? { ctype: r.pick(integers) } : { target: r.below(this.typeCount) };
+        return type;
     }
-    let enumerators = ['RED', 'GREEN', 'BLUE', 'BLACK'];
-    for (let version = 1; version <= versions; version++) {
-        program.versions.push(structuredClone({ version, types, enumerators }));
-        const changed = r.shuffle([...types]).slice(0, 1 + r.below(types.length));
-        changed.forEach((type) => {
-            changeType(r, type, program, version + 1);
-            type.idAt = r.below(type.members.length + 1);
-        });
-        if (r.chance(0.3))
-            enumerators = [enumerators[0], ...r.shuffle(enumerators.slice(1)), ...(r.chance(0.5) ? [`EXTRA${version}`] : [])];
-    }
-    return program;
-}
 
-// ---- C
-
-const tag = (index) => `node${index}`;
-
-function declaration(member) {
-    switch (member.kind) {
-    case 'number': case 'real': return `${member.type} ${member.name};`;
-    case 'enum': return `enum colour ${member.name};`;
-    case 'bits': return `${member.type} ${member.name} : ${member.width};`;
-    case 'array': return `${member.type} ${member.name}[${member.length}];`;
-    case 'text': return `char ${member.name}[${member.length}];`;
-    case 'pointer': return `struct ${tag(member.target)} *${member.name};`;
-    case 'void': return `void *${member.name};`;
-    case 'inside': return `int *${member.name};`;
-    case 'function': return `int (*${member.name})(int);`;
-    case 'embedded': return `struct ${tag(member.target)} ${member.name};`;
-    case 'embeddedArray': return `struct ${tag(member.target)} ${member.name}[${member.length}];`;
-    case 'nested': return `struct {\n        ${member.inner[0]} a;\n        ${member.inner[1]} b;\n    } ${member.name};`;
-    case 'union': return `union {\n        long whole;\n        char bytes[8];\n    } ${member.name};`;
-    }
-    throw new Error(member.kind);
-}
-
-/** Statements that give MEMBER of P a value that depends on its name and SALT (a C expression). */
-function assignment(member, salt) {
-    const at = `p->${member.name}`, value = `value("${member.name}", ${salt})`;
-    switch (member.kind) {
-    case 'number': return `${at} = (${member.type})${value};`;
-    case 'real': return `${at} = (${member.type})(${value} + 0.5);`;
-    case 'enum': return `${at} = colours[${value} % 4];`;
-    case 'bits': return `${at} = (${member.type})${value};`;
-    case 'array': return `for (int i = 0; i < 8; i++)\n        ${at}[i] = (${member.type})(${value} % 50 + i);`;
-    case 'text': return `snprintf(${at}, sizeof ${at}, "t%d", ${value});`;
-    case 'pointer': return `${at} = some_${tag(member.target)}(${value});`;
-    case 'void': return `${at} = some_${tag(member.target)}(${value});`;
-    case 'inside': return `${at} = &some_${tag(member.target)}(${value})->id;`;
-    case 'function': return `${at} = ${value} % 2 ? twice : thrice;`;
-    case 'embedded': return `set_${tag(member.target)}(&${at}, ${salt} + 1000, version);`;
-    case 'embeddedArray': return `set_${tag(member.target)}(&${at}[0], ${salt} + 2000, version);`;
-    case 'nested': return `${at}.a = (${member.inner[0]})${value};\n    ${at}.b = (${member.inner[1]})(${value} + 0.5);`;
-    case 'union': return `${at}.whole = ${value};`;
-    }
-    throw new Error(member.kind);
-}
-
-function dumping(member) {
-    const at = `p->${member.name}`, print = (format, what) => `say(" ${member.name}=${format}", ${what});`;
-    switch (member.kind) {
-    case 'number': return print('%ld', `(long)${at}`);
-    case 'bits': return print('%ld', `(long)${at}`);
-    case 'real': return print('%g', `(double)${at}`);
-    case 'enum': return print('%s', `colour_name(${at})`);
-    case 'array': return `for (int i = 0; i < ${member.length}; i++)\n        ${print('%ld', `(long)${at}[i]`)}`;
-    case 'text': return print('%s', at);
-    case 'pointer': return print('%d', `${at} ? ${at}->id : -1`);
-    case 'void': return print('%d', `${at} ? ((struct ${tag(member.target)} *)${at})->id : -1`);
-    case 'inside': return print('%d', `${at} ? *${at} : -1`);
-    case 'function': return print('%d', `${at} ? ${at}(1) : -1`);
-    case 'embedded': return `dump_${tag(member.target)}(&${at});`;
-    case 'embeddedArray': return `for (int i = 0; i < ${member.length}; i++)\n        dump_${tag(member.target)}(&${at}[i]);`;
-    case 'nested': return `${print('%ld', `(long)${at}.a`)}\n    ${print('%g', `(double)${at}.b`)}`;
-    case 'union': return print('%ld', `${at}.whole`);
-    }
-    throw new Error(member.kind);
-}
-
-function header({ types, enumerators }) {
-    const structs = types.map((type) => {
-        const members = type.members.map(declaration);
-        members.splice(type.idAt, 0, 'int id;');
-        return `struct ${tag(type.index)} {\n    ${members.join('\n    ')}\n};\n`;
-    });
-    return `#include <stddef.h>\n#include <stdint.h>\n\nenum colour { ${enumerators.join(', ')} };\n\n` +
-        types.map((type) => `struct ${tag(type.index)};`).join('\n') + '\n\n' + structs.join('\n') + '\n' +
-        types.map(({ index }) => `struct ${tag(index)} *new_${tag(index)}(int id);\nstruct ${tag(index)} *some_${tag(index)}(int number);\n` +
-            `void set_${tag(index)}(struct ${tag(index)} *p, int salt, int version);\nvoid dump_${tag(index)}(const struct ${tag(index)} *p);\n`).join('') +
-        'int value(const char *name, int salt);\nvoid say(const char *format, ...) __attribute__((format(printf, 1, 2)));\n' +
-        'void *zeroed(size_t size);\nint twice(int number);\nint thrice(int number);\nextern const enum colour colours[4];\n' +
-        'const char *colour_name(enum colour colour);\n';
-}
-
-function nodeSource({ types }, index) {
-    const type = types[index], name = tag(index);
-    const born = (statement, member) => (member.born > 1 ? `if (version >= ${member.born}) {\n    ${statement}\n    }` : statement);
-    return `#include "nodes.h"\n\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\n` +
-        `struct ${name} *new_${name}(int id)\n{\n    struct ${name} *p = ${type.allocate.replaceAll('T', name)};\n\n    p->id = id;\n    return p;\n}\n\n` +
-        `void set_${name}(struct ${name} *p, int salt, int version)\n{\n    ` +
-        type.members.map((member) => born(assignment(member, 'salt'), member)).join('\n    ') + '\n    (void)version;\n}\n\n' +
-        `void dump_${name}(const struct ${name} *p)\n{\n    say(" {%d", p->id);\n    ` +
-        [...type.members].sort((a, b) => a.name.localeCompare(b.name)).map(dumping).join('\n    ') + '\n    say("}");\n}\n';
-}
-
-/** Each type's instances are single blocks, an array from the heap, an array in static storage and a thread's own. */
-function graphSource(program, { types, enumerators }) {
-    const each = (text) => types.map(({ index }) => text.replaceAll('NODE', tag(index)).replaceAll('INDEX', String(index))).join('');
-    return `#include "nodes.h"\n#include "ask.h"\n\n#include <stdarg.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\n` +
-        'static unsigned long sum;\nstatic int aloud;\nstatic char said[1 << 20];\nstatic size_t length;\n\n' +
-        `const enum colour colours[4] = { RED, GREEN, BLUE, BLACK };\n\nconst char *colour_name(enum colour colour)\n{\n    switch (colour) {\n` +
-        enumerators.map((one) => `    case ${one}:\n        return "${one}";\n`).join('') + '    }\n    return "?";\n}\n\n' +
-        each(`static struct NODE *all_NODE[4096];\nstatic int count_NODE;\nstatic struct NODE fixed_NODE[3];\nstatic __thread struct NODE own_NODE;\n`) +
-        `
-struct holder {
-    struct holder *next;
-    void *item;
-    int kind;
-};
-
-static struct holder *holders;
-
-int twice(int number)
-{
-    return 2 * number;
-}
-
-int thrice(int number)
-{
-    return 3 * number;
-}
-
-void *zeroed(size_t size)
-{
-    void *block = malloc(size);
-
-    return block ? memset(block, 0, size) : NULL;
-}
-
-/* From 0 to 100, and the same in every version. */
-int value(const char *name, int salt)
-{
-    unsigned hash = 2166136261u ^ (unsigned)salt;
-
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 16777619u;
-    return (int)((hash >> 8) % 101);
-}
-
-void say(const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    for (const char *c = text; *c; c++)
-        sum = (sum ^ (unsigned char)*c) * 1099511628211ul;
-    if (aloud)
-        length += (size_t)snprintf(said + length, sizeof said - length, "%s", text);
-}
-
-static void hold(void *item, int kind)
-{
-    struct holder *holder = malloc(sizeof *holder);
-
-    *holder = (struct holder){ holders, item, kind };
-    holders = holder;
-}
-` + each(`
-struct NODE *some_NODE(int number)
-{
-    return all_NODE[number * 7 % count_NODE];
-}
-
-static __attribute__((noinline)) void make_NODE(int count)
-{
-    if (count_NODE + 2 * count + 4 > 4096)
-        return;
-    if (!count_NODE) {
-        for (int i = 0; i < 3; i++) {
-            fixed_NODE[i].id = 100 + i;
-            all_NODE[count_NODE++] = &fixed_NODE[i];
+    regroup(type) {
+        const { r } = this;
+        const free = type.members.filter((member) => groupable.includes(member.kind));
+        if (!free.length)
+            return;
+        const leaving = free.filter((member) => member.group);
+        if (leaving.length && r.chance(0.4)) {
+            r.pick(leaving).group = null;
+            return;
         }
-        own_NODE.id = 99;
-        all_NODE[count_NODE++] = &own_NODE;
+        const group = { name: `g${this.keys++}`, named: r.chance(0.6) };
+        r.shuffle(free).slice(0, 1 + r.below(3)).forEach((member) => { member.group = group; });
     }
-    for (int i = 0; i < count; i++) {
-        all_NODE[count_NODE] = new_NODE(1000 + count_NODE);
-        hold(all_NODE[count_NODE++], INDEX);
+
+    /** One change of TYPE. STEP notes what has to be said about it. */
+    change(type, step, number) {
+        const { r } = this;
+        const own = type.members.filter((member) => !member.fixed);
+        switch (r.below(7)) {
+        case 0: this.add(type, step); break;
+        case 1:
+            if (own.length > 2)
+                type.members.splice(type.members.indexOf(r.pick(own)), 1);
+            break;
+        case 2: case 3: this.retype(r.pick(own)); break;
+        case 4: r.shuffle(type.members); break;
+        case 5:
+            r.pick(own).name += `_v${number}`;
+            break;
+        case 6: this.regroup(type); break;
+        }
     }
-    struct NODE *array = calloc((size_t)count, sizeof *array);
-    for (int i = 0; i < count; i++) {
-        array[i].id = 5000 + count_NODE;
-        all_NODE[count_NODE++] = &array[i];
+
+    retype(member) {
+        const { r } = this;
+        if (['scalar', 'bits'].includes(member.kind)) {
+            member.kind = r.chance(0.2) ? 'bits' : 'scalar';
+            delete member.width;
+        }
+        this.drawType(member);
+    }
+
+    add(type, step) {
+        const { r } = this;
+        const member = this.member(type);
+        type.members.splice(r.below(type.members.length + 1), 0, member);
+        if (member.kind !== 'scalar' || type.tail)
+            return;
+        const from = step.before[type.index].members.filter((old) => ['scalar', 'bits'].includes(old.kind));
+        if (from.length && r.chance(0.3))
+            step.customs.push({ type: type.index, key: member.key, from: r.pick(from).key, plus: r.below(20) });
+        else if (r.chance(0.4))
+            step.defaults.push({ type: type.index, key: member.key, value: 1 + r.below(90) });
+    }
+
+    /** Everything from one version to the next: { before, defaults, customs, changed, split }. */
+    step(number, splitAt) {
+        const { r, types } = this;
+        const step = { before: structuredClone(types), defaults: [], customs: [], changed: [], split: splitAt === number };
+        const chosen = r.shuffle([...types]).slice(0, 1 + r.below(types.length));
+        chosen.forEach((type, i) => {
+            if (i === 0 && !type.tail)
+                this.add(type, step);
+            for (let n = 1 + r.below(4); n > 0; n--)
+                this.change(type, step, number);
+            if (type.tail?.ctype && r.chance(0.3))
+                type.tail.ctype = r.pick(integers);
+            step.changed.push(type.index);
+        });
+        /* what was added and removed again, or became something else, needs no word */
+        const is = ({ type, key }) => types[type].members.find((member) => member.key === key && member.kind === 'scalar' && !member.group?.named);
+        step.defaults = step.defaults.filter(is);
+        step.customs = step.customs.filter(is);
+        /* types whose validation is sure to run, having a member more */
+        const grown = types.filter((type) => !type.tail && step.changed.includes(type.index) &&
+            type.members.some(({ key }) => !step.before[type.index].members.some((old) => old.key === key)));
+        step.verdicts = [...(grown.length ? [1, 2] : []), ...(grown.some(({ index }) => index % 2) ? [3] : [])];
+        return step;
     }
 }
 
-static __attribute__((noinline)) void mutate_NODE(int version, int salt)
-{
-    for (int i = 0; i < count_NODE; i++)
-        set_NODE(all_NODE[i], salt + i, version);
+/** Whether TYPE has a member without a counterpart in AFTER, or a union that changed: then there is no way back. */
+function loses(type, after) {
+    return type.members.some((member) => {
+        const next = after.members.find(({ key }) => key === member.key);
+        return !next || (member.kind === 'variant' && (next.ctype !== member.ctype || next.length !== member.length)) ||
+            (member.kind === 'embeddedArray' && next.length < member.length);
+    });
 }
 
-static __attribute__((noinline)) void dump_all_NODE(void)
-{
-    for (int i = 0; i < count_NODE; i++)
-        dump_NODE(all_NODE[i]);
-    for (struct holder *holder = holders; holder; holder = holder->next)
-        if (holder->kind == INDEX)
-            say("%d ", ((struct NODE *)holder->item)->id);
-}
-`) + `
-static void dump(void)
-{
-    sum = length = 0;
-    said[0] = '\\0';
-${each('    dump_all_NODE();\n')}}
-
-static void answer(const char *line)
-{
-    int a, b;
-
-    if (sscanf(line, "make %d", &a) == 1) {
-${each('        make_NODE(a);\n')}    } else if (sscanf(line, "mutate %d %d", &a, &b) == 2) {
-${each('        mutate_NODE(a, b);\n')}    } else {
-        aloud = asked(line, "show");
-        dump();
-        reply("%016lx%s", sum, aloud ? said : "");
+/** Types whose fresh instances differ from migrated ones that were fresh: threads do not make them anew. */
+function special(program) {
+    const told = new Set(program.versions.flatMap(({ step }) => (step ? [...step.defaults, ...step.customs] : []).map(({ type }) => type)));
+    for (let again = true; again;) {
+        again = false;
+        for (const { types } of program.versions)
+            for (const type of types)
+                if (!told.has(type.index) && type.members.some((member) => member.kind.startsWith('embedded') && told.has(member.target))) {
+                    told.add(type.index);
+                    again = true;
+                }
     }
+    return told;
 }
 
-int main(void)
-{
-    return ask_serve(answer);
-}
-`;
-}
-
-/** The sources of one version: { name: text }. */
-export function sources(program, version) {
-    const files = { 'nodes.h': header(version), 'main.c': graphSource(program, version) };
+/**
+ * A program of COUNT versions: { seed, typeCount, split, versions: [{ number, types, enumerators, step }] }, where `step` is what
+ * happened since the version before, and step.back whether it can be rolled back.
+ */
+export function generate(seed, count) {
+    const maker = new Maker(seed), { r } = maker;
+    maker.typeCount = 2 + r.below(3);
+    const program = { seed, typeCount: maker.typeCount, versions: [] };
     for (let i = 0; i < program.typeCount; i++)
-        files[`${tag(i)}.c`] = nodeSource(version, i);
-    return files;
+        maker.type(i, false);
+    if (r.chance(0.5))
+        maker.type(program.typeCount, true);
+    const splitAt = r.chance(0.3) ? 2 + r.below(count - 1) : 0;
+    let enumerators = ['RED', 'GREEN', 'BLUE', 'BLACK'], step = null;
+    for (let number = 1; number <= count; number++) {
+        if (number > 1) {
+            step = maker.step(number, splitAt);
+            if (r.chance(0.3))
+                enumerators = [enumerators[0], ...r.shuffle(enumerators.slice(1)), ...(r.chance(0.5) ? [`EXTRA${number}`] : [])];
+            step.back = !step.split && step.before.every((type) => !loses(type, maker.types[type.index]));
+        }
+        program.versions.push(structuredClone({ number, types: maker.types, enumerators, step, split: splitAt > 0, splitDone: splitAt > 0 && number >= splitAt }));
+    }
+    program.split = splitAt > 0;
+    program.special = special(program);
+    return program;
 }

@@ -1,5 +1,7 @@
-// Random programs, updated through a random sequence of type changes: after each update the whole graph of instances is
-// compared with that of the new version, started cold and told the same. A run is told by its seed.
+// Random programs, updated through a random sequence of type changes: after each update, discarded update and rollback, under load
+// or at rest, the whole graph of instances is compared with what the oracle says. Compiling is what a program costs, so each
+// is told several conversations. A seed tells all of it, but for what its threads do while an update is under way: they say
+// how far they came, and the oracle follows.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -9,115 +11,253 @@ import { build, everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
 import { Talker } from '../process.mjs';
 import { root } from '../story.mjs';
-import { generate, random, sources } from './generate.mjs';
+import { random } from './draw.mjs';
+import { generate } from './generate.mjs';
+import { Oracle } from './oracle.mjs';
+import { sources, threadsAtMost } from './write.mjs';
 
-const usage = `usage: tests/system/random/run [--count N] [--seed S] [--versions N] [--keep] [--cold]
-  --count     how many programs (20)
-  --seed      the first one's seed (1); the others follow
-  --versions  of each program (3)
-  --keep      leave the files of those that passed, too
-  --cold      only build the versions and let the cold ones talk: no Molt`;
+const usage = `usage: tests/system/random/run [--count N] [--seed S] [--versions N] [--conversations N] [--jobs N] [--seconds S] [--keep] [--cold]
+  --count          how many programs (20)
+  --seed           the first one's seed (1); the others follow
+  --versions       of each program (4)
+  --conversations  with each program, from its first version to its last (4)
+  --jobs           at a time (as many as there are processors)
+  --seconds        begin no other program after this time
+  --keep           leave the files of those that passed, too, in build/random/SEED
+  --trace          print what programs are told, and what molt is called with
+  --cold           only build all versions and ask them: no Molt`;
 
-const { values: options } = parseArgs({ options: {
-    count: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' },
-    versions: { type: 'string', default: '3' }, keep: { type: 'boolean' }, cold: { type: 'boolean' }, help: { type: 'boolean' },
-} });
+const text = (value) => ({ type: 'string', default: value });
+const { values: options } = parseArgs({ options: { count: text('20'), seed: text('1'), versions: text('4'), conversations: text('4'),
+    jobs: text(String(os.availableParallelism?.() ?? os.cpus().length)), seconds: text('0'),
+    keep: { type: 'boolean' }, trace: { type: 'boolean' }, cold: { type: 'boolean' }, help: { type: 'boolean' } } });
 if (options.help) {
     console.log(usage);
     process.exit(0);
 }
 
-const versionCount = Number(options.versions);
-const ask = async (program, line) => {
-    program.say(line);
-    return program.line();
-};
-const fixture = { libraries: [], plugins: [], flags: ['-Wno-format-truncation'], link: [] };
-
-/** What is said while version NUMBER runs; the lines that are answered are compared. */
-function conversation(program, number) {
-    const lines = number === 1 ? [`make ${program.nodes}`, 'mutate 1 1'] : [`make ${1 + program.nodes % 5}`, `mutate ${number} ${number * 17}`];
-    return { first: number === 1 ? [] : ['dump'], lines };
-}
+const fixture = { libraries: [], plugins: [], flags: ['-Wno-format-truncation'], link: ['-pthread'] };
+const done = { conversations: 0, updates: 0, rollbacks: 0, discards: 0, refusals: 0 };
 
 function write(program, directory) {
     const trees = program.versions.map((version) => {
-        const tree = path.join(directory, `v${version.version}`);
+        const tree = path.join(directory, `v${version.number}`);
         fs.cpSync(path.join(root, 'fixtures/common'), tree, { recursive: true });
-        for (const [name, text] of Object.entries(sources(program, version)))
-            fs.writeFileSync(path.join(tree, name), text);
+        fs.mkdirSync(path.join(tree, 'molt'), { recursive: true });
+        for (const [name, content] of Object.entries(sources(program, version)))
+            fs.writeFileSync(path.join(tree, name), content);
         return tree;
     });
     return (number) => trees[number - 1];
 }
 
-/** The version started cold, told all that was said up to it. */
-async function coldStart(program, trees, directory, configuration, number) {
-    const talker = new Talker(await build(fixture, trees(number), path.join(directory, `cold${number}`), configuration), []);
-    for (let version = 1; version < number; version++)
-        conversation(program, version).lines.forEach((line) => talker.say(line));
-    return talker;
+/** A program and its oracle: what the one is told, the other is, too. */
+class Pair {
+    constructor(talker, oracle) {
+        Object.assign(this, { talker, oracle, load: false });
+    }
+
+    say(line) {
+        if (options.trace)
+            console.log(line);
+        this.talker.say(line);
+    }
+
+    tell(word, number) {
+        this.say(`${word} ${number}`);
+        this.oracle[word]?.(number);
+    }
+
+    async ask(line) {
+        this.say(line);
+        return this.talker.line();
+    }
+
+    go() {
+        this.say('go');
+        this.load = true;
+    }
+
+    async halt() {
+        if (!this.load)
+            return;
+        this.load = false;
+        (await this.ask('halt')).split(' ').forEach((steps, t) => this.oracle.ran(t, Number(steps)));
+    }
+
+    async compare(when) {
+        await this.halt();
+        this.say('dump');
+        const wanted = this.oracle.dump();
+        for (const must of wanted) {
+            const is = await this.talker.line();
+            if (is === must)
+                continue;
+            const a = is.split(' '), b = must.split(' ');
+            const at = Math.max(0, b.findIndex((word, i) => word !== a[i])), near = (words) => words.slice(Math.max(0, at - 6), at + 4).join(' ');
+            throw new Error(`${when}: in "${must.split(' ')[0]}": "... ${near(a)}" must be "... ${near(b)}"`);
+        }
+    }
 }
 
-async function compare(talker, cold, when) {
-    const [is, must] = [await ask(talker, 'dump'), await ask(cold, 'dump')];
-    if (is === must)
-        return;
-    const [shown, wanted] = [await ask(talker, 'show'), await ask(cold, 'show')];
-    const a = shown.split(' '), b = wanted.split(' ');
-    const at = b.findIndex((word, i) => i > 0 && word !== a[i]);
-    throw new Error(`${when}: "... ${a.slice(Math.max(0, at - 4), at + 3).join(' ')}" must be "... ${b.slice(Math.max(0, at - 4), at + 3).join(' ')}"`);
+class Conversation {
+    constructor(program, patches, pair, r) {
+        Object.assign(this, { program, patches, pair, r, threads: r.pick([0, 0, 1, 2, 3, threadsAtMost]), number: 1 });
+    }
+
+    begin() {
+        const { r, pair } = this;
+        if (this.threads)
+            pair.tell('threads', this.threads);
+        pair.tell('make', 2 + r.below(r.chance(0.2) ? 60 : 8));
+        this.something();
+    }
+
+    something() {
+        const { r, pair } = this;
+        for (let n = 1 + r.below(3); n > 0; n--)
+            switch (r.below(4)) {
+            case 0: pair.tell('make', 1 + r.below(4)); break;
+            case 1: pair.tell('churn', r.below(10000)); break;
+            default: pair.tell('mutate', r.below(10000));
+            }
+    }
+
+    /** Calls molt, with load on the program or not; must end with STATUS. */
+    async molt(args, status, what) {
+        if (this.threads && this.r.chance(0.6))
+            this.pair.go();
+        const result = await molt.call([...args, String(this.pair.talker.pid)]);
+        if (options.trace)
+            console.log(`molt ${args.join(' ')}: ${result.output.trim()}`);
+        if (result.status !== status)
+            throw new Error(`${what}: status ${result.status}, must be ${status}: ${result.output.trim()}`);
+    }
+
+    async discarded(verdict) {
+        const { pair, number } = this, what = `v${number + 1} discarded (verdict ${verdict})`;
+        await pair.halt();
+        pair.tell('verdict', verdict);
+        const before = await pair.ask('raw');
+        await this.molt(['apply', this.patches[number + 1]], 3, what);
+        if (!pair.load && await pair.ask('raw') !== before)
+            throw new Error(`${what}: memory is not as it was`);
+        pair.tell('verdict', 0);
+        await pair.compare(what);
+        done.discards++;
+    }
+
+    async update(what = `v${this.number + 1}`) {
+        const next = this.program.versions[this.number];
+        await this.molt(['apply', this.patches[next.number]], 0, what);
+        this.pair.oracle.become(next, next.step);
+        this.number++;
+        await this.pair.compare(what);
+        done.updates++;
+    }
+
+    async rollback() {
+        const { pair, program, number } = this, { step } = program.versions[number - 1];
+        if (!step.back) {
+            await this.molt(['rollback'], 2, `v${number} rolled back, which must be refused`);
+            await pair.compare(`v${number}, rollback refused`);
+            done.refusals++;
+            return;
+        }
+        await this.molt(['rollback'], 0, `v${number} rolled back`);
+        pair.oracle.become(program.versions[number - 2], null);
+        this.number--;
+        await pair.compare(`v${number} rolled back`);
+        done.rollbacks++;
+        this.something();
+        await pair.compare(`v${number} rolled back, later`);
+        await this.update(`v${number} again`);
+    }
+
+    async play() {
+        const { r, pair, program } = this;
+        this.begin();
+        await pair.compare('v1');
+        while (this.number < program.versions.length) {
+            for (const verdict of program.versions[this.number].step.verdicts)
+                if (r.chance(0.35))
+                    await this.discarded(verdict);
+            await this.update();
+            this.something();
+            await pair.compare(`v${this.number}, later`);
+            if (r.chance(0.5))
+                await this.rollback();
+        }
+        done.conversations++;
+    }
+}
+
+async function cold(program, trees, directory, configuration, flags) {
+    for (const { number } of program.versions) {
+        const file = await build({ ...fixture, flags }, trees(number), path.join(directory, `cold${number}`), configuration);
+        const talker = new Talker(file, []), pair = new Pair(talker, new Oracle(program, number));
+        const conversation = new Conversation(program, [], pair, random(program.seed));
+        try {
+            conversation.begin();
+            pair.go();
+            await pair.halt();
+            conversation.something();
+            await pair.compare(`v${number} cold`);
+        } finally {
+            talker.child.kill('SIGKILL');
+        }
+    }
+}
+
+async function makePatches(program, trees, built, directory) {
+    const patches = {}, applied = [];
+    for (const { number } of program.versions.slice(1)) {
+        const patch = path.join(directory, `v${number}.molt`);
+        const made = await molt.diff(built, trees(number - 1), trees(number), patch, applied);
+        if (made.status !== 0)
+            throw new Error(`molt diff to v${number}: status ${made.status}: ${made.output.trim()}`);
+        applied.push(patch);
+        patches[number] = patch;
+    }
+    return patches;
 }
 
 async function play(seed, directory) {
     const r = random(seed ^ 0x5bd1e995);
-    const configuration = r.pick(everyConfiguration);
-    const program = generate(seed, versionCount);
-    const trees = write(program, directory);
-    const built = path.join(directory, 'build'), applied = [];
-    const file = await build(fixture, trees(1), built, configuration);
-    const talker = options.cold ? null : molt.program(file);
-    let cold;
+    const configuration = r.pick(everyConfiguration), flags = [...fixture.flags, ...(r.chance(0.3) ? ['-fno-omit-frame-pointer'] : [])];
+    const program = generate(seed, Number(options.versions)), trees = write(program, directory);
+    let at = '';
     try {
-        for (let number = 1; number <= versionCount; number++) {
-            if (number > 1 && talker) {
-                const patch = path.join(directory, `v${number}.molt`);
-                const made = await molt.diff(built, trees(number - 1), trees(number), patch, applied);
-                if (made.status !== 0)
-                    throw new Error(`molt diff to v${number}: ${made.status}: ${made.output.trim()}`);
-                const result = await molt.call(['apply', patch, String(talker.pid)]);
-                if (result.status !== 0)
-                    throw new Error(`molt apply of v${number}: ${result.status}: ${result.output.trim()}`);
-                applied.push(patch);
+        if (options.cold)
+            return await cold(program, trees, directory, configuration, flags);
+        const built = path.join(directory, 'build'), file = await build({ ...fixture, flags }, trees(1), built, configuration);
+        const patches = await makePatches(program, trees, built, directory);
+        for (let i = 0; i < Number(options.conversations); i++) {
+            const talker = molt.program(file);
+            at = ` conversation ${i}`;
+            try {
+                await new Conversation(program, patches, new Pair(talker, new Oracle(program)), random(seed * 1000 + i)).play();
+            } finally {
+                talker.child.kill('SIGKILL');
             }
-            cold = await coldStart(program, trees, directory, configuration, number);
-            for (const line of conversation(program, number).first)
-                await compare(talker ?? cold, cold, `v${number}, right after the update`, line);
-            for (const line of conversation(program, number).lines) {
-                talker?.say(line);
-                cold.say(line);
-                await compare(talker ?? cold, cold, `v${number}, after "${line}"`);
-            }
-            cold.child.kill('SIGKILL');
         }
     } catch (error) {
-        return `${configuration}: ${error.message}`;
-    } finally {
-        talker?.child.kill('SIGKILL');
-        cold?.child.kill('SIGKILL');
+        return `${configuration}${at}: ${error.stack && process.env.DEBUG ? error.stack : error.message}`;
     }
     return null;
 }
 
-const work = path.join(molt.buildDirectory, 'random');
+const work = path.join(molt.buildDirectory, 'random'), started = Date.now();
 const queue = Array.from({ length: Number(options.count) }, (_, i) => Number(options.seed) + i);
 let passed = 0, failed = 0;
 
 async function worker() {
     for (let seed; (seed = queue.shift()) !== undefined;) {
+        if (Number(options.seconds) && Date.now() - started > 1000 * Number(options.seconds))
+            return;
         const directory = path.join(work, String(seed));
         fs.rmSync(directory, { recursive: true, force: true });
-        const message = await play(seed, directory).catch((error) => error.message);
+        const message = await play(seed, directory);
         if (message) {
             failed++;
             console.log(`FAILED seed ${seed} ${message}`);
@@ -129,6 +269,7 @@ async function worker() {
     }
 }
 
-await Promise.all(Array.from({ length: os.availableParallelism?.() ?? os.cpus().length }, worker));
+await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
+console.log(Object.entries(done).map(([what, count]) => `${count} ${what}`).join(', '));
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);
