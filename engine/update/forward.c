@@ -288,6 +288,18 @@ static void refuse_tag(struct state *state, uintptr_t at, const struct layout_wo
         (unsigned long)value);
 }
 
+/* In place, the member's memory still is the instance's: a warning is enough. */
+static void note_lost(struct state *state, uintptr_t at, const struct layout_word *word, uint64_t offset,
+                      const struct where *where)
+{
+    if (where->moved && !state->lost.at && word->kind == MOLT_FIELD_POINTER) {
+        offset = where->kind != PLACE_OBJECT && where->conversion->from->size
+                     ? offset % where->conversion->from->size
+                     : offset;
+        state->lost = (struct lost_pointer){ at, word->field, where->conversion, offset };
+    }
+}
+
 /* The address in WORD at AT, PROMISED to be of that layout if it is not 0, may lead elsewhere now. */
 static __attribute__((noinline)) void follow(struct state *state, uintptr_t at,
                                              const struct layout_word *word, uint32_t promised)
@@ -307,6 +319,7 @@ static __attribute__((noinline)) void follow(struct state *state, uintptr_t at,
         refuse_tag(state, at, word, where.conversion->from->name, value);
     } else if (answer == GONE) {
         forwarding->lost++;
+        note_lost(state, at, word, value - where.place, &where);
     } else {
         rewrite(state, (uintptr_t *)at, after);
         forwarding->typed++;
@@ -489,6 +502,7 @@ int forward(struct state *state)
     *forwarding = (struct forwarding){
         .low = UINTPTR_MAX, .changes = forwarding->changes, .index = forwarding->index /* what was reserved */
     };
+    state->lost = (struct lost_pointer){ 0 };
     find_bounds(state);
     if (forwarding->low == UINTPTR_MAX) {
         return 0;

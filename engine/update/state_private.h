@@ -40,6 +40,14 @@ struct guesses {
     size_t count, capacity;
 };
 
+/* A pointer into an instance that has moved, to a member that is gone. */
+struct lost_pointer {
+    uintptr_t at; /* 0: there is none */
+    uint32_t field;
+    const struct conversion *conversion;
+    uint64_t offset; /* in the old instance, or in the element of an array */
+};
+
 /* The functions of a patch, and of the program, that are run. */
 enum state_function {
     STATE_SELECT,
@@ -78,6 +86,7 @@ struct state {
     size_t dangling; /* pointers to changed types that lead to nothing */
 
     struct forwarding *forwarding;
+    struct lost_pointer lost; /* the first of them */
 
     bool changes;            /* there is anything to do */
     bool migrates;           /* more than initial values */
@@ -237,6 +246,9 @@ void forward_destroy(struct state *state);
 int initials_decide(struct state *state);
 void initials_take(struct state *state);
 void initials_undo(struct state *state);
+
+/* Looks at the pointers that custom policies have made, and at what forwarding could not lead anywhere. 0, or negative with the report. */
+int check_pointers(struct state *state);
 
 /* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a stopped world. */
 void *state_map(size_t count, size_t size);

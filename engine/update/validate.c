@@ -206,10 +206,11 @@ int state_validate(struct state *state, struct update_report *report)
     struct guard_result result;
 
     state->report = report;
-    if (!is_asked(state)) {
-        return 0;
+    int status = state->custom || state->lost.at ? check_pointers(state) : 0;
+    if (status < 0 || !is_asked(state)) {
+        return status;
     }
-    int status = page_log_begin(&state->pages, state->world);
+    status = page_log_begin(&state->pages, state->world);
     guard_limit(state_limit(state));
     state->status = 0;
     if (status == 0 && guard_run(validate_all, state, &result) != GUARD_RETURNED) {

@@ -15,7 +15,7 @@
 //   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
 //   update says WORD...   the same, and molt apply names these words
 //   update begin, end     the same, with lines in between while the update waits
-//   update fails STATUS WORD...   must end with this exit status and name these words
+//   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
 //   diff fails STATUS WORD...     no patch can be made
@@ -57,7 +57,9 @@ function parseUpdate(words) {
     case 'or':
         return { kind: 'update or refused', version: 'v2', words: words.slice(2) };
     case 'fails':
-        return { kind: 'update fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
+        return /^v/.test(words[1])
+            ? { kind: 'update fails', version: words[1], status: Number(words[2]), words: words.slice(3) }
+            : { kind: 'update fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     default:
         return { kind: 'update', version: words[0] ?? 'v2' };
     }
