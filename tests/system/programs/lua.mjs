@@ -1,0 +1,53 @@
+// lua: an interpreter in the middle of a script. Its functions are of hidden visibility; one that changes makes every table.
+
+import path from 'node:path';
+import * as molt from '../molt.mjs';
+
+export const source = 'lua5.4';
+
+const script = `
+local made = {}
+for line in io.lines() do
+    for i = 1, 1000 do made[i % 97] = { i, name = line } end
+    io.write(line, ' ', math.type(1), ' ', string.upper('abc'), ' ', #made[1], '\\n')
+    io.flush()
+end`;
+
+const edits = {
+    'src/lmathlib.c': [['"integer" : "float"', '"INTEGER" : "FLOAT"']],
+    'src/lstrlib.c': [
+        ['static int str_upper (lua_State *L) {',
+            'static int molt_turn (int c) { static int turns; return c == \'B\' ? \'0\' + ++turns : c; }\n$&'],
+        ['p[i] = toupper(uchar(s[i]));', 'p[i] = molt_turn(toupper(uchar(s[i])));'],
+    ].map(([before, after]) => [before, after.replace('$&', before)]),
+    'src/ltable.c': [
+        ['Table *luaH_new (lua_State *L) {', 'static long molt_tables;\nTable *luaH_new (lua_State *L) {\n  molt_tables++;'],
+    ],
+};
+
+async function expect(lua, say, answer) {
+    lua.say(say);
+    const line = await lua.line();
+    if (line !== answer)
+        throw new Error(`it answers "${line}", not "${answer}"; ${lua.stderr}`);
+}
+
+export async function play(program) {
+    const lua = molt.program(path.join(program.tree, 'src/lua'), ['-e', script]);
+    try {
+        await expect(lua, 'one', 'one integer ABC 1');
+        const patch = await program.patch('functions', edits);
+        const { functions } = await program.apply(patch, lua.pid);
+        if (functions !== 3)
+            throw new Error(`${functions} functions were updated, not 3`);
+        await expect(lua, 'two', 'two INTEGER A1C 1');
+        await expect(lua, 'three', 'three INTEGER A2C 1');
+        await program.rollback(lua.pid);
+        await expect(lua, 'four', 'four integer ABC 1');
+        await program.apply(patch, lua.pid);
+        await expect(lua, 'five', 'five INTEGER A1C 1');
+    } finally {
+        lua.child.kill('SIGKILL');
+    }
+    return 'functions, hidden ones too, under a running script';
+}
