@@ -17,6 +17,7 @@ struct unit_transfers {
     struct emission *emission;
     struct contribution *contribution;
     struct transfer_side old, new;
+    struct transfer_pair forward, back;
 };
 
 /* One function of it. */
@@ -291,12 +292,12 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     recipe_list forward = { 0 }, back = { 0 };
 
     function.waits = must_have(json_array());
-    transfer_function(&unit->old, old, &unit->new, new, lines_forward, unit->build->lines, &forward);
+    transfer_function(&unit->forward, old, new, &forward);
     for (size_t i = 0; i < forward.count; i++) {
         add_record(&function, &forward.items[i]);
     }
     function.inverse = true;
-    transfer_function(&unit->new, new, &unit->old, old, lines_back, unit->build->lines, &back);
+    transfer_function(&unit->back, new, old, &back);
     for (size_t i = 0; i < back.count; i++) {
         add_record(&function, &back.items[i]);
     }
@@ -353,7 +354,11 @@ void build_transfers_emit(struct build *build, struct emission *emission)
         if (!contribution->policy && contribution->image_unit) {
             transfer_side_init(&unit.old, contribution->comparison->old);
             transfer_side_init(&unit.new, contribution->comparison->new);
+            transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines);
+            transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines);
             add_unit(&unit);
+            transfer_pair_deinit(&unit.forward);
+            transfer_pair_deinit(&unit.back);
             transfer_side_deinit(&unit.old);
             transfer_side_deinit(&unit.new);
         }

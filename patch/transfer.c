@@ -25,6 +25,18 @@ void transfer_side_deinit(struct transfer_side *side)
     code_index_deinit(&side->index);
 }
 
+void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
+                        const struct transfer_side *new, same_line *lines, void *lines_context)
+{
+    *pair = (struct transfer_pair){ .old = old, .new = new, .lines = lines, .lines_context = lines_context };
+    moved_members_init(&pair->members, object_dwarf(old->object), object_dwarf(new->object));
+}
+
+void transfer_pair_deinit(struct transfer_pair *pair)
+{
+    moved_members_deinit(&pair->members);
+}
+
 void recipes_free(recipe_list *recipes)
 {
     for (size_t i = 0; i < recipes->count; i++) {
@@ -104,6 +116,7 @@ static void version_init(struct version *version, const struct transfer_side *si
     function_debug_init(&version->debug, &version->code, &side->index);
     find_frame_objects(&version->debug, first_return(&version->code), &version->objects);
     find_escaped(version);
+    version_find_scopes(version);
 }
 
 static void version_deinit(struct version *version)
@@ -112,6 +125,7 @@ static void version_deinit(struct version *version)
     LIST_FREE(&version->objects);
     LIST_FREE(&version->escaped);
     locals_free(&version->locals);
+    version_forget_scopes(version);
 }
 
 /* Whether control may have come from instruction FROM to instruction TO. */
@@ -312,42 +326,6 @@ static char *add_registers(struct transfer_work *work, struct recipe *recipe, ui
     return NULL;
 }
 
-/* The object whose memory PLACE is, if its scope does not include the call and nothing else uses that memory. */
-static bool is_out_of_scope(const struct transfer_work *work, int32_t offset, uint64_t call)
-{
-    const struct code *code = &work->new.code;
-    bool outside = false;
-
-    for (size_t i = 0; i < work->new.objects.count; i++) {
-        const struct frame_object *object = &work->new.objects.items[i];
-        if (holds(object, offset)) {
-            if (frame_object_in_scope(object, call)) {
-                return false;
-            }
-            outside = true;
-        }
-    }
-    for (size_t i = 0; outside && i < code->instructions.count; i++) {
-        const struct code_instruction *instruction = &code->instructions.items[i];
-        for (uint32_t k = 0; k < instruction->touch_count; k++) {
-            const struct code_touch *touch = &code->touches.items[instruction->touch + k];
-            if (!place_in_frame(touch->place) || touch->place > PLACE_CFA + offset ||
-                touch->place + (int32_t)touch->size <= PLACE_CFA + offset) {
-                continue;
-            }
-            bool inside = false;
-            for (size_t m = 0; m < work->new.objects.count && !inside; m++) {
-                inside = holds(&work->new.objects.items[m], offset) &&
-                         frame_object_in_scope(&work->new.objects.items[m], instruction->address);
-            }
-            if (!inside) {
-                return false;
-            }
-        }
-    }
-    return outside;
-}
-
 /* How many bytes from PLACE on are used as one: the widest access that starts there. */
 static uint32_t unit_at(const struct code *code, int32_t place)
 {
@@ -420,7 +398,7 @@ static char *check_argument(struct transfer_work *work, int32_t offset)
     return must_printf("an argument on the stack (at CFA%+d) is used otherwise in the new version", offset);
 }
 
-static char *add_frame(struct transfer_work *work, struct recipe *recipe, uint64_t call)
+static char *add_frame(struct transfer_work *work, struct recipe *recipe)
 {
     uint32_t block = work->new.code.instructions.items[work->new.at].block;
     int32_t low = work->all.low > -(int32_t)recipe->new_size ? work->all.low : -(int32_t)recipe->new_size;
@@ -435,7 +413,7 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe, uint64
         if (offset >= -ADDRESS && offset < 0) {
             continue; /* the return address */
         }
-        if (is_out_of_scope(work, offset, call)) {
+        if (version_is_idle(&work->new, offset)) {
             continue;
         }
         if (offset >= 0) {
@@ -495,12 +473,13 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     recipe->new_size = -new->stack;
     work->old.at = old_call + 1;
     work->new.at = new_call + 1;
+    version_enter(&work->new, call);
     locals_at_call(&work->old.debug, old_call, &work->old.locals);
     locals_at_call(&work->new.debug, new_call, &work->new.locals);
     char *reason = check_addresses(work, old_call);
     reason = reason ? reason : check_constants(work);
     reason = reason ? reason : add_registers(work, recipe, new_call);
-    reason = reason ? reason : add_frame(work, recipe, call);
+    reason = reason ? reason : add_frame(work, recipe);
     if (!reason) {
         add_saved(work, recipe);
     }
@@ -535,24 +514,24 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
     free(pairs);
 }
 
-void transfer_function(const struct transfer_side *old, const struct object_symbol *old_symbol,
-                       const struct transfer_side *new, const struct object_symbol *new_symbol,
-                       same_line *lines, void *lines_context, recipe_list *ret)
+void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
+                       const struct object_symbol *new_symbol, recipe_list *ret)
 {
     struct transfer_work work = { 0 };
 
-    version_init(&work.old, old, old_symbol);
-    version_init(&work.new, new, new_symbol);
+    version_init(&work.old, pair->old, old_symbol);
+    version_init(&work.new, pair->new, new_symbol);
     if (!work.old.code.problem && !work.new.code.problem) {
         char *old_parameters = parameters_text(&work.old.debug),
              *new_parameters = parameters_text(&work.new.debug);
-        match_init(&work.match, &work.old.code, &work.new.code, lines, lines_context);
+        match_init(&work.match, &work.old.code, &work.new.code, pair->lines, pair->lines_context);
+        work.match.members = &pair->members;
         work.match.same_parameters = strcmp(old_parameters, new_parameters) == 0;
         work.match.old_escaped = &work.old.escaped;
         work.match.new_escaped = &work.new.escaped;
         liveness_init(&work.direct, &work.new.code, NULL, 0);
         liveness_init(&work.all, &work.new.code, work.new.escaped.items, work.new.escaped.count);
-        add_recipes(&work, &old->index, &new->index, ret);
+        add_recipes(&work, &pair->old->index, &pair->new->index, ret);
         liveness_deinit(&work.direct);
         liveness_deinit(&work.all);
         match_deinit(&work.match);

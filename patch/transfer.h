@@ -9,6 +9,7 @@
 #include "base/patch_file.h"
 #include "patch/code_index.h"
 #include "patch/compare.h"
+#include "patch/transfer_members.h"
 
 struct recipe_value {
     int64_t from;
@@ -42,11 +43,23 @@ struct transfer_side {
 void transfer_side_init(struct transfer_side *side, struct object *object);
 void transfer_side_deinit(struct transfer_side *side);
 
-/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version. LINES may be NULL: the
- * sources are the same. Everything is borrowed as long as RET. */
-void transfer_function(const struct transfer_side *old, const struct object_symbol *old_symbol,
-                       const struct transfer_side *new, const struct object_symbol *new_symbol,
-                       same_line *lines, void *lines_context, recipe_list *ret);
+/* Two sides, and what is known of their sources. */
+struct transfer_pair {
+    const struct transfer_side *old, *new;
+    same_line *lines; /* NULL: the sources are the same */
+    void *lines_context;
+    struct moved_members members;
+};
+
+/* All is borrowed. */
+void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
+                        const struct transfer_side *new, same_line *lines, void *lines_context);
+void transfer_pair_deinit(struct transfer_pair *pair);
+
+/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version. Everything is borrowed
+ * as long as RET. */
+void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
+                       const struct object_symbol *new_symbol, recipe_list *ret);
 void recipes_free(recipe_list *recipes);
 
 #endif

@@ -80,6 +80,7 @@ struct code_block {
     uint32_t first, end;
     LIST(uint32_t) next, before;
     int32_t pointers[REGISTERS]; /* on entry: offset in the frame that the register points to, or NO_OFFSET */
+    uint64_t written;            /* mask of the places that it writes */
     bool reached;
 };
 
@@ -131,6 +132,26 @@ int32_t code_pointer(const struct code *code, uint32_t instruction, unsigned num
 /* Where INSTRUCTION, a CODE_COPY, takes its value from and where it leaves it; how many bytes. */
 void code_copy(const struct code *code, uint32_t instruction, int32_t *ret_from, int32_t *ret_to,
                uint32_t *ret_size);
+
+/* A set of bits that stands for the places: sets without a common bit have no common place. */
+static inline uint64_t code_place_mask(int32_t place, uint32_t size)
+{
+    uint64_t mask = 0;
+
+    if (place < PLACE_REGISTERS_END) {
+        for (int32_t i = place / 8; i <= (place + (int32_t)size - 1) / 8; i++) {
+            mask |= UINT64_C(1) << i;
+        }
+        return mask;
+    }
+    if (size > 256) {
+        return UINT64_MAX;
+    }
+    for (int32_t i = place / 8; i <= (place + (int32_t)size - 1) / 8; i++) {
+        mask |= UINT64_C(1) << (24 + i % 40);
+    }
+    return mask;
+}
 
 /* The register that a place lies in, or REGISTERS. */
 static inline unsigned place_register(int32_t place)

@@ -473,6 +473,17 @@ static void note_lost(struct code *code, const struct code_block *block, const i
     }
 }
 
+static void note_written(const struct code *code, struct code_block *block)
+{
+    for (uint32_t i = block->first; i < block->end; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        for (uint32_t k = 0; k < instruction->touch_count; k++) {
+            const struct code_touch *touch = &code->touches.items[instruction->touch + k];
+            block->written |= touch->written ? code_place_mask(touch->place, touch->size) : 0;
+        }
+    }
+}
+
 void code_find_frame(struct code *code)
 {
     uint32_t entry = code_at(code, object_address(code->object, code->symbol));
@@ -498,6 +509,7 @@ void code_find_frame(struct code *code)
         }
         if (block->reached) {
             note_lost(code, block, pointers);
+            note_written(code, &code->blocks.items[i]);
         }
     }
 }

@@ -120,6 +120,22 @@ bool match_same_name(const struct match *match, const struct code_operand *old,
     return a.offset == b.offset && strcmp(a.symbol->name, b.symbol->name) == 0;
 }
 
+bool match_same_member(const struct match *match, const struct code_operand *old,
+                       const struct code_operand *new)
+{
+    struct object_place a, b;
+    bool old_named = code_named(match->old, old, &a), new_named = code_named(match->new, new, &b);
+
+    if (!match->members || old_named != new_named) {
+        return false;
+    }
+    if (!old_named) {
+        return moved_members_have(match->members, old->value, new->value);
+    }
+    return a.symbol && b.symbol && strcmp(a.symbol->name, b.symbol->name) == 0 &&
+           moved_members_have(match->members, a.offset, b.offset);
+}
+
 /* One search for the shortest way: reached[distance][diagonal] is how far into the old code. */
 struct search {
     uint32_t old_first, old_count, new_first, new_count;

@@ -6,6 +6,7 @@
 #define MOLT_PATCH_TRANSFER_MATCH_H
 
 #include "patch/compare.h"
+#include "patch/transfer_members.h"
 #include "patch/transfer_live.h"
 
 typedef LIST(struct live_range) live_ranges;
@@ -14,9 +15,10 @@ struct match {
     const struct code *old, *new;
     same_line *lines; /* may be NULL: lines of the same number */
     void *lines_context;
-    uint32_t *old_of;     /* by instruction of the new code: that of the old, or NO_INSTRUCTION */
-    uint32_t *new_of;     /* by instruction of the old code */
-    bool same_parameters; /* both versions take the same ones */
+    uint32_t *old_of; /* by instruction of the new code: that of the old, or NO_INSTRUCTION */
+    uint32_t *new_of; /* by instruction of the old code */
+    const struct moved_members *members;
+    bool same_parameters;                         /* both versions take the same ones */
     const live_ranges *old_escaped, *new_escaped; /* frames' bytes that are reached by address, too */
     struct proofs *proofs;
 };
@@ -33,6 +35,10 @@ const char *code_callee(const struct code *code, uint32_t instruction);
 bool match_same_name(const struct match *match, const struct code_operand *old,
                      const struct code_operand *new);
 
+/* Whether memory that is read at NEW is the member that was read at OLD, which has moved within its structure. */
+bool match_same_member(const struct match *match, const struct code_operand *old,
+                       const struct code_operand *new);
+
 /*
  * transfer_prove.c: which of COUNT places of the old code, in front of its instruction OLD_AT, holds SIZE bytes that were computed
  * as those at NEW_PLACE in front of the new code's NEW_AT: by instructions that are aligned, from operands that correspond.
@@ -47,6 +53,10 @@ bool match_same_computation(struct match *match, uint32_t at);
 /* The instruction that the bytes come from, copies left out, if there is but one on all ways; else NO_INSTRUCTION. The value
  * that a function was entered with comes from none, *RET_ENTRY being its place then. */
 uint32_t code_origin(const struct code *code, uint32_t at, int32_t place, uint32_t size, int32_t *ret_entry);
+
+/* The one instruction (or one of several with the same constant) that the bytes come from through any number of copies, on whichever way; else NO_INSTRUCTION. That says what
+ * they are only if it makes the same value each time. */
+uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size);
 
 enum extension { EXTENSION_UNKNOWN, EXTENSION_ZERO, EXTENSION_SIGN };
 

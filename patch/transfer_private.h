@@ -13,8 +13,12 @@ struct version {
     frame_objects objects;
     live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
     bool wild;           /* an address in the frame that is no known object's got away */
-    local_list locals;   /* at the call in question */
-    uint32_t at;         /* where that call returns to */
+    bool *
+        foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object there */
+    int32_t low;
+    bool *in_scope;    /* by object: at the call in question */
+    local_list locals; /* at the call in question */
+    uint32_t at;       /* where that call returns to */
 };
 
 struct transfer_work {
@@ -32,6 +36,16 @@ uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_ind
 /* transfer_sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
  * be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* transfer_scope.c: works out which memory of VERSION's frame is used by its objects only. */
+void version_find_scopes(struct version *version);
+
+/* Notes which objects are in scope at ADDRESS. */
+void version_enter(struct version *version, uint64_t address);
+
+/* Whether the byte at OFFSET is that of objects only, none of which is in scope: it holds nothing. */
+bool version_is_idle(const struct version *version, int32_t offset);
+void version_forget_scopes(struct version *version);
 
 /* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);

@@ -13,8 +13,8 @@
 
 #include "patch/transfer_match.h"
 
-#define DEPTH_MAX 400  /* of operands of operands */
-#define ORIGINS_MAX 64 /* of one place */
+#define DEPTH_MAX 400   /* of operands of operands */
+#define ORIGINS_MAX 512 /* of one place */
 #define ENTRY NO_INSTRUCTION
 #define NO_RESULT 255
 #define FLAGS_RESULT 254
@@ -27,9 +27,9 @@ struct origin {
 };
 
 struct origins {
-    struct origin items[ORIGINS_MAX];
-    size_t count;
-    bool unknown; /* it cannot be told: written in parts, or in too many places */
+    LIST(struct origin) list;
+    bool unknown; /* too many */
+    bool parts;   /* some wrote only a part of it */
 };
 
 struct question {
@@ -122,31 +122,46 @@ static bool writes(const struct code *code, uint32_t at, int32_t place, uint32_t
     return written;
 }
 
+static bool is_known(const struct origins *origins)
+{
+    return !origins->unknown && !origins->parts;
+}
+
 static void add_origin(struct origins *origins, uint32_t at, int32_t place, uint32_t size)
 {
-    for (size_t i = 0; i < origins->count; i++) {
-        if (origins->items[i].at == at) {
+    for (size_t i = 0; i < origins->list.count; i++) {
+        if (origins->list.items[i].at == at) {
             return;
         }
     }
-    if (origins->count == ORIGINS_MAX) {
+    if (origins->list.count == ORIGINS_MAX) {
         origins->unknown = true;
         return;
     }
-    origins->items[origins->count++] = (struct origin){ at, place, size };
+    LIST_ADD(&origins->list, (struct origin){ at, place, size });
 }
 
-/* Goes back from END in a block; true: the block wrote the place. */
+/* The last instruction of a block, in front of END, that writes the place; NO_INSTRUCTION: none does. */
+static uint32_t last_writer(const struct code *code, uint32_t first, uint32_t end, int32_t place,
+                            uint32_t size, bool *ret_part)
+{
+    for (uint32_t i = end; i-- > first;) {
+        if (writes(code, i, place, size, ret_part)) {
+            return i;
+        }
+    }
+    return NO_INSTRUCTION;
+}
+
 static bool search_block(const struct code *code, uint32_t first, uint32_t end, int32_t place, uint32_t size,
                          struct origins *ret)
 {
-    for (uint32_t i = end; i-- > first;) {
-        if (writes(code, i, place, size, &ret->unknown)) {
-            add_origin(ret, i, place, size);
-            return true;
-        }
+    uint32_t writer = last_writer(code, first, end, place, size, &ret->parts);
+
+    if (writer != NO_INSTRUCTION) {
+        add_origin(ret, writer, place, size);
     }
-    return false;
+    return writer != NO_INSTRUCTION;
 }
 
 /* Everything that may have written the place last, in front of instruction AT. */
@@ -156,15 +171,17 @@ static void find_writers(const struct code *code, uint32_t at, int32_t place, ui
     const struct code_block *own = &code->blocks.items[code->instructions.items[at].block];
     uint32_t entry =
         code->instructions.items[code_at(code, object_address(code->object, code->symbol))].block;
+    uint64_t mask = code_place_mask(place, size);
     LIST(uint32_t) waiting = { 0 };
 
-    *ret = (struct origins){ 0 };
+    ret->list.count = 0;
+    ret->unknown = ret->parts = false;
     if (search_block(code, own->first, at, place, size, ret)) {
         return;
     }
     bool *seen = must_calloc(code->blocks.count, sizeof(*seen));
     LIST_ADD(&waiting, (uint32_t)(own - code->blocks.items));
-    while (waiting.count && !ret->unknown) {
+    while (waiting.count && !ret->unknown && !ret->parts) {
         uint32_t index = waiting.items[--waiting.count];
         const struct code_block *block = &code->blocks.items[index];
         if (index == entry) {
@@ -175,7 +192,9 @@ static void find_writers(const struct code *code, uint32_t at, int32_t place, ui
             const struct code_block *from = &code->blocks.items[before];
             if (!seen[before] && from->reached) {
                 seen[before] = true;
-                if (!search_block(code, from->first, from->end, place, size, ret)) {
+                bool wrote =
+                    (from->written & mask) && search_block(code, from->first, from->end, place, size, ret);
+                if (!wrote) {
                     LIST_ADD(&waiting, before);
                 }
             }
@@ -205,17 +224,17 @@ static bool step_back(const struct code *code, const struct origin *origin, int3
 /* Leads each of several origins that is a copy back to what it copies, as long as that is in the same block. */
 static void settle(const struct code *code, struct origins *origins)
 {
-    for (size_t i = 0; i < origins->count; i++) {
-        struct origin *origin = &origins->items[i];
-        struct origins before = { 0 };
+    for (size_t i = 0; i < origins->list.count; i++) {
+        struct origin *origin = &origins->list.items[i];
         int32_t place;
         while (step_back(code, origin, &place)) {
             uint32_t first = code->blocks.items[code->instructions.items[origin->at].block].first;
-            before = (struct origins){ 0 };
-            if (!search_block(code, first, origin->at, place, origin->size, &before) || before.unknown) {
+            bool part = false;
+            uint32_t before = last_writer(code, first, origin->at, place, origin->size, &part);
+            if (before == NO_INSTRUCTION || part) {
                 break;
             }
-            *origin = before.items[0];
+            *origin = (struct origin){ before, place, origin->size };
         }
     }
 }
@@ -224,25 +243,86 @@ static void find_origins(const struct code *code, uint32_t at, int32_t place, ui
                          struct origins *ret)
 {
     find_writers(code, at, place, size, ret);
-    while (ret->count == 1 && !ret->unknown && step_back(code, &ret->items[0], &place)) {
-        find_writers(code, ret->items[0].at, place, size, ret);
+    while (ret->list.count == 1 && is_known(ret) && step_back(code, &ret->list.items[0], &place)) {
+        find_writers(code, ret->list.items[0].at, place, size, ret);
     }
     settle(code, ret);
 }
 
 uint32_t code_origin(const struct code *code, uint32_t at, int32_t place, uint32_t size, int32_t *ret_entry)
 {
-    struct origins origins;
+    struct origins origins = { 0 };
 
     find_origins(code, at, place, size, &origins);
-    *ret_entry = 0;
-    if (origins.count != 1 || origins.unknown) {
-        return NO_INSTRUCTION;
+    bool single = origins.list.count == 1 && is_known(&origins);
+    uint32_t origin = single ? origins.list.items[0].at : NO_INSTRUCTION;
+    *ret_entry = single && origin == ENTRY ? origins.list.items[0].place : 0;
+    LIST_FREE(&origins.list);
+    return origin;
+}
+
+/* Adds to LEAVES what is left when all copies are followed, whatever their number. */
+static void find_leaves(const struct code *code, uint32_t at, int32_t place, uint32_t size,
+                        struct origins *seen, struct origins *leaves)
+{
+    struct origins origins = { 0 };
+
+    find_writers(code, at, place, size, &origins);
+    leaves->unknown = leaves->unknown || !is_known(&origins);
+    for (size_t i = 0; i < origins.list.count && !leaves->unknown; i++) {
+        const struct origin *origin = &origins.list.items[i];
+        int32_t from;
+        if (!step_back(code, origin, &from)) {
+            add_origin(leaves, origin->at, origin->place, origin->size);
+            continue;
+        }
+        size_t before = seen->list.count;
+        add_origin(seen, origin->at, from, size);
+        if (seen->list.count > before) {
+            find_leaves(code, origin->at, from, size, seen, leaves);
+        }
     }
-    if (origins.items[0].at == ENTRY) {
-        *ret_entry = origins.items[0].place;
+    LIST_FREE(&origins.list);
+}
+
+/* Whether two instructions put the same number or address somewhere. */
+static bool same_constants(const struct code *code, uint32_t one, uint32_t other)
+{
+    if (one == ENTRY || other == ENTRY) {
+        return one == other;
     }
-    return origins.items[0].at;
+    const struct code_instruction *a = &code->instructions.items[one], *b = &code->instructions.items[other];
+    const struct code_operand *from = &code->operands.items[a->operand] + 1;
+    const struct code_operand *also = &code->operands.items[b->operand] + 1;
+    struct object_place place, another;
+    if (one == other) {
+        return true;
+    }
+    if (a->mnemonic != b->mnemonic || a->visible_count != 2 || b->visible_count != 2 ||
+        from->kind != also->kind || from[-1].size != also[-1].size) {
+        return false;
+    }
+    if (code_named(code, from, &place) && code_named(code, also, &another)) {
+        return place.symbol == another.symbol && place.section == another.section &&
+               place.offset == another.offset;
+    }
+    return from->kind == OPERAND_NUMBER && !from->relocation && !also->relocation &&
+           from->value == also->value;
+}
+
+uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size)
+{
+    struct origins seen = { 0 }, leaves = { 0 };
+
+    find_leaves(code, at, place, size, &seen, &leaves);
+    bool single = leaves.list.count && !leaves.unknown && !seen.unknown;
+    for (size_t i = 1; i < leaves.list.count && single; i++) {
+        single = same_constants(code, leaves.list.items[0].at, leaves.list.items[i].at);
+    }
+    uint32_t ret = single ? leaves.list.items[0].at : NO_INSTRUCTION;
+    LIST_FREE(&seen.list);
+    LIST_FREE(&leaves.list);
+    return ret;
 }
 
 static bool is_escaped(const live_ranges *ranges, int32_t place, uint32_t size)
@@ -295,7 +375,8 @@ static bool same_memory(struct match *match, uint32_t new_at, const struct code_
         bool old_escaped = is_escaped(match->old_escaped, b, old->size);
         return new_escaped || old_escaped ? a == b : ask_for(match, new_at, a, old_at, b, new->size, depth);
     }
-    if (!match_same_name(match, old, new) || (!new->relocation &&new->value != old->value)) {
+    bool same = match_same_name(match, old, new) && (new->relocation || new->value == old->value);
+    if (!same && !(new->read &&match_same_member(match, old, new))) { /* its address is another thing */
         return false;
     }
     return same_register(match, new_at, new, new->base, old_at, old->base, 8, depth) &&
@@ -416,16 +497,16 @@ static bool same_origin(struct match *match, const struct origin *new, const str
 /* Whether each of NEW has its counterpart among OLD; which one, alignment tells. */
 static bool may_be_same(const struct match *match, const struct origins *new, const struct origins *old)
 {
-    if (new->unknown || old->unknown || new->count != old->count || !new->count) {
+    if (!is_known(new) || !is_known(old) || new->list.count != old->list.count || !new->list.count) {
         return false;
     }
-    for (size_t i = 0; i < new->count; i++) {
-        uint32_t expected = new->items[i].at == ENTRY ? ENTRY : match->old_of[new->items[i].at];
+    for (size_t i = 0; i < new->list.count; i++) {
+        uint32_t expected = new->list.items[i].at == ENTRY ? ENTRY : match->old_of[new->list.items[i].at];
         bool found = false;
-        for (size_t k = 0; k < old->count; k++) {
-            found = found || old->items[k].at == expected;
+        for (size_t k = 0; k < old->list.count; k++) {
+            found = found || old->list.items[k].at == expected;
         }
-        if (!found || (new->items[i].at != ENTRY &&expected == NO_INSTRUCTION)) {
+        if (!found || (new->list.items[i].at != ENTRY &&expected == NO_INSTRUCTION)) {
             return false;
         }
     }
@@ -438,10 +519,11 @@ static bool same_origins(struct match *match, const struct origins *new, const s
     if (!may_be_same(match, new, old)) {
         return false;
     }
-    for (size_t i = 0; i < new->count; i++) {
-        uint32_t expected = new->items[i].at == ENTRY ? ENTRY : match->old_of[new->items[i].at];
-        for (size_t k = 0; k < old->count; k++) {
-            if (old->items[k].at == expected && !same_origin(match, &new->items[i], &old->items[k], depth)) {
+    for (size_t i = 0; i < new->list.count; i++) {
+        uint32_t expected = new->list.items[i].at == ENTRY ? ENTRY : match->old_of[new->list.items[i].at];
+        for (size_t k = 0; k < old->list.count; k++) {
+            if (old->list.items[k].at == expected &&
+                !same_origin(match, &new->list.items[i], &old->list.items[k], depth)) {
                 return false;
             }
         }
@@ -449,44 +531,66 @@ static bool same_origins(struct match *match, const struct origins *new, const s
     return true;
 }
 
+/* Whether the instruction of ORIGIN fills the register by extending 32 bits, and how. */
+static enum extension extension_of(const struct code *code, const struct origin *origin)
+{
+    if (origin->at == ENTRY || is_call(code, origin->at)) {
+        return EXTENSION_UNKNOWN;
+    }
+    const struct code_instruction *instruction = &code->instructions.items[origin->at];
+    const struct code_operand *to = &code->operands.items[instruction->operand];
+    if (to->kind != OPERAND_REGISTER || !to->written || to->number != place_register(origin->place)) {
+        return EXTENSION_UNKNOWN;
+    }
+    return to->size == 4                                                     ? EXTENSION_ZERO
+           : to->size == 8 && instruction->mnemonic == ZYDIS_MNEMONIC_MOVSXD ? EXTENSION_SIGN
+                                                                             : EXTENSION_UNKNOWN;
+}
+
 enum extension code_extension(const struct code *code, uint32_t at, unsigned number)
 {
-    struct origins origins;
-    unsigned zero = 0, sign = 0;
+    struct origins origins = { 0 };
+    enum extension ret = EXTENSION_UNKNOWN;
 
     find_origins(code, at, number * 8, 8, &origins);
-    for (size_t i = 0; i < origins.count && !origins.unknown; i++) {
-        const struct origin *origin = &origins.items[i];
-        if (origin->at == ENTRY || is_call(code, origin->at)) {
-            return EXTENSION_UNKNOWN;
+    for (size_t i = 0; i < origins.list.count && is_known(&origins); i++) {
+        enum extension each = extension_of(code, &origins.list.items[i]);
+        ret = i == 0 || each == ret ? each : EXTENSION_UNKNOWN;
+        if (ret == EXTENSION_UNKNOWN) {
+            break;
         }
-        const struct code_instruction *instruction = &code->instructions.items[origin->at];
-        const struct code_operand *to = &code->operands.items[instruction->operand];
-        bool sized =
-            to->kind == OPERAND_REGISTER && to->written && to->number == place_register(origin->place);
-        zero += sized && to->size == 4;
-        sign += sized && to->size == 8 && instruction->mnemonic == ZYDIS_MNEMONIC_MOVSXD;
     }
-    return !origins.count || origins.unknown ? EXTENSION_UNKNOWN
-           : zero == origins.count           ? EXTENSION_ZERO
-           : sign == origins.count           ? EXTENSION_SIGN
-                                             : EXTENSION_UNKNOWN;
+    LIST_FREE(&origins.list);
+    return ret;
+}
+
+/* What was written in parts is asked for in parts. */
+static bool ask_halves(struct match *match, const struct question *question, unsigned depth)
+{
+    uint32_t low = question->size > 8 ? 8 : question->size / 2, high = question->size - low;
+
+    return low &&
+           ask_for(match, question->new_at, question->new_place, question->old_at, question->old_place, low,
+                   depth) &&
+           ask_for(match, question->new_at, question->new_place + (int32_t)low, question->old_at,
+                   question->old_place + (int32_t)low, high, depth);
 }
 
 static bool answer_now(struct match *match, const struct question *question, unsigned depth)
 {
-    struct origins new, old;
+    struct origins new = { 0 }, old = { 0 };
 
     if (depth > DEPTH_MAX || is_escaped(match->new_escaped, question->new_place, question->size) ||
         is_escaped(match->old_escaped, question->old_place, question->size)) {
         return false;
     }
     find_origins(match->new, question->new_at, question->new_place, question->size, &new);
-    if (new.unknown || !new.count) {
-        return false;
-    }
     find_origins(match->old, question->old_at, question->old_place, question->size, &old);
-    return same_origins(match, &new, &old, depth);
+    bool same =
+        new.parts &&old.parts ? ask_halves(match, question, depth) : same_origins(match, &new, &old, depth);
+    LIST_FREE(&new.list);
+    LIST_FREE(&old.list);
+    return same;
 }
 
 static bool ask(struct match *match, const struct question *question, unsigned depth)
@@ -530,20 +634,24 @@ static bool is_made_alike(struct match *match, const struct question *question)
 size_t match_finds(struct match *match, uint32_t new_at, int32_t new_place, uint32_t old_at,
                    const int32_t *old_places, size_t count, uint32_t size)
 {
-    struct origins new, old;
+    struct origins new = { 0 }, old = { 0 };
+    size_t found = count;
 
     if (!match->proofs) {
         match->proofs = must_calloc(1, sizeof(*match->proofs));
     }
     find_origins(match->new, new_at, new_place, size, &new);
-    for (size_t i = 0; i < count && !new.unknown; i++) {
+    for (size_t i = 0; i < count && found == count && !new.unknown; i++) {
         struct question question = { new_at, old_at, new_place, old_places[i], size };
         find_origins(match->old, old_at, old_places[i], size, &old);
-        if (may_be_same(match, &new, &old) && is_made_alike(match, &question)) {
-            return i;
+        bool possible = (new.parts &&old.parts) || may_be_same(match, &new, &old);
+        if (possible && is_made_alike(match, &question)) {
+            found = i;
         }
     }
-    return count;
+    LIST_FREE(&new.list);
+    LIST_FREE(&old.list);
+    return found;
 }
 
 bool match_same_computation(struct match *match, uint32_t at)

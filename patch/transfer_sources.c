@@ -217,8 +217,7 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
                           struct recipe_value *ret)
 {
     const struct code *code = &work->new.code;
-    int32_t entry;
-    uint32_t origin = code_origin(code, work->new.at, place, size, &entry);
+    uint32_t origin = code_only_source(code, work->new.at, place, size);
 
     if (origin == NO_INSTRUCTION) {
         return false;

@@ -45,6 +45,7 @@ static struct object *load(const char *path)
 int main(int count, char **arguments)
 {
     struct transfer_side old, new;
+    struct transfer_pair pair;
     unsigned calls = 0, recipes = 0;
 
     if (count < 3) {
@@ -53,6 +54,7 @@ int main(int count, char **arguments)
     }
     transfer_side_init(&old, load(arguments[1]));
     transfer_side_init(&new, load(arguments[2]));
+    transfer_pair_init(&pair, &old, &new, NULL, NULL);
     for (size_t i = 1; i < old.object->symbol_count; i++) {
         const struct object_symbol *symbol = &old.object->symbols[i];
         const struct object_symbol *other = symbol->key ? object_find(new.object, symbol->key) : NULL;
@@ -62,7 +64,7 @@ int main(int count, char **arguments)
             continue;
         }
         clock_t start = clock();
-        transfer_function(&old, symbol, &new, other, NULL, NULL, &list);
+        transfer_function(&pair, symbol, other, &list);
         double ms = (clock() - start) * 1e3 / CLOCKS_PER_SEC;
         if (ms > 50) {
             fprintf(stderr, "%s: %.0f ms for %zu calls\n", symbol->name, ms, list.count);
@@ -80,6 +82,7 @@ int main(int count, char **arguments)
         recipes_free(&list);
     }
     printf("%u of %u calls\n", recipes, calls);
+    transfer_pair_deinit(&pair);
     transfer_side_deinit(&old);
     transfer_side_deinit(&new);
     object_destroy(new.object);

@@ -1,0 +1,338 @@
+/* test_transfer COMPILER FLAGS: how suspended functions go on in another version of their code. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiled.h"
+#include "patch/transfer.h"
+
+static const char *compiler = "gcc", *flags = "-O0";
+static bool optimised;
+
+#define DECLARATIONS                                                                                         \
+    "extern int wait_event(int fd);\n"                                                                       \
+    "extern int setup(const char *name);\n"                                                                  \
+    "extern void step(int fd, int n);\n"                                                                     \
+    "extern void note(const char *text, long number);\n"                                                     \
+    "extern void fill(void *memory, unsigned long size);\n"                                                  \
+    "extern double measure(double x);\n"
+
+/* Two versions of a source and the recipes of their function f. */
+struct versions {
+    const char *old_text, *new_text;
+    struct object *old_object, *new_object;
+    struct transfer_side old, new;
+    struct transfer_pair pair;
+    recipe_list recipes;
+};
+
+static const char *line_of(const char *text, unsigned line, size_t *ret_length)
+{
+    for (; line > 1 && *text; line--) {
+        const char *end = strchrnul(text, '\n');
+        text = *end ? end + 1 : end;
+    }
+    *ret_length = strcspn(text, "\n");
+    return text;
+}
+
+static bool same_text(void *context, const char *file, unsigned old_line, unsigned new_line)
+{
+    const struct versions *versions = context;
+    size_t old_length, new_length;
+    const char *old = line_of(versions->old_text, old_line, &old_length);
+    const char *new = line_of(versions->new_text, new_line, &new_length);
+
+    return old_line && new_line && old_length == new_length && strncmp(old, new, old_length) == 0;
+}
+
+static void start(struct versions *versions, const char *old, const char *new)
+{
+    char all[512];
+
+    *versions = (struct versions){ .old_text = old, .new_text = new };
+    snprintf(all, sizeof(all), "%s -ffunction-sections -fdata-sections", flags);
+    versions->old_object = compile_named(compiler, all, old, "a.c");
+    versions->new_object = compile_named(compiler, all, new, "a.c");
+    transfer_side_init(&versions->old, versions->old_object);
+    transfer_side_init(&versions->new, versions->new_object);
+    transfer_pair_init(&versions->pair, &versions->old, &versions->new, same_text, versions);
+}
+
+static void work_out(struct versions *versions, const char *name)
+{
+    struct object_symbol *old = object_find(versions->old_object, name);
+    struct object_symbol *new = object_find(versions->new_object, name);
+
+    assert_non_null(old);
+    assert_non_null(new);
+    recipes_free(&versions->recipes);
+    transfer_function(&versions->pair, old, new, &versions->recipes);
+}
+
+static void end(struct versions *versions)
+{
+    recipes_free(&versions->recipes);
+    transfer_pair_deinit(&versions->pair);
+    transfer_side_deinit(&versions->old);
+    transfer_side_deinit(&versions->new);
+    object_destroy(versions->old_object);
+    object_destroy(versions->new_object);
+}
+
+/* The recipe of the only call of CALLEE. */
+static const struct recipe *recipe_of(const struct versions *versions, const char *callee)
+{
+    const struct recipe *found = NULL;
+
+    for (size_t i = 0; i < versions->recipes.count; i++) {
+        if (strcmp(versions->recipes.items[i].callee, callee) == 0) {
+            assert_null(found);
+            found = &versions->recipes.items[i];
+        }
+    }
+    assert_non_null(found);
+    return found;
+}
+
+static const struct recipe_value *value_of(const struct recipe *recipe, const char *variable)
+{
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        if (recipe->values.items[i].variable && strcmp(recipe->values.items[i].variable, variable) == 0) {
+            return &recipe->values.items[i];
+        }
+    }
+    return NULL;
+}
+
+static void expect_reason(const struct recipe *recipe, const char *words)
+{
+    if (!recipe->reason || !strstr(recipe->reason, words)) {
+        fail_msg("expected \"%s\", not %s", words, recipe->reason ? recipe->reason : "a recipe");
+    }
+}
+
+static const char varied[] = DECLARATIONS
+    "struct point { double x, y; int tag; };\n"
+    "static int table[4];\n"
+    "int registers(int a, long b, int c) { int s = 0; for (int i = 0; i < a; i++)\n"
+    "    { s += wait_event(i + c); note(\"turn\", b + s); } return s; }\n"
+    "long spilled(long a, long b, long c, long d, long e, long f, long g, long h) {\n"
+    "    long i = wait_event(a), j = wait_event(b), k = wait_event(c);\n"
+    "    for (;;) { note(\"x\", a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j ^ k); i++; j += i; k ^= j;\n"
+    "        if (wait_event(k) < 0) return a + b + c + d + e + f + g + h; } }\n"
+    "double floating(double a, int n) { double s = a; for (int i = 0; i < n; i++)\n"
+    "    s += measure(s * a); return s; }\n"
+    "int by_address(int fd) { char buffer[64]; struct point p = { 1, 2, 3 }; for (;;) {\n"
+    "    fill(buffer, sizeof(buffer)); fill(&p, sizeof(p)); if (wait_event(fd)) return buffer[3] + p.tag; } "
+    "}\n"
+    "int switching(int fd) { for (;;) { int e = wait_event(fd); switch (e) {\n"
+    "    case 0: step(fd, 1); break; case 1: step(fd, 7); break; case 2: note(\"a\", e); break;\n"
+    "    case 3: table[e & 3]++; break; case 4: return e; case 5: step(3, fd); case 6: note(\"b\", 9); } } "
+    "}\n"
+    "static inline int helper(int x) { return wait_event(x) + wait_event(x * 3); }\n"
+    "int inlined(int a) { int s = helper(a); for (int i = 0; i < s; i++) s += helper(i); return s; }\n"
+    "int pointers(int (*f)(int), int n) { int s = 0; while (n-- > 0) s ^= f(n) + f(s); return s; }\n"
+    "int recursive(int n) { return n <= 0 ? wait_event(n) : recursive(n - 1) + recursive(n - 2); }\n";
+
+static void test_the_same_code(void **state)
+{
+    static const char *const names[] = { "registers", "spilled", "floating", "by_address",
+                                         "switching", "inlined", "pointers", "recursive" };
+    struct versions versions;
+    unsigned calls = 0;
+
+    start(&versions, varied, varied);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        work_out(&versions, names[i]);
+        for (size_t k = 0; k < versions.recipes.count; k++) {
+            const struct recipe *recipe = &versions.recipes.items[k];
+            calls++;
+            if (recipe->reason) {
+                fail_msg("%s:%u, call of %s: %s", names[i], recipe->line, recipe->callee, recipe->reason);
+            }
+            assert_int_equal(recipe->old_place, recipe->new_place);
+            assert_int_equal(recipe->old_size, recipe->new_size);
+        }
+    }
+    assert_true(calls > 20);
+    end(&versions);
+}
+
+#define LOOP(before, inside)                                                                                 \
+    DECLARATIONS "int f(int argc, char **argv)\n{\n    int fd = setup(argv[1]);\n    int turns = 0;\n"       \
+                 "    long sum = argc;\n" before "    for (;;) {\n        int event = wait_event(fd);\n"     \
+                 "        step(fd, event);\n        sum += event;\n        turns++;\n" inside                \
+                 "        if (turns % 10 == argc)\n            note(\"sum\", sum);\n    }\n}\n"
+
+static void test_a_statement_more(void **state)
+{
+    struct versions versions;
+
+    start(&versions, LOOP("", ""), LOOP("", "        note(\"event\", event);\n"));
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    assert_null(recipe->reason);
+    assert_non_null(value_of(recipe, "fd"));
+    assert_int_not_equal(recipe->new_place, 0);
+    assert_null(recipe_of(&versions, "step")->reason);
+    assert_null(recipe_of(&versions, "note")->reason); /* the old one: its line has not changed */
+    end(&versions);
+}
+
+static void test_a_variable_more(void **state)
+{
+    struct versions versions;
+
+    start(&versions, LOOP("", ""),
+          LOOP("    long most = setup(argv[0]);\n",
+               "        most = sum > most ? sum : most;\n        note(\"most\", most);\n"));
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), ""); /* which of its copies is found first is open */
+    end(&versions);
+}
+
+static void test_a_call_less(void **state)
+{
+    struct versions versions;
+
+    start(&versions, LOOP("", "        note(\"a\", 1); note(\"b\", 2);\n"),
+          LOOP("", "        note(\"a\", 1);\n"));
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        const struct recipe *recipe = &versions.recipes.items[i];
+        if (strcmp(recipe->callee, "note") == 0 && recipe->line == 17) {
+            expect_reason(recipe, "no call");
+        }
+    }
+    end(&versions);
+}
+
+static void test_a_call_leaves_its_loop(void **state)
+{
+    struct versions versions;
+
+    start(&versions,
+          DECLARATIONS
+          "int f(int n)\n{\n    int s = 0;\n    for (int i = 0; i < n; i++)\n        s += wait_event(i);\n"
+          "    return s;\n}\n",
+          DECLARATIONS
+          "int f(int n)\n{\n    int s = 0;\n    for (int i = 0; i < n; i++)\n        s += setup(\"\");\n"
+          "    s += wait_event(n);\n    return s;\n}\n");
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) { /* the loop may be unrolled */
+        expect_reason(&versions.recipes.items[i], "no call");
+    }
+    end(&versions);
+}
+
+static void test_a_wider_variable(void **state)
+{
+    struct versions versions;
+
+    if (optimised) { /* where it lives is up to the compiler then */
+        return;
+    }
+    start(&versions,
+          DECLARATIONS
+          "int f(int n)\n{\n    int s = 1;\n    while (wait_event(n))\n        s += n;\n    return s;\n}\n",
+          DECLARATIONS
+          "int f(int n)\n{\n    long s = 1;\n    while (wait_event(n))\n        s += n;\n    return s;\n}\n");
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    assert_null(recipe->reason);
+    const struct recipe_value *value = value_of(recipe, "s");
+    assert_non_null(value);
+    assert_int_equal(value->size, 8);
+    assert_int_equal(value->from_size, 4);
+    assert_true(value->is_signed);
+    end(&versions);
+}
+
+static void test_another_structure(void **state)
+{
+    struct versions versions;
+
+    start(&versions,
+          DECLARATIONS
+          "struct s { int a; };\nint f(int n)\n{\n    struct s s = { 1 };\n    fill(&s, sizeof(s));\n"
+          "    while (wait_event(n))\n        step(s.a, n);\n    return s.a;\n}\n",
+          DECLARATIONS
+          "struct s { int b, a; };\nint f(int n)\n{\n    struct s s = { 1 };\n    fill(&s, sizeof(s));\n"
+          "    while (wait_event(n))\n        step(s.a, n);\n    return s.a;\n}\n");
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "`s`");
+    end(&versions);
+}
+
+static void test_a_frame_of_no_fixed_size(void **state)
+{
+    static const char text[] =
+        DECLARATIONS "int f(int n)\n{\n    char bytes[n];\n    fill(bytes, n);\n    while (wait_event(n))\n"
+                     "        step(bytes[0], n);\n    return bytes[1];\n}\n";
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "no fixed size");
+    end(&versions);
+}
+
+static void test_a_moved_member(void **state)
+{
+#define CONFIGURATION(members)                                                                               \
+    DECLARATIONS "struct c {" members "};\nextern struct c c;\nint f(int n)\n{\n    int limit = c.limit;\n"  \
+                 "    while (wait_event(n) < limit)\n        step(limit, c.step);\n    return limit;\n}\n"
+    struct versions versions;
+
+    start(&versions, CONFIGURATION(" int limit, step; "), CONFIGURATION(" int verbose, limit, step; "));
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        assert_null(versions.recipes.items[i].reason);
+        assert_non_null(value_of(&versions.recipes.items[i], "limit"));
+    }
+    assert_int_equal(versions.recipes.count, 2);
+    end(&versions);
+}
+
+static void test_numbers_that_code_has_in_it(void **state)
+{
+    struct versions versions;
+
+    start(
+        &versions,
+        DECLARATIONS
+        "int f(int n)\n{\n    int k = 4;\n    while (wait_event(n))\n        step(k, n);\n    return k;\n}\n",
+        DECLARATIONS "int f(int n)\n{\n    int k = 5;\n    while (wait_event(n))\n        step(k, n);\n    "
+                     "return k;\n}\n");
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (optimised) {
+        expect_reason(recipe, "`k`");
+    } else { /* it is a variable, and stays 4 */
+        assert_null(recipe->reason);
+        assert_int_equal(value_of(recipe, "k")->from_kind, MOLT_VALUE_SLOT);
+    }
+    end(&versions);
+}
+
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_same_code),          cmocka_unit_test(test_a_statement_more),
+        cmocka_unit_test(test_a_variable_more),        cmocka_unit_test(test_a_call_less),
+        cmocka_unit_test(test_a_call_leaves_its_loop), cmocka_unit_test(test_a_wider_variable),
+        cmocka_unit_test(test_another_structure),      cmocka_unit_test(test_a_frame_of_no_fixed_size),
+        cmocka_unit_test(test_a_moved_member),         cmocka_unit_test(test_numbers_that_code_has_in_it),
+    };
+
+    compiler = count > 1 ? arguments[1] : compiler;
+    flags = count > 2 ? arguments[2] : flags;
+    optimised = strstr(flags, "-O0") == NULL;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
