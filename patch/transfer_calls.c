@@ -166,7 +166,7 @@ static const struct call_site *counterpart(const struct match *match, const site
         return new->items[index];
     }
     for (size_t i = 0; i < new->count; i++) {
-        if (match->old_of[new->items[i]->at] == site->at) {
+        if (match->old_of[new->items[i]->at] == site->at && !match->unsure[new->items[i]->at]) {
             bool certain = old->count == new->count || (look_alikes(match, new, site, true) == 1 &&
                                                         look_alikes(match, old, new->items[i], false) == 1);
             return certain ? new->items[i] : NULL;

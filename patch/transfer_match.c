@@ -48,7 +48,7 @@ static bool same_target(const struct match *match, const struct code_operand *ol
     return strcmp(a.symbol->name, b.symbol->name) == 0;
 }
 
-static bool same_shape(const struct match *match, uint32_t old_index, uint32_t new_index)
+static bool same_shape(const struct match *match, uint32_t old_index, uint32_t new_index, bool lines)
 {
     const struct code_instruction *old = &match->old->instructions.items[old_index];
     const struct code_instruction *new = &match->new->instructions.items[new_index];
@@ -70,7 +70,7 @@ static bool same_shape(const struct match *match, uint32_t old_index, uint32_t n
             return false;
         }
     }
-    return same_text(match, old, new);
+    return !lines || same_text(match, old, new);
 }
 
 /* The text of an anonymous constant, or NULL if it is no string. */
@@ -139,6 +139,7 @@ bool match_same_member(const struct match *match, const struct code_operand *old
 /* One search for the shortest way: reached[distance][diagonal] is how far into the old code. */
 struct search {
     uint32_t old_first, old_count, new_first, new_count;
+    bool lines; /* their texts count */
     LIST(int32_t *) rows;
 };
 
@@ -167,6 +168,7 @@ static void trace(struct match *match, const struct search *search, int32_t dist
             x--;
             y--;
             match->old_of[search->new_first + y] = search->old_first + x;
+            match->unsure[search->new_first + y] = !search->lines;
         }
         x = start_x;
         y = start_y;
@@ -186,7 +188,7 @@ static void align_between(struct match *match, struct search *search)
             int32_t x = distance ? best_start(before, distance, diagonal) : 0;
             int32_t y = x - diagonal;
             while (x >= 0 && y >= 0 && x < old_count && y < new_count &&
-                   same_shape(match, search->old_first + x, search->new_first + y)) {
+                   same_shape(match, search->old_first + x, search->new_first + y, search->lines)) {
                 x++;
                 y++;
             }
@@ -199,26 +201,58 @@ static void align_between(struct match *match, struct search *search)
     }
 }
 
+static void search_deinit(struct search *search)
+{
+    for (size_t i = 0; i < search->rows.count; i++) {
+        free(search->rows.items[i]);
+    }
+    LIST_FREE(&search->rows);
+}
+
 static void align(struct match *match)
 {
     uint32_t old_count = match->old->instructions.count, new_count = match->new->instructions.count;
-    struct search search = { 0 };
+    struct search search = { .lines = true };
 
     while (search.old_first < old_count && search.new_first < new_count &&
-           same_shape(match, search.old_first, search.new_first)) {
+           same_shape(match, search.old_first, search.new_first, true)) {
         match->old_of[search.new_first++] = search.old_first++;
     }
     while (old_count > search.old_first && new_count > search.new_first &&
-           same_shape(match, old_count - 1, new_count - 1)) {
+           same_shape(match, old_count - 1, new_count - 1, true)) {
         match->old_of[--new_count] = --old_count;
     }
     search.old_count = old_count - search.old_first;
     search.new_count = new_count - search.new_first;
     align_between(match, &search);
-    for (size_t i = 0; i < search.rows.count; i++) {
-        free(search.rows.items[i]);
+    search_deinit(&search);
+}
+
+/* Between two pairs, what is of the same shape is paired whatever its line: compilers give the lines of what they have moved
+ * as they like. */
+static void fill_gaps(struct match *match)
+{
+    uint32_t new_count = match->new->instructions.count, old_next = 0;
+
+    for (uint32_t i = 0; i < new_count;) {
+        if (match->old_of[i] != NO_INSTRUCTION) {
+            old_next = match->old_of[i++] + 1;
+            continue;
+        }
+        uint32_t end = i;
+        while (end < new_count && match->old_of[end] == NO_INSTRUCTION) {
+            end++;
+        }
+        uint32_t old_end = end < new_count ? match->old_of[end] : (uint32_t)match->old->instructions.count;
+        struct search search = {
+            .old_first = old_next, .old_count = old_end - old_next, .new_first = i, .new_count = end - i
+        };
+        if (old_end > old_next) {
+            align_between(match, &search);
+            search_deinit(&search);
+        }
+        i = end;
     }
-    LIST_FREE(&search.rows);
 }
 
 void match_init(struct match *match, const struct code *old, const struct code *new, same_line *lines,
@@ -229,7 +263,9 @@ void match_init(struct match *match, const struct code *old, const struct code *
     for (size_t i = 0; i < new->instructions.count; i++) {
         match->old_of[i] = NO_INSTRUCTION;
     }
+    match->unsure = must_calloc(new->instructions.count + 1, sizeof(*match->unsure));
     align(match);
+    fill_gaps(match);
     match->new_of = must_calloc(old->instructions.count + 1, sizeof(*match->new_of));
     for (size_t i = 0; i < old->instructions.count; i++) {
         match->new_of[i] = NO_INSTRUCTION;
@@ -246,5 +282,6 @@ void match_deinit(struct match *match)
     proofs_destroy(match->proofs);
     free(match->old_of);
     free(match->new_of);
+    free(match->unsure);
     *match = (struct match){ 0 };
 }

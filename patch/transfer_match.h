@@ -16,6 +16,7 @@ struct match {
     same_line *lines; /* may be NULL: lines of the same number */
     void *lines_context;
     uint32_t *old_of; /* by instruction of the new code: that of the old, or NO_INSTRUCTION */
+    bool *unsure;     /* by instruction of the new code: the two stand on lines with other texts */
     uint32_t *new_of; /* by instruction of the old code */
     const struct moved_members *members;
     bool same_parameters;                         /* both versions take the same ones */

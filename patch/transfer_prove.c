@@ -376,7 +376,7 @@ static bool same_memory(struct match *match, uint32_t new_at, const struct code_
         return new_escaped || old_escaped ? a == b : ask_for(match, new_at, a, old_at, b, new->size, depth);
     }
     bool same = match_same_name(match, old, new) && (new->relocation || new->value == old->value);
-    if (!same && !(new->read &&match_same_member(match, old, new))) { /* its address is another thing */
+    if (!same && !(new->read && !match->unsure[new_at] && match_same_member(match, old, new))) { /* its address is another thing */
         return false;
     }
     return same_register(match, new_at, new, new->base, old_at, old->base, 8, depth) &&
@@ -427,7 +427,7 @@ static bool same_computation(struct match *match, uint32_t new_at, uint32_t old_
     const struct code_instruction *old = &match->old->instructions.items[old_at];
 
     if (is_call(match->new, new_at)) { /* result_index has seen to it that it is a result */
-        return is_call(match->old, old_at) &&
+        return !match->unsure[new_at] && is_call(match->old, old_at) &&
                strcmp(code_callee(match->new, new_at), code_callee(match->old, old_at)) == 0;
     }
     bool zeroing = reads_nothing(match->new, new) && reads_nothing(match->old, old);
