@@ -251,14 +251,13 @@ static void find_jumps(struct code *code)
     }
 }
 
-typedef LIST(uint32_t) index_list;
-
-static void add_label(const struct code *code, uint64_t address, index_list *ret)
+static void add_label(struct code *code, uint64_t address, const struct object_section *section,
+                      uint64_t table)
 {
     uint32_t index = is_inside(code, address) ? code_at(code, address) : NO_INSTRUCTION;
 
     if (index != NO_INSTRUCTION) {
-        LIST_ADD(ret, index);
+        LIST_ADD(&code->labels, (struct code_label){ index, section, table });
     }
 }
 
@@ -280,7 +279,7 @@ static uint64_t table_start(const struct object_section *section, uint64_t offse
 
 /* Fields of tables hold addresses, or distances from the table's start: then what the relocation names is too high by the
  * field's own distance. */
-static void add_table_labels(const struct code *code, const struct object_section *section, index_list *ret)
+static void add_table_labels(struct code *code, const struct object_section *section)
 {
     for (size_t i = 0; i < section->relocation_count; i++) {
         const struct object_relocation *relocation = &section->relocations[i];
@@ -289,20 +288,19 @@ static void add_table_labels(const struct code *code, const struct object_sectio
             continue;
         }
         uint64_t address = code->object->sections[named->section].base + named->value + relocation->addend;
-        if (relocation_is_relative(relocation->type)) {
-            address -= relocation->offset - table_start(section, relocation->offset);
-        }
-        add_label(code, address, ret);
+        uint64_t start = table_start(section, relocation->offset);
+        address -= relocation_is_relative(relocation->type) ? relocation->offset - start : 0;
+        add_label(code, address, section, start);
     }
 }
 
 /* Places inside the function that computed jumps may lead to. */
-static void find_labels(const struct code *code, index_list *ret)
+static void find_labels(struct code *code)
 {
     for (size_t i = 1; i < code->object->section_count; i++) {
         const struct object_section *section = &code->object->sections[i];
         if (section->kind == SECTION_CONST || section->kind == SECTION_DATA) {
-            add_table_labels(code, section, ret);
+            add_table_labels(code, section);
         }
     }
     for (size_t i = 0; i < code->instructions.count; i++) {
@@ -312,7 +310,7 @@ static void find_labels(const struct code *code, index_list *ret)
             struct object_place place;
             if (!(operand->kind == OPERAND_NUMBER && operand->relative) &&
                 code_named(code, operand, &place) && place.section && place.section->kind == SECTION_CODE) {
-                add_label(code, branch_target(code, instruction, operand), ret);
+                add_label(code, branch_target(code, instruction, operand), NULL, 0);
             }
         }
     }
@@ -322,17 +320,22 @@ static void link_blocks(struct code *code, uint32_t from, uint32_t instruction)
 {
     uint32_t to = code->instructions.items[instruction].block;
 
+    for (size_t i = 0; i < code->blocks.items[from].next.count; i++) {
+        if (code->blocks.items[from].next.items[i] == to) {
+            return;
+        }
+    }
     LIST_ADD(&code->blocks.items[from].next, to);
     LIST_ADD(&code->blocks.items[to].before, from);
 }
 
-static void cut_blocks(struct code *code, const index_list *labels)
+static void cut_blocks(struct code *code)
 {
     size_t count = code->instructions.count;
     bool *starts = must_calloc(count + 1, sizeof(*starts));
 
-    for (size_t i = 0; i < labels->count; i++) {
-        starts[labels->items[i]] = true;
+    for (size_t i = 0; i < code->labels.count; i++) {
+        starts[code->labels.items[i].instruction] = true;
     }
     for (size_t i = 0; i < count; i++) {
         const struct code_instruction *instruction = &code->instructions.items[i];
@@ -356,7 +359,28 @@ static void cut_blocks(struct code *code, const index_list *labels)
     free(starts);
 }
 
-static void connect_blocks(struct code *code, const index_list *labels)
+/* Where a computed jump may lead. */
+static void link_labels(struct code *code, uint32_t block, uint32_t jump)
+{
+    bool narrowed = false;
+
+    for (size_t i = 0; i < code->table_jumps.count; i++) {
+        narrowed = narrowed || code->table_jumps.items[i].at == jump;
+    }
+    for (size_t k = 0; k < code->labels.count; k++) {
+        const struct code_label *label = &code->labels.items[k];
+        bool meant = !narrowed;
+        for (size_t i = 0; i < code->table_jumps.count && !meant; i++) {
+            const struct code_table_jump *table = &code->table_jumps.items[i];
+            meant = table->at == jump && table->section == label->section && table->table == label->table;
+        }
+        if (meant) {
+            link_blocks(code, block, label->instruction);
+        }
+    }
+}
+
+static void connect_blocks(struct code *code)
 {
     for (size_t i = 0; i < code->blocks.count; i++) {
         uint32_t last = code->blocks.items[i].end - 1;
@@ -369,49 +393,51 @@ static void connect_blocks(struct code *code, const index_list *labels)
         if (instruction->jump != NO_INSTRUCTION) {
             link_blocks(code, i, instruction->jump);
         }
-        for (size_t k = 0; (instruction->flags & CODE_INDIRECT) && k < labels->count; k++) {
-            link_blocks(code, i, labels->items[k]);
+        if (instruction->flags & CODE_INDIRECT) {
+            link_labels(code, i, last);
         }
     }
-}
-
-static int by_index(const void *left, const void *right)
-{
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-
-    return a < b ? -1 : a > b;
 }
 
 static void make_blocks(struct code *code)
 {
-    index_list labels = { 0 };
     bool computed = false;
 
-    for (size_t i = 0; i < code->instructions.count; i++) {
-        computed = computed || (code->instructions.items[i].flags & CODE_INDIRECT);
-    }
-    if (computed) {
-        find_labels(code, &labels);
-    }
-    if (labels.count) {
-        qsort(labels.items, labels.count, sizeof(*labels.items), by_index);
-        size_t kept = 1;
-        for (size_t i = 1; i < labels.count; i++) {
-            if (labels.items[i] != labels.items[kept - 1]) {
-                labels.items[kept++] = labels.items[i];
-            }
-        }
-        labels.count = kept;
-    }
     for (size_t i = 0; i < code->instructions.count; i++) {
         struct code_instruction *instruction = &code->instructions.items[i];
         if (instruction->flags & CODE_INDIRECT) { /* or a tail call by a pointer */
             instruction->flags |= CODE_EXIT;
+            computed = true;
         }
     }
-    cut_blocks(code, &labels);
-    connect_blocks(code, &labels);
-    LIST_FREE(&labels);
+    if (computed) {
+        find_labels(code);
+    }
+    cut_blocks(code);
+    connect_blocks(code);
+}
+
+/* Links the blocks again, now that more is known of computed jumps, and forgets what was found out about the frame. */
+static void link_again(struct code *code)
+{
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        struct code_block *block = &code->blocks.items[i];
+        block->next.count = block->before.count = 0;
+        block->reached = false;
+        block->written = 0;
+    }
+    for (size_t i = 0; i < code->operands.count; i++) {
+        code->operands.items[i].frame = NO_OFFSET;
+    }
+    for (size_t i = 0; i < code->instructions.count; i++) {
+        struct code_instruction *instruction = &code->instructions.items[i];
+        instruction->flags &= (uint16_t) ~(CODE_READS | CODE_COPY);
+        instruction->stack = NO_OFFSET;
+        instruction->touch_count = 0;
+    }
+    code->touches.count = code->taken.count = 0;
+    connect_blocks(code);
+    code_find_frame(code);
 }
 
 const char *code_path(struct code *code, const char *name)
@@ -494,6 +520,10 @@ void code_init(struct code *code, struct object *object, const struct object_sym
     make_blocks(code);
     find_lines(code, unit);
     code_find_frame(code);
+    if (code->labels.count && !code->problem) {
+        code_find_tables(code);
+        link_again(code);
+    }
 }
 
 void code_deinit(struct code *code)
@@ -512,5 +542,7 @@ void code_deinit(struct code *code)
     LIST_FREE(&code->touches);
     LIST_FREE(&code->blocks);
     LIST_FREE(&code->taken);
+    LIST_FREE(&code->labels);
+    LIST_FREE(&code->table_jumps);
     *code = (struct code){ 0 };
 }

@@ -90,6 +90,20 @@ struct code_part {
     uint64_t start, end; /* addresses */
 };
 
+/* A place inside the function that something names. */
+struct code_label {
+    uint32_t instruction;
+    const struct object_section *section; /* of the table that names it; NULL: code does */
+    uint64_t table;                       /* where the table begins in it */
+};
+
+/* A computed jump that only leads where a certain table says. */
+struct code_table_jump {
+    uint32_t at;
+    const struct object_section *section;
+    uint64_t table;
+};
+
 /* A file as the line table names it, and where it is. */
 struct code_path {
     const char *name; /* borrowed */
@@ -105,6 +119,8 @@ struct code {
     LIST(struct code_touch) touches;
     LIST(struct code_block) blocks;
     LIST(struct code_taken) taken;
+    LIST(struct code_label) labels;
+    LIST(struct code_table_jump) table_jumps;
     LIST(struct code_path) paths;
     Dwarf_Die *unit;
     const char *problem; /* why nothing can be said of it, or NULL */
@@ -122,6 +138,9 @@ const char *code_path(struct code *code, const char *name);
 
 /* What OPERAND's relocation names; false: it has none. */
 bool code_named(const struct code *code, const struct code_operand *operand, struct object_place *ret);
+
+/* transfer_jumps.c: finds out which computed jumps use which table, from the code linked as if each could use all. */
+void code_find_tables(struct code *code);
 
 /* transfer_frame.c: follows the stack pointer, and fills in what is read and written. */
 void code_find_frame(struct code *code);

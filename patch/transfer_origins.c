@@ -190,6 +190,15 @@ static void find_leaves(const struct code *code, uint32_t at, int32_t place, uin
     LIST_FREE(&origins.list);
 }
 
+void find_all_sources(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret)
+{
+    struct origins seen = { 0 };
+
+    find_leaves(code, at, place, size, &seen, ret);
+    ret->unknown = ret->unknown || seen.unknown;
+    LIST_FREE(&seen.list);
+}
+
 /* Whether two instructions put the same number or address somewhere. */
 static bool same_constants(const struct code *code, uint32_t one, uint32_t other)
 {

@@ -22,6 +22,10 @@ struct origins {
 /* Fills RET, which may hold an earlier answer, with all that may have written SIZE bytes at PLACE in front of instruction AT. */
 void find_origins(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret);
 
+/* Fills RET, empty at first, with what is left when all copies are followed, whatever their number. */
+void find_all_sources(const struct code *code, uint32_t at, int32_t place, uint32_t size,
+                      struct origins *ret);
+
 /* Whether the list says it all. */
 bool origins_known(const struct origins *origins);
 
