@@ -469,6 +469,17 @@ int load_patch(struct loaded_patch *patch)
     return status;
 }
 
+uintptr_t load_data_place(const struct loaded_patch *patch, const struct molt_patch_data *data)
+{
+    const struct module *module = &patch->modules[data->module].module;
+    bool tls = data->flags & MOLT_DATA_TLS;
+    uintptr_t start = tls ? module->tls_template : module->start;
+    uintptr_t end = tls ? start + module->tls_template_size : module->end;
+    uintptr_t place = data->address + (tls ? start : module->bias);
+
+    return place >= start && place <= end && data->size <= end - place ? place : 0;
+}
+
 void load_finish(struct loaded_patch *patch)
 {
     for (size_t i = 0; patch->sections && i < patch->file.section_count; i++) {

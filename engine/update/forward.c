@@ -435,7 +435,21 @@ static int leave_roots(struct state *state)
                 references_leave(&state->references, root->target, root->target + each * record->new_count);
         }
     }
-    references_sort(&state->references);
+    return status;
+}
+
+/* What the patch writes itself stays as it was until it does, else the way back would bring addresses that had been led on already. */
+static int leave_constants(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+    int status = 0;
+
+    for (size_t i = 0; i < file->patch_data_count && status == 0; i++) {
+        const struct molt_patch_data *data = &file->patch_data[i];
+        uintptr_t place =
+            state->patch->modules[data->module].absent ? 0 : load_data_place(state->patch, data);
+        status = place ? references_leave(&state->references, place, place + data->size) : 0;
+    }
     return status;
 }
 
@@ -511,9 +525,11 @@ int forward(struct state *state)
     state->status = 0;
     int status = make_index(state);
     status = status < 0 ? status : leave_roots(state);
+    status = status < 0 ? status : leave_constants(state);
     if (status < 0) {
         return status;
     }
+    references_sort(&state->references);
     visit_all(state);
     close_region(state);
     if (forwarding->lost) {

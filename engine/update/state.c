@@ -96,9 +96,10 @@ static int check_roots(struct state *state)
         if (root->count > 1 && root->kind == MOLT_FIELD_MEMBER && root->stride != size) {
             return load_refuse(state->patch, "malformed patch: the elements of %s", name);
         }
-        if (root->flags & MOLT_ROOT_TLS ? !module->tls_id
-                                        : root->address + (uint64_t)root->count * root->stride >
-                                              module->end - module->start + module->start - module->bias) {
+        const struct molt_patch_root *first = &file->patch_roots[i]; /* what is in the module, either way */
+        if (first->flags & MOLT_ROOT_TLS
+                ? !module->tls_id
+                : first->address + (uint64_t)first->count * first->stride > module->end - module->bias) {
             return load_refuse(state->patch, "malformed patch: %s lies outside of %s", name, module->path);
         }
     }

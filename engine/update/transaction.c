@@ -170,19 +170,6 @@ static int redirect(struct undo_log *undo, const struct transition *transition)
     return status;
 }
 
-/* Where what DATA says is written, 0 if that lies outside of what it may. Thread-local variables have their initial value in the
- * module, for threads to come. */
-static uintptr_t constant_place(const struct update *update, const struct molt_patch_data *data)
-{
-    const struct module *module = &update->patch.modules[data->module].module;
-    bool tls = data->flags & MOLT_DATA_TLS;
-    uintptr_t start = tls ? module->tls_template : module->start;
-    uintptr_t end = tls ? start + module->tls_template_size : module->end;
-    uintptr_t place = data->address + (tls ? start : module->bias);
-
-    return place >= start && place <= end && data->size <= end - place ? place : 0;
-}
-
 static int write_constants(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
@@ -194,7 +181,7 @@ static int write_constants(struct update *update)
             continue;
         }
         uintptr_t source = update->patch.symbols[data->symbol].address;
-        uintptr_t target = constant_place(update, data);
+        uintptr_t target = load_data_place(&update->patch, data);
         if (!source || !target) {
             return -EFAULT;
         }
