@@ -212,13 +212,14 @@ static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted
 
 /* ---- rewriting -------------------------------------------------------------------------------------------------------------- */
 
-/* Tables of constants and the linker's tables are read-only; they are opened as they are met. */
+/* Tables of constants and the linker's tables are read-only; they are opened as they are met. (What could not even be read when the map
+ * was made is an allocator's by now, who has seen to it.) */
 static void open_region(struct state *state, const uintptr_t *at)
 {
     struct forwarding *forwarding = state->forwarding;
     const struct region *region = memory_map_find(&state->references.map, (uintptr_t)at);
 
-    if (!region || region->writable || region == forwarding->opened) {
+    if (!region || !region->readable || region->writable || region == forwarding->opened) {
         return;
     }
     if (forwarding->opened) {
