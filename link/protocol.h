@@ -21,7 +21,7 @@
  * `memory` is the engine's own, and only told if asked for with true.
  *
  * A function that waits for a call is waited for during `transfer_ms` (200), then it is taken over where it waits, if the patch says how; never
- * if `strict`. `transferred` of the result says how many were, `transfers` which: ["thread 123 (name) in main, line 12"].
+ * if `strict`; at once if nothing else blocks than what had to be taken over in an earlier update. `transferred` of the result says how many were, `transfers` which: ["thread 123 (name) in main, line 12"].
  *
  * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a copy of the process first;
  * "always" any that changes instances. A dry run then is that and nothing else.

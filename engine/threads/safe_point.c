@@ -9,6 +9,9 @@
  *
  * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the
  * stacks are looked at anew.
+ *
+ * Frames that had to be taken over once, such as main's with its loop, will not leave this time either: they are known again,
+ * and where nothing else blocks they are taken over at the first look.
  */
 #include "engine/threads/safe_point.h"
 
@@ -30,8 +33,19 @@
 #define LAST_LOOK_MS 50
 #define PROGRESS_US 100000
 #define NAMED_FRAMES 6
+#define LASTING_COUNT 512
 
 static struct suspended suspended[STUB_COUNT]; /* found by the last look */
+
+/* An activation that was waited for in vain once. Its frame may have changed its size since; where its own return address stands has not. */
+struct lasting {
+    pid_t tid;
+    uintptr_t return_slot;
+    uint64_t function; /* its name's hash */
+};
+static struct lasting lasting[LASTING_COUNT]; /* the latest, in a ring */
+static size_t lasting_next;
+static struct lasting found_lasting[STUB_COUNT]; /* of `suspended`, in its order */
 
 /* What one walk found. */
 struct findings {
@@ -44,6 +58,7 @@ struct findings {
     bool lost;
     bool waited_long; /* frames may be taken over */
     size_t transferred;
+    size_t unexpected; /* of those affected: frames without a recipe, or met for the first time */
 };
 
 static const struct affected_range *find_range(const struct safe_point *wanted, uintptr_t address)
@@ -87,10 +102,43 @@ static const struct transfer *find_recipe(const struct transfers *transfers, uin
                                                                              : NULL;
 }
 
-/* Whether FRAME, which waits for a call to come back to ADDRESS, can be taken over. */
-static bool can_transfer(struct findings *findings, const struct stack_frame *frame, uintptr_t address)
+static uint64_t hash_name(const char *name)
 {
-    const struct safe_point *wanted = findings->wanted;
+    uint64_t hash = 0xcbf29ce484222325;
+
+    for (; *name; name++) {
+        hash = (hash ^ (uint8_t)*name) * 0x100000001b3;
+    }
+    return hash;
+}
+
+static bool is_lasting(const struct lasting *frame)
+{
+    for (size_t i = 0; i < LASTING_COUNT && frame->return_slot; i++) {
+        if (lasting[i].return_slot == frame->return_slot && lasting[i].tid == frame->tid &&
+            lasting[i].function == frame->function) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The frames that are taken over now would do so the next time, too. */
+static void remember_lasting(const struct safe_point *reached)
+{
+    for (size_t i = 0; i < reached->suspended_count; i++) {
+        if (!is_lasting(&found_lasting[i])) {
+            lasting[lasting_next++ % LASTING_COUNT] = found_lasting[i];
+        }
+    }
+}
+
+/* Whether FRAME, in a function of RANGE, which waits for a call to come back to ADDRESS, can be taken over. */
+static bool can_transfer(struct findings *findings, const struct affected_range *range,
+                         const struct stack_frame *frame, uintptr_t address)
+{
+    struct lasting self = { findings->tid, frame->return_slot, hash_name(range->name) };
+    struct safe_point *wanted = findings->wanted;
     const struct transfers *transfers = &wanted->transfers;
     const struct transfer *recipe = frame->pc_slot ? find_recipe(transfers, address) : NULL;
     const struct transfer *pending = transfer_last(frame->pc_slot);
@@ -100,13 +148,15 @@ static bool can_transfer(struct findings *findings, const struct stack_frame *fr
         recipe = NULL;
     } else if (!recipe || recipe->reason) {
         findings->reason = findings->reason ? findings->reason : recipe ? recipe->reason : NULL;
+        findings->unexpected++;
         return false;
     }
     if (!findings->waited_long || wanted->suspended_count == transfer_room()) {
+        findings->unexpected += findings->waited_long || !is_lasting(&self);
         return false;
     }
-    suspended[findings->wanted->suspended_count++] =
-        (struct suspended){ findings->tid, frame->pc_slot, recipe };
+    found_lasting[wanted->suspended_count] = self;
+    suspended[wanted->suspended_count++] = (struct suspended){ findings->tid, frame->pc_slot, recipe };
     return true;
 }
 
@@ -134,7 +184,8 @@ static bool visit_frame(void *context, const struct stack_frame *frame)
 
     if (is_between_versions(frame)) {
         note_affected(findings, &turning, 0);
-    } else if (range && can_transfer(findings, frame, destination)) {
+        findings->unexpected++;
+    } else if (range && can_transfer(findings, range, frame, destination)) {
         findings->transferred++;
     } else if (range) {
         note_affected(findings, range, frame->return_slot);
@@ -156,6 +207,7 @@ static void scan_conservatively(struct findings *findings, uintptr_t sp)
             find_range(findings->wanted, stubs_original(*(uintptr_t *)at) - 1);
         if (range) {
             note_affected(findings, range, 0);
+            findings->unexpected++;
         }
     }
 }
@@ -195,10 +247,10 @@ static void describe(struct safe_point *wanted, const struct stopped_thread *thr
     }
 }
 
-/* Walks all stacks of the stopped world; sets barriers if asked to. Returns how many threads hold affected
- * functions. */
+/* Walks all stacks of the stopped world and sets barriers. Returns how many threads hold affected functions; *RET_UNEXPECTED is how many
+ * frames among them are others than those known to last. */
 static size_t look(struct safe_point *wanted, const struct world *world, bool waited_long,
-                   size_t *ret_barriers)
+                   size_t *ret_barriers, size_t *ret_unexpected)
 {
     size_t blocking = 0;
 
@@ -206,9 +258,11 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
     wanted->suspended = suspended;
     wanted->suspended_count = 0;
     *ret_barriers = 0;
+    *ret_unexpected = 0;
     for (size_t i = 0; i < world->count; i++) {
         struct findings findings;
         examine(wanted, &world->threads[i], waited_long, &findings);
+        *ret_unexpected += findings.unexpected;
         if (!findings.affected) {
             continue;
         }
@@ -217,6 +271,22 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
         if (findings.oldest_slot && barrier_set(findings.oldest_slot)) {
             ++*ret_barriers;
         }
+    }
+    return blocking;
+}
+
+/* Looks once, and once more with frames taken over at once if none blocks but those that will not leave. */
+static size_t look_well(struct safe_point *wanted, const struct world *world, bool waited_long,
+                        size_t *ret_barriers)
+{
+    size_t unexpected, blocking = look(wanted, world, waited_long, ret_barriers, &unexpected);
+
+    if (blocking && !unexpected && wanted->transfers.after_ms != UINT32_MAX) {
+        barrier_remove_all(world);
+        blocking = look(wanted, world, true, ret_barriers, &unexpected);
+    }
+    if (!blocking) {
+        remember_lasting(wanted);
     }
     return blocking;
 }
@@ -259,7 +329,7 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool waited_long
     barrier_release();
     barrier_remove_all(ret);
     transfer_collect();
-    if (look(wanted, ret, waited_long, ret_barriers) == 0) {
+    if (look_well(wanted, ret, waited_long, ret_barriers) == 0) {
         return 0;
     }
     if (hold) {

@@ -261,6 +261,24 @@ static void it_is_waited_for_first(void **state)
     assert_int_equal(finish_sum(thread), 1 + 200);
 }
 
+static void what_lasted_once_is_not_waited_for_again(void **state)
+{
+    const uint32_t never_in_time = 60000;
+    pthread_t thread = start_sum(1);
+
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, never_in_time), -EBUSY);
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, 10), 0);
+    hand(10);
+    assert_int_equal(update((const char *)sum_new, sum_new_end, NULL, NULL, never_in_time), -EBUSY);
+    assert_int_equal(update((const char *)sum_new, sum_new_end, &back, NULL, UINT32_MAX), -EBUSY);
+    assert_int_equal(update((const char *)sum_new, sum_new_end, &back, NULL, never_in_time), 0);
+    hand(100);
+    assert_int_equal(finish_sum(thread), 1 + 20 + 100);
+    thread = start_sum(1); /* another activation */
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, never_in_time), -EBUSY);
+    assert_int_equal(finish_sum(thread), 1);
+}
+
 static void a_second_update_is_added(void **state)
 {
     pthread_t thread = start_sum(1);
@@ -335,6 +353,7 @@ int main(void)
         cmocka_unit_test(without_a_recipe_it_is_waited_for),
         cmocka_unit_test(the_new_version_goes_on),
         cmocka_unit_test(it_is_waited_for_first),
+        cmocka_unit_test(what_lasted_once_is_not_waited_for_again),
         cmocka_unit_test(a_second_update_is_added),
         cmocka_unit_test(what_is_pending_is_rolled_back),
         cmocka_unit_test(what_was_transferred_is_rolled_back),
