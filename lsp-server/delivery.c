@@ -170,6 +170,8 @@ static int call_timed(struct run *run, struct target *target, enum link_method m
 
     forget_result(target);
     json_object_set_new(params, "timeout_ms", json_integer(timeout));
+    json_object_set_new(params, "strict", json_boolean(run->delivery->strict));
+    json_object_set_new(params, "transfer_ms", json_integer(run->delivery->transfer_ms));
     return link_client_call(target->client, link_method_name(method), params, patience, notified, run,
                             &target->result);
 }
@@ -363,13 +365,14 @@ static void add_warnings(json_t *all, const json_t *result)
 /* One object out of those of all programs. */
 static json_t *sum_up(const struct run *run, bool done)
 {
-    double functions = 0, types = 0, instances = 0, moved = 0, waited = 0, pause = 0, total = 0;
+    double functions = 0, types = 0, instances = 0, moved = 0, waited = 0, pause = 0, total = 0,
+           transferred = 0;
     const char *word = link_result_word(run->delivery->patch ? LINK_RESULT_NOTHING : LINK_RESULT_ROLLED_BACK);
     const char *reason = run->reason    ? run->reason
                          : run->failure ? json_text(run->failure, "reason", "")
                                         : run->lost;
     bool applied = false;
-    json_t *warnings = json_array();
+    json_t *warnings = json_array(), *transfers = json_array();
 
     for (size_t i = 0; i < run->delivery->target_count; i++) {
         const json_t *result = run->targets[i].result;
@@ -383,6 +386,8 @@ static json_t *sum_up(const struct run *run, bool done)
         types = largest(types, json_number(result, "types", 0));
         instances += json_number(result, "instances", 0);
         moved += json_number(result, "moved", 0);
+        transferred += json_number(result, "transferred", 0);
+        json_array_extend(transfers, json_object_get(result, "transfers"));
         waited = largest(waited, json_number(result, "waited_ms", 0));
         pause = largest(pause, json_number(result, "pause_ms", 0));
         total = largest(total, json_number(result, "total_ms", 0));
@@ -390,12 +395,13 @@ static json_t *sum_up(const struct run *run, bool done)
     }
     if (!done || (!applied && reason))
         word = run->failure ? json_text(run->failure, "result", "failed") : "failed";
-    return json_pack(
-        "{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:o,s:O?,s:O?}", "result", word, "applied", applied,
-        "functions", functions, "types", types, "instances", instances, "moved", moved, "waited_ms", waited,
-        "pause_ms", pause, "total_ms", total, "reason", reason ? reason : "", "blocked_by",
-        run->failure ? json_text(run->failure, "blocked_by", "") : "", "warnings", warnings, "validation",
-        json_object_get(run->failure, "validation"), "program", json_object_get(run->failure, "program"));
+    return json_pack("{s:s,s:b,s:f,s:f,s:f,s:f,s:f,s:o,s:f,s:f,s:f,s:s,s:s,s:o,s:O?,s:O?}", "result", word,
+                     "applied", applied, "functions", functions, "types", types, "instances", instances,
+                     "moved", moved, "transferred", transferred, "transfers", transfers, "waited_ms", waited,
+                     "pause_ms", pause, "total_ms", total, "reason", reason ? reason : "", "blocked_by",
+                     run->failure ? json_text(run->failure, "blocked_by", "") : "", "warnings", warnings,
+                     "validation", json_object_get(run->failure, "validation"), "program",
+                     json_object_get(run->failure, "program"));
 }
 
 json_t *delivery_run(const struct delivery *delivery)

@@ -17,12 +17,12 @@ static void append_count(struct text *text, const char *separator, double count,
     text_printf(text, "%s%.0f %s%s", separator, count, one, count == 1 ? "" : "s");
 }
 
-/* "updated: 2 functions, 1 type, 12408 instances (312 moved) in 41 ms, paused 0.8 ms" */
+/* "updated: 2 functions, 1 type, 12408 instances (312 moved), 1 suspended function taken over in 41 ms, paused 0.8 ms" */
 static void say_updated(struct text *text, const struct outcome *outcome)
 {
     const json_t *d = outcome->delivery;
     double types = json_number(d, "types", 0), instances = json_number(d, "instances", 0);
-    double moved = json_number(d, "moved", 0);
+    double moved = json_number(d, "moved", 0), transferred = json_number(d, "transferred", 0);
 
     text_puts(text, strcmp(outcome->result, "updated") ? "rolled back: " : "updated: ");
     append_count(text, "", json_number(d, "functions", 0), "function");
@@ -32,6 +32,10 @@ static void say_updated(struct text *text, const struct outcome *outcome)
         append_count(text, ", ", instances, "instance");
     if (moved > 0)
         text_printf(text, " (%.0f moved)", moved);
+    if (transferred > 0) {
+        append_count(text, ", ", transferred, "suspended function");
+        text_puts(text, " taken over");
+    }
     text_printf(text, " in %.0f ms, paused %.2g ms", outcome->total_ms, json_number(d, "pause_ms", 0));
     if (json_array_size(json_object_get(d, "warnings")))
         append_count(text, "; ", (double)json_array_size(json_object_get(d, "warnings")), "warning");
@@ -77,17 +81,19 @@ json_t *outcome_to_json(const struct outcome *outcome)
 {
     const json_t *d = outcome->delivery;
     char *message = message_of(outcome);
-    json_t *warnings = json_object_get(d, "warnings"), *json;
+    json_t *warnings = json_object_get(d, "warnings"), *transfers = json_object_get(d, "transfers"), *json;
 
-    json = json_pack("{s:o,s:s,s:s,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:I}", "warnings",
-                     json_is_array(warnings) ? json_incref(warnings) : json_array(), "result",
-                     outcome->result, "message", message ? message : "", "functions",
-                     function_names(outcome->manifest), "functionCount", json_number(d, "functions", 0),
-                     "types", json_number(d, "types", 0), "instances", json_number(d, "instances", 0),
-                     "moved", json_number(d, "moved", 0), "compileMs", outcome->compile_ms, "waitedMs",
-                     json_number(d, "waited_ms", 0), "pauseMs", json_number(d, "pause_ms", 0), "totalMs",
-                     outcome->total_ms, "reason", outcome->reason ? outcome->reason : "", "blockedBy",
-                     json_text(d, "blocked_by", ""), "time", (json_int_t)time(NULL));
+    json =
+        json_pack("{s:o,s:o,s:s,s:s,s:o,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:s,s:s,s:I}", "warnings",
+                  json_is_array(warnings) ? json_incref(warnings) : json_array(), "transfers",
+                  json_is_array(transfers) ? json_incref(transfers) : json_array(), "result", outcome->result,
+                  "message", message ? message : "", "functions", function_names(outcome->manifest),
+                  "functionCount", json_number(d, "functions", 0), "types", json_number(d, "types", 0),
+                  "instances", json_number(d, "instances", 0), "moved", json_number(d, "moved", 0),
+                  "transferred", json_number(d, "transferred", 0), "compileMs", outcome->compile_ms,
+                  "waitedMs", json_number(d, "waited_ms", 0), "pauseMs", json_number(d, "pause_ms", 0),
+                  "totalMs", outcome->total_ms, "reason", outcome->reason ? outcome->reason : "", "blockedBy",
+                  json_text(d, "blocked_by", ""), "time", (json_int_t)time(NULL));
 
     free(message);
     return json;

@@ -150,9 +150,14 @@ static bool same_declaration(const json_t *changes, size_t i)
 static void write_last(struct text *text, const json_t *last)
 {
     size_t i;
-    json_t *warning;
+    json_t *warning, *transfer;
 
     text_printf(text, "Last: %s\n", json_text(last, "message", ""));
+    json_array_foreach(json_object_get(last, "transfers"), i, transfer)
+    {
+        if (json_is_string(transfer))
+            text_printf(text, "Taken over: %s\n", json_string_value(transfer));
+    }
     json_array_foreach(json_object_get(last, "warnings"), i, warning)
     {
         if (json_is_string(warning))

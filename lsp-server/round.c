@@ -103,6 +103,8 @@ struct round *round_create(struct workspace *workspace, volatile int *cancel)
     round->delivery = (struct delivery){
         .timeout_ms = workspace->settings.timeout_ms,
         .rehearse = workspace->settings.rehearse,
+        .strict = workspace->settings.strict,
+        .transfer_ms = workspace->settings.transfer_ms,
         .cancel = cancel,
         .progress = delivery_progress_note,
         .context = round,

@@ -19,6 +19,7 @@
 
 #define TIMEOUT_MS 5000
 #define TIMEOUT_MAX_S 3600.0
+#define TRANSFER_MS 200
 
 static const char *const save_words[] = {
 #define X(name, word) [SAVE_##name] = word,
@@ -47,6 +48,18 @@ static struct molt_error *set_timeout(struct settings *settings, const char *whe
         return molt_error_new(MOLT_ERROR_USAGE, "%s: timeout must be a number of seconds, such as 5.0",
                               where);
     settings->timeout_ms = (unsigned)(seconds * 1000);
+    return NULL;
+}
+
+static struct molt_error *set_transfer_after(struct settings *settings, const char *where,
+                                             const json_t *value)
+{
+    double seconds = json_is_number(value) ? json_number_value(value) : -1;
+
+    if (!(seconds >= 0 && seconds <= TIMEOUT_MAX_S))
+        return molt_error_new(MOLT_ERROR_USAGE, "%s: transferAfter must be a number of seconds, such as 0.2",
+                              where);
+    settings->transfer_ms = (unsigned)(seconds * 1000 + 0.5);
     return NULL;
 }
 
@@ -107,7 +120,7 @@ static struct molt_error *set_path(char **path, const char *where, const char *k
 static struct molt_error *take(struct settings *settings, const char *where, const char *folder,
                                const json_t *object)
 {
-    struct molt_error *errors[7] = { NULL }, *first = NULL;
+    struct molt_error *errors[9] = { NULL }, *first = NULL;
     json_t *value;
 
     if ((value = json_object_get(object, "build")))
@@ -124,6 +137,10 @@ static struct molt_error *take(struct settings *settings, const char *where, con
         errors[5] = set_flag(&settings->instances, where, "instances", value);
     if ((value = json_object_get(object, "rehearse")))
         errors[6] = set_flag(&settings->rehearse, where, "rehearse", value);
+    if ((value = json_object_get(object, "strict")))
+        errors[7] = set_flag(&settings->strict, where, "strict", value);
+    if ((value = json_object_get(object, "transferAfter")))
+        errors[8] = set_transfer_after(settings, where, value);
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         if (first)
             molt_error_destroy(errors[i]);
@@ -197,7 +214,9 @@ struct molt_error *settings_read(const char *folder, const json_t *options, stru
     struct molt_error *error, *second = NULL;
     struct stat st;
 
-    *ret = (struct settings){ .save = SAVE_MANUAL, .timeout_ms = TIMEOUT_MS, .instances = true };
+    *ret = (struct settings){
+        .save = SAVE_MANUAL, .timeout_ms = TIMEOUT_MS, .instances = true, .transfer_ms = TRANSFER_MS
+    };
     error = take_file(ret, folder);
     if (options)
         second = take(ret, "settings", folder, options);

@@ -28,9 +28,11 @@ struct settings {
     char *root;      /* absolute source root, or NULL: left to the compile database */
     char **binaries; /* absolute; NULL-terminated, NULL: to be found */
     enum save_policy save;
-    unsigned timeout_ms; /* for a safe update point */
-    bool instances;      /* live instances are counted unasked, for code lenses and the review */
-    bool rehearse;       /* updates that run policies are tried in a copy of the process first */
+    unsigned timeout_ms;  /* for a safe update point */
+    bool instances;       /* live instances are counted unasked, for code lenses and the review */
+    bool rehearse;        /* updates that run policies are tried in a copy of the process first */
+    bool strict;          /* suspended functions are never taken over where they wait */
+    unsigned transfer_ms; /* they are, after so long */
 };
 
 /*

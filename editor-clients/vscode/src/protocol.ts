@@ -19,6 +19,7 @@ export interface LastUpdate {
     reason: string;
     blockedBy: string;
     warnings?: string[];
+    transfers?: string[];
 }
 
 /** A policy or validation that failed: the update was discarded. */

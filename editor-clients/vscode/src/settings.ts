@@ -7,7 +7,7 @@ export function serverSettings(): Record<string, unknown> {
     const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
     const settings = vscode.workspace.getConfiguration('molt', folder);
     const ret: Record<string, unknown> = {};
-    for (const key of ['build', 'binaries', 'root', 'timeout', 'rehearse', 'instances']) {
+    for (const key of ['build', 'binaries', 'root', 'timeout', 'rehearse', 'instances', 'transferAfter', 'strict']) {
         const value = settings.get<unknown>(key);
         const empty = value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
         if (!empty) {

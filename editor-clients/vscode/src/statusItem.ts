@@ -25,6 +25,9 @@ function details(statuses: Status[]): vscode.MarkdownString {
         } else if (status.lastUpdate) {
             ret.appendMarkdown('$(history) ').appendText(status.lastUpdate.message).appendMarkdown('\n\n');
         }
+        for (const transfer of status.lastUpdate?.transfers ?? []) {
+            ret.appendMarkdown('$(debug-continue) ').appendText(`taken over: ${transfer}`).appendMarkdown('\n\n');
+        }
         for (const warning of status.lastUpdate?.warnings ?? []) {
             ret.appendMarkdown('$(warning) ').appendText(warning).appendMarkdown('\n\n');
         }

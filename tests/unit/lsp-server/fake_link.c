@@ -118,6 +118,20 @@ static json_t *result_of(const char *word)
                      strcmp(word, "updated") ? "as the test wants it" : "");
 }
 
+/* The program's "suspended": {ms, functions: [..]} are taken over if they may be, after so long. */
+static json_t *with_transfers(json_t *result, json_t *params, json_t *engine)
+{
+    json_t *suspended = json_object_get(engine, "suspended"),
+           *functions = json_object_get(suspended, "functions");
+    bool taken = json_is_false(json_object_get(params, "strict")) &&
+                 json_equal(json_object_get(suspended, "ms"), json_object_get(params, "transfer_ms"));
+
+    json_object_set_new(result, "transferred",
+                        json_integer(taken ? (json_int_t)json_array_size(functions) : 0));
+    json_object_set_new(result, "transfers", taken ? json_incref(functions) : json_array());
+    return result;
+}
+
 /* The patch's id is its number of updates before, so the fake builder's and this one agree through the file. */
 static json_t *carry_out(struct link_client *client, const char *method, json_t *params, json_t *engine)
 {
@@ -152,9 +166,11 @@ static json_t *carry_out(struct link_client *client, const char *method, json_t 
         json_object_del(engine, "held");
     }
     store(client, engine);
-    return result_of(!strcmp(method, "commit") || json_is_true(json_object_get(params, "restore"))
-                         ? "updated"
-                         : "rolled-back");
+    return with_transfers(
+        result_of(!strcmp(method, "commit") || json_is_true(json_object_get(params, "restore"))
+                      ? "updated"
+                      : "rolled-back"),
+        params, engine);
 }
 
 int link_client_call(struct link_client *client, const char *method, json_t *params, int timeout_ms,

@@ -17,6 +17,8 @@ local M = {}
 ---@field save? "never"|"manual"|"manualIfDirty"|"all" which saves update the program
 ---@field timeout? number seconds to wait for a safe update point
 ---@field rehearse? boolean try updates that run policies in a copy of the process first
+---@field strict? boolean wait for suspended functions, never take them over where they wait
+---@field transferAfter? number seconds after which they are taken over
 ---@field instances? boolean count live instances unasked, for code lenses and the review
 ---@field signs? molt.Signs
 ---@field review? { split?: string } the command that opens the review's window
@@ -48,7 +50,7 @@ end
 ---@return table
 function M.server()
   local config, ret = M.get(), vim.empty_dict()
-  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse', 'instances' }) do
+  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse', 'instances', 'strict', 'transferAfter' }) do
     ret[key] = config[key]
   end
   return ret
@@ -68,6 +70,8 @@ function M.problems()
     timeout = 'number',
     rehearse = 'boolean',
     instances = 'boolean',
+    strict = 'boolean',
+    transferAfter = 'number',
     signs = 'table',
     review = 'table',
   }

@@ -211,6 +211,9 @@ function M.report()
       M.report_validation(status.validation, say)
     elseif status.lastUpdate then
       say('Normal', '  last: %s', status.lastUpdate.message)
+      for _, transfer in ipairs(status.lastUpdate.transfers or {}) do
+        say('Normal', '  taken over: %s', transfer)
+      end
       for _, warning in ipairs(status.lastUpdate.warnings or {}) do
         say('MoltStatusWarning', '  warning: %s', warning)
       end
