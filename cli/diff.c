@@ -12,86 +12,9 @@
 
 #include "base/text.h"
 #include "cli/changes.h"
-#include "cli/command.h"
-#include "cli/revisions.h"
+#include "cli/compose.h"
+#include "cli/trees.h"
 #include "patch/session.h"
-
-struct trees {
-    char *from, *to;                   /* directories; to NULL: the source root itself */
-    char *from_checkout, *to_checkout; /* to be removed afterwards */
-};
-
-/* ---- where the two trees are ------------------------------------------------------------------------- */
-
-static struct molt_error *check_out_range(const char *range, const char *root, struct trees *trees)
-{
-    const char *dots = strstr(range, "..");
-    char *from = strndup(range, (size_t)(dots - range));
-    struct molt_error *error = from ? revisions_make_directory(&trees->from_checkout) : molt_error_nomem();
-
-    error = error ? error : revisions_check_out(root, *from ? from : "HEAD", trees->from_checkout);
-    if (!error && dots[2]) { /* "FROM.." leads to the working tree */
-        error = revisions_make_directory(&trees->to_checkout);
-        error = error ? error : revisions_check_out(root, dots + 2, trees->to_checkout);
-    }
-    free(from);
-    if (error) {
-        return error;
-    }
-    trees->from = strdup(trees->from_checkout);
-    trees->to = trees->to_checkout ? strdup(trees->to_checkout) : NULL;
-    return trees->from && (trees->to || !trees->to_checkout) ? NULL : molt_error_nomem();
-}
-
-static struct molt_error *use_baseline(const char *root, struct trees *trees)
-{
-    trees->from = path_join(root, ".molt/baseline");
-    if (!trees->from) {
-        return molt_error_nomem();
-    }
-    return access(trees->from, R_OK) == 0
-               ? NULL
-               : molt_error_new(
-                     MOLT_ERROR_REFUSED,
-                     "there is no record of the sources that the program was built from (%s); open the "
-                     "project in an "
-                     "editor with Molt before changing it, or name them with --from DIR or FROM..TO",
-                     trees->from);
-}
-
-static struct molt_error *absolute(const char *path, char **ret)
-{
-    *ret = realpath(path, NULL);
-    return *ret ? NULL : molt_error_new(MOLT_ERROR_USAGE, "cannot read %s: %s", path, strerror(errno));
-}
-
-static struct molt_error *find_trees(const struct cli_arguments *arguments, const char *root,
-                                     struct trees *trees)
-{
-    const char *from = cli_value(arguments, "from"), *to = cli_value(arguments, "to");
-    const char *range = arguments->operands[0];
-
-    if (range && (from || to)) {
-        return molt_error_new(MOLT_ERROR_USAGE, "FROM..TO and --from or --to exclude each other");
-    }
-    if (range) {
-        return strstr(range, "..")
-                   ? check_out_range(range, root, trees)
-                   : molt_error_new(MOLT_ERROR_USAGE, "'%s' is no range of revisions: FROM..TO", range);
-    }
-    struct molt_error *error = from ? absolute(from, &trees->from) : use_baseline(root, trees);
-    return error || !to ? error : absolute(to, &trees->to);
-}
-
-static void trees_deinit(struct trees *trees)
-{
-    revisions_remove(trees->from_checkout);
-    revisions_remove(trees->to_checkout);
-    free(trees->from);
-    free(trees->to);
-}
-
-/* ---- building ---------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, const char *phase, unsigned done, unsigned total)
 {
@@ -167,11 +90,12 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
 {
     const char *output = cli_value(arguments, "output");
     struct trees trees = { 0 };
+    json_t *stages = NULL;
     struct patch_result result = { 0 };
     struct patch_request request = { .title = cli_value(arguments, "title"),
                                      .progress = show_progress,
                                      .state = true };
-    struct molt_error *error = find_trees(arguments, patch_session_root(session), &trees);
+    struct molt_error *error = trees_find(arguments, patch_session_root(session), &trees);
 
     request.after = cli_values(arguments, "after", &request.after_count);
     request.from = trees.from;
@@ -179,6 +103,10 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     if (!error) {
         error =
             changes_between(trees.from, trees.to ? trees.to : patch_session_root(session), &request.changes);
+    }
+    if (!error && trees.via) {
+        error = compose_steps(session, &request, trees.via, print_diagnostics, &stages);
+        request.stages = stages;
     }
     if (!error) {
         error = patch_session_build(session, &request, &result);
@@ -189,6 +117,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
         print_result(&result, output, cli_flag(arguments, "json"));
     }
     json_decref(request.changes);
+    json_decref(stages);
     patch_result_deinit(&result);
     trees_deinit(&trees);
     return error;
@@ -221,6 +150,9 @@ static const struct cli_option diff_options[] = {
     { 'p', "build", "DIR", "build directory, with compile_commands.json (build, or here)" },
     { 0, "from", "DIR", "the sources that the program was built from" },
     { 0, "to", "DIR", "the new sources (the source root itself)" },
+    { 0, "via", "DIR",
+      "sources in between, whose policies lead from the one to the other; repeat in order (with FROM..TO: a "
+      "revision)" },
     { 0, "after", "PATCH", "a patch that is in force already; repeat in order" },
     { 0, "binary", "FILE",
       "executable or library to patch; repeat for several (all below the build directory)" },

@@ -432,6 +432,7 @@ void patch_result_deinit(struct patch_result *result)
     free(result->bytes);
     json_decref(result->manifest);
     json_decref(result->skeletons);
+    json_decref(result->stage);
     molt_diagnostics_deinit(&result->diagnostics);
     *result = (struct patch_result){ 0 };
 }

@@ -10,6 +10,7 @@
 
 #include "patch/build_state_private.h"
 #include "patch/emit_roots.h"
+#include "patch/policy_stage.h"
 
 /* ---- sites --------------------------------------------------------------------------------------------------------- */
 
@@ -159,13 +160,16 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
                                                      .compile = &state->setup,
                                                      .to = &build->to,
                                                      .neighbour = first->unit->entry,
-                                                     .diagnostics = &build->result->diagnostics },
+                                                     .diagnostics = &build->result->diagnostics,
+                                                     .strict = build->request->is_stage },
                                           .changes = state->changes,
                                           .old_types = state->old,
                                           .new_types = state->new,
                                           .hints = build->request->changes,
                                           .earlier = build->earlier,
-                                          .earlier_count = build->earlier_count };
+                                          .earlier_count = build->earlier_count,
+                                          .stages = build->request->stages,
+                                          .is_stage = build->request->is_stage };
     return policies_create(&state->input, &state->policies);
 }
 
@@ -373,6 +377,9 @@ void build_state_tell(const struct build *build, json_t *manifest)
         json_object_set_new(manifest, "types", policies_to_json(build->state->policies));
         build->result->skeletons = policies_skeletons(build->state->policies);
         json_object_set_new(manifest, "sites", tell_sites(build->state));
+    }
+    if (build->request->is_stage) {
+        build->result->stage = policies_stage(build->state ? build->state->policies : NULL, manifest);
     }
 }
 

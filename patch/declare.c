@@ -10,6 +10,8 @@
 
 #include "patch/declare_private.h"
 
+#define HIDDEN "_molt_earlier"
+
 static void need(struct declarations *declarations, const struct type *type, bool whole);
 
 struct declarations *declarations_create(const struct declaration_rules *rules, struct text *text)
@@ -47,6 +49,15 @@ static const char *suffix_of(const struct declarations *declarations, const stru
     const struct declaration_rules *rules = &declarations->rules;
 
     return !rules->suffixed || rules->suffixed(rules->context, type) ? rules->suffix : "";
+}
+
+/* Whether nobody may look at what a pointer to TYPE leads to. */
+static bool is_hidden(const struct declarations *declarations, const struct type *type)
+{
+    const struct declaration_rules *rules = &declarations->rules;
+
+    return rules->hidden && type_is_compound(type) && (type->name || type->alias) &&
+           rules->hidden(rules->context, type);
 }
 
 static bool is_known(const struct declarations *declarations, const char *name)
@@ -188,6 +199,9 @@ void declare_leaf(void *context, const struct type *leaf, bool pointed, struct t
         text_puts(ret, "void");
     } else if (leaf->kind == TYPE_ENUM && (!named || (!leaf->incomplete && !is_enumerable(leaf)))) {
         text_puts(ret, base_name(leaf) ? base_name(leaf) : "int");
+    } else if (pointed && is_hidden(declarations, leaf)) {
+        text_printf(ret, "%s %s" HIDDEN, leaf->kind == TYPE_UNION ? "union" : "struct",
+                    leaf->name ? leaf->name : leaf->alias);
     } else if (named) {
         const char *name = name_of(declarations, leaf);
         bool there =
@@ -313,7 +327,9 @@ static void need(struct declarations *declarations, const struct type *type, boo
     type = type_strip(type);
     switch (type->kind) {
     case TYPE_POINTER:
-        need(declarations, type->inner, false);
+        if (!is_hidden(declarations, type_strip(type->inner))) {
+            need(declarations, type->inner, false);
+        }
         break;
     case TYPE_ARRAY:
         need(declarations, type->inner, true);

@@ -17,6 +17,10 @@ struct declaration_rules {
      * others are under their own. NULL: all are. */
     bool (*suffixed)(void *context, const struct type *type);
 
+    /* Whether what a pointer to TYPE leads to is none of its business: it is named with "_molt_earlier" behind it, and never
+     * declared. NULL: that is so of none. */
+    bool (*hidden)(void *context, const struct type *type);
+
     /* Whether NAME ("struct conn", "enum state", "conn_t") is declared already, by a header or another set of declarations: it
      * is not declared again. NULL: nothing is. */
     bool (*known)(void *context, const char *name);

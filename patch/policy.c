@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/policy_compose.h"
 #include "patch/policy_private.h"
+#include "patch/policy_stage.h"
 
 #define GENERATED "molt/by-name"
 
@@ -116,6 +118,9 @@ static struct molt_error *make(struct policies *policies)
     struct molt_error *error = policy_files_read(&input->setup, &policies->files);
 
     if (!error) {
+        error = compositions_find(&policies->plans);
+    }
+    if (!error) {
         policy_plans_take(&policies->plans, &policies->files);
         error = policy_plans_make(&policies->plans);
     }
@@ -124,6 +129,9 @@ static struct molt_error *make(struct policies *policies)
     }
     add_users_sources(policies);
     add_generated_sources(policies);
+    if (policies->plans.compositions.count) {
+        policy_stages_add_sources(input->stages, &policies->sources);
+    }
     return policy_sources_compile(&input->setup, &policies->sources);
 }
 
@@ -139,6 +147,8 @@ struct molt_error *policies_create(const struct policy_input *input, struct poli
                                              .hints = input->hints,
                                              .earlier = input->earlier,
                                              .earlier_count = input->earlier_count,
+                                             .stages = input->is_stage ? NULL : input->stages,
+                                             .before = input->is_stage ? input->stages : NULL,
                                              .diagnostics = input->setup.diagnostics };
     if (type_changes_count(input->changes)) {
         error = make(policies);

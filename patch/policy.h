@@ -22,6 +22,8 @@ struct policy_input {
     const struct earlier_patch
         *earlier; /* what was applied before: policies used there are left out of other changes */
     size_t earlier_count;
+    const json_t *stages; /* what is to be put together (patch/policy_stage.h); may be NULL */
+    bool is_stage;        /* these policies are to become one more of them */
 };
 
 /* Reads, plans, generates and compiles. REFUSED: a policy does not compile, or is about something that does not exist; the

@@ -333,7 +333,7 @@ void policy_sources_add(policy_sources *sources, const char *name, char *text)
  * the GOT, since it may be a library's. */
 static void add_own_arguments(const struct policy_setup *setup, struct compile_entry *entry)
 {
-    add_argument(entry, must_strdup("-w"));
+    add_argument(entry, must_strdup(setup->strict ? "-Werror=incompatible-pointer-types" : "-w"));
     add_argument(entry, must_strdup("-fPIC"));
     add_argument(entry, must_strdup("-isystem"));
     add_argument(entry, include_directory(setup->session));

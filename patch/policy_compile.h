@@ -16,6 +16,7 @@ struct policy_setup {
     struct tree *to;                       /* the new sources */
     const struct compile_entry *neighbour; /* whose flags they take */
     struct molt_diagnostics *diagnostics;
+    bool strict; /* a pointer to a type is none to another */
 };
 
 /* A file of the user's. */

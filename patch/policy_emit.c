@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/policy_compose.h"
 #include "patch/policy_private.h"
+#include "patch/policy_segments.h"
 
 static void compare_with_nothing(struct policies *policies)
 {
@@ -87,112 +89,13 @@ static uint32_t function_of_plan(const struct emitting *emitting, const char *wh
     return symbol;
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------------------ */
-
-typedef LIST(struct molt_patch_segment) segments;
-
-static void add_segment(segments *list, uint64_t old, uint64_t size, uint64_t new)
-{
-    if (size) {
-        LIST_ADD(list, (struct molt_patch_segment){ .old_offset = old, .size = size, .new_offset = new });
-    }
-}
-
-static void add_plan_segments(const struct policy_plans *plans, const struct policy_plan *plan, uint64_t old,
-                              uint64_t new, segments *list);
-
-/* The value of type OLD_TYPE, at OLD, is that of NEW_TYPE at NEW. */
-static void add_value_segments(const struct policy_plans *plans, const struct type *old_type, uint64_t old,
-                               const struct type *new_type, uint64_t new, segments *list)
-{
-    const struct policy_plan *inner = policy_plan_of(plans, old_type, new_type);
-    enum type_conversion conversion = policy_conversion(plans, old_type, new_type);
-
-    old_type = type_strip(old_type);
-    new_type = type_strip(new_type);
-    if (inner && conversion == TYPE_CONVERT_MIGRATE) {
-        add_plan_segments(plans, inner, old, new, list);
-    } else if (conversion == TYPE_CONVERT_ARRAY) {
-        uint64_t count = old_type->count < new_type->count ? old_type->count : new_type->count;
-        for (uint64_t i = 0; i < count; i++) {
-            add_value_segments(plans, old_type->inner, old + i * old_type->inner->size, new_type->inner,
-                               new + i * new_type->inner->size, list);
-        }
-    } else if (conversion != TYPE_CONVERT_NONE) {
-        add_segment(list, old, old_type->size < new_type->size ? old_type->size : new_type->size, new);
-    }
-}
-
-static void add_plan_segments(const struct policy_plans *plans, const struct policy_plan *plan, uint64_t old,
-                              uint64_t new, segments *list)
-{
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        const struct policy_step *step = &plan->steps.items[i];
-        bool bits = (step->old.member && step->old.member->bit_size) ||
-                    (step->new.member && step->new.member->bit_size);
-        if (step->kind == POLICY_STEP_UNION) {
-            add_segment(list, old + step->old.bit / 8, step->size, new + step->new.bit / 8);
-        } else if (step->kind == POLICY_STEP_VALUE && !step->choice && !step->indirect && !bits) {
-            add_value_segments(plans, step->old.type, old + step->old.bit / 8, step->new.type,
-                               new + step->new.bit / 8, list);
-        }
-    }
-}
-
-static int compare_segments(const void *one, const void *other)
-{
-    const struct molt_patch_segment *a = one, *b = other;
-
-    return a->old_offset < b->old_offset ? -1 : a->old_offset > b->old_offset;
-}
-
-/* Sorts, joins what moved together, and leaves out what would overlap (a member that several new ones come from). */
-static void tidy_segments(segments *list)
-{
-    size_t kept = 0;
-
-    if (list->count) {
-        qsort(list->items, list->count, sizeof(*list->items), compare_segments);
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        struct molt_patch_segment next = list->items[i], *last = kept ? &list->items[kept - 1] : NULL;
-        if (last && next.old_offset < last->old_offset + last->size) {
-            continue;
-        }
-        if (last && next.old_offset == last->old_offset + last->size &&
-            next.new_offset == last->new_offset + last->size) {
-            last->size += next.size;
-        } else {
-            list->items[kept++] = next;
-        }
-    }
-    list->count = kept;
-}
-
-/* The same the other way round. */
-static void turn_segments(segments *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        struct molt_patch_segment *segment = &list->items[i];
-        uint32_t old = segment->old_offset;
-        segment->old_offset = segment->new_offset;
-        segment->new_offset = old;
-    }
-}
-
 static void emit_segments(const struct emitting *emitting, const struct policy_plan *plan, bool back,
                           struct molt_patch_migration *migration)
 {
     struct emission *emission = emitting->state->emission;
-    segments list = { 0 };
+    policy_segments list = { 0 };
 
-    if (type_is_compound(plan->old)) {
-        add_plan_segments(&emitting->policies->plans, plan, 0, 0, &list);
-    }
-    if (back) {
-        turn_segments(&list);
-    }
-    tidy_segments(&list);
+    policy_segments_of(&emitting->policies->plans, plan, back, &list);
     migration->segment = emission->segments.count;
     migration->segment_count = list.count;
     for (size_t i = 0; i < list.count; i++) {
@@ -203,16 +106,19 @@ static void emit_segments(const struct emitting *emitting, const struct policy_p
 
 /* ---- migrations ----------------------------------------------------------------------------------------------------- */
 
-/* Whether nothing but reading the old and writing the new instance is done for PLAN. */
-static bool is_generated(const struct policy_plans *plans, const struct policy_plan *plan)
+bool policy_is_generated(const struct policy_plans *plans, const struct policy_plan *plan)
 {
     bool plain = !plan->migrate.count && !plan->delete.count && !plan->split;
+
+    if (plan->composed) {
+        return composition_is_generated(plan->composed, false);
+    }
 
     for (size_t i = 0; plain && i < plan->steps.count; i++) {
         const struct policy_step *step = &plan->steps.items[i];
         const struct policy_plan *inner = policy_inner_plan(plans, step);
         plain = step->kind != POLICY_STEP_EXPRESSION && !step->choice && !step->indirect &&
-                (!inner || is_generated(plans, inner));
+                (!inner || policy_is_generated(plans, inner));
     }
     return plain;
 }
@@ -236,6 +142,19 @@ static uint32_t emit_file(struct emission *emission, const struct policy_stateme
     return statement ? emission_string(emission, statement->file) : 0;
 }
 
+/* Where a composed PLAN's policies are, in MIGRATION. */
+static void tell_place(struct emission *emission, const struct policy_plan *plan, bool back,
+                       struct molt_patch_migration *migration)
+{
+    unsigned line;
+    const char *file = plan->composed ? composition_file(plan->composed, back, &line) : NULL;
+
+    if (file) {
+        migration->file = emission_string(emission, file);
+        migration->line = line;
+    }
+}
+
 static void emit_migration(const struct emitting *emitting, const struct policy_plan *plan)
 {
     const struct policy_plans *plans = &emitting->policies->plans;
@@ -249,7 +168,7 @@ static void emit_migration(const struct emitting *emitting, const struct policy_
         .migrate = function_of_plan(emitting, "migrate", plan),
         .validate = validated ? function_of_plan(emitting, "validate", plan) : 0,
         .select = plan->split ? function_of_plan(emitting, "select", plan) : 0,
-        .flags = (is_generated(plans, plan) ? MOLT_MIGRATION_GENERATED : 0) |
+        .flags = (policy_is_generated(plans, plan) ? MOLT_MIGRATION_GENERATED : 0) |
                  (plan->split ? MOLT_MIGRATION_SPLIT : 0),
         .file = emit_file(emission, policy),
         .line = policy ? policy->line : 0,
@@ -257,6 +176,7 @@ static void emit_migration(const struct emitting *emitting, const struct policy_
         .validate_line = validation ? validation->line : 0,
     };
 
+    tell_place(emission, plan, false, &migration);
     emit_segments(emitting, plan, false, &migration);
     LIST_ADD(&emission->migrations, migration);
 }
@@ -265,15 +185,17 @@ static void emit_inverse(const struct emitting *emitting, const struct policy_pl
 {
     struct emission *emission = emitting->state->emission;
     const struct policy_statement *policy = plan->invert.count ? plan->invert.items[0] : NULL;
+    bool generated = plan->composed ? composition_is_generated(plan->composed, true) : !policy;
     struct molt_patch_migration migration = {
         .old_layout = emit_layout(emitting->state, plan->new),
         .new_layout = emit_layout(emitting->state, plan->old),
         .migrate = function_of_plan(emitting, "invert", plan),
-        .flags = MOLT_MIGRATION_INVERSE | (policy ? 0 : MOLT_MIGRATION_GENERATED),
+        .flags = MOLT_MIGRATION_INVERSE | (generated ? MOLT_MIGRATION_GENERATED : 0),
         .file = emit_file(emission, policy),
         .line = policy ? policy->line : 0,
     };
 
+    tell_place(emission, plan, true, &migration);
     emit_segments(emitting, plan, true, &migration);
     LIST_ADD(&emission->migrations, migration);
 }

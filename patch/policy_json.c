@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/policy_compose.h"
 #include "patch/policy_private.h"
 #include "patch/shape.h"
 
@@ -99,7 +100,7 @@ static json_t *hash_to_json(const struct type *type)
 /* Hashes of the words of all statements about PLAN. */
 static json_t *statements_to_json(const struct policy_plans *plans, const struct policy_plan *plan)
 {
-    json_t *result = json_array();
+    json_t *result = plan->composed ? composition_list(plan->composed, "policies") : json_array();
 
     for (size_t i = 0; i < plans->uses.count; i++) {
         if (plans->uses.items[i].old == plan->old) {
@@ -112,7 +113,7 @@ static json_t *statements_to_json(const struct policy_plans *plans, const struct
 /* Where the user's validations of PLAN are. */
 static json_t *validations_to_json(const struct policy_plan *plan)
 {
-    json_t *result = json_array();
+    json_t *result = plan->composed ? composition_list(plan->composed, "validations") : json_array();
 
     for (size_t i = 0; i < plan->validate.count; i++) {
         json_array_append_new(result, place_to_json(plan->validate.items[i]));
@@ -120,27 +121,39 @@ static json_t *validations_to_json(const struct policy_plan *plan)
     return result;
 }
 
+static json_t *change_to_json(const struct policy_plan *plan)
+{
+    json_t *members = plan->composed ? composition_change(plan->composed) : json_array();
+
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        json_array_append_new(members, step_to_json(&plan->steps.items[i]));
+    }
+    return members;
+}
+
+static json_t *policy_to_json(const struct policy_plan *plan)
+{
+    return plan->composed        ? composition_policy(plan->composed)
+           : plan->migrate.count ? place_to_json(plan->migrate.items[0])
+                                 : json_string("generated");
+}
+
 static json_t *plan_to_json(const struct policy_plans *plans, const struct policy_plan *plan)
 {
     char *old = type_key(plan->old), *new = type_key(plan->new);
     const struct type_change *change = type_changes_of_old(plans->changes, plan->old);
-    const struct policy_statement *policy = plan->migrate.count ? plan->migrate.items[0] : NULL;
-    json_t *members = json_array();
     bool invertible = policy_has_inverse(plan);
     const char *why_not = plan->split ? "its instances were of one type"
                           : plan->why ? plan->why
                                       : plan->why_not_back;
 
-    for (size_t i = 0; i < plan->steps.count; i++) {
-        json_array_append_new(members, step_to_json(&plan->steps.items[i]));
-    }
-    json_t *result = json_pack("{s:s, s:s, s:s?, s:s?, s:i, s:o, s:o, s:s?, s:o, s:o, s:b, s:s?, s:s?, s:o}",
-                               "name", old, "new_name", new, "unit", plan->new->unit, "file", plan->new->file,
-                               "line", (int)plan->new->line, "from", hash_to_json(plan->old), "to",
-                               hash_to_json(plan->new), "reason", change ? change->reason : NULL, "policy",
-                               policy ? place_to_json(policy) : json_string("generated"), "change", members,
-                               "invertible", invertible, "why_not", invertible ? NULL : why_not, "stops",
-                               plan->why, "policies", statements_to_json(plans, plan));
+    json_t *result =
+        json_pack("{s:s, s:s, s:s?, s:s?, s:i, s:o, s:o, s:s?, s:o, s:o, s:b, s:s?, s:s?, s:o}", "name", old,
+                  "new_name", new, "unit", plan->new->unit, "file", plan->new->file, "line",
+                  (int)plan->new->line, "from", hash_to_json(plan->old), "to", hash_to_json(plan->new),
+                  "reason", change ? change->reason : NULL, "policy", policy_to_json(plan), "change",
+                  change_to_json(plan), "invertible", invertible, "why_not", invertible ? NULL : why_not,
+                  "stops", plan->why, "policies", statements_to_json(plans, plan));
     json_object_set_new(result, "validations", validations_to_json(plan));
     json_object_set_new(result, "function", json_sprintf("molt_migrate_%s", plan->name));
     json_object_set_new(result, "old", type_shape(plan->old));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/policy_compose.h"
 #include "patch/policy_path.h"
 #include "patch/policy_plan_private.h"
 
@@ -135,7 +136,10 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
         return plan;
     }
     const struct type_change *change = type_changes_of_old(plans->changes, old);
-    if (change && change->new == new) {
+    plan->composed = composition_of(plans, old);
+    if (plan->composed && plan->composed->new == new) {
+        plan->why_not_back = composition_why_not_back(plan->composed);
+    } else if (change && change->new == new) {
         add_pairs(plans, plan, change->pairs, change->pair_count);
     } else {
         size_t count = types_pair_members(plans->changes, old, new, &pairs);
@@ -417,6 +421,9 @@ struct molt_error *policy_plans_make(struct policy_plans *plans)
     add_changed(plans);
     add_asked(plans);
     for (size_t i = 0; i < plans->list.count; i++) {
+        if (plans->list.items[i]->composed) { /* decided when its links were made */
+            continue;
+        }
         apply_statements(plans, plans->list.items[i]);
         policy_decide_unions(plans, plans->list.items[i]);
         policy_settle(plans->list.items[i]);
@@ -443,6 +450,7 @@ void policy_plans_deinit(struct policy_plans *plans)
         free(plan->name);
         free(plan);
     }
+    compositions_free(plans);
     LIST_FREE(&plans->list);
     LIST_FREE(&plans->uses);
     table_deinit(&plans->names);

@@ -50,6 +50,8 @@ struct policy_step {
     const char *why; /* IMPOSSIBLE: one clause */
 };
 
+struct policy_composition;
+
 /* From one type to another. */
 struct policy_plan {
     const struct type *old, *new;
@@ -58,10 +60,12 @@ struct policy_plan {
     LIST(struct policy_step) steps;
     LIST(const struct policy_statement *) migrate, invert, validate, delete; /* in the files' order */
     const struct policy_statement *split; /* that it is a choice of; NULL: none */
-    bool is_split;                        /* instances become other types: this one is for members only */
-    const char *why;                      /* it cannot be followed without a policy: the first reason */
-    unsigned line;                        /* in `new`'s file, of what `why` is about */
-    const char *why_not_back;             /* the way back cannot be derived: the first reason */
+    const struct policy_composition
+        *composed;            /* it goes by other versions: no step stands here; NULL: it does not */
+    bool is_split;            /* instances become other types: this one is for members only */
+    const char *why;          /* it cannot be followed without a policy: the first reason */
+    unsigned line;            /* in `new`'s file, of what `why` is about */
+    const char *why_not_back; /* the way back cannot be derived: the first reason */
     LIST(char *) owned;
 };
 
@@ -78,6 +82,10 @@ struct policy_plans {
     const struct earlier_patch *earlier;
     size_t earlier_count;
     struct molt_diagnostics *diagnostics;
+    const json_t
+        *stages; /* updates that this one puts together (patch/policy_stage.h); NULL: there are none */
+    const json_t *before; /* this is one of them, these are those in front of it; NULL: there are none */
+    LIST(struct policy_composition *) compositions;
     LIST(struct policy_use) uses; /* of this update */
     LIST(struct policy_plan *) list;
     struct table names;
@@ -102,6 +110,9 @@ enum type_conversion policy_conversion(const struct policy_plans *plans, const s
 /* The plan for the structure or union that STEP holds by value, or for the elements of an array of them; NULL if there is none, or
  * it is not followed. */
 struct policy_plan *policy_inner_plan(const struct policy_plans *plans, const struct policy_step *step);
+
+/* policy_emit.c: whether nothing but reading the old and writing the new instance is done for PLAN. */
+bool policy_is_generated(const struct policy_plans *plans, const struct policy_plan *plan);
 
 /* What a number, enumeration or pointer may do: whether each value of OLD is one of NEW. BITS: of bit-fields, else 0. */
 bool policy_number_fits(const struct type *old, uint32_t old_bits, const struct type *new, uint32_t new_bits);

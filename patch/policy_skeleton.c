@@ -44,8 +44,10 @@ static char *write_skeleton(const struct policies *policies, const struct policy
     const struct policy_plans *plans = &policies->plans;
     struct text result = { 0 }, function = { 0 }, declarations = { 0 };
     struct policy_knowledge knowledge = { .plans = plans };
-    struct declaration_rules old_rules = { POLICY_OLD_SUFFIX, policy_is_suffixed, NULL, &knowledge };
-    struct declaration_rules new_rules = { "", policy_is_plain, NULL, &knowledge };
+    struct declaration_rules old_rules = { .suffix = POLICY_OLD_SUFFIX,
+                                           .suffixed = policy_is_suffixed,
+                                           .context = &knowledge };
+    struct declaration_rules new_rules = { .suffix = "", .suffixed = policy_is_plain, .context = &knowledge };
     struct policy_writer writer = { .plans = plans,
                                     .old_types = declarations_create(&old_rules, &declarations),
                                     .new_types = declarations_create(&new_rules, &declarations),

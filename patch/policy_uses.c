@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/policy_plan.h"
+#include "patch/policy_compose.h"
 
 static void fail(struct policy_plans *plans, const struct policy_statement *statement, const char *message)
 {
@@ -164,7 +164,8 @@ static void take(struct policy_plans *plans, struct policy_file *file, size_t in
                       : find(plans->old_types, file, statement->new_type, &new_ambiguous);
     }
     statement->dropped = true;
-    if (is_for_others(plans, file, index, &use)) {
+    bool composed = composition_of(plans, use.old) && statement->kind != POLICY_INVARIANT;
+    if (composed || is_for_others(plans, file, index, &use)) {
         return;
     }
     if (!use.old && !use.new) {

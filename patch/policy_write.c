@@ -5,12 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/policy_compose.h"
 #include "patch/policy_write_private.h"
 
 typedef LIST(const struct policy_plan *) plan_list;
 
 static void write_functions(struct policy_writer *writer, const struct policy_plan *plan)
 {
+    if (plan->composed) {
+        policy_write_composed(writer, plan);
+        if (policy_has_inverse(plan)) {
+            policy_write_composed_inverse(writer, plan);
+        }
+        return;
+    }
     writer->back = false;
     policy_write_migrate(writer, plan);
     if (plan->split) {
@@ -136,8 +144,12 @@ char *policy_write_group(const struct policy_plans *plans, const char *group)
     struct text result = { 0 };
     plan_list list = { 0 };
     struct policy_knowledge nothing = { .plans = plans }, shared = { .plans = plans };
-    struct declaration_rules old_rules = { POLICY_OLD_SUFFIX, policy_is_suffixed, NULL, &nothing };
-    struct declaration_rules new_rules = { "", policy_is_plain, policy_is_known, &shared };
+    struct declaration_rules old_rules = { .suffix = POLICY_OLD_SUFFIX,
+                                           .suffixed = policy_is_suffixed,
+                                           .context = &nothing };
+    struct declaration_rules new_rules = {
+        .suffix = "", .suffixed = policy_is_plain, .known = policy_is_known, .context = &shared
+    };
     struct declarations *old_types = declarations_create(&old_rules, &result);
     struct declarations *new_types = declarations_create(&new_rules, &result);
 

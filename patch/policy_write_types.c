@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "patch/policy_path.h"
+#include "patch/policy_stage.h"
 #include "patch/policy_write_private.h"
 
 /* Whether TYPE, of the old model, is declared with the suffix: it changed, or a plan leads away from it. */
@@ -27,6 +28,18 @@ static bool is_suffixed(void *context, const struct type *type)
 bool policy_is_suffixed(void *context, const struct type *type)
 {
     return is_suffixed((void *)((struct policy_knowledge *)context)->plans, type);
+}
+
+/* Whether an earlier one of the updates that are put together changes TYPE: what a pointer to it leads to is as it was before
+ * that when the policies run. */
+static bool is_hidden(void *context, const struct type *type)
+{
+    const struct policy_knowledge *knowledge = context;
+    char *key = type_key(type);
+    bool hidden = policy_stages_change(knowledge->plans->before, key);
+
+    free(key);
+    return hidden;
 }
 
 bool policy_is_known(void *context, const char *name)
@@ -101,8 +114,14 @@ char *policy_write_types_for(const struct policy_plans *plans, const struct poli
 {
     struct text text = { 0 };
     struct policy_knowledge before = { .plans = plans, .names = &user->names }, after = before;
-    struct declaration_rules old_rules = { POLICY_OLD_SUFFIX, policy_is_suffixed, policy_is_known, &before };
-    struct declaration_rules new_rules = { "", policy_is_plain, policy_is_known, &after };
+    struct declaration_rules old_rules = { .suffix = POLICY_OLD_SUFFIX,
+                                           .suffixed = policy_is_suffixed,
+                                           .hidden = is_hidden,
+                                           .known = policy_is_known,
+                                           .context = &before };
+    struct declaration_rules new_rules = {
+        .suffix = "", .suffixed = policy_is_plain, .known = policy_is_known, .context = &after
+    };
 
     text_puts(&text, "");
     struct declarations *old_types = declarations_create(&old_rules, &text);

@@ -44,8 +44,12 @@ struct patch_request {
     size_t after_count;
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
-    bool state; /* types and variables may change: they are migrated. Otherwise that is refused */
-    json_t *changes;          /* structural changes from the recorder, borrowed; may be NULL */
+    bool state;      /* types and variables may change: they are migrated. Otherwise that is refused */
+    json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */
+    /* Composing (patch/policy_stage.h): with is_stage this is one of several updates that are to be made one, and `stages` (may be
+     * NULL) are those in front of it; else `stages` are all of them, and `from` and `to` those of the first and the last. */
+    bool is_stage;
+    const json_t *stages;
     const char *title;        /* one line for people; may be NULL */
     patch_progress *progress; /* may be NULL */
     void *context;            /* for progress */
@@ -57,7 +61,9 @@ struct patch_result {
     size_t size;
     bool empty;       /* the patch changes nothing (it is a valid patch all the same) */
     json_t *manifest; /* what .molt.manifest holds */
-    json_t *skeletons; /* {"struct conn": the policy file to start from}, of each type that changes; NULL: none */
+    json_t *
+        skeletons; /* {"struct conn": the policy file to start from}, of each type that changes; NULL: none */
+    json_t *stage; /* with is_stage: this update as a stage */
     struct molt_diagnostics diagnostics;
     unsigned functions; /* affected functions that the program has */
     unsigned units;     /* translation units with differences */

@@ -236,37 +236,8 @@ void conversion_run_many(const struct conversion *conversion, enum place_kind ki
 
 /* ---- where what was is ----------------------------------------------------------------------------------------- */
 
-/* By the members: a pointer to an embedded object leads to the member of the same name, even if that object's own
- * members have changed places. */
-static bool offset_by_member(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
-                             uint64_t *ret)
-{
-    const struct layouts *layouts = conversion->layouts;
-    const struct patch_file *file = layouts->file;
-    const struct molt_patch_layout *from = conversion->from->record, *to = conversion->to->record;
-
-    for (uint32_t i = from->field; i < from->field + from->field_count; i++) {
-        const struct molt_patch_field *old = &file->patch_fields[i];
-        uint64_t distance = offset - old->offset, stride = old->stride ? old->stride : 1;
-        if (old->kind != MOLT_FIELD_MEMBER || old->layout != wanted || offset < old->offset ||
-            distance % stride || distance / stride >= old->count) {
-            continue;
-        }
-        for (uint32_t k = to->field; k < to->field + to->field_count; k++) {
-            const struct molt_patch_field *new = &file->patch_fields[k];
-            if (new->kind == MOLT_FIELD_MEMBER &&
-                distance / stride < new->count &&strcmp(patch_file_string(file, new->name),
-                                                        patch_file_string(file, old->name)) ==
-                    0) {
-                *ret = new->offset + distance / stride *new->stride;
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool offset_by_segment(const struct conversion *conversion, uint64_t offset, uint64_t *ret)
+/* The first segment that ends behind OFFSET, or their end. */
+static const struct molt_patch_segment *segment_from(const struct conversion *conversion, uint64_t offset)
 {
     const struct molt_patch_segment *segments =
         &conversion->layouts->file->patch_segments[conversion->record->segment];
@@ -280,11 +251,83 @@ static bool offset_by_segment(const struct conversion *conversion, uint64_t offs
             high = middle;
         }
     }
-    if (low == conversion->record->segment_count || segments[low].old_offset > offset) {
+    return &segments[low];
+}
+
+/* Whether SEGMENT, of segment_from, is one that starts before END. */
+static bool segment_is_before(const struct conversion *conversion, const struct molt_patch_segment *segment,
+                              uint64_t end)
+{
+    const struct molt_patch_segment *segments =
+        &conversion->layouts->file->patch_segments[conversion->record->segment];
+
+    return segment < segments + conversion->record->segment_count && segment->old_offset < end;
+}
+
+static bool offset_by_segment(const struct conversion *conversion, uint64_t offset, uint64_t *ret)
+{
+    const struct molt_patch_segment *segment = segment_from(conversion, offset);
+
+    if (!segment_is_before(conversion, segment, offset + 1)) {
         return false;
     }
-    *ret = segments[low].new_offset + (offset - segments[low].old_offset);
+    *ret = segment->new_offset + (offset - segment->old_offset);
     return true;
+}
+
+/* The new member, of what the old member's layout has become, that stands for OLD: the one of its name, or, if it has another name
+ * now, the one that holds what followed from its START. */
+static const struct molt_patch_field *new_member(const struct conversion *conversion,
+                                                 const struct molt_patch_field *old, uint64_t start)
+{
+    const struct layouts *layouts = conversion->layouts;
+    const struct patch_file *file = layouts->file;
+    const struct molt_patch_field *first = &file->patch_fields[conversion->to->record->field];
+    const char *name = patch_file_string(file, old->name);
+    uint32_t count = conversion->to->record->field_count, becomes = layouts->items[old->layout].becomes;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (first[i].kind == MOLT_FIELD_MEMBER && strcmp(patch_file_string(file, first[i].name), name) == 0) {
+            return &first[i];
+        }
+    }
+    const struct molt_patch_segment *segment = segment_from(conversion, start);
+    if (!segment_is_before(conversion, segment, start + layouts->items[old->layout].size)) {
+        return NULL;
+    }
+    uint64_t place = segment->new_offset + (segment->old_offset > start ? 0 : start - segment->old_offset);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t stride = first[i].stride ? first[i].stride : layouts->items[becomes].size;
+        if (first[i].kind == MOLT_FIELD_MEMBER && first[i].layout == becomes && place >= first[i].offset &&
+            place - first[i].offset < first[i].count * stride) {
+            return &first[i];
+        }
+    }
+    return NULL;
+}
+
+/* By the members: a pointer to an embedded object leads to the member that it is now, even if that object's own
+ * members have changed places. */
+static bool offset_by_member(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
+                             uint64_t *ret)
+{
+    const struct patch_file *file = conversion->layouts->file;
+    const struct molt_patch_layout *from = conversion->from->record;
+
+    for (uint32_t i = from->field; i < from->field + from->field_count; i++) {
+        const struct molt_patch_field *old = &file->patch_fields[i];
+        uint64_t distance = offset - old->offset, stride = old->stride ? old->stride : 1;
+        if (old->kind != MOLT_FIELD_MEMBER || old->layout != wanted || offset < old->offset ||
+            distance % stride || distance / stride >= old->count) {
+            continue;
+        }
+        const struct molt_patch_field *new = new_member(conversion, old, offset);
+        if (new &&distance / stride < new->count) {
+            *ret = new->offset + distance / stride *new->stride;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Within one object. Its start is the object's, unless the pointer promises something that merely was its first member. */
@@ -331,6 +374,8 @@ bool conversion_offset(const struct conversion *conversion, enum place_kind kind
     const struct layout *from = conversion->from, *to = conversion->to;
     uint64_t found;
 
+    wanted = conversion->layouts->items[wanted]
+                 .was; /* on the way back, variables promise what they led to at first */
     if (kind == PLACE_OBJECT) {
         if (offset >= (from->record->tail_stride ? from->record->tail_offset : from->size)) {
             return offset_in_tail(conversion, size, offset, wanted, ret);

@@ -156,7 +156,7 @@ static void note_conversions(struct layouts *layouts, const bool *in_use)
     uint32_t next = 0;
 
     for (size_t i = 0; i < layouts->count; i++) {
-        layouts->items[i].becomes = (uint32_t)i;
+        layouts->items[i].becomes = layouts->items[i].was = (uint32_t)i;
     }
     for (size_t i = file->patch_migrations_count; i-- > 0;) {
         struct layout *layout = &layouts->items[file->patch_migrations[i].old_layout];
@@ -164,6 +164,12 @@ static void note_conversions(struct layouts *layouts, const bool *in_use)
             layout->conversion_count++;
             layout->becomes = file->patch_migrations[i].new_layout;
             layout->changed = true;
+        }
+    }
+    for (size_t i = layouts->count; i-- > 0;) {
+        struct layout *after = &layouts->items[layouts->items[i].becomes];
+        if (after != &layouts->items[i] && !after->conversion_count) {
+            after->was = (uint32_t)i;
         }
     }
     for (size_t i = 0; i < layouts->count; i++) {

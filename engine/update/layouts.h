@@ -24,6 +24,7 @@ struct layout {
     uint32_t first_word, word_count;
     uint32_t first_conversion, conversion_count; /* migrations that lead away from it, among those in use */
     uint32_t becomes; /* the layout that the first of them leads to; itself if there is none */
+    uint32_t was;     /* one that becomes this one; itself if it becomes something else, or there is none */
     uint32_t tail;    /* layout of the elements of its flexible array */
     bool changed;     /* it contains what migrates: has conversions, or is an OBJECT of one that has */
     bool words;       /* it holds addresses: it or its tail has words */

@@ -274,4 +274,18 @@ static inline __attribute__((unused)) void molt_copy_text_(char *to, size_t to_s
     __builtin_memcpy(to, from, length);
 }
 
+/* Fails if a word of the instance leads into PLACE, which is there only while its policies run. */
+static inline __attribute__((unused)) void molt_expect_none_within_(const void *instance, size_t size,
+                                                                    const char *place, size_t room)
+{
+    for (size_t at = 0; at + sizeof(char *) <= size; at += sizeof(char *)) {
+        const char *word;
+        __builtin_memcpy(&word, (const char *)instance + at, sizeof(word));
+        if ((__UINTPTR_TYPE__)word - (__UINTPTR_TYPE__)place < room) {
+            molt_fail(
+                "a policy leaves a pointer to the version of the instance between two steps at byte %zu", at);
+        }
+    }
+}
+
 #endif

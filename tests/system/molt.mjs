@@ -26,6 +26,7 @@ export const start = (args, options = {}) => begin(molt, args, { env: environmen
 export const program = (file, args = [], options = {}) =>
     new Talker(molt, ['run', '--', file, ...args], { env: environment, ...options });
 
-/** Makes the patch FILE from tree FROM to tree TO; AFTER lists the patches applied already. */
-export const diff = (build, from, to, file, after = []) =>
-    call(['diff', '-p', build, '--from', from, '--to', to, ...after.flatMap((one) => ['--after', one]), '-o', file]);
+/** Makes the patch FILE from tree FROM to tree TO; AFTER lists the patches applied already, VIA the trees in between. */
+export const diff = (build, from, to, file, after = [], via = []) =>
+    call(['diff', '-p', build, '--from', from, '--to', to, ...after.flatMap((one) => ['--after', one]),
+        ...via.flatMap((one) => ['--via', one]), '-o', file]);

@@ -13,6 +13,7 @@
 //   > LINE                is sent to the program
 //   < LINE                is what it must answer, next and exactly
 //   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
+//   update VERSION via VERSION...   the same in one patch that leads over what the versions in between change
 //   update says WORD...   the same, and molt apply names these words
 //   update begin, end     the same, with lines in between while the update waits
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
@@ -61,7 +62,7 @@ function parseUpdate(words) {
             ? { kind: 'update fails', version: words[1], status: Number(words[2]), words: words.slice(3) }
             : { kind: 'update fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     default:
-        return { kind: 'update', version: words[0] ?? 'v2' };
+        return { kind: 'update', version: words[0] ?? 'v2', via: words.slice(2) };
     }
 }
 

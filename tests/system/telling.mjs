@@ -36,17 +36,17 @@ class Telling {
         this.program = molt.program(file);
     }
 
-    /** Makes the patch from where the program is to VERSION. Returns the file and the result of `molt diff`. */
-    async diff(version) {
+    /** Makes the patch from where the program is to VERSION, over the versions VIA. Returns the file and the result of `molt diff`. */
+    async diff(version, via = []) {
         const file = path.join(this.directory, `${this.version}-${version}.molt`);
         fs.rmSync(file, { force: true });
         const result = await molt.diff(this.directory, this.trees(this.version), this.trees(version), file,
-            this.applied.map((one) => one.file));
+            this.applied.map((one) => one.file), via.map((one) => this.trees(one)));
         return { file, result };
     }
 
-    async patch(version) {
-        const { file, result } = await this.diff(version);
+    async patch(version, via = []) {
+        const { file, result } = await this.diff(version, via);
         demandResult('molt diff', result, 0);
         return file;
     }
@@ -63,7 +63,7 @@ class Telling {
             break;
         }
         case 'update': {
-            const file = await this.patch(step.version);
+            const file = await this.patch(step.version, step.via);
             this.last = await molt.call(['apply', file, pid]);
             demandResult('molt apply', this.last, 0, ['updated', ...step.words ?? []]);
             this.applied.push({ version: step.version, file });
@@ -175,15 +175,15 @@ const changesVersion = { 'update': true, 'update or refused': true, 'update end'
 
 /**
  * Checks the story against programs that were built from their version and started cold, without Molt: what
- * stands before the first update is what v1 says; what stands after it is what v2 says, where state does not matter
- * or v2 is fed the same.
+ * stands before the first update is what v1 says; what stands after it is what the next version says, where state does not matter
+ * or that is fed the same.
  */
 export async function tellCold(fixture, trees, directory, configuration) {
     const first = fixture.steps.findIndex((step) => changesVersion[step.kind]);
     const next = fixture.steps.findIndex((step, i) => i > first && changesVersion[step.kind]);
     const parts = { v1: fixture.steps.slice(0, first < 0 ? undefined : first) };
     if (fixture.cold !== 'no' && first >= 0)
-        parts.v2 = fixture.steps.slice(fixture.cold === 'fed' ? 0 : first + 1, next < 0 ? undefined : next);
+        parts[fixture.steps[first].version ?? 'v2'] = fixture.steps.slice(fixture.cold === 'fed' ? 0 : first + 1, next < 0 ? undefined : next);
 
     for (const version of fixture.versions.filter((one) => one !== fixture.broken)) {
         let program;

@@ -263,6 +263,190 @@ static void one_name_two_types(void **state)
     project_deinit(&project);
 }
 
+/* ---- several updates in one ------------------------------------------------------------------------------------------ */
+
+/* Makes the steps from v1 to v2 and from there to v3, and one patch of them unless a step fails. */
+static void compose(struct project *project, json_t *stages)
+{
+    static const char *const trees[] = { "v1", "v2", "v3" };
+
+    project->is_stage = true;
+    project->stages = stages;
+    for (size_t i = 0; i < 2; i++) {
+        project_patch(project, trees[i], trees[i + 1], i ? "first.molt" : NULL);
+        if (project->error) {
+            return;
+        }
+        project_save(project, "first.molt");
+        json_array_append(stages, project->result.stage);
+    }
+    project->is_stage = false;
+    project_patch(project, "v1", "v3", NULL);
+}
+
+static const json_t *change_of(const struct project *project, const char *key, const char *member)
+{
+    const json_t *type = json_array_get(json_object_get(project->result.manifest, "types"), 0);
+    size_t index;
+    json_t *change;
+
+    json_array_foreach(json_object_get(type, "change"), index, change)
+    {
+        const char *name = json_string_value(json_object_get(change, key));
+        if (name && strcmp(name, member) == 0) {
+            return change;
+        }
+    }
+    fail_msg("nothing becomes of %s", member);
+    return NULL;
+}
+
+static const char last_policy[] = "#include <molt/policy.h>\n#include \"conn.h\"\n"
+                                  "MOLT_RENAME(struct conn, fd, socket);\n"
+                                  "MOLT_MIGRATE(struct conn, old, new) { new->extra = old->more + 1; }\n"
+                                  "MOLT_INVERT(struct conn, new, old) { old->more = new->extra - 1; }\n";
+
+/* Version 3 with HEADER and POLICY. */
+static void write_last(struct project *project, const char *header, const char *policy_text)
+{
+    char text[512];
+
+    strcpy(text, header);
+    strcat(text, "extern struct conn *first;\nint total(void);\nvoid add(int fd);\n");
+    project_write(project, "v3", "conn.h", text);
+    project_write(project, "v3", "molt/conn.c", policy_text);
+}
+
+/* The policies of both steps are there, each under names of its own; what kept a place through both is known. */
+static void two_steps(void **state)
+{
+    struct project project;
+    json_t *stages = json_array();
+
+    begin(&project);
+    project_write(&project, "v2", "molt/conn.c",
+                  "#include <molt/policy.h>\n#include \"conn.h\"\n"
+                  "MOLT_MIGRATE(struct conn, old, new) { new->more = 2 * old->fd; }\n"
+                  "MOLT_VALIDATE(struct conn, old, new) { return new->fd == old->fd; }\n");
+    write_last(&project, "struct conn { int extra; long socket; struct conn *next; };\n", last_policy);
+    project_shell(&project, "sed -i 's/c->fd/c->socket/' v3/a.c v3/b.c");
+    compose(&project, stages);
+    expect_success(&project);
+    const struct patch_file *file = &project.file;
+    assert_int_equal(file->patch_migrations_count, 2);
+    const struct molt_patch_migration *forth = migration_of(file, MOLT_MIGRATION_INVERSE, false);
+    assert_int_equal(forth->flags & MOLT_MIGRATION_GENERATED, 0);
+    assert_int_equal(file->patch_layouts[forth->old_layout].size, 16);
+    assert_int_equal(file->patch_layouts[forth->new_layout].size, 24);
+    const struct molt_patch_segment *segment = &file->patch_segments[forth->segment];
+    assert_int_equal(forth->segment_count, 2);
+    assert_int_equal(segment[0].old_offset, 0); /* fd -> fd -> socket */
+    assert_int_equal(segment[0].new_offset, 8);
+    assert_int_equal(segment[0].size, 4);
+    assert_int_equal(segment[1].old_offset, 8);
+    assert_int_equal(segment[1].new_offset, 16);
+    assert_string_equal(json_string_value(json_object_get(change_of(&project, "name", "socket"), "from")),
+                        "fd");
+    assert_string_equal(json_string_value(json_object_get(change_of(&project, "name", "socket"), "was")),
+                        "int");
+    const json_t *type = json_array_get(json_object_get(project.result.manifest, "types"), 0);
+    assert_string_equal(json_string_value(json_object_get(type, "policy")), "molt/conn.c:3");
+    assert_int_equal(json_array_size(json_object_get(type, "policies")), 5);
+    assert_true(json_is_true(json_object_get(type, "invertible")));
+    json_decref(stages);
+    project_deinit(&project);
+}
+
+/* What the first step needs for its way back is not there: neither is one of both. */
+static void two_steps_one_way(void **state)
+{
+    struct project project;
+    json_t *stages = json_array();
+
+    begin(&project);
+    write_last(&project, "struct conn { struct conn *next; int more; };\n", "#include <molt/policy.h>\n");
+    project_shell(&project, "sed -i 's/c->fd/c->more/' v3/a.c v3/b.c");
+    project_write(&project, "v2", "molt/conn.c", "#include <molt/policy.h>\n");
+    compose(&project, stages);
+    expect_success(&project);
+    const json_t *type = json_array_get(json_object_get(project.result.manifest, "types"), 0);
+    assert_false(json_is_true(json_object_get(type, "invertible")));
+    assert_non_null(strstr(json_string_value(json_object_get(type, "why_not")), "'fd' is gone"));
+    assert_int_equal(project.file.patch_migrations_count, 1);
+    json_decref(stages);
+    project_deinit(&project);
+}
+
+static void expect_refusal(const struct project *project, const char *word)
+{
+    assert_non_null(project->error);
+    assert_int_equal(project->error->code, MOLT_ERROR_REFUSED);
+    if (!strstr(project->error->message, word)) {
+        fail_msg("\"%s\" does not say \"%s\"", project->error->message, word);
+    }
+}
+
+/* What a pointer leads to is still of the first version when the second step's policies run. */
+static void second_step_looks_around(void **state)
+{
+    static const char *const bodies[] = {
+        "MOLT_MIGRATE(struct conn, old, new) { new->extra = old->next ? old->next->more : 0; }\n",
+        "static int more(const MOLT_OLD(struct conn) *c) { return c->more; }\n"
+        "MOLT_MIGRATE(struct conn, old, new) { new->extra = old->next ? more(old->next) : 0; }\n",
+        "MOLT_RENAME(struct conn, next->more, extra);\n",
+    };
+
+    for (size_t i = 0; i < 3; i++) {
+        struct project project;
+        json_t *stages = json_array();
+        char text[512] = "#include <molt/policy.h>\n#include \"conn.h\"\n";
+
+        begin(&project);
+        strcat(text, bodies[i]);
+        write_last(&project, "struct conn { int extra; long fd; struct conn *next; };\n", text);
+        compose(&project, stages);
+        expect_refusal(&project, "the migration policies in molt/conn.c do not compile");
+        json_decref(stages);
+        project_deinit(&project);
+    }
+}
+
+/* total() of version 3 does not know the version that the first step's policies hand it. */
+static void first_step_calls_what_changes(void **state)
+{
+    struct project project;
+    json_t *stages = json_array();
+
+    begin(&project);
+    write_last(&project, "struct conn { int extra; long fd; struct conn *next; };\n",
+               "#include <molt/policy.h>\n");
+    compose(&project, stages);
+    expect_refusal(&project, "the policies of step 1 use total");
+    json_decref(stages);
+    project_deinit(&project);
+}
+
+static void split_on_the_way(void **state)
+{
+    struct project project;
+    json_t *stages = json_array();
+
+    begin(&project);
+    project_write(&project, "v3", "molt/conn.c", "#include <molt/policy.h>\n");
+    project_shell(
+        &project,
+        "echo 'struct other { struct conn *next; long fd; char room[99]; }; extern struct other o;' "
+        "| tee -a v2/conn.h >> v3/conn.h; echo 'struct other o;' | tee -a v2/b.c >> v3/b.c");
+    project_write(&project, "v2", "molt/conn.c",
+                  "#include <molt/policy.h>\n#include \"conn.h\"\n"
+                  "MOLT_SPLIT(struct conn, old) { return old->fd ? MOLT_TYPE(struct conn) : MOLT_TYPE(struct "
+                  "other); }\n");
+    compose(&project, stages);
+    expect_refusal(&project, "become different types");
+    json_decref(stages);
+    project_deinit(&project);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +457,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(unused_policy),
         cmocka_unit_test(misplaced_policy),
         cmocka_unit_test(one_name_two_types),
+        cmocka_unit_test(two_steps),
+        cmocka_unit_test(two_steps_one_way),
+        cmocka_unit_test(second_step_looks_around),
+        cmocka_unit_test(first_step_calls_what_changes),
+        cmocka_unit_test(split_on_the_way),
     };
 
     compiler = argc > 1 ? argv[1] : compiler;
