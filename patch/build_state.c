@@ -165,7 +165,7 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
                                           .changes = state->changes,
                                           .old_types = state->old,
                                           .new_types = state->new,
-                                          .hints = build->request->changes,
+                                          .hints = state->hints,
                                           .earlier = build->earlier,
                                           .earlier_count = build->earlier_count,
                                           .stages = build->request->stages,

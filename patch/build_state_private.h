@@ -26,6 +26,7 @@ struct build_state {
     struct policies *policies;
     struct policy_input input;
     policy_mentions mentions;
+    json_t *hints;                /* the request's changes, and what the mentions add to them */
     LIST(const char *) spoken_of; /* the types of the mentions */
     struct compile_setup setup;
     bool migrates; /* something changed that instances may have */

@@ -105,6 +105,8 @@ void build_types_forget(struct build_state *state)
     type_model_destroy(state->new);
     state->changes = NULL;
     state->old = state->new = NULL;
+    json_decref(state->hints);
+    state->hints = NULL;
 }
 
 /* The types that sites speak of. */
@@ -133,8 +135,9 @@ void build_types_make(struct build *build, bool whole)
         }
     }
     add_sites(state);
-    state->changes = type_changes_create_for(state->old, state->new, build->request->changes,
-                                             state->spoken_of.items, state->spoken_of.count);
+    state->hints = policy_mentions_hints(&state->mentions, state->old, build->request->changes);
+    state->changes = type_changes_create_for(state->old, state->new, state->hints, state->spoken_of.items,
+                                             state->spoken_of.count);
 }
 
 /* ---- does anything change? --------------------------------------------------------------------------------------- */

@@ -28,7 +28,7 @@ static bool is_statement(const char *word, size_t length, bool *ret_becomes)
 }
 
 /* The words from AT up to a comma or parenthesis, one space between them. */
-static char *first_argument(const char *at)
+static char *argument(const char *at)
 {
     struct text result = { 0 };
 
@@ -47,6 +47,15 @@ static char *first_argument(const char *at)
     return must_have(text_steal(&result));
 }
 
+/* What the arguments at AT are about. */
+static struct policy_mention mention(const char *at, const char *statement)
+{
+    const char *comma = strncmp(statement, "RENAME_TYPE", 11) == 0 ? at + strcspn(at, ",)") : "";
+
+    return (struct policy_mention){ .type = argument(at),
+                                    .renamed = *comma == ',' ? argument(comma + 1) : NULL };
+}
+
 static void read_text(const char *text, const char *name, bool fresh, policy_mentions *ret)
 {
     unsigned line = 1;
@@ -58,8 +67,12 @@ static void read_text(const char *text, const char *name, bool fresh, policy_men
         const char *open = at + 5 + length + (length ? strspn(at + 5 + length, " \t") : 0);
         bool becomes;
         if (length && *open == '(' && is_statement(at + 5, length, &becomes)) {
-            LIST_ADD(ret, (struct policy_mention){ first_argument(open + 1), must_strdup(name), line, fresh,
-                                                   becomes });
+            struct policy_mention found = mention(open + 1, at + 5);
+            found.file = must_strdup(name);
+            found.line = line;
+            found.fresh = fresh;
+            found.becomes = becomes;
+            LIST_ADD(ret, found);
         }
         start = *at == '\n' || (start && isspace((unsigned char)*at));
         line += *at == '\n';
@@ -103,8 +116,40 @@ void policy_mentions_free(policy_mentions *mentions)
     for (size_t i = 0; i < mentions->count; i++) {
         free(mentions->items[i].type);
         free(mentions->items[i].file);
+        free(mentions->items[i].renamed);
     }
     LIST_FREE(mentions);
+}
+
+/* "conn" of "struct conn". */
+static const char *without_word(const char *type)
+{
+    const char *space = strrchr(type, ' ');
+
+    return space ? space + 1 : type;
+}
+
+json_t *policy_mentions_hints(const policy_mentions *mentions, struct type_model *old, const json_t *changes)
+{
+    json_t *hints = json_array();
+
+    for (size_t i = 0; i < mentions->count; i++) {
+        const struct policy_mention *mention = &mentions->items[i];
+        bool done =
+            mention->renamed && (!type_model_find(old, mention->type, NULL, NULL) ||
+                                 (!mention->fresh && type_model_find(old, mention->renamed, NULL, NULL)));
+        if (mention->renamed && !done) {
+            json_array_append_new(hints, json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "action", "renamed",
+                                                   "kind", strchr(mention->type, ' ') ? "type" : "typedef",
+                                                   "old_name", without_word(mention->type), "name",
+                                                   without_word(mention->renamed), "evidence",
+                                                   "MOLT_RENAME_TYPE", "confidence", 1.0));
+        }
+    }
+    if (changes) {
+        json_array_extend(hints, (json_t *)changes);
+    }
+    return hints;
 }
 
 /* Whether an entry of CHANGES is about what NAME may mean in some unit. */

@@ -10,8 +10,9 @@ struct policy_mention {
     char *type; /* as it is written: "struct conn" */
     char *file; /* "molt/conn.c" */
     unsigned line;
-    bool fresh;   /* the old sources do not have this file: it was written for this update */
-    bool becomes; /* it may lead to another type */
+    bool fresh;    /* the old sources do not have this file: it was written for this update */
+    bool becomes;  /* it may lead to another type */
+    char *renamed; /* what a MOLT_RENAME_TYPE says its name is now; NULL: it is another statement */
 };
 
 typedef LIST(struct policy_mention) policy_mentions;
@@ -20,6 +21,10 @@ typedef LIST(struct policy_mention) policy_mentions;
 void policy_mentions_read(struct patch_session *session, struct tree *from, struct tree *to,
                           policy_mentions *ret);
 void policy_mentions_free(policy_mentions *mentions);
+
+/* CHANGES (may be NULL), the recorder's, with what MENTIONS say of types that have another name now, as if it had seen that. Of an earlier
+ * update's, whose name the types of OLD have got by now, none. A new array. */
+json_t *policy_mentions_hints(const policy_mentions *mentions, struct type_model *old, const json_t *changes);
 
 /* Warns of fresh policies about types that no entry of CHANGES is about. */
 void policy_mentions_check(const policy_mentions *mentions, struct type_model *old,
