@@ -23,6 +23,7 @@
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
+//   doctor WORD...        molt doctor says a line with all these words
 //   instances COUNT TYPE  as many live instances of TYPE are counted, and can be shown
 
 import fs from 'node:fs';
@@ -79,6 +80,7 @@ function parseStep(line) {
         return { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     case 'warned':
     case 'unwarned':
+    case 'doctor':
         return { kind: verb, words };
     case 'nothing':
         return { kind: 'nothing', version: 'v2' };
