@@ -142,6 +142,7 @@ static void add_frame(struct judging *judging, json_t *frame)
         tell_place(judging, judged.address, frame);
     }
     if (judged.unit) {
+        json_object_set_new(frame, "unit", json_string(judged.unit->unit->entry->name));
         LIST_ADD(&judging->frames, judged);
     } else if (json_object_get(frame, "function")) {
         refuse(frame, "no command of the compile database made it");
