@@ -77,12 +77,12 @@ function makecontext
 done    makecontext
 
 /* <molt/engine.h> */
-function molt_stack_add
+function molt_engine_stack_add
         jmp     molt_context_stack_added
-done    molt_stack_add
+done    molt_engine_stack_add
 
-function molt_stack_remove
+function molt_engine_stack_remove
         jmp     molt_context_stack_removed
-done    molt_stack_remove
+done    molt_engine_stack_remove
 
         .section .note.GNU-stack,"",@progbits

@@ -3,7 +3,7 @@
 // A story is a conversation with the program, line by line:
 //
 //   about TEXT            what the fixture is for
-//   flags FLAG...         more flags for the compiler
+//   flags FLAG...         more flags for the compiler; INCLUDE stands for the directory of Molt's headers
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
@@ -40,7 +40,9 @@ export function names() {
 
 const settings = {
     about: (fixture, words) => { fixture.about = words.join(' '); },
-    flags: (fixture, words) => { fixture.flags = words; },
+    flags: (fixture, words) => {
+        fixture.flags = words.map((word) => (word === 'INCLUDE' ? path.join(root, 'include') : word));
+    },
     link: (fixture, words) => { fixture.link = words; },
     library: (fixture, words) => { fixture.libraries.push(...words); },
     plugin: (fixture, words) => { fixture.plugins.push(...words); },
