@@ -177,7 +177,22 @@ async function lookedAt() {
     demandRefusal('an unknown type', await look('struct recor'), [5], ['struct record']);
 }
 
+/** A patch that changes the program is no question about it: whether of code or of types, none of it is done. */
+async function noQuery() {
+    for (const name of ['body', 'state-array-grows', 'state-initialisers-only']) {
+        const victim = await Victim.create(name);
+        const file = await victim.patch();
+        const ask = () => run(path.join(molt.buildDirectory, 'cli/ask-instances'),
+            [path.join(molt.environment.XDG_RUNTIME_DIR, 'molt', `${victim.pid}.sock`), file]);
+        const result = await victim.unchangedBy('a patch as a query', ask);
+        const answer = JSON.parse(result.stdout);
+        demand(answer.result === 'refused' && answer.reason.includes('no query'), `${name}: ${result.stdout}`);
+        const applied = await victim.apply(file);
+        demand(applied.status === 0, `${name}: ${applied.output}`);
+    }
+}
+
 export const cases = {
-    'instances are looked at': lookedAt, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
+    'instances are looked at': lookedAt, 'no query': noQuery, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
     'out of order': outOfOrder, 'name that is nowhere': nameThatIsNowhere, discarded, 'dry run': dryRun,
     'commit fails': commitFails, 'rolled back': rolledBack, readable };
