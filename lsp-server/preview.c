@@ -215,7 +215,6 @@ static void preview_work(void *context)
         .changes = preview->changes,
         .title = "preview",
         .cancel = &workspace->stop_warming,
-        .state = true,
     };
 
     if (after)
