@@ -159,7 +159,7 @@ static json_t *compare_looks(json_t *const *looks, const json_t *places)
 struct molt_error *lasting_find(const struct target *target, struct patch_session *session, const char *from,
                                 json_t **ret)
 {
-    const struct patch_request request = { .from = from, .state = true };
+    const struct patch_request request = { .from = from };
     json_t *looks[LOOKS] = { 0 }, *places = json_object(), *list = json_array();
     struct molt_error *error = take_looks(target, looks);
 
