@@ -7,7 +7,7 @@
  * user nor root is turned away before a byte of his is read. On it: HTTP upgrade, subprotocol molt.v1,
  * JSON-RPC 2.0 in text frames, the bytes of a patch in binary frames.
  *
- *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
+ *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads, coroutine_stacks,
  *                                              updates: [{id, title, functions, revertible}], last: result or null,
  *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
