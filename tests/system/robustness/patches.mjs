@@ -89,9 +89,9 @@ async function discarded() {
     const victim = await Victim.create('waits-for-frames');
     await victim.ask('start');
     const file = await victim.patch();
-    const given = await victim.unchangedBy('an update given up', () => victim.apply(file, '--timeout', '0.5'));
+    const given = await victim.unchangedBy('an update given up', () => victim.apply(file, '--strict', '--timeout', '0.5'));
     demand(given.status === 4, `given up with ${given.status}: ${given.output}`);
-    const tried = await victim.unchangedBy('a dry run', () => victim.apply(file, '--dry-run', '--timeout', '0.5'));
+    const tried = await victim.unchangedBy('a dry run', () => victim.apply(file, '--dry-run', '--strict', '--timeout', '0.5'));
     demand(tried.status !== 0, `a dry run says it would work: ${tried.output}`);
     const answer = await victim.ask('leave');
     demand(answer === 'left, 1000 frames of version 1', `the frames left as "${answer}"`);
