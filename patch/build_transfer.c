@@ -351,11 +351,12 @@ void build_transfers_emit(struct build *build, struct emission *emission)
     for (size_t i = 0; i < emission->contributions.count; i++) {
         struct contribution *contribution = emission->contributions.items[i];
         struct unit_transfers unit = { .build = build, .emission = emission, .contribution = contribution };
+        const struct comparison *comparison = contribution->comparison;
         if (!contribution->policy && contribution->image_unit) {
             transfer_side_init(&unit.old, contribution->comparison->old);
             transfer_side_init(&unit.new, contribution->comparison->new);
-            transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines);
-            transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines);
+            transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines, comparison);
+            transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines, comparison);
             add_unit(&unit);
             transfer_pair_deinit(&unit.forward);
             transfer_pair_deinit(&unit.back);

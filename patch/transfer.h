@@ -48,12 +48,15 @@ struct transfer_pair {
     const struct transfer_side *old, *new;
     same_line *lines; /* NULL: the sources are the same */
     void *lines_context;
+    const struct comparison
+        *comparison; /* of the two, in either direction; NULL: whatever has one name is one thing */
     struct moved_members members;
 };
 
 /* All is borrowed. */
 void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
-                        const struct transfer_side *new, same_line *lines, void *lines_context);
+                        const struct transfer_side *new, same_line *lines, void *lines_context,
+                        const struct comparison *comparison);
 void transfer_pair_deinit(struct transfer_pair *pair);
 
 /* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version. Everything is borrowed

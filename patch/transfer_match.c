@@ -103,6 +103,23 @@ static bool same_constant(struct object_place old, struct object_place new)
            memcmp(old.section->bytes + old.offset, new.section->bytes + new.offset, size) == 0;
 }
 
+/*
+ * Whether ONE and OTHER, constants of one name in the two versions, stand in two places, as tables of labels do when the function changes
+ * that they lead into. An address of, or in, the one is wrong for the other's code.
+ */
+static bool is_placed_anew(const struct match *match, const struct object_symbol *one,
+                           const struct object_symbol *other)
+{
+    const struct comparison *comparison = match->comparison;
+
+    if (!comparison || match->old->object == match->new->object) {
+        return false;
+    }
+    const struct object_symbol *new = comparison->new == match->new->object ? other : one;
+    return new->section && comparison->new->sections[new->section].kind == SECTION_CONST &&
+           comparison->new_change[new->index] == CHANGE_NEW;
+}
+
 bool match_same_name(const struct match *match, const struct code_operand *old,
                      const struct code_operand *new)
 {
@@ -117,7 +134,8 @@ bool match_same_name(const struct match *match, const struct code_operand *old,
                (same_constant(a, b) ||
                 (match->old == match->new &&a.section == b.section &&a.offset == b.offset));
     }
-    return a.offset == b.offset && strcmp(a.symbol->name, b.symbol->name) == 0;
+    return a.offset == b.offset && strcmp(a.symbol->name, b.symbol->name) == 0 &&
+           !is_placed_anew(match, a.symbol, b.symbol);
 }
 
 bool match_same_member(const struct match *match, const struct code_operand *old,

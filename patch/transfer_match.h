@@ -19,6 +19,7 @@ struct match {
     bool *unsure;     /* by instruction of the new code: the two stand on lines with other texts */
     uint32_t *new_of; /* by instruction of the old code */
     const struct moved_members *members;
+    const struct comparison *comparison;          /* may be NULL */
     bool same_parameters;                         /* both versions take the same ones */
     const live_ranges *old_escaped, *new_escaped; /* frames' bytes that are reached by address, too */
     struct proofs *proofs;

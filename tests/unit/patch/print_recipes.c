@@ -54,7 +54,7 @@ int main(int count, char **arguments)
     }
     transfer_side_init(&old, load(arguments[1]));
     transfer_side_init(&new, load(arguments[2]));
-    transfer_pair_init(&pair, &old, &new, NULL, NULL);
+    transfer_pair_init(&pair, &old, &new, NULL, NULL, NULL);
     for (size_t i = 1; i < old.object->symbol_count; i++) {
         const struct object_symbol *symbol = &old.object->symbols[i];
         const struct object_symbol *other = symbol->key ? object_find(new.object, symbol->key) : NULL;

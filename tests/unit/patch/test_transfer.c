@@ -61,7 +61,7 @@ static void start(struct versions *versions, const char *old, const char *new)
     versions->new_object = compile_named(compiler, all, new, "a.c");
     transfer_side_init(&versions->old, versions->old_object);
     transfer_side_init(&versions->new, versions->new_object);
-    transfer_pair_init(&versions->pair, &versions->old, &versions->new, same_text, versions);
+    transfer_pair_init(&versions->pair, &versions->old, &versions->new, same_text, versions, NULL);
 }
 
 static void work_out(struct versions *versions, const char *name)
