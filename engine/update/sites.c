@@ -5,6 +5,8 @@
  * A patch knows the calls of the modules and of its own code. Blocks that the code of earlier patches allocated, or whose type an earlier
  * update changed, are known from what the engine remembers: return address (or synthetic site) and the hash of the layout that such a
  * block has by now. What is remembered last counts, and counts more than the patch.
+ *
+ * Code of a patch goes away when it is rolled back or superseded, while blocks that it has asked for live on: their sites are remembered by their numbers then.
  */
 #include "engine/update/sites.h"
 
@@ -16,8 +18,9 @@
 #include "engine/sort.h"
 
 struct remembered {
-    uintptr_t address; /* 0: a synthetic site */
+    uintptr_t address; /* 0: the site ID, synthetic or of code that has gone */
     unsigned id;
+    bool of_patch; /* in code that a patch brought */
     uint32_t kind, line;
     uint64_t hash; /* 0: the layout does not matter */
     struct allocator allocator;
@@ -28,6 +31,8 @@ static struct {
     struct remembered *items;
     size_t count, capacity;
 } memory;
+
+static uint32_t known_by_id[HEAP_SITE_MAX + 1]; /* 1 + index of the memory; 0: none */
 
 /* ---- for one update ------------------------------------------------------------------------------------------- */
 
@@ -104,6 +109,21 @@ struct latest {
     size_t index; /* of the memory */
 };
 
+static const struct latest *find_latest(const struct latest *list, size_t count, uintptr_t address)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (list[middle].address < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && list[low].address == address ? &list[low] : NULL;
+}
+
 /* What is remembered of each address, later memories instead of earlier ones, ascending; from malloc. */
 static struct latest *latest_memories(size_t *ret_count)
 {
@@ -177,18 +197,16 @@ void sites_deinit(struct sites *sites)
     *sites = (struct sites){ 0 };
 }
 
-static struct meaning resolve_synthetic(const struct sites *sites, unsigned id)
+static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
 {
     struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
 
-    for (size_t i = memory.count; i-- > 0;) {
-        if (!memory.items[i].address && memory.items[i].id == id) {
-            meaning.kind = (uint8_t)memory.items[i].kind;
-            meaning.layout = layouts_find(sites->layouts, memory.items[i].hash);
-            meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
-            meaning.allocator = memory.items[i].allocator;
-            break;
-        }
+    if (known_by_id[id]) {
+        const struct remembered *known = &memory.items[known_by_id[id] - 1];
+        meaning.kind = (uint8_t)known->kind;
+        meaning.layout = layouts_find(sites->layouts, known->hash);
+        meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
+        meaning.allocator = known->allocator;
     }
     return meaning;
 }
@@ -198,11 +216,11 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
     const struct heap_site *site = id ? heap_site(id) : NULL;
     struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
 
+    if (site && (!site->depth || known_by_id[id])) {
+        return resolve_by_id(sites, id);
+    }
     if (!site || site->unloaded) {
         return meaning;
-    }
-    if (!site->depth) {
-        return resolve_synthetic(sites, id);
     }
     for (unsigned i = 0; i < site->depth; i++) {
         const struct site_entry *entry = find_entry(sites, sites->count, site->callers[i]);
@@ -244,9 +262,16 @@ void sites_describe(const struct meaning *meaning, char *text, size_t size)
 
 /* ---- across updates -------------------------------------------------------------------------------------------- */
 
-int sites_reserve(const struct sites *sites)
+/* There is room for it. */
+static void remember_by_id(struct remembered what)
 {
-    size_t synthetic = sites->layouts->count * 4, wanted = memory.count + sites->count + synthetic + 1;
+    memory.items[memory.count++] = what;
+    known_by_id[what.id] = (uint32_t)memory.count;
+}
+
+static int make_room(size_t count)
+{
+    size_t wanted = memory.count + count;
 
     if (wanted > memory.capacity) {
         struct remembered *grown = realloc(memory.items, wanted * sizeof(*grown));
@@ -257,6 +282,13 @@ int sites_reserve(const struct sites *sites)
         memory.capacity = wanted;
     }
     return 0;
+}
+
+int sites_reserve(const struct sites *sites)
+{
+    size_t synthetic = sites->layouts->count * 4;
+
+    return make_room(sites->count + synthetic + 1);
 }
 
 /* The layout that a block of ENTRY has after the update. In code of the patch it is that already. */
@@ -273,6 +305,11 @@ static bool is_known(const struct site_entry *entry, uint64_t hash)
     return known && (known->hash == hash || !entry->layout) && known->address == entry->address;
 }
 
+static bool is_of_patch(const struct site_entry *entry)
+{
+    return entry->of_patch || (entry->memory && memory.items[entry->memory - 1].of_patch);
+}
+
 void sites_remember(const struct sites *sites)
 {
     for (size_t i = 0; i < sites->count && memory.count < memory.capacity; i++) {
@@ -283,6 +320,7 @@ void sites_remember(const struct sites *sites)
             continue;
         }
         memory.items[memory.count++] = (struct remembered){ .address = entry->address,
+                                                            .of_patch = is_of_patch(entry),
                                                             .kind = entry->kind,
                                                             .line = entry->line,
                                                             .hash = hash,
@@ -305,8 +343,7 @@ unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
     }
     unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
     if (id) {
-        memory.items[memory.count++] =
-            (struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator };
+        remember_by_id((struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator });
         sites->meanings[id] = (struct meaning){ 0 };
     }
     return id;
@@ -317,7 +354,37 @@ size_t sites_mark(void)
     return memory.count;
 }
 
-/* Synthetic sites are what blocks really bear; what they mean never changes. */
+void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
+{
+    size_t ids = heap_site_count(), count;
+    struct latest *list = latest_memories(&count);
+
+    for (unsigned id = 1; list && id <= ids; id++) {
+        const struct heap_site *site = heap_site(id);
+        const struct remembered *known = NULL;
+        for (unsigned i = 0; i < site->depth; i++) {
+            const struct latest *found = find_latest(list, count, site->callers[i]);
+            known = found ? &memory.items[found->index] : NULL;
+            if (known && known->kind != MOLT_SITE_WRAPPER) {
+                break; /* of those before it the heap knew that they only hand memory on */
+            }
+        }
+        bool tells = known && known->of_patch && (known->hash || known->kind == MOLT_SITE_BYTES);
+        if (tells && (size_t)(known - memory.items) >= mark && known->address >= start &&
+            known->address < end && !known_by_id[id]) {
+            struct remembered kept = *known;
+            kept.address = 0;
+            kept.id = id;
+            kept.file = NULL;
+            if (make_room(1) == 0) {
+                remember_by_id(kept);
+            }
+        }
+    }
+    free(list);
+}
+
+/* What sites are by their numbers never changes. */
 void sites_forget(size_t mark)
 {
     size_t kept = mark;
@@ -326,6 +393,7 @@ void sites_forget(size_t mark)
         if (memory.items[i].address) {
             free(memory.items[i].file);
         } else {
+            known_by_id[memory.items[i].id] = (uint32_t)kept + 1;
             memory.items[kept++] = memory.items[i];
         }
     }

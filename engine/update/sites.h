@@ -77,6 +77,11 @@ void sites_remember(const struct sites *sites);
 unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
                          const struct allocator *allocator);
 
+/* The code between START and END is going away, or what is remembered from MARK on, while blocks that it has asked for live on: from now on
+ * what they are is known by their sites themselves. Of patches' code only; what the program's own calls make is told by every patch.
+ * World running. */
+void sites_keep(size_t mark, uintptr_t start, uintptr_t end);
+
 /* How much is remembered, and back to it: for rollback. */
 size_t sites_mark(void);
 void sites_forget(size_t mark);
