@@ -145,6 +145,10 @@ enum molt_layout_flags {
     MOLT_LAYOUT_CHANGED = 2, /* an old layout that migrations lead away from */
     MOLT_LAYOUT_SCALAR =
         4, /* no structure, union or array: where a pointer to it leads to the start of one, it means its first member */
+    MOLT_LAYOUT_BEHIND =
+        8, /* it changes, and nothing tells where its instances are: no site, no variable, nothing in a function */
+    MOLT_LAYOUT_CAST =
+        16, /* it changes, and has no instances of its own, as far as anybody knows: pointers are cast to it */
 };
 
 /* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be. Index 0

@@ -10,6 +10,7 @@
 
 #include "patch/build_private.h"
 #include "patch/build_state.h"
+#include "patch/layout.h"
 
 static double now_ms(void)
 {
@@ -212,7 +213,7 @@ static struct molt_error *compare_unit(struct build *build, struct changed_unit 
     }
     comparison_init(&changed->comparison, old, new, source_lines_same, build->lines);
     changed->compared = true;
-    return NULL;
+    return build->request->state ? NULL : layout_check(&changed->comparison, &build->result->diagnostics);
 }
 
 void build_progress(const struct build *build, const char *phase, unsigned done, unsigned total)
@@ -417,7 +418,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     if (!error) {
         error = build_place(&build);
     }
-    for (size_t i = 0; !error && !request->after_count && i < session->images.count; i++) {
+    for (size_t i = 0; !error && request->state && !request->after_count && i < session->images.count; i++) {
         const struct sites *sites;
         error = sites_of_image(session, request, &build.from, NULL, session->images.items[i], &sites);
     }

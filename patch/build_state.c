@@ -203,7 +203,7 @@ struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
 
-    if (!build->contributions.count) {
+    if (!build->request->state || !build->contributions.count) {
         return NULL;
     }
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
@@ -352,6 +352,7 @@ struct molt_error *build_state_emit(struct build *build, struct emission *emissi
         emission->error = NULL;
     }
     error = error ? error : emit_code_sites(build, &records);
+    error = error || !build->state->migrates ? error : build_mark_behind(build, &records);
     state_emission_deinit(&records);
     return error;
 }

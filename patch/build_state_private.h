@@ -45,6 +45,10 @@ struct molt_error *build_find_sites(struct build *build);
 /* Emits the sites of the binaries and all variables, whose types are those of NEW afterwards. */
 void build_emit_program(struct build *build, struct state_emission *records, struct type_model *new);
 
+/* build_behind.c: flags the layouts of changed types of which nothing tells where their instances are. All other records of RECORDS are there.
+ * USAGE: molt.toml is wrong. */
+struct molt_error *build_mark_behind(struct build *build, const struct state_emission *records);
+
 /*
  * build_types.c: makes the models of the changed units and, with WHOLE, of all of the program and of what its sites speak of; and finds
  * out what changed.

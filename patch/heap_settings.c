@@ -107,6 +107,24 @@ static struct molt_error *read_types(const char *path, json_t *value, struct hea
     return NULL;
 }
 
+static struct molt_error *read_views(const char *path, const json_t *value, struct heap_settings *ret)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach(value, i, item)
+    {
+        if (!json_is_string(item)) {
+            break;
+        }
+        LIST_ADD(&ret->views, json_string_value(item));
+    }
+    return json_is_array(value) && i == json_array_size(value)
+               ? NULL
+               : wrong(path, ret->text, "views",
+                       "heap.views must be a list of types, such as [\"struct packet\"]");
+}
+
 static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_settings *ret)
 {
     const char *key;
@@ -120,9 +138,11 @@ static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_
         struct molt_error *error =
             strcmp(key, "wrappers") == 0     ? read_wrappers(path, value, ret)
             : strcmp(key, "allocators") == 0 ? read_allocators(path, value, ret)
-            : strcmp(key, "types") == 0
-                ? read_types(path, value, ret)
-                : wrong(path, ret->text, key, "[heap] has wrappers, allocators and types, nothing else");
+            : strcmp(key, "types") == 0      ? read_types(path, value, ret)
+            : strcmp(key, "views") == 0
+                ? read_views(path, value, ret)
+                : wrong(path, ret->text, key,
+                        "[heap] has wrappers, allocators, types and views, nothing else");
         if (error) {
             return error;
         }
@@ -160,6 +180,7 @@ void heap_settings_deinit(struct heap_settings *settings)
     LIST_FREE(&settings->wrappers);
     LIST_FREE(&settings->allocators);
     LIST_FREE(&settings->types);
+    LIST_FREE(&settings->views);
     json_decref(settings->json);
     free(settings->text);
     *settings = (struct heap_settings){ 0 };

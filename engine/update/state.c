@@ -12,7 +12,6 @@
 #include "engine/code/registry.h"
 #include "engine/code/tls.h"
 #include "engine/update/guard.h"
-#include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
 #include "engine/update/quarantine.h"
 #include "engine/update/release.h"
@@ -20,7 +19,6 @@
 
 #define FEW 1000       /* instances: memory for them need not be taken ahead */
 #define ITEM_MARGIN 40 /* what a block can hold beyond its type's size, rounding included */
-#define ALIGNMENT 16   /* of what is noted */
 #define RELEASE_LIMIT_MS 500
 #define REHEARSAL_MARGIN_MS 5000 /* beyond what policies and validations may take, each */
 
@@ -183,14 +181,15 @@ static void copy_roots(struct state *state)
     }
 }
 
-/* Every migration of the update must have one that leads back. */
+/* Every migration of the update must have one that leads back, if there are instances. */
 static int check_way_back(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
 
     for (size_t i = 0; i < file->patch_migrations_count; i++) {
         const struct molt_patch_migration *there = &file->patch_migrations[i];
-        bool found = there->flags & MOLT_MIGRATION_INVERSE;
+        bool found = there->flags & MOLT_MIGRATION_INVERSE ||
+                     file->patch_layouts[there->old_layout].flags & MOLT_LAYOUT_CAST;
         for (size_t k = 0; k < file->patch_migrations_count && !found; k++) {
             const struct molt_patch_migration *back = &file->patch_migrations[k];
             found = back->flags & MOLT_MIGRATION_INVERSE && back->old_layout == there->new_layout &&
@@ -250,7 +249,6 @@ static int plan(struct state *state)
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
     state->strays = calloc(state->layouts.count + 1, sizeof(*state->strays));
     state->custom = has_custom(state);
-    one_pass_plan(state);
     page_log_init();
     status = forward_init(state);
     bool complete = state->roots.items && state->wanted && state->invariants && state->strays;
@@ -332,11 +330,9 @@ static int reserve_instances(struct state *state, const struct layout *layout)
     if (count <= FEW) {
         return 0;
     }
-    bool saves = !moves && !one_pass_may_derive(conversion);
-    size_t margin = conversion->to->size == layout->size ? ALIGNMENT : ITEM_MARGIN;
-    size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : saves ? margin : 0);
-    int status = staging_reserve_parts(&conversion->items,
-                                       (count + count / 16) * each + (saves ? bytes + bytes / 16 : 0));
+    size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : ITEM_MARGIN);
+    int status =
+        staging_reserve(&conversion->items, (count + count / 16) * each + (moves ? 0 : bytes + bytes / 16));
     return status < 0 || !moves ? status : forward_reserve(state, count);
 }
 
@@ -415,5 +411,6 @@ size_t state_retire(struct state *state)
 
 void state_forget(size_t mark)
 {
+    sites_keep(mark, 0, UINTPTR_MAX);
     sites_forget(mark);
 }

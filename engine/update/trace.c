@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "engine/sort.h"
-#include "engine/update/one_pass.h"
 #include "engine/update/state_private.h"
 
 #define NAMED_SITES 6 /* in warnings */
@@ -276,7 +275,8 @@ static inline void check_pointer(void *context, uintptr_t at, const struct layou
     if (!value || state->status < 0) {
         return;
     }
-    if (state_leads_to_start(state, value, word)) {
+    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
+    if (meaning->layout == word->layout && meaning->layout && !meaning->allocator.header) {
         return;
     }
     state->strays[source->layout] = true;
@@ -287,8 +287,9 @@ static inline void check_pointer(void *context, uintptr_t at, const struct layou
     }
 }
 
-bool trace_block(struct state *state, const struct heap_block *block)
+static bool visit_typed(void *context, const struct heap_block *block)
 {
+    struct state *state = context;
     struct place place;
 
     if (state_place(state, block, &place)) {
@@ -299,11 +300,6 @@ bool trace_block(struct state *state, const struct heap_block *block)
             place.kind == PLACE_OBJECT && place.size > layout_of(state, place.layout)->size;
     }
     return state->status == 0;
-}
-
-static bool visit_typed(void *context, const struct heap_block *block)
-{
-    return trace_block(context, block);
 }
 
 static bool leads(const struct state *state, const struct meaning *meaning)
@@ -423,9 +419,7 @@ int trace(struct state *state)
     if (state->status == 0) {
         trace_roots(state);
     }
-    if (state->status == 0 && state->in_passing) {
-        one_pass(state);
-    } else if (state->status == 0) {
+    if (state->status == 0) {
         state_want(state, leads);
         heap_walk(state->wanted, visit_typed, state);
     }
@@ -433,6 +427,9 @@ int trace(struct state *state)
     for (size_t i = 0; i < state->conversion_count; i++) { /* blocks whose site will say that they are new */
         const struct conversion *conversion = &state->conversions[i];
         state->strays[conversion->record->new_layout] |= state->strays[conversion->record->old_layout];
+    }
+    if (state->status == 0) {
+        state->status = refuse_missed(state);
     }
     if (state->status == 0) {
         report_unknown(state);

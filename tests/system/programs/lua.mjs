@@ -25,6 +25,16 @@ const edits = {
     ],
 };
 
+// The interpreter's loop, which has tables in its hands and jumps through a table of labels, is suspended in io.lines.
+const table = {
+    'src/lobject.h': [['  lu_byte lsizenode;', '  long molt_made;\n  lu_byte lsizenode;']],
+    'src/ltable.c': [['  setnodevector(L, t, 0);\n  return t;', '  setnodevector(L, t, 0);\n  t->molt_made = 3;\n  return t;']],
+    'src/lmathlib.c': [['lua_pushstring(L, (lua_isinteger(L, 1)) ? "integer"', 'lua_pushstring(L, (lua_isinteger(L, 1)) ? "Integer"']],
+};
+
+// Its instances stand behind headers in blocks of a function that makes all kinds of them.
+const stream = { 'src/lauxlib.h': [['  FILE *f;', '  long molt_opened;\n  FILE *f;']] };
+
 async function expect(lua, say, answer) {
     lua.say(say);
     const line = await lua.line();
@@ -46,8 +56,19 @@ export async function play(program) {
         await expect(lua, 'four', 'four integer ABC 1');
         await program.apply(patch, lua.pid);
         await expect(lua, 'five', 'five INTEGER A1C 1');
+        await program.rollback(lua.pid);
+        const tables = await program.apply(await program.patch('tables', table), lua.pid);
+        if (tables.instances < 97)
+            throw new Error(`${tables.instances} tables were migrated, the script has 97`);
+        for (const say of ['six', 'seven', 'eight'])
+            await expect(lua, say, `${say} Integer ABC 1`);
+        await program.rollback(lua.pid);
+        await expect(lua, 'nine', 'nine integer ABC 1');
+        await program.refuse(await program.patch('streams', stream), lua.pid,
+            'struct luaL_Stream changes, but nothing tells where its instances are');
+        await expect(lua, 'ten', 'ten integer ABC 1');
     } finally {
         lua.child.kill('SIGKILL');
     }
-    return 'functions, hidden ones too, under a running script';
+    return 'functions, hidden ones too, under a running script; its tables; streams, which nobody can find, are refused';
 }

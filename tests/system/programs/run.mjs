@@ -54,6 +54,13 @@ class Program {
     }
 
     apply = (file, pid) => this.must(['apply', '--json', file, String(pid)]);
+
+    async refuse(file, pid, reason) {
+        const result = await molt.call(['apply', file, String(pid)]);
+        if (result.status === 0 || !result.output.includes(reason))
+            throw new Error(`it should have been refused, as "${reason}": ${result.output.trim()}`);
+    }
+
     rollback = (pid) => this.must(['rollback', '--json', String(pid)]);
 }
 

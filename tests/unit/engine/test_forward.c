@@ -381,14 +381,56 @@ static void test_types_by_what_leads_there(void **state)
     program_end(&nodes.program);
 }
 
+/* As if nothing in the program told where nodes are, which holds a block of unknown type of SIZE bytes. */
+static void *begin_beside(struct nodes *nodes, size_t size)
+{
+    struct fixture *fixture;
+
+    begin(nodes);
+    fixture = nodes->program.fixture;
+    fixture->layouts[nodes->program.from].flags |= MOLT_LAYOUT_BEHIND;
+    for (size_t i = 0; i < fixture->patch.file.patch_sites_count; i++) {
+        if (fixture->sites[i].layout) {
+            fixture->sites[i].layout = 0;
+            fixture->sites[i].kind = MOLT_SITE_BYTES;
+        }
+    }
+    return memset(fake_heap_block(size, size, nodes->program.unknown), 0, size);
+}
+
+/* What nothing leads to is not left behind silently if it may be there. */
+static void test_instances_that_nothing_tells_of(void **state)
+{
+    struct nodes nodes;
+
+    begin_beside(&nodes, sizeof(struct node_old) + 100);
+    refused(&nodes, "struct node changes, but nothing tells where its instances are");
+    begin_beside(&nodes, sizeof(struct node_old) - 8); /* too small for one */
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    state_revert(nodes.program.state);
+    program_end(&nodes.program);
+    void *block = begin_beside(&nodes, sizeof(struct node_old));
+    head = block; /* a pointer leads to it: it is one */
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    assert_int_equal(nodes.program.report.instances, 1);
+    state_revert(nodes.program.state);
+    program_end(&nodes.program);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything_follows),          cmocka_unit_test(test_a_shifted_member),
-        cmocka_unit_test(test_elements_of_an_array),        cmocka_unit_test(test_a_pool_within_a_buffer),
-        cmocka_unit_test(test_a_pool_of_its_own),           cmocka_unit_test(test_an_object_on_a_stack),
-        cmocka_unit_test(test_old_blocks_in_quarantine),    cmocka_unit_test(test_a_tagged_pointer),
-        cmocka_unit_test(test_words_that_may_be_addresses), cmocka_unit_test(test_types_by_what_leads_there),
+        cmocka_unit_test(test_everything_follows),
+        cmocka_unit_test(test_a_shifted_member),
+        cmocka_unit_test(test_elements_of_an_array),
+        cmocka_unit_test(test_a_pool_within_a_buffer),
+        cmocka_unit_test(test_a_pool_of_its_own),
+        cmocka_unit_test(test_an_object_on_a_stack),
+        cmocka_unit_test(test_old_blocks_in_quarantine),
+        cmocka_unit_test(test_a_tagged_pointer),
+        cmocka_unit_test(test_words_that_may_be_addresses),
+        cmocka_unit_test(test_types_by_what_leads_there),
+        cmocka_unit_test(test_instances_that_nothing_tells_of),
     };
     stop_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@ static const char main_b[] = "int step(int x);\nint main(int c, char **v) { retu
 static void change(struct project *project, const char *old, const char *new)
 {
     project_init(project, compiler, flags);
+    project->state = true;
     project_write(project, "v1", "a.c", old);
     project_write(project, "v1", "b.c", main_b);
     project_build(project);
@@ -206,6 +207,56 @@ static void tails(void **state)
     project_deinit(&project);
 }
 
+static bool is_behind(const struct project *project)
+{
+    for (size_t i = 0; i < project->file.patch_layouts_count; i++) {
+        const struct molt_patch_layout *layout = &project->file.patch_layouts[i];
+        if (layout->flags & MOLT_LAYOUT_CHANGED &&
+            strcmp(text_of(project, layout->name), "struct node") == 0) {
+            return layout->flags & MOLT_LAYOUT_BEHIND;
+        }
+    }
+    fail_msg("struct node has not changed");
+    return false;
+}
+
+/* Of a type that nobody is seen to make the engine is told, unless something tells where its instances are. */
+static void behind_pointers(void **state)
+{
+    static const struct {
+        const char *more;
+        bool behind;
+    } cases[] = {
+        { "", true },
+        { "struct node *last; struct node *find(void) { return last; }", true },
+        { "struct holder { int n; struct node inner; } all[2];", false },
+        { "typedef const struct node fixed; int sum(fixed pair[2]); int sum(fixed pair[2]) { struct node "
+          "both[2] = { "
+          "pair[0], pair[1] }; return both[0].id + both[1].id; }",
+          false },
+        { "void *malloc(unsigned long); struct node *last; void make(void) { last = malloc(sizeof(struct "
+          "node)); }",
+          false },
+    };
+    const char *format = "struct node { int id; %s int n; }; void *take(int n); %s\n"
+                         "int step(int x) { struct node *node = take(x); return node->n; }\n"
+                         "void *take(int n) { static long pool[100]; return pool + n; }\n";
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char *old = must_printf(format, "", cases[i].more),
+             *new = must_printf(format, "long more;", cases[i].more);
+        struct project project;
+        change(&project, old, new);
+        if (project.error) {
+            fail_msg("%s", project.error->message);
+        }
+        assert_int_equal(is_behind(&project), cases[i].behind);
+        project_deinit(&project);
+        free(old);
+        free(new);
+    }
+}
+
 static void refusals(void **state)
 {
     struct project project;
@@ -319,9 +370,10 @@ static void chains(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_change), cmocka_unit_test(variables), cmocka_unit_test(static_locals),
-        cmocka_unit_test(numbers),   cmocka_unit_test(tails),     cmocka_unit_test(refusals),
-        cmocka_unit_test(chains),    cmocka_unit_test(parts),     cmocka_unit_test(other_forms),
+        cmocka_unit_test(no_change),   cmocka_unit_test(variables), cmocka_unit_test(static_locals),
+        cmocka_unit_test(numbers),     cmocka_unit_test(tails),     cmocka_unit_test(behind_pointers),
+        cmocka_unit_test(refusals),    cmocka_unit_test(chains),    cmocka_unit_test(parts),
+        cmocka_unit_test(other_forms),
     };
 
     if (argc == 3) {
