@@ -92,9 +92,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     struct trees trees = { 0 };
     json_t *stages = NULL;
     struct patch_result result = { 0 };
-    struct patch_request request = { .title = cli_value(arguments, "title"),
-                                     .progress = show_progress,
-                                     .state = true };
+    struct patch_request request = { .title = cli_value(arguments, "title"), .progress = show_progress };
     struct molt_error *error = trees_find(arguments, patch_session_root(session), &trees);
 
     request.after = cli_values(arguments, "after", &request.after_count);

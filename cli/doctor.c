@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/lasting.h"
 #include "cli/program.h"
 #include "cli/targets.h"
 #include "cli/wrapper_tables.h"
@@ -19,6 +20,7 @@
 struct findings {
     json_t *list;
     bool bad;
+    struct patch_session *session; /* of the build; NULL: none */
 };
 
 /* Adds one finding: OK, or what is wrong with its REMEDY. FATAL: updates cannot work. */
@@ -115,15 +117,75 @@ static void check_program(struct findings *findings, const char *path)
     program_deinit(&program);
 }
 
-static void check_build(struct findings *findings, const char *build)
+static void check_build(struct findings *findings, const char *build, const char *root)
 {
-    const struct patch_options options = { .build = build };
-    struct patch_session *session = NULL;
-    struct molt_error *error = patch_session_create(&options, &session);
+    const struct patch_options options = { .build = build, .root = root };
+    struct molt_error *error = patch_session_create(&options, &findings->session);
 
     note(findings, !error, true, "patches can be made from this build", error ? error->message : "");
     molt_error_destroy(error);
-    patch_session_destroy(session);
+}
+
+/* "main waits in poll (server.c:70), thread 4711 (server)" */
+static char *name_lasting(const json_t *entry)
+{
+    const char *function = "", *file = "", *callee = "", *thread = "";
+    json_t *threads = json_object_get(entry, "threads");
+    int line = 0;
+    struct text text = { 0 };
+
+    json_unpack((json_t *)entry, "{s?s, s?s, s?i, s?s}", "function", &function, "file", &file, "line", &line,
+                "callee", &callee);
+    json_unpack(threads, "[s]", &thread);
+    text_printf(&text, "%s", function);
+    if (json_object_get(entry, "callee")) {
+        text_printf(&text, " waits in %s", *callee ? callee : "a function called through a pointer");
+    }
+    if (line) {
+        text_printf(&text, " (%s:%d)", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
+    }
+    if (json_array_size(threads) > 1) {
+        text_printf(&text, ", %zu threads", json_array_size(threads));
+    } else {
+        text_printf(&text, ", thread %s", thread);
+    }
+    return text_steal(&text);
+}
+
+/* Functions that never return, each with what an update of it would do. */
+static void check_lasting(struct findings *findings, const struct target *target)
+{
+    const char *root = patch_session_root(findings->session);
+    bool updated = json_array_size(json_object_get(target->status, "updates")) > 0;
+    char *from = must_printf(updated ? "%s/.molt/baseline" : "%s", root);
+    json_t *all = NULL, *entry;
+    struct molt_error *error =
+        updated && access(from, R_OK) != 0
+            ? molt_error_new(MOLT_ERROR_NOT_FOUND, "the program was updated, and no editor keeps its sources")
+            : lasting_find(target, findings->session, from, &all);
+    size_t index;
+
+    if (error) {
+        note(findings, false, false, "which functions never return is not known", error->message);
+    }
+    json_array_foreach(all, index, entry)
+    {
+        bool ready = json_is_true(json_object_get(entry, "transferable"));
+        const char *reason = json_string_value(json_object_get(entry, "reason"));
+        char *name = name_lasting(entry);
+        char *subject = must_printf("%s: %s", name ? name : "",
+                                    ready ? "can be taken over" : "would be waited for, in vain");
+        char *remedy =
+            must_printf("%s; make the loop's body a function of its own, so that it need not change",
+                        reason ? reason : "");
+        note(findings, ready, false, subject, remedy);
+        free(remedy);
+        free(subject);
+        free(name);
+    }
+    json_decref(all);
+    molt_error_destroy(error);
+    free(from);
 }
 
 static void check_target(struct findings *findings, const struct target *target)
@@ -137,6 +199,9 @@ static void check_target(struct findings *findings, const struct target *target)
         if (access(exe, R_OK) == 0) {
             check_program(findings, exe);
         }
+    }
+    if (findings->session) {
+        check_lasting(findings, target);
     }
 }
 
@@ -189,7 +254,7 @@ static struct molt_error *run_doctor(const struct cli_arguments *arguments, int 
                                                                  : NULL;
     }
     if (build) {
-        check_build(&findings, build);
+        check_build(&findings, build, cli_value(arguments, "root"));
     }
     if (arguments->operands[0]) {
         error = check_who(&findings, arguments->operands[0]);
@@ -202,11 +267,13 @@ static struct molt_error *run_doctor(const struct cli_arguments *arguments, int 
     }
     *ret_status = findings.bad ? 2 : 0;
     json_decref(findings.list);
+    patch_session_destroy(findings.session);
     return error;
 }
 
 static const struct cli_option doctor_options[] = {
     { 'p', "build", "DIR", "build directory to check (build, or here, if it has compile_commands.json)" },
+    { 0, "root", "DIR", "the source root (the deepest directory that holds all files of the build)" },
     { 'j', "json", NULL, "print the findings as JSON" },
     { 0 },
 };
@@ -215,9 +282,13 @@ const struct cli_command command_doctor = {
     .name = "doctor",
     .synopsis = "[-p BUILD] [--json] [WHO | PROGRAM-FILE]",
     .summary = "say what would stand in the way of updates, and the remedy",
-    .description = "Checks this machine, the build, and a running program (pid or name) or a program file (a "
-                   "path with a slash).\n"
-                   "Exits with 2 if something is found that updates cannot work with.",
+    .description =
+        "Checks this machine, the build, and a running program (pid or name) or a program file (a "
+        "path with a slash).\n"
+        "Of a running program of this build it also tells which functions never return, such as main with "
+        "its loop, where\n"
+        "they wait, and whether an update could take them over there.\n"
+        "Exits with 2 if something is found that updates cannot work with.",
     .options = doctor_options,
     .operands_min = 0,
     .operands_max = 1,

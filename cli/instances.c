@@ -172,7 +172,6 @@ static struct molt_error *make_query(const struct question *question, const stru
         struct patch_request request = { .from = made_of.from,
                                          .after = made_of.paths,
                                          .after_count = json_array_size(made_of.after),
-                                         .state = true,
                                          .progress = show_progress };
         error = patch_session_query(question->session, &request, build_ids, question->type, ret);
         if (isatty(STDERR_FILENO)) {

@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/jsonrpc.h"
 #include "engine/census_json.h"
+#include "engine/stacks_json.h"
 #include "engine/status.h"
+#include "engine/update/stacks.h"
 #include "engine/update/update.h"
 #include "link/protocol.h"
 #include "link/server.h"
@@ -319,6 +322,20 @@ static void call_instances(struct link_call *call)
     link_call_result(call, answer);
 }
 
+static void call_stacks(struct link_call *call)
+{
+    struct stacks stacks;
+    int status = stacks_take(&stacks);
+
+    if (status < 0) {
+        link_call_fail(call, LINK_ERROR_NOT_READY, "the threads could not be stopped: %s",
+                       strerrordesc_np(-status));
+        return;
+    }
+    link_call_result(call, stacks_describe(&stacks));
+    free(stacks.frames);
+}
+
 static void call_discard(struct link_call *call)
 {
     struct prepared *slot = find_prepared(call);
@@ -374,7 +391,8 @@ static bool may_change(struct link_call *call, enum link_method method)
 {
     struct update_report report = { 0 };
 
-    if (method == LINK_METHOD_STATUS || method == LINK_METHOD_SETTLE || !control.holder) {
+    if (method == LINK_METHOD_STATUS || method == LINK_METHOD_STACKS || method == LINK_METHOD_SETTLE ||
+        !control.holder) {
         return true;
     }
     if (control.holder == call->connection) {
@@ -420,6 +438,9 @@ static void on_call(void *context, struct link_call *call)
         return;
     case LINK_METHOD_INSTANCES:
         call_instances(call);
+        return;
+    case LINK_METHOD_STACKS:
+        call_stacks(call);
         return;
     default:
         link_call_fail(call, JSONRPC_METHOD_NOT_FOUND, "the engine knows no method %.64s", call->method);

@@ -111,6 +111,7 @@ static void *keep(void *start, size_t size, const char *what)
 
 void *mapping_create(void *address, size_t size, int protection, int flags, const char *what)
 {
+    size = (size + PAGE - 1) & ~(PAGE - 1); /* nobody else can have the rest of a page */
     return keep(map(address, size, protection, flags), size, what);
 }
 

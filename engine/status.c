@@ -13,6 +13,7 @@
 #include "engine/code/tls.h"
 #include "engine/heap/heap.h"
 #include "engine/mapping.h"
+#include "engine/threads/coroutines.h"
 #include "engine/update/update.h"
 
 void status_executable(char *target, size_t size)
@@ -145,8 +146,8 @@ json_t *status_describe(const char *name)
 
     dl_iterate_phdr(visit_module, modules);
     status_executable(executable, sizeof(executable));
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:s, s:o}", "pid", (int)getpid(), "name", name, "exe",
-                     executable, "version", MOLT_VERSION, "build_ids", modules, "threads", count_threads(),
-                     "heap", allocator ? allocator : "own allocator: untracked", "updates",
-                     describe_updates());
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:I, s:s, s:o}", "pid", (int)getpid(), "name", name,
+                     "exe", executable, "version", MOLT_VERSION, "build_ids", modules, "threads",
+                     count_threads(), "coroutine_stacks", (json_int_t)coroutines_count(), "heap",
+                     allocator ? allocator : "own allocator: untracked", "updates", describe_updates());
 }

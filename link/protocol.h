@@ -7,7 +7,7 @@
  * user nor root is turned away before a byte of his is read. On it: HTTP upgrade, subprotocol molt.v1,
  * JSON-RPC 2.0 in text frames, the bytes of a patch in binary frames.
  *
- *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
+ *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads, coroutine_stacks,
  *                                              updates: [{id, title, functions, revertible}], last: result or null,
  *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
@@ -17,6 +17,11 @@
  *   rollback  {timeout_ms, strict?, transfer_ms?, hold?} -> result
  *   settle    {restore?, timeout_ms, strict?, transfer_ms?} -> result
  *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
+ *   stacks    {}                            -> {pause_ms, all, modules: [path], threads: [{tid, name, lost, frames}]}
+ *
+ * `stacks` stops the program for a moment and changes nothing. Frames are innermost first: {suspended: it waits for a call, slot: where its own
+ * return address stands, and module: index, offset | function, unit, offset: of a patch's code, from its start}, the offset being that of the return address
+ * in the module's file; lost: the outer frames of the thread are not known; all false: there was no room for all.
  *
  * `memory` is the engine's own, and only told if asked for with true.
  *
@@ -71,6 +76,7 @@
     X(ROLLBACK, "rollback")                                                                                  \
     X(SETTLE, "settle")                                                                                      \
     X(INSTANCES, "instances")                                                                                \
+    X(STACKS, "stacks")                                                                                      \
     X(PROGRESS, "progress")                                                                                  \
     X(CHANGED, "changed")
 

@@ -23,7 +23,6 @@ static struct molt_error *compile(struct build *build)
         .progress = build->progress,
         .context = build->context,
         .cancel = build->cancel,
-        .state = true,
     };
 
     error = after ? patch_session_build(build->session, &request, &build->result) : molt_error_nomem();

@@ -21,7 +21,6 @@ static struct molt_error *make_query(struct census *census, struct patch_query *
     struct patch_request request = { .from = census->tree,
                                      .after = after,
                                      .after_count = json_array_size(census->patches),
-                                     .state = true,
                                      .cancel = census->cancel };
     struct molt_error *error;
 

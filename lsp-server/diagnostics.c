@@ -88,6 +88,22 @@ static bool has_place(const struct molt_diagnostics *list, const struct molt_err
     return false;
 }
 
+/* What was said of the last attempt, and the notes. */
+static json_t *gathered(const struct workspace *workspace)
+{
+    json_t *all = json_deep_copy(workspace->said), *notes;
+    const char *uri;
+
+    json_object_foreach(workspace->notes, uri, notes)
+    {
+        if (json_object_get(all, uri))
+            json_array_extend(json_object_get(all, uri), notes);
+        else
+            json_object_set(all, uri, notes);
+    }
+    return all;
+}
+
 /* Sends BY_FILE, and an empty list for each file that had diagnostics and has none now. */
 static void publish(struct workspace *workspace, json_t *by_file)
 {
@@ -109,6 +125,14 @@ static void publish(struct workspace *workspace, json_t *by_file)
     }
 }
 
+static void publish_all(struct workspace *workspace)
+{
+    json_t *all = gathered(workspace);
+
+    publish(workspace, all);
+    json_decref(all);
+}
+
 void diagnostics_publish(struct workspace *workspace, const struct molt_diagnostics *list,
                          const struct molt_error *error, const char *code)
 {
@@ -127,6 +151,22 @@ void diagnostics_publish(struct workspace *workspace, const struct molt_diagnost
 
         gather(workspace, by_file, &item);
     }
-    publish(workspace, by_file);
-    json_decref(by_file);
+    json_decref(workspace->said);
+    workspace->said = by_file;
+    publish_all(workspace);
+}
+
+void diagnostics_publish_notes(struct workspace *workspace, const struct molt_diagnostics *notes)
+{
+    json_t *by_file = json_object();
+
+    for (size_t i = 0; i < notes->count; i++)
+        gather(workspace, by_file, &notes->items[i]);
+    if (json_equal(by_file, workspace->notes)) {
+        json_decref(by_file);
+        return;
+    }
+    json_decref(workspace->notes);
+    workspace->notes = by_file;
+    publish_all(workspace);
 }

@@ -14,4 +14,7 @@ struct workspace;
 void diagnostics_publish(struct workspace *workspace, const struct molt_diagnostics *list,
                          const struct molt_error *error, const char *code);
 
+/* Publishes NOTES (borrowed) beside these, in place of the notes before. */
+void diagnostics_publish_notes(struct workspace *workspace, const struct molt_diagnostics *notes);
+
 #endif

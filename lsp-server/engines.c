@@ -15,6 +15,7 @@
 #include "link/client.h"
 #include "link/directory.h"
 #include "link/protocol.h"
+#include "lsp-server/delivery.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
 
@@ -469,4 +470,27 @@ unsigned engines_ready(const struct engines *engines, const struct workspace *wo
     for (const struct engine *engine = engines_list(engines); engine; engine = engine->next)
         count += engine_match(engine, workspace) == ENGINE_READY;
     return count;
+}
+
+struct delivery_target *engines_targets(const struct workspace *workspace, size_t *ret_count)
+{
+    struct delivery_target *targets = NULL;
+    size_t count = 0;
+
+    for (const struct engine *engine = engines_list(workspace->server->engines); engine;
+         engine = engine->next) {
+        struct delivery_target *more;
+
+        if (engine_match(engine, workspace) != ENGINE_READY)
+            continue;
+        more = realloc(targets, (count + 1) * sizeof *more);
+        if (!more)
+            break;
+        targets = more;
+        targets[count++] = (struct delivery_target){ .pid = engine->pid,
+                                                     .name = strdup(engine_name(engine)),
+                                                     .path = strdup(engine->path) };
+    }
+    *ret_count = count;
+    return targets;
 }

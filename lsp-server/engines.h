@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 
+struct delivery_target;
 struct engines;
 struct server;
 struct workspace;
@@ -51,6 +52,9 @@ void engines_expect(struct engines *engines, pid_t pid, json_t *updates);
 
 /* Whether all programs that are there have said what they are; workspace_engines_changed is called when it becomes so. */
 bool engines_settled(const struct engines *engines);
+
+/* Those that are ready for WORKSPACE, for delivery_targets_free. */
+struct delivery_target *engines_targets(const struct workspace *workspace, size_t *ret_count);
 
 /* How many engines are ready for WORKSPACE. */
 unsigned engines_ready(const struct engines *engines, const struct workspace *workspace);

@@ -174,29 +174,6 @@ static void fail(const struct wish *wish, const char *why)
 
 /* ---- the job ----------------------------------------------------------------------------------------------- */
 
-static struct delivery_target *find_targets(const struct workspace *workspace, size_t *ret_count)
-{
-    struct delivery_target *targets = NULL;
-    size_t count = 0;
-
-    for (const struct engine *engine = engines_list(workspace->server->engines); engine;
-         engine = engine->next) {
-        struct delivery_target *more;
-
-        if (engine_match(engine, workspace) != ENGINE_READY)
-            continue;
-        more = realloc(targets, (count + 1) * sizeof *more);
-        if (!more)
-            break;
-        targets = more;
-        targets[count++] = (struct delivery_target){ .pid = engine->pid,
-                                                     .name = strdup(engine_name(engine)),
-                                                     .path = strdup(engine->path) };
-    }
-    *ret_count = count;
-    return targets;
-}
-
 static struct census *make_census(struct workspace *workspace, const struct wish *wish)
 {
     struct census *census = calloc(1, sizeof *census);
@@ -209,7 +186,7 @@ static struct census *make_census(struct workspace *workspace, const struct wish
     census->build_ids = json_incref(workspace->baseline->build_ids);
     census->type = wish && wish->type ? strdup(wish->type) : NULL;
     census->limit = wish && wish->type ? SHOWN : 0;
-    census->targets = find_targets(workspace, &census->target_count);
+    census->targets = engines_targets(workspace, &census->target_count);
     census->timeout_ms = workspace->settings.timeout_ms;
     census->cancel = &workspace->stop_warming;
     return census;

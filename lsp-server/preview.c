@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "lsp-server/engines.h"
 #include "lsp-server/files.h"
 #include "lsp-server/inlay_hint.h"
 #include "lsp-server/instances.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/review.h"
 #include "lsp-server/status.h"
+#include "lsp-server/suspended.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
 #include "patch/manifest.h"
@@ -25,9 +27,23 @@ struct preview {
     int revision;
     char *from, *to; /* TO NULL: the root */
     json_t *patches, *changes;
+    bool types; /* it is worth a patch whatever waits in the programs */
+    struct delivery_target *targets;
+    size_t target_count;
+    json_t *suspended;
     struct patch_result result;
     struct molt_error *error;
 };
+
+/* Functions are looked at in a preview only where a program waits in one of them. */
+static bool about_functions(const struct change_set *set)
+{
+    for (size_t i = 0; set && i < set->count; i++) {
+        if (set->items[i].kind == DECLARATION_FUNCTION && !set->items[i].prototype)
+            return true;
+    }
+    return false;
+}
 
 static bool about_types(const struct change_set *set)
 {
@@ -56,7 +72,8 @@ static void set_plan(struct workspace *workspace, json_t *plan)
     status_send(workspace);
     review_refresh(workspace);
     inlay_hint_refresh(workspace->server);
-    if (plan)
+    suspended_publish(workspace);
+    if (json_array_size(json_object_get(plan, "types")))
         instances_want(workspace);
 }
 
@@ -67,7 +84,9 @@ static void quiet(uv_timer_t *timer)
 
 void preview_consider(struct workspace *workspace, const struct change_set *set, int revision)
 {
-    if (!about_types(set)) {
+    bool types = about_types(set);
+
+    if (!types && !(about_functions(set) && engines_ready(workspace->server->engines, workspace))) {
         preview_forget(workspace);
         return;
     }
@@ -89,11 +108,12 @@ void preview_forget(struct workspace *workspace)
         set_plan(workspace, NULL);
 }
 
-void preview_take(struct workspace *workspace, const struct patch_result *result)
+/* SUSPENDED: what waits in the programs; borrowed, may be NULL. */
+static void take_result(struct workspace *workspace, const struct patch_result *result, json_t *suspended)
 {
     json_t *plan = json_object();
     char *source = NULL;
-    static const char *const keys[] = { "types", "sites" };
+    static const char *const keys[] = { "types", "sites", "transfers" };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         json_t *value = json_object_get(result->manifest, keys[i]);
@@ -108,8 +128,15 @@ void preview_take(struct workspace *workspace, const struct patch_result *result
     if (source && *source)
         json_object_set_new(plan, "source", json_string(source));
     free(source);
+    if (suspended)
+        json_object_set(plan, "suspended", suspended);
     workspace->plan_due = false;
     set_plan(workspace, plan);
+}
+
+void preview_take(struct workspace *workspace, const struct patch_result *result)
+{
+    take_result(workspace, result, json_object_get(workspace->plan, "suspended"));
 }
 
 const json_t *preview_type(const struct workspace *workspace, const char *name)
@@ -131,6 +158,8 @@ static void preview_free(struct preview *preview)
     molt_error_destroy(preview->error);
     json_decref(preview->patches);
     json_decref(preview->changes);
+    json_decref(preview->suspended);
+    delivery_targets_free(preview->targets, preview->target_count);
     free(preview->from);
     free(preview->to);
     free(preview);
@@ -186,11 +215,15 @@ static void preview_work(void *context)
         .changes = preview->changes,
         .title = "preview",
         .cancel = &workspace->stop_warming,
-        .state = true,
     };
 
-    preview->error =
-        after ? patch_session_build(workspace->session, &request, &preview->result) : molt_error_nomem();
+    if (after)
+        preview->suspended =
+            suspended_ask(workspace->session, &request, preview->targets, preview->target_count);
+    if (!after)
+        preview->error = molt_error_nomem();
+    else if (preview->types || suspended_changes(preview->suspended, preview->changes))
+        preview->error = patch_session_build(workspace->session, &request, &preview->result);
     free(after);
 }
 
@@ -205,7 +238,9 @@ static void preview_done(void *context)
                 ->stop_warming) /* stopped for a save, which has better to tell; if not, there is another time */
             workspace->plan_due = true;
         else if (preview->result.manifest && preview->revision == workspace->plan_wanted)
-            preview_take(workspace, &preview->result);
+            take_result(workspace, &preview->result, preview->suspended);
+        else if (!preview->error && preview->revision == workspace->plan_wanted && workspace->plan)
+            set_plan(workspace, NULL);
         if (workspace->state == WORKSPACE_LOADING)
             workspace_load(workspace);
         else
@@ -229,6 +264,8 @@ static struct preview *preview_create(struct workspace *workspace)
     preview->patches = baseline_patches(workspace->baseline);
     workspace_log(workspace, recorder_changes(workspace->recorder, &set));
     preview->changes = set ? change_set_to_json(set) : NULL;
+    preview->types = about_types(set);
+    preview->targets = engines_targets(workspace, &preview->target_count);
     change_set_destroy(set);
     if (!preview->from || make_tree(workspace, &preview->to)) {
         preview_free(preview);

@@ -14,6 +14,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
 #include "lsp-server/review_types.h"
+#include "lsp-server/suspended.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
@@ -166,7 +167,8 @@ static void write_last(struct text *text, const json_t *last)
 }
 
 /* Each change, and each type, learns its row in the document. */
-static char *write_document(struct workspace *workspace, json_t *changes, json_t *types)
+static char *write_document(struct workspace *workspace, json_t *changes, json_t *types,
+                            const json_t *suspended)
 {
     size_t count = json_array_size(changes), i;
     struct text text = { 0 };
@@ -191,6 +193,7 @@ static char *write_document(struct workspace *workspace, json_t *changes, json_t
         write_change(&text, change, same_declaration(changes, i));
     }
     review_write_types(&text, workspace, types);
+    suspended_write(&text, suspended);
     return text_steal(&text);
 }
 
@@ -208,12 +211,13 @@ static char *review_uri(const struct workspace *workspace)
 
 json_t *review_to_json(struct workspace *workspace)
 {
-    json_t *changes = changes_of(workspace), *types = review_types(workspace), *result;
-    char *document = write_document(workspace, changes, types), *uri = review_uri(workspace);
+    json_t *changes = changes_of(workspace), *types = review_types(workspace),
+           *suspended = suspended_of_plan(workspace), *result;
+    char *document = write_document(workspace, changes, types, suspended), *uri = review_uri(workspace);
 
-    result =
-        json_pack("{s:s,s:s?,s:s?,s:o,s:o,s:O?}", "workspace", workspace->uri, "uri", uri, "text", document,
-                  "changes", changes, "types", types, "sites", json_object_get(workspace->plan, "sites"));
+    result = json_pack("{s:s,s:s?,s:s?,s:o,s:o,s:o,s:O?}", "workspace", workspace->uri, "uri", uri, "text",
+                       document, "changes", changes, "types", types, "suspended", suspended, "sites",
+                       json_object_get(workspace->plan, "sites"));
     free(document);
     free(uri);
     return result;

@@ -217,7 +217,7 @@ static json_t *plan_of(const struct workspace *workspace)
     json_t *type;
     size_t i;
 
-    if (!workspace->plan)
+    if (!json_array_size(types) && !json_object_get(workspace->plan, "sites"))
         return NULL;
     json_array_foreach(types, i, type) stops += json_is_string(json_object_get(type, "stops"));
     return json_pack("{s:i,s:i,s:i}", "types", (int)json_array_size(types), "stops", stops, "unknown",

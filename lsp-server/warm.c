@@ -38,7 +38,6 @@ static void warming_work(void *context)
         .after_count = json_array_size(warming->patches),
         .first = open,
         .first_count = json_array_size(warming->open),
-        .state = true,
         .cancel = &workspace->stop_warming,
     };
 

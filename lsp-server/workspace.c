@@ -322,6 +322,8 @@ struct workspace *workspace_add(struct server *server, const char *folder)
     workspace->root = strdup(folder);
     workspace->uri = uri_from_path("file", folder);
     workspace->published = json_object();
+    workspace->said = json_object();
+    workspace->notes = json_object();
     workspace->reloaded_for = json_object();
     uv_timer_init(server->loop, &workspace->status_timer);
     uv_timer_init(server->loop, &workspace->settle_timer);
@@ -375,6 +377,8 @@ static void workspace_closed(uv_handle_t *handle)
     json_decref(workspace->plan);
     json_decref(workspace->sent_status);
     json_decref(workspace->published);
+    json_decref(workspace->said);
+    json_decref(workspace->notes);
     json_decref(workspace->reloaded_for);
     if (workspace->lock >= 0)
         close(workspace->lock);

@@ -78,12 +78,13 @@ struct workspace {
     json_t *sent_status; /* last molt/status, or NULL */
     json_t *
         plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"}, or NULL */
-    int plan_wanted;   /* revision of the change set that it is to be of */
+    int plan_wanted;             /* revision of the change set that it is to be of */
     struct instances *instances; /* instances.c; NULL until somebody wants to know */
     struct counting *counting;   /* the job that is counting them, or NULL */
-    bool plan_due;     /* a preview is to be made for it */
-    bool previewing;   /* one is being made */
-    json_t *published; /* URIs that have diagnostics: keys of an object */
+    bool plan_due;               /* a preview is to be made for it */
+    bool previewing;             /* one is being made */
+    json_t *said, *notes;        /* diagnostics by URI: of the last attempt; of what the preview has found */
+    json_t *published;           /* URIs that have diagnostics: keys of an object */
     uv_timer_t status_timer;
     uv_timer_t settle_timer;
     uv_timer_t follow_timer;

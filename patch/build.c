@@ -10,7 +10,6 @@
 
 #include "patch/build_private.h"
 #include "patch/build_state.h"
-#include "patch/layout.h"
 
 static double now_ms(void)
 {
@@ -213,7 +212,7 @@ static struct molt_error *compare_unit(struct build *build, struct changed_unit 
     }
     comparison_init(&changed->comparison, old, new, source_lines_same, build->lines);
     changed->compared = true;
-    return build->request->state ? NULL : layout_check(&changed->comparison, &build->result->diagnostics);
+    return NULL;
 }
 
 void build_progress(const struct build *build, const char *phase, unsigned done, unsigned total)
@@ -418,7 +417,7 @@ struct molt_error *patch_session_warm(struct patch_session *session, const struc
     if (!error) {
         error = build_place(&build);
     }
-    for (size_t i = 0; !error && request->state && !request->after_count && i < session->images.count; i++) {
+    for (size_t i = 0; !error && !request->after_count && i < session->images.count; i++) {
         const struct sites *sites;
         error = sites_of_image(session, request, &build.from, NULL, session->images.items[i], &sites);
     }

@@ -203,7 +203,7 @@ struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
 
-    if (!build->request->state || !build->contributions.count) {
+    if (!build->contributions.count) {
         return NULL;
     }
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));

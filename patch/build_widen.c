@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "patch/build_private.h"
-#include "patch/layout.h"
 
 /* Compiles the files that are new to the build. One that does not compile is no reason to refuse: it may not belong to the
  * program at all. */
@@ -71,8 +70,7 @@ static struct molt_error *take_added(struct build *build, struct changed_unit *c
     changed->compared = true;
     LIST_ADD(&build->units, changed);
     *ret_taken = true;
-    return earlier && !build->request->state ? layout_check(&changed->comparison, &build->result->diagnostics)
-                                             : NULL;
+    return NULL;
 }
 
 /* Adds the new files that what changed refers to, and those that they refer to. */

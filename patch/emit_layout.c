@@ -47,6 +47,24 @@ void state_emission_deinit(struct state_emission *state)
 
 static uint64_t shape(const struct type *type);
 
+/* A structure may be put around members, taken away, or get another name, and nothing is in another place: its members count as those
+ * of the whole, in which it begins at bit START. */
+static uint64_t hash_members(uint64_t hash, const struct type *type, uint64_t start)
+{
+    for (size_t i = 0; i < type->member_count; i++) {
+        const struct type_member *member = &type->members[i];
+        const struct type *inner = type_strip(member->type);
+        if (inner->kind == TYPE_STRUCT) {
+            hash = hash_members(hash, inner, start + member->bit_offset);
+        } else {
+            hash = hash_number(hash, start + member->bit_offset);
+            hash = hash_number(hash, member->bit_size);
+            hash = hash_number(hash, shape(member->type));
+        }
+    }
+    return hash;
+}
+
 static uint64_t hash_shape(const struct type *type)
 {
     uint64_t hash =
@@ -58,11 +76,7 @@ static uint64_t hash_shape(const struct type *type)
         hash = hash_number(hash_number(hash, type->count), shape(type->inner));
     } else if (type_is_compound(type)) {
         hash = hash_word(hash, type->name ? type->name : type->alias);
-        for (size_t i = 0; i < type->member_count; i++) {
-            hash = hash_number(hash, type->members[i].bit_offset);
-            hash = hash_number(hash, type->members[i].bit_size);
-            hash = hash_number(hash, shape(type->members[i].type));
-        }
+        hash = hash_members(hash, type, 0);
     }
     return hash;
 }

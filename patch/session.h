@@ -44,7 +44,6 @@ struct patch_request {
     size_t after_count;
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
-    bool state;      /* types and variables may change: they are migrated. Otherwise that is refused */
     json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */
     /* Composing (patch/policy_stage.h): with is_stage this is one of several updates that are to be made one, and `stages` (may be
      * NULL) are those in front of it; else `stages` are all of them, and `from` and `to` those of the first and the last. */

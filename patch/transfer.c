@@ -6,6 +6,7 @@
  */
 #include "patch/transfer.h"
 
+#include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,20 +201,49 @@ static char *check_addresses(const struct transfer_work *work, uint32_t call)
     return NULL;
 }
 
-/* A variable that the new version has turned into a number, which the running one does not have in it. */
+/* A part of a variable that the new version has turned into a number, which the running one does not surely have in it. */
 static char *check_constants(const struct transfer_work *work)
 {
     for (size_t i = 0; i < work->new.locals.count; i++) {
         const struct local *new = &work->new.locals.items[i];
         const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, new);
-        if (!old || new->pieces.count != 1 || new->pieces.items[0].kind != LOCAL_CONSTANT ||
-            !old->pieces.count) {
-            continue;
+        for (size_t k = 0; old && k < new->pieces.count; k++) {
+            const struct local_piece *piece = &new->pieces.items[k];
+            const struct local_piece *now = local_piece_of(old, piece->offset, piece->size);
+            if (piece->kind == LOCAL_CONSTANT &&
+                (!now || now->kind != LOCAL_CONSTANT || now->value != piece->value)) {
+                return must_printf("local `%s` is the number %lld in the new version, whatever it is now",
+                                   new->name, (long long)piece->value);
+            }
         }
-        const struct local_piece *piece = &old->pieces.items[0];
-        if (piece->kind != LOCAL_CONSTANT || piece->value != new->pieces.items[0].value) {
-            return must_printf("local `%s` is the number %lld in the new version, whatever it is now",
-                               new->name, (long long)new->pieces.items[0].value);
+    }
+    return NULL;
+}
+
+/* Compilers are silent about floating-point variables that they have found to be constant. */
+static bool may_be_silent(const struct local *local)
+{
+    Dwarf_Die type = local->type;
+    bool is_signed;
+
+    return local->typed && !local_is_integer(&type, &is_signed) && dwarf_tag(&type) != DW_TAG_pointer_type;
+}
+
+/* A variable that the running version keeps, and the new one works out from what it may not be made of now. */
+static char *check_kept(const struct transfer_work *work)
+{
+    for (size_t i = 0; i < work->old.locals.count; i++) {
+        const struct local *old = &work->old.locals.items[i];
+        const struct local *new = local_counterpart(&work->new.locals, &work->old.locals, old);
+        for (size_t k = 0; new &&k < old->pieces.count; k++) {
+            const struct local_piece *piece = &old->pieces.items[k];
+            const struct local_piece *next = local_piece_of(new, piece->offset, 1);
+            bool is_kept = piece->kind == LOCAL_SLOT || piece->kind == LOCAL_CONSTANT ||
+                           (piece->kind == LOCAL_REGISTER && register_is_preserved((unsigned)piece->value));
+            if (is_kept && (next ? next->kind == LOCAL_COMPUTED : may_be_silent(new))) {
+                return must_printf("local `%s` is %s in the new version, perhaps to another value", old->name,
+                                   next ? "computed anew" : "optimised out");
+            }
         }
     }
     return NULL;
@@ -461,6 +491,36 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
     }
 }
 
+/* Variables that the new code reads no more, but is said to keep: a later update may lead to code that reads them, so they
+ * go along where they can. */
+static void add_described(struct transfer_work *work, struct recipe *recipe)
+{
+    for (size_t i = 0; i < work->new.locals.count; i++) {
+        const struct local *local = &work->new.locals.items[i];
+        const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, local);
+        for (size_t k = 0; old && old->pieces.count && k < local->pieces.count; k++) {
+            const struct local_piece *piece = &local->pieces.items[k];
+            bool in_register = piece->kind == LOCAL_REGISTER;
+            int32_t start = in_register ? (int32_t)piece->value * ADDRESS : PLACE_CFA + (int32_t)piece->value;
+            bool is_own = in_register
+                              ? piece->value < REGISTERS && register_is_preserved((unsigned)piece->value)
+                              : piece->kind == LOCAL_SLOT && piece->value >= -(int64_t)recipe->new_size &&
+                                    piece->value + (int64_t)piece->size <= -ADDRESS;
+            for (uint32_t done = 0, end; is_own && done < piece->size; done = end) {
+                bool known = has_value(recipe, start + (int32_t)done);
+                for (end = done + 1; end < piece->size; end++) {
+                    if (has_value(recipe, start + (int32_t)end) != known) {
+                        break;
+                    }
+                }
+                if (!known && (!in_register || done == 0)) {
+                    free(add_value(work, recipe, start + (int32_t)done, end - done));
+                }
+            }
+        }
+    }
+}
+
 static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_t old_call, uint32_t new_call)
 {
     const struct code_instruction *old = &work->old.code.instructions.items[old_call + 1];
@@ -481,10 +541,12 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     locals_at_call(&work->new.debug, new_call, &work->new.locals);
     char *reason = check_addresses(work, old_call);
     reason = reason ? reason : check_constants(work);
+    reason = reason ? reason : check_kept(work);
     reason = reason ? reason : add_registers(work, recipe, new_call);
     reason = reason ? reason : add_frame(work, recipe);
     if (!reason) {
         add_saved(work, recipe);
+        add_described(work, recipe);
     }
     locals_free(&work->old.locals);
     locals_free(&work->new.locals);

@@ -53,6 +53,9 @@ bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size)
 /* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
 const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);
 
+/* The piece that holds SIZE bytes at OFFSET of the variable, or NULL. */
+const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size);
+
 /* The local of the other version that is the same variable, or NULL. */
 const struct local *local_counterpart(const local_list *others, const local_list *own,
                                       const struct local *local);

@@ -54,8 +54,7 @@ const struct local *local_counterpart(const local_list *others, const local_list
     return NULL;
 }
 
-/* The piece that holds SIZE bytes at OFFSET of the variable, or NULL. */
-static const struct local_piece *piece_of(const struct local *local, uint32_t offset, uint32_t size)
+const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size)
 {
     for (size_t i = 0; i < local->pieces.count; i++) {
         const struct local_piece *piece = &local->pieces.items[i];
@@ -128,7 +127,7 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
         }
         size = old->size;
     }
-    const struct local_piece *piece = piece_of(old, offset, size);
+    const struct local_piece *piece = local_piece_of(old, offset, size);
     if (piece && take_piece(piece, offset, size, ret)) {
         ret->is_signed = is_signed;
         return NULL;

@@ -146,27 +146,47 @@ static void recall(struct program *program, struct cursor *code)
     }
 }
 
-/* The instructions whose operands are not part of the opcode (DWARF 5, 7.24). */
-static void execute_extended(struct program *program, struct cursor *code, uint8_t opcode)
+/* The instructions about the frame's address; false: OPCODE is none of them. */
+static bool execute_cfa(struct program *program, struct cursor *code, uint8_t opcode)
 {
     const struct common *common = program->common;
     uint64_t which;
 
     switch (opcode) {
-    case 0x00: /* nop */
+    case 0x0c: /* def_cfa */
+        which = read_uleb(code);
+        set_cfa(program, which, (int64_t)read_uleb(code));
         break;
-    case 0x01: /* set_loc */
-        program->location = read_address(code, common->encoding);
+    case 0x0d: /* def_cfa_register */
+        program->state.cfa_register = read_uleb(code);
         break;
-    case 0x02: /* advance_loc1 */
-        program->location += cursor_u8(code) * common->code_alignment;
+    case 0x0e: /* def_cfa_offset */
+        program->state.cfa_offset = (int64_t)read_uleb(code);
         break;
-    case 0x03: /* advance_loc2 */
-        program->location += cursor_u16(code) * common->code_alignment;
+    case 0x0f: /* def_cfa_expression */
+        cursor_take(code, read_uleb(code));
+        program->state.cfa_lost = true;
         break;
-    case 0x04: /* advance_loc4 */
-        program->location += cursor_u32(code) * common->code_alignment;
+    case 0x12: /* def_cfa_sf */
+        which = read_uleb(code);
+        set_cfa(program, which, read_sleb(code) * common->data_alignment);
         break;
+    case 0x13: /* def_cfa_offset_sf */
+        program->state.cfa_offset = read_sleb(code) * common->data_alignment;
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+/* The instructions about single registers; false: OPCODE is none of them. */
+static bool execute_rule(struct program *program, struct cursor *code, uint8_t opcode)
+{
+    const struct common *common = program->common;
+    uint64_t which;
+
+    switch (opcode) {
     case 0x05: /* offset_extended */
         which = read_uleb(code);
         set_rule(program, which, (int64_t)read_uleb(code) * common->data_alignment);
@@ -184,26 +204,6 @@ static void execute_extended(struct program *program, struct cursor *code, uint8
         lose_rule(program, read_uleb(code));
         read_uleb(code);
         break;
-    case 0x0a: /* remember_state */
-        remember(program, code);
-        break;
-    case 0x0b: /* restore_state */
-        recall(program, code);
-        break;
-    case 0x0c: /* def_cfa */
-        which = read_uleb(code);
-        set_cfa(program, which, (int64_t)read_uleb(code));
-        break;
-    case 0x0d: /* def_cfa_register */
-        program->state.cfa_register = read_uleb(code);
-        break;
-    case 0x0e: /* def_cfa_offset */
-        program->state.cfa_offset = (int64_t)read_uleb(code);
-        break;
-    case 0x0f: /* def_cfa_expression */
-        cursor_take(code, read_uleb(code));
-        program->state.cfa_lost = true;
-        break;
     case 0x10: /* expression */
     case 0x16: /* val_expression */
         lose_rule(program, read_uleb(code));
@@ -213,17 +213,45 @@ static void execute_extended(struct program *program, struct cursor *code, uint8
         which = read_uleb(code);
         set_rule(program, which, read_sleb(code) * common->data_alignment);
         break;
-    case 0x12: /* def_cfa_sf */
-        which = read_uleb(code);
-        set_cfa(program, which, read_sleb(code) * common->data_alignment);
-        break;
-    case 0x13: /* def_cfa_offset_sf */
-        program->state.cfa_offset = read_sleb(code) * common->data_alignment;
-        break;
     case 0x14: /* val_offset */
     case 0x15: /* val_offset_sf */
         lose_rule(program, read_uleb(code));
         read_uleb(code);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+/* The instructions whose operands are not part of the opcode (DWARF 5, 7.24). */
+static void execute_extended(struct program *program, struct cursor *code, uint8_t opcode)
+{
+    const struct common *common = program->common;
+
+    if (execute_cfa(program, code, opcode) || execute_rule(program, code, opcode)) {
+        return;
+    }
+    switch (opcode) {
+    case 0x00: /* nop */
+        break;
+    case 0x01: /* set_loc */
+        program->location = read_address(code, common->encoding);
+        break;
+    case 0x02: /* advance_loc1 */
+        program->location += cursor_u8(code) * common->code_alignment;
+        break;
+    case 0x03: /* advance_loc2 */
+        program->location += cursor_u16(code) * common->code_alignment;
+        break;
+    case 0x04: /* advance_loc4 */
+        program->location += cursor_u32(code) * common->code_alignment;
+        break;
+    case 0x0a: /* remember_state */
+        remember(program, code);
+        break;
+    case 0x0b: /* restore_state */
+        recall(program, code);
         break;
     case 0x2e: /* GNU_args_size */
         read_uleb(code);

@@ -55,6 +55,11 @@ int heap_refresh(void);
  * passing over the others is several times quicker. */
 void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 
+/* The same in parts, by several threads: heap_parts says how many there are, 0 without memory for that; each block is in one of them, NUMBER from 0.
+ * Visitors may call heap_site_at and nothing else that looks at blocks, unless they do so one at a time. */
+size_t heap_parts(void);
+void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context);
+
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 

@@ -17,7 +17,9 @@
 #include "engine/mapping.h"
 
 #define GRANULE ((uintptr_t)1 << SHADOW_GRANULE_SHIFT)
-#define LARGE_BLOCKS 1024 /* that are remembered */
+#define LARGE_BLOCKS 1024        /* that are remembered */
+#define PARTS_EACH ((size_t)256) /* of a region: 512 kB of memory each */
+#define PART_PAGES (SHADOW_PAGES / PARTS_EACH)
 #define ENTRIES_PER_PAGE ((size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT))
 
 struct extent {
@@ -137,14 +139,11 @@ static bool is_in(const struct extent *extent, uintptr_t start, uintptr_t end)
     return start >= extent->start && end <= extent->end && start <= end;
 }
 
-/* The extent that ADDRESS lies in, or NULL. */
-static const struct extent *find_extent(uintptr_t address)
+/* The first extent that ends behind ADDRESS; map.count if there is none. */
+static size_t find_extent_from(uintptr_t address)
 {
     size_t low = 0, high = map.count;
 
-    if (map.recent < map.count && is_in(&map.extents[map.recent], address, address + 1)) {
-        return &map.extents[map.recent];
-    }
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (map.extents[middle].end <= address) {
@@ -153,6 +152,17 @@ static const struct extent *find_extent(uintptr_t address)
             high = middle;
         }
     }
+    return low;
+}
+
+/* The extent that ADDRESS lies in, or NULL. */
+static const struct extent *find_extent(uintptr_t address)
+{
+    size_t recent = map.recent; /* others may be asking, too */
+    if (recent < map.count && is_in(&map.extents[recent], address, address + 1)) {
+        return &map.extents[recent];
+    }
+    size_t low = find_extent_from(address);
     if (low == map.count || map.extents[low].start > address) {
         return NULL;
     }
@@ -354,11 +364,11 @@ static bool visit_page(struct visit *visit, const uint16_t *entries, uintptr_t m
     return true;
 }
 
-static bool visit_region(struct visit *visit, size_t index)
+static bool visit_region(struct visit *visit, size_t index, size_t first, size_t end)
 {
     const struct shadow_region *region = shadow_regions[index];
 
-    for (size_t page = 0; region && page < SHADOW_PAGES; page++) {
+    for (size_t page = first; region && page < end; page++) {
         uintptr_t memory = (uintptr_t)index << SHADOW_REGION_SHIFT | (uintptr_t)page << SHADOW_PAGE_SHIFT;
         if (region->touched[page] && !visit_page(visit, region->entries + page * ENTRIES_PER_PAGE, memory)) {
             return false;
@@ -377,12 +387,84 @@ void heap_walk(const bool *wanted, heap_visitor *visit_one, void *context)
         size_t last = (map.extents[i].end - 1) >> SHADOW_REGION_SHIFT;
         for (region = region < next_region ? next_region : region; region <= last && region < SHADOW_REGIONS;
              region++) {
-            if (!visit_region(&visit, region)) {
+            if (!visit_region(&visit, region, 0, SHADOW_PAGES)) {
                 return;
             }
             next_region = region + 1;
         }
     }
+}
+
+/* Parts of regions in which there may be blocks, as region * PARTS_EACH + part. */
+static struct {
+    size_t *items;
+    size_t count, capacity;
+} parts;
+
+static bool add_part(size_t part)
+{
+    if (parts.count == parts.capacity) {
+        size_t capacity = parts.capacity ? 2 * parts.capacity : 4096;
+        size_t *grown =
+            mapping_create(NULL, capacity * sizeof(*grown), PROT_READ | PROT_WRITE, 0, "memory map");
+        if (!grown) {
+            return false;
+        }
+        if (parts.count) {
+            memcpy(grown, parts.items, parts.count * sizeof(*grown));
+        }
+        mapping_destroy(parts.items);
+        parts.items = grown;
+        parts.capacity = capacity;
+    }
+    parts.items[parts.count++] = part;
+    return true;
+}
+
+static bool add_region(size_t region)
+{
+    for (size_t i = 0; i < PARTS_EACH && shadow_regions[region]; i++) {
+        bool touched = memchr(shadow_regions[region]->touched + i * PART_PAGES, 1, PART_PAGES);
+        if (touched && !add_part(region * PARTS_EACH + i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t heap_parts(void)
+{
+    size_t next_region = 0;
+
+    parts.count = 0;
+    for (size_t i = 0; i < map.count; i++) {
+        size_t region = map.extents[i].start >> SHADOW_REGION_SHIFT;
+        size_t last = (map.extents[i].end - 1) >> SHADOW_REGION_SHIFT;
+        for (region = region < next_region ? next_region : region; region <= last && region < SHADOW_REGIONS;
+             region++) {
+            if (!add_region(region)) {
+                return 0;
+            }
+            next_region = region + 1;
+        }
+    }
+    return parts.count;
+}
+
+void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit_one, void *context)
+{
+    struct visit visit = { .wanted = wanted, .visitor = visit_one, .context = context };
+    size_t region = parts.items[number] / PARTS_EACH, first = parts.items[number] % PARTS_EACH * PART_PAGES;
+    uintptr_t start = (uintptr_t)region << SHADOW_REGION_SHIFT | (uintptr_t)first << SHADOW_PAGE_SHIFT;
+    const struct extent *before = find_extent(start);
+    struct heap_block block;
+    const uint16_t *entry;
+
+    if (before && search(before, start, &block, &entry)) { /* reaches into it */
+        visit.end = block.start == start ? 0 : block.start + block.usable;
+    }
+    visit.extent = find_extent_from(start);
+    visit_region(&visit, region, first, first + PART_PAGES);
 }
 
 /* The first start of a live block in [FROM, END), which one page of entries is for. */

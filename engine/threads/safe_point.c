@@ -22,7 +22,9 @@
 #include <time.h>
 
 #include "engine/threads/barrier.h"
+#include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
+#include "engine/threads/coroutines.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/unwind.h"
 
@@ -33,6 +35,7 @@
 #define LAST_LOOK_MS 50
 #define PROGRESS_US 100000
 #define NAMED_FRAMES 6
+#define NAMED_COROUTINES 4
 #define LASTING_COUNT 512
 
 static struct suspended suspended[STUB_COUNT]; /* found by the last look */
@@ -56,7 +59,9 @@ struct findings {
     size_t affected;
     uintptr_t oldest_slot; /* return slot of the oldest affected frame */
     bool lost;
-    bool waited_long; /* frames may be taken over */
+    bool waited_long;  /* frames may be taken over */
+    bool returns_once; /* what is on this stack comes back where return addresses say, and once */
+    bool switching;    /* the thread is in the middle of a switch of stacks */
     size_t transferred;
     size_t unexpected; /* of those affected: frames without a recipe, or met for the first time */
 };
@@ -151,8 +156,8 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->unexpected++;
         return false;
     }
-    if (!findings->waited_long || wanted->suspended_count == transfer_room()) {
-        findings->unexpected += findings->waited_long || !is_lasting(&self);
+    if (!findings->waited_long || !findings->returns_once || wanted->suspended_count == transfer_room()) {
+        findings->unexpected += findings->waited_long || !findings->returns_once || !is_lasting(&self);
         return false;
     }
     found_lasting[wanted->suspended_count] = self;
@@ -182,6 +187,10 @@ static bool visit_frame(void *context, const struct stack_frame *frame)
     const struct affected_range *range =
         find_range(findings->wanted, destination == frame->pc ? frame->lookup : destination - 1);
 
+    if (contexts_is_switching(frame->pc)) {
+        findings->switching = true;
+        findings->returns_once = false; /* where it goes on may stand in a context already */
+    }
     if (is_between_versions(frame)) {
         note_affected(findings, &turning, 0);
         findings->unexpected++;
@@ -193,49 +202,49 @@ static bool visit_frame(void *context, const struct stack_frame *frame)
     return true;
 }
 
-/* Where the walk lost its way, any word that points into affected code counts as a return address. */
-static void scan_conservatively(struct findings *findings, uintptr_t sp)
+/* Where the walk lost its way, any word that points into affected code counts as a return address; on stacks of which nothing is
+ * known, if it is one. */
+static void scan_conservatively(struct findings *findings, uintptr_t sp, uintptr_t end, bool after_calls)
 {
-    uintptr_t end = unwind_stack_end(sp);
-
     for (uintptr_t at = sp & ~7ul; at < end; at += 8) {
         /* The end is that of another mapping if this stack is younger than the list of them. */
         if ((at % 4096 == 0 || at == (sp & ~7ul)) && !is_readable(at)) {
             break;
         }
-        const struct affected_range *range =
-            find_range(findings->wanted, stubs_original(*(uintptr_t *)at) - 1);
-        if (range) {
+        uintptr_t word = stubs_original(*(uintptr_t *)at);
+        const struct affected_range *range = find_range(findings->wanted, word - 1);
+        if (range && (!after_calls || coroutines_is_return_address(word))) {
             note_affected(findings, range, 0);
             findings->unexpected++;
         }
     }
 }
 
-static void examine(struct safe_point *wanted, const struct stopped_thread *thread, bool waited_long,
+static void examine(struct safe_point *wanted, struct stopped_thread *thread, bool waited_long,
                     struct findings *ret)
 {
     uintptr_t lost_sp;
 
-    *ret = (struct findings){ .wanted = wanted, .tid = thread->tid, .waited_long = waited_long };
+    *ret = (struct findings){
+        .wanted = wanted, .tid = thread->tid, .waited_long = waited_long, .returns_once = true
+    };
     if (unwind_thread(thread, visit_frame, ret, &lost_sp) == UNWIND_LOST) {
         ret->lost = true;
-        scan_conservatively(ret, lost_sp);
+        scan_conservatively(ret, lost_sp, unwind_stack_end(lost_sp), false);
     }
+    thread->switching = ret->switching;
 }
 
-static void describe(struct safe_point *wanted, const struct stopped_thread *thread,
-                     const struct findings *findings)
+/* HOLDER is whose stack it is, "thread 12 (main)". */
+static void describe(struct safe_point *wanted, const char *holder, const struct findings *findings)
 {
     size_t length = strlen(wanted->blocked_by), room = sizeof(wanted->blocked_by);
-    char name[32];
 
-    if (length + 64 > room) {
+    if (length + 128 > room) {
         return;
     }
-    thread_name(thread->tid, name, sizeof(name));
-    length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%sthread %d (%s) in ",
-                               length ? "\n" : "", (int)thread->tid, name);
+    length +=
+        (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s in ", length ? "\n" : "", holder);
     size_t shown = findings->affected < NAMED_FRAMES ? findings->affected : NAMED_FRAMES;
     for (size_t i = 0; i < shown && length + 2 < room; i++) {
         length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s", i ? " < " : "",
@@ -247,7 +256,90 @@ static void describe(struct safe_point *wanted, const struct stopped_thread *thr
     }
 }
 
-/* Walks all stacks of the stopped world and sets barriers. Returns how many threads hold affected functions; *RET_UNEXPECTED is how many
+static void describe_thread(struct safe_point *wanted, pid_t tid, const struct findings *findings)
+{
+    char name[32], holder[64];
+
+    thread_name(tid, name, sizeof(name));
+    snprintf(holder, sizeof(holder), "thread %d (%s)", (int)tid, name);
+    describe(wanted, holder, findings);
+}
+
+/* ---- coroutines ------------------------------------------------------------------------------------------ */
+
+struct coroutines {
+    struct safe_point *wanted;
+    bool waited_long;
+    size_t blocking, unexpected;
+};
+
+/* Quickly: false if no word of the stack leads into affected code, or to where it may come from. Most coroutines of many wait elsewhere. */
+static bool may_be_affected(const struct safe_point *wanted, const struct suspended_stack *stack)
+{
+    const greg_t *registers = stack->context ? stack->context->uc_mcontext.gregs : NULL;
+    uintptr_t start = registers ? (uintptr_t)registers[REG_RSP] & ~7ul : stack->start & ~7ul;
+    uintptr_t pc = registers ? (uintptr_t)registers[REG_RIP] : 0;
+
+    if (!stack->end || find_range(wanted, pc - 1) || stubs_original(pc) != pc) {
+        return true;
+    }
+    for (uintptr_t at = start; at < stack->end; at += sizeof(uintptr_t)) {
+        if ((at % 4096 == 0 || at == start) && !is_readable(at)) {
+            return false;
+        }
+        uintptr_t word = *(const uintptr_t *)at;
+        if (find_range(wanted, word - 1) || stubs_original(word) != word) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* There are no barriers on these stacks: the thread that comes to one may be what all the others wait for. */
+static void look_at_coroutine(void *context, const struct suspended_stack *stack)
+{
+    struct coroutines *coroutines = context;
+    struct findings findings = { .wanted = coroutines->wanted,
+                                 .waited_long = coroutines->waited_long,
+                                 .returns_once = stack->returns_once };
+    char holder[64];
+    uintptr_t lost_sp;
+
+    if (!may_be_affected(coroutines->wanted, stack) || !coroutines_is_live(stack)) {
+        return;
+    }
+    if (!stack->context) {
+        scan_conservatively(&findings, stack->start, stack->end, true);
+    } else if (unwind_saved(stack->context, visit_frame, &findings, &lost_sp) == UNWIND_LOST) {
+        scan_conservatively(&findings, lost_sp, stack->end ? stack->end : unwind_stack_end(lost_sp), true);
+    }
+    coroutines->unexpected += findings.unexpected;
+    if (!findings.affected) {
+        return;
+    }
+    if (coroutines->blocking++ < NAMED_COROUTINES) {
+        snprintf(holder, sizeof(holder), "suspended coroutine (stack at 0x%lx)", (unsigned long)stack->low);
+        describe(coroutines->wanted, holder, &findings);
+    }
+}
+
+static size_t look_at_coroutines(struct safe_point *wanted, const struct world *world, bool waited_long,
+                                 size_t *unexpected)
+{
+    struct coroutines coroutines = { .wanted = wanted, .waited_long = waited_long };
+    size_t length;
+
+    coroutines_visit(world, look_at_coroutine, &coroutines);
+    length = strlen(wanted->blocked_by);
+    if (coroutines.blocking > NAMED_COROUTINES) {
+        snprintf(wanted->blocked_by + length, sizeof(wanted->blocked_by) - length,
+                 "\n%zu more suspended coroutines", coroutines.blocking - NAMED_COROUTINES);
+    }
+    *unexpected += coroutines.unexpected;
+    return coroutines.blocking;
+}
+
+/* Walks all stacks of the stopped world and sets barriers. Returns how many threads and coroutines hold affected functions; *RET_UNEXPECTED is how many
  * frames among them are others than those known to last. */
 static size_t look(struct safe_point *wanted, const struct world *world, bool waited_long,
                    size_t *ret_barriers, size_t *ret_unexpected)
@@ -267,12 +359,12 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
             continue;
         }
         blocking++;
-        describe(wanted, &world->threads[i], &findings);
+        describe_thread(wanted, world->threads[i].tid, &findings);
         if (findings.oldest_slot && barrier_set(findings.oldest_slot)) {
             ++*ret_barriers;
         }
     }
-    return blocking;
+    return blocking + look_at_coroutines(wanted, world, waited_long, ret_unexpected);
 }
 
 /* Looks once, and once more with frames taken over at once if none blocks but those that will not leave. */
@@ -319,6 +411,7 @@ static int attempt(struct safe_point *wanted, uint32_t left_ms, bool waited_long
     if (status < 0) {
         return status;
     }
+    coroutines_prepare();
     status = stop_world(left_ms, ret, &stuck);
     if (status == -ETIMEDOUT) {
         return name_stuck_thread(wanted, stuck);

@@ -20,7 +20,7 @@ struct affected_range {
 
 /* A frame of an affected function that the update takes over where it waits. */
 struct suspended {
-    pid_t tid;
+    pid_t tid;                     /* 0: a coroutine's, which no thread runs at the moment */
     uintptr_t slot;                /* where the return address into it stands */
     const struct transfer *recipe; /* NULL: the last one that is pending there is taken away again */
 };

@@ -6,6 +6,7 @@
 #define MOLT_ENGINE_THREADS_STOP_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +20,7 @@ struct stopped_thread {
     ucontext_t *context;         /* the interrupted registers, on the thread's stack; valid while stopped */
     uintptr_t thread_pointer;    /* fs base */
     struct blocked_call blocked; /* what it was doing just before it was signalled */
+    bool switching;              /* it is on its way from one stack to another (contexts.h) */
 };
 
 struct world {

@@ -41,7 +41,8 @@ static struct {
 } unwinder;
 
 struct walk {
-    const struct stopped_thread *thread;
+    const ucontext_t *registers;
+    bool saved;                    /* by a call: pc is a return address */
     uintptr_t low, high;           /* the stack's mapping, from its pointer up */
     uintptr_t page;                /* of it that was read last */
     uintptr_t code_low, code_high; /* the module or image whose tables were used last */
@@ -226,7 +227,10 @@ static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word
     if (write || number < 0 || (size_t)number >= sizeof(places) / sizeof(places[0])) {
         return -UNW_EBADREG;
     }
-    *value = (unw_word_t)walk->thread->context->uc_mcontext.gregs[places[number]];
+    *value = (unw_word_t)walk->registers->uc_mcontext.gregs[places[number]];
+    if (walk->saved && number == UNW_X86_64_RIP) {
+        *value = stubs_original(*value);
+    }
     return 0;
 }
 
@@ -325,14 +329,16 @@ int unwind_init(void)
     return 0;
 }
 
-enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
+static enum unwind_end unwind(const ucontext_t *registers, bool saved, unwind_visitor *visit, void *context,
                               uintptr_t *ret_lost_sp)
 {
-    uintptr_t sp = (uintptr_t)thread->context->uc_mcontext.gregs[REG_RSP];
-    struct walk walk = { .thread = thread, .low = sp - 128, .high = unwind_stack_end(sp) };
+    uintptr_t sp = (uintptr_t)registers->uc_mcontext.gregs[REG_RSP];
+    struct walk walk = {
+        .registers = registers, .saved = saved, .low = sp - 128, .high = unwind_stack_end(sp)
+    };
     unw_cursor_t cursor;
-    uintptr_t pc_slot = 0;
-    bool after_call = false;
+    uintptr_t pc_slot = saved ? (uintptr_t)&registers->uc_mcontext.gregs[REG_RIP] : 0;
+    bool after_call = saved;
 
     *ret_lost_sp = sp;
     if (!walk.high || unw_init_remote(&cursor, unwinder.space, &walk) < 0) {
@@ -371,4 +377,16 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
         }
     }
     return UNWIND_LOST;
+}
+
+enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
+                              uintptr_t *ret_lost_sp)
+{
+    return unwind(thread->context, false, visit, context, ret_lost_sp);
+}
+
+enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, void *argument,
+                             uintptr_t *ret_lost_sp)
+{
+    return unwind(context, true, visit, argument, ret_lost_sp);
 }

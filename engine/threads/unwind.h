@@ -38,6 +38,10 @@ int unwind_refresh(void);
 enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
                               uintptr_t *ret_lost_sp);
 
+/* The same for a stack whose thread is not on it: CONTEXT was saved by a call of swapcontext or getcontext. */
+enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, void *argument,
+                             uintptr_t *ret_lost_sp);
+
 /* The end (exclusive) of the readable mapping that ADDRESS lies in, as of the last refresh; 0 if in none. */
 uintptr_t unwind_stack_end(uintptr_t address);
 

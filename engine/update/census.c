@@ -212,7 +212,8 @@ static int check(const struct update *query, const struct census_request *reques
 {
     const struct patch_file *file = &query->patch.file;
 
-    if (file->patch_functions_count || file->patch_sections_count || file->patch_migrations_count) {
+    if (file->patch_functions_count || file->patch_sections_count || file->patch_migrations_count ||
+        file->patch_initials_count) {
         return refuse(report, "this patch changes the program: no query");
     }
     if (!query->state || query->planned_at != changes_made) {

@@ -25,10 +25,11 @@ struct item {
     uint64_t site : 13;  /* the heap's, of the block before */
     uint64_t kind : 2;   /* enum place_kind */
     uint64_t moved : 1;
-    uint64_t size : 42;  /* bytes of the old object, as the program asked for them */
+    uint64_t size : 41;  /* bytes of the old object, as the program asked for them */
     uint64_t slack : 20; /* bytes behind it that are saved, too */
     uint64_t done : 1;   /* the place has been written to */
     uint64_t retagged : 1;
+    uint64_t derived : 1; /* what was there follows from what is: nothing was saved */
 };
 
 /* An item with these members, in two words: written one by one, they would be waited for when they are read together. */
@@ -37,7 +38,7 @@ static inline struct item item_make(uintptr_t place, size_t size, enum place_kin
 {
     const uint64_t words[2] = { (uint64_t)place | (uint64_t)site << 48 | (uint64_t)kind << 61 |
                                     (uint64_t)moved << 63,
-                                (uint64_t)size | (uint64_t)slack << 42 };
+                                (uint64_t)size | (uint64_t)slack << 41 };
     struct item item;
 
     _Static_assert(sizeof(item) == sizeof(words), "as the ABI lays out bit-fields");
@@ -60,7 +61,11 @@ struct conversion {
     bool tailed;                   /* old and new have a flexible array */
     const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
-    bool shifts;                   /* some part of an object gets another distance from its start */
+    bool in_passing;               /* instances that stay what they are in size are made by one_pass.c */
+    void (*back)(
+        const void *new,
+        void *old); /* which leads back, and is as harmless as `migrate`; NULL: none, or not asked for */
+    bool shifts;    /* some part of an object gets another distance from its start */
     struct staging items;
     uint64_t count;           /* of items */
     unsigned synthetic;       /* the site that its items got last; 0: none yet */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "engine/mapping.h"
+#include "engine/parallel.h"
 #include "engine/threads/futex.h"
 
 #define TIMER_SIGNAL 32
@@ -74,6 +75,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     uintptr_t address = number == TIMER_SIGNAL || number == SIGABRT ? 0 : (uintptr_t)info->si_addr;
 
+    parallel_fault();
     if ((number == SIGSEGV) && info->si_code == SEGV_ACCERR && guard.writes && guard.writes(address)) {
         return;
     }
@@ -192,6 +194,7 @@ static bool is_guarded(void)
 
 void guard_left(const char *what)
 {
+    parallel_fault();
     if (is_guarded()) {
         snprintf(guard.result.message, sizeof(guard.result.message), "it called %s", what);
         leave(GUARD_FAILED);
@@ -200,6 +203,7 @@ void guard_left(const char *what)
 
 void guard_fail(const char *format, va_list arguments)
 {
+    parallel_fault();
     if (is_guarded()) {
         vsnprintf(guard.result.message, sizeof(guard.result.message), format, arguments);
         leave(GUARD_FAILED);

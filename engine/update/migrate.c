@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine/update/guard.h"
+#include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
 #include "engine/update/release.h"
 #include "engine/update/state_private.h"
@@ -32,8 +33,9 @@
 
 static size_t room_of(const struct conversion *conversion, const struct item *item)
 {
-    return item->moved ? sizeof(struct item_target)
-                       : item->size + item->slack + (conversion->custom ? GUARD_BYTES : 0);
+    return item->moved     ? sizeof(struct item_target)
+           : item->derived ? 0
+                           : item->size + item->slack + (conversion->custom ? GUARD_BYTES : 0);
 }
 
 struct item *item_next(const struct conversion *conversion, struct staging_position *position)
@@ -59,24 +61,12 @@ static inline void note_address(struct conversion *conversion, struct item item)
     }
 }
 
-/* Whether the site of MEANING says of blocks what they are when CONVERSION was made where they are, because it stands for a call of
- * which that will be remembered. What a synthetic site means never changes. */
-static inline bool keeps_site(const struct state *state, const struct conversion *conversion,
-                              const struct meaning *meaning)
-{
-    bool leaves =
-        state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
-
-    return conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN && meaning->entry &&
-           !leaves;
-}
-
 /* A block whose site cannot say what it is from now on gets one that does. */
 static unsigned site_after(struct state *state, struct conversion *conversion, const struct item *item)
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
 
-    if (!item->moved && keeps_site(state, conversion, meaning)) {
+    if (!item->moved && state_keeps_site(state, conversion, meaning)) {
         return item->site;
     }
     enum molt_site_kind kind = item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY;
@@ -133,7 +123,7 @@ const void *item_old(const struct item *item)
     return item->moved ? item_place(item) : item_saved(item);
 }
 
-static int exhausted(struct state *state, const char *whose, size_t size)
+int state_exhausted(struct state *state, const char *whose, size_t size)
 {
     state_refuse(state,
                  "not enough memory: %s could not have %zu bytes for migrated instances; the update was "
@@ -251,11 +241,12 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     const struct layout *layout = &state->layouts.items[place.layout];
     struct conversion *conversion = &state->conversions[layout->first_conversion];
     size_t size_after = conversion_size(conversion, place.kind, place.size);
-    if (conversion->custom || size_after > place.usable) {
+    if (conversion->custom || size_after > place.usable ||
+        (state->in_passing && one_pass_takes(state, conversion, &place))) {
         return true;
     }
     bool tagged = size_after != place.size ||
-                  !keeps_site(state, conversion, place.meaning); /* which may write behind it */
+                  !state_keeps_site(state, conversion, place.meaning); /* which may write behind it */
     struct item item = item_make(place.start, place.size, place.kind, block->site, false,
                                  tagged ? place.usable - place.size : 0);
     if (!is_whole(layout, place.kind, place.size)) {
@@ -263,7 +254,7 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     } else {
         state->status = convert_here(state, conversion, item, size_after, tagged ? block : NULL)
                             ? 0
-                            : exhausted(state, "the engine", place.size);
+                            : state_exhausted(state, "the engine", place.size);
     }
     return state->status == 0;
 }
@@ -311,7 +302,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
     struct item *pushed = push_item(conversion, item_make(place.start, place.size, place.kind, block->site,
                                                           moved, moved ? 0 : place.usable - place.size));
     if (!pushed) {
-        state->status = exhausted(state, "the engine", place.size);
+        state->status = state_exhausted(state, "the engine", place.size);
         return false;
     }
     state->moved += moved;
@@ -349,7 +340,7 @@ static int collect_roots(struct state *state, bool here)
         root->item =
             here ? convert_here(state, conversion, item, size_after, NULL) : push_item(conversion, item);
         if (!root->item) {
-            return exhausted(state, "the engine", size);
+            return state_exhausted(state, "the engine", size);
         }
         if (moved) {
             state->variables_moved++;
@@ -385,7 +376,7 @@ static int allocate(struct state *state, struct conversion *conversion, struct i
     } else {
         item_target(item)->target = (uintptr_t)heap_allocate(size, site_after(state, conversion, item));
     }
-    return item_target(item)->target ? 0 : exhausted(state, "the program", size);
+    return item_target(item)->target ? 0 : state_exhausted(state, "the program", size);
 }
 
 static bool is_intact(const uint8_t *guard)
@@ -429,7 +420,7 @@ static int make_moved(struct state *state, const struct conversion *conversion, 
     if (conversion->custom) {
         uint8_t *aside = staging_push(&state->aside, size + GUARD_BYTES);
         int status =
-            aside ? make_aside(state, conversion, item, aside) : exhausted(state, "the engine", size);
+            aside ? make_aside(state, conversion, item, aside) : state_exhausted(state, "the engine", size);
         if (status < 0) {
             return status;
         }
@@ -540,7 +531,7 @@ static void convert_rest(void *context)
     struct state *state = context;
 
     state->status = collect_roots(state, true);
-    if (state->status == 0 && !state->collected) {
+    if (state->status == 0 && !state->collected && (state->left || state->guesses.count)) {
         convert_blocks(state);
     }
 }
@@ -562,10 +553,12 @@ static int run(struct state *state, void (*function)(void *context))
     guard_limit(state_limit(state));
 
     state->status = 0;
-    if (guard_run(function, state, &result) != GUARD_RETURNED) {
-        return state_fail(state, "%s", result.message);
+    bool returned = guard_run(function, state, &result) == GUARD_RETURNED;
+    if (!returned) {
+        state->status = -EFAULT; /* for those who help */
     }
-    return state->status;
+    one_pass_end(state);
+    return returned ? state->status : state_fail(state, "%s", result.message);
 }
 
 static bool may_move(const struct state *state)
@@ -573,7 +566,8 @@ static bool may_move(const struct state *state)
     for (size_t i = 0; i < state->conversion_count; i++) {
         const struct conversion *conversion = &state->conversions[i];
         if (conversion->custom || conversion->to->size > conversion->from->size || conversion->tail ||
-            conversion->to->record->tail_stride > conversion->from->record->tail_stride) {
+            conversion->to->record->tail_stride > conversion->from->record->tail_stride ||
+            conversion->to->record->tail_offset > conversion->from->record->tail_offset) {
             return true;
         }
     }
@@ -643,6 +637,15 @@ static void copy_roots(struct state *state)
     }
 }
 
+/* Looks at all pointers, and migrates on the way what it can. */
+static int trace_and_convert(struct state *state)
+{
+    state->left = true;
+    state->in_passing = one_pass_is_possible(state) && !may_move(state);
+    now(state, NULL, NULL, NULL, NULL, STATE_SYSTEM);
+    return state->in_passing ? run(state, trace_all) : run_own(state, trace_all);
+}
+
 static int migrate(struct state *state)
 {
     int status = roots_collect(state);
@@ -650,7 +653,7 @@ static int migrate(struct state *state)
     status = status < 0 ? status : references_init(&state->references);
     status = status < 0 ? status : references_threads(&state->references, state->world);
     status = status < 0 ? status : initials_decide(state);
-    status = status < 0 ? status : run_own(state, trace_all);
+    status = status < 0 ? status : trace_and_convert(state);
     if (status == 0 && may_move(state)) {
         status = make_protected(state);
         for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
@@ -729,7 +732,11 @@ static void put_back(struct state *state, struct conversion *conversion)
             heap_find(item->place, &block)) {
             heap_retag(block.start, item->site, block.size - size + item->size);
         }
-        memcpy(item_place(item), item_saved(item), item->size + item->slack);
+        if (item->derived) {
+            one_pass_undo(conversion, item);
+        } else {
+            memcpy(item_place(item), item_saved(item), item->size + item->slack);
+        }
     }
 }
 

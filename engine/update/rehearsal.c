@@ -68,7 +68,7 @@ void rehearsal_init(void)
 }
 
 /* A container's filter lets a program fork; the program's own may kill it for that. */
-static bool is_sandboxed(void)
+bool rehearsal_is_sandboxed(void)
 {
     return read_status("Seccomp_filters:") > filters_at_start;
 }
@@ -311,7 +311,7 @@ static void say_where(struct update_report *report)
 int rehearsal_run(struct rehearsal *rehearsal, const struct world *world, const struct watcher *watcher,
                   struct update_report *report)
 {
-    bool sandboxed = is_sandboxed();
+    bool sandboxed = rehearsal_is_sandboxed();
     struct stage *stage = sandboxed ? NULL : make_stage();
     long copy = stage ? make_copy(rehearsal, world, stage) : -ENOMEM;
     uint64_t start = world->began_us;

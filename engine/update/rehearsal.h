@@ -33,6 +33,9 @@ enum rehearsal_end {
 /* Notes what is special about the process from its beginning. On the engine's thread. */
 void rehearsal_init(void);
 
+/* Whether the program has installed system call filters of its own since, which may kill it for making processes. */
+bool rehearsal_is_sandboxed(void);
+
 /*
  * In the stopped WORLD and in the critical section; returns with the world running and outside of it. enum rehearsal_end, or
  * negative with the report complete.

@@ -38,16 +38,20 @@ static void report_suspended(const struct safe_point *point, struct update_repor
     report->transfers[0] = '\0';
     for (size_t i = 0; i < point->suspended_count; i++) {
         const struct suspended *suspended = &point->suspended[i];
-        char name[32];
+        char name[32], holder[64];
         if (!suspended->recipe) {
             continue;
         }
         report->transferred++;
         if (length + 256 < room) {
-            thread_name(suspended->tid, name, sizeof(name));
-            length += (size_t)snprintf(report->transfers + length, room - length,
-                                       "%sthread %d (%s) in %.128s, line %u", length ? "\n" : "",
-                                       (int)suspended->tid, name, suspended->recipe->function,
+            if (suspended->tid) {
+                thread_name(suspended->tid, name, sizeof(name));
+                snprintf(holder, sizeof(holder), "thread %d (%s)", (int)suspended->tid, name);
+            } else {
+                snprintf(holder, sizeof(holder), "suspended coroutine");
+            }
+            length += (size_t)snprintf(report->transfers + length, room - length, "%s%s in %.128s, line %u",
+                                       length ? "\n" : "", holder, suspended->recipe->function,
                                        (unsigned)suspended->recipe->line);
         }
     }

@@ -13,6 +13,7 @@
 #include "engine/mapping.h"
 
 #define CHUNK_SIZE ((size_t)4 << 20)
+#define PART_SIZE ((size_t)1 << 20)
 #define LARGE_PAGE ((size_t)2 << 20)
 #define HEADER_SIZE 64
 
@@ -77,19 +78,36 @@ static size_t available_memory(void)
     return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : SIZE_MAX;
 }
 
-int staging_reserve(struct staging *staging, size_t size)
+static struct staging_chunk *reserve(size_t size)
 {
     size_t mapped = (size + HEADER_SIZE + 4095) & ~4095ul;
 
-    if (mapped > available_memory()) {
-        return -ENOMEM;
-    }
-    struct staging_chunk *chunk = map_populated(mapped);
+    return mapped > available_memory() ? NULL : map_populated(mapped);
+}
+
+int staging_reserve(struct staging *staging, size_t size)
+{
+    struct staging_chunk *chunk = reserve(size);
+
     if (!chunk) {
         return -ENOMEM;
     }
     append(staging, chunk);
     return 0;
+}
+
+int staging_reserve_parts(struct staging *staging, size_t size)
+{
+    struct staging_chunk *whole = reserve(size);
+    size_t mapped = whole ? whole->mapped : 0;
+
+    for (size_t at = 0; at < mapped; at += PART_SIZE) {
+        struct staging_chunk *part =
+            begin((uint8_t *)whole + at, mapped - at < PART_SIZE ? mapped - at : PART_SIZE);
+        part->part = at > 0;
+        append(staging, part);
+    }
+    return whole ? 0 : -ENOMEM;
 }
 
 void *staging_push_chunk(struct staging *staging, size_t size)
@@ -133,13 +151,49 @@ void staging_advance(struct staging_position *position, size_t size)
     position->offset += (size + 15) & ~15ul;
 }
 
+bool staging_move_part(struct staging *from, struct staging *to)
+{
+    struct staging_chunk *chunk = from->first;
+
+    if (!chunk) {
+        return false;
+    }
+    from->first = from->last = chunk->next;
+    chunk->next = NULL;
+    append(to, chunk);
+    return true;
+}
+
+void staging_join(struct staging *to, struct staging *from)
+{
+    struct staging_chunk **end = &to->first;
+
+    if (!from->first) {
+        return;
+    }
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = from->first;
+    to->last = from->last;
+    *from = (struct staging){ 0 };
+}
+
+/* Parts go with the mapping that they are of. */
 void staging_deinit(struct staging *staging)
 {
-    struct staging_chunk *next;
+    struct staging_chunk *mappings = NULL, *next;
 
     for (struct staging_chunk *chunk = staging->first; chunk; chunk = next) {
         next = chunk->next;
-        mapping_destroy(chunk);
+        if (!chunk->part) {
+            chunk->next = mappings;
+            mappings = chunk;
+        }
+    }
+    for (; mappings; mappings = next) {
+        next = mappings->next;
+        mapping_destroy(mappings);
     }
     *staging = (struct staging){ 0 };
 }

@@ -5,12 +5,14 @@
 #ifndef MOLT_ENGINE_UPDATE_STAGING_H
 #define MOLT_ENGINE_UPDATE_STAGING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct staging_chunk {
     struct staging_chunk *next;
     size_t mapped, used; /* bytes, this header included */
+    bool part;           /* of a larger mapping, which has its header elsewhere */
 };
 
 struct staging {
@@ -19,6 +21,13 @@ struct staging {
 
 /* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
 int staging_reserve(struct staging *staging, size_t size);
+
+/* The same in parts of a megabyte, which can be moved: the first that FROM has to TO, both empty. False: there is none. */
+int staging_reserve_parts(struct staging *staging, size_t size);
+bool staging_move_part(struct staging *from, struct staging *to);
+
+/* What is in FROM is behind what is in TO from now on. */
+void staging_join(struct staging *to, struct staging *from);
 
 /* As staging_push, of the next chunk. */
 void *staging_push_chunk(struct staging *staging, size_t size);

@@ -12,6 +12,7 @@
 #include "engine/code/registry.h"
 #include "engine/code/tls.h"
 #include "engine/update/guard.h"
+#include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
 #include "engine/update/quarantine.h"
 #include "engine/update/release.h"
@@ -19,6 +20,7 @@
 
 #define FEW 1000       /* instances: memory for them need not be taken ahead */
 #define ITEM_MARGIN 40 /* what a block can hold beyond its type's size, rounding included */
+#define ALIGNMENT 16   /* of what is noted */
 #define RELEASE_LIMIT_MS 500
 #define REHEARSAL_MARGIN_MS 5000 /* beyond what policies and validations may take, each */
 
@@ -249,6 +251,7 @@ static int plan(struct state *state)
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
     state->strays = calloc(state->layouts.count + 1, sizeof(*state->strays));
     state->custom = has_custom(state);
+    one_pass_plan(state);
     page_log_init();
     status = forward_init(state);
     bool complete = state->roots.items && state->wanted && state->invariants && state->strays;
@@ -330,9 +333,11 @@ static int reserve_instances(struct state *state, const struct layout *layout)
     if (count <= FEW) {
         return 0;
     }
-    size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : ITEM_MARGIN);
-    int status =
-        staging_reserve(&conversion->items, (count + count / 16) * each + (moves ? 0 : bytes + bytes / 16));
+    bool saves = !moves && !one_pass_may_derive(conversion);
+    size_t margin = conversion->to->size == layout->size ? ALIGNMENT : ITEM_MARGIN;
+    size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : saves ? margin : 0);
+    int status = staging_reserve_parts(&conversion->items,
+                                       (count + count / 16) * each + (saves ? bytes + bytes / 16 : 0));
     return status < 0 || !moves ? status : forward_reserve(state, count);
 }
 

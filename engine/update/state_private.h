@@ -95,6 +95,9 @@ struct state {
     bool guarded;            /* the guard is up */
     int status;              /* of what runs under the guard */
     uint64_t moved;          /* instances that do not fit their blocks */
+    bool in_passing;         /* one_pass.c has its part in it */
+    bool left;               /* after it: some block is still to be migrated */
+    struct one_pass *pass;   /* while it is under way */
     bool collected; /* every instance in a block has its item: none is left to be converted where it is */
     struct page_log pages; /* what others have written meanwhile */
     struct staging aside;  /* for one new instance */
@@ -143,6 +146,29 @@ static inline bool state_place(struct state *state, const struct heap_block *blo
                            .usable = block->usable - header };
     return true;
 }
+
+/* A word that holds VALUE leads, without a doubt, to the start of what WORD promises. */
+static inline bool state_leads_to_start(struct state *state, uintptr_t value, const struct layout_word *word)
+{
+    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
+
+    return meaning->layout == word->layout && meaning->layout && !meaning->allocator.header;
+}
+
+/* Whether the site of MEANING says of blocks what they are when CONVERSION was made where they are, because it stands for a call of
+ * which that will be remembered. What a synthetic site means never changes. */
+static inline bool state_keeps_site(const struct state *state, const struct conversion *conversion,
+                                    const struct meaning *meaning)
+{
+    bool leaves =
+        state->rollback && meaning->entry && meaning->entry->of_patch; /* with the code that asked for it */
+
+    return conversion->from->conversion_count == 1 && meaning->kind != MOLT_SITE_UNKNOWN && meaning->entry &&
+           !leaves;
+}
+
+/* Refuses the update for want of SIZE bytes that WHOSE memory ("the program") should have given. Returns -ENOMEM. */
+int state_exhausted(struct state *state, const char *whose, size_t size);
 
 /* Sets outcome and reason. Returns -EINVAL. */
 int state_refuse(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -230,6 +256,9 @@ static inline __attribute__((always_inline)) void place_walk(const struct layout
 /* Gives blocks of unknown type the one that pointers to them promise, and checks that every pointer to a changed type leads where
  * instances are known to be. 0, or negative with the report. */
 int trace(struct state *state);
+
+/* Looks at the pointers of one block, for trace. Returns false if the update is refused. */
+bool trace_block(struct state *state, const struct heap_block *block);
 
 /* Refuses if a type changes of which nothing tells where its instances are, and there may be some. After the tracing, while blocks that stayed
  * unknown are still listed. 0, or negative with the report. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/sort.h"
+#include "engine/update/one_pass.h"
 #include "engine/update/state_private.h"
 
 #define NAMED_SITES 6 /* in warnings */
@@ -275,8 +276,7 @@ static inline void check_pointer(void *context, uintptr_t at, const struct layou
     if (!value || state->status < 0) {
         return;
     }
-    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
-    if (meaning->layout == word->layout && meaning->layout && !meaning->allocator.header) {
+    if (state_leads_to_start(state, value, word)) {
         return;
     }
     state->strays[source->layout] = true;
@@ -287,9 +287,8 @@ static inline void check_pointer(void *context, uintptr_t at, const struct layou
     }
 }
 
-static bool visit_typed(void *context, const struct heap_block *block)
+bool trace_block(struct state *state, const struct heap_block *block)
 {
-    struct state *state = context;
     struct place place;
 
     if (state_place(state, block, &place)) {
@@ -300,6 +299,11 @@ static bool visit_typed(void *context, const struct heap_block *block)
             place.kind == PLACE_OBJECT && place.size > layout_of(state, place.layout)->size;
     }
     return state->status == 0;
+}
+
+static bool visit_typed(void *context, const struct heap_block *block)
+{
+    return trace_block(context, block);
 }
 
 static bool leads(const struct state *state, const struct meaning *meaning)
@@ -419,7 +423,9 @@ int trace(struct state *state)
     if (state->status == 0) {
         trace_roots(state);
     }
-    if (state->status == 0) {
+    if (state->status == 0 && state->in_passing) {
+        one_pass(state);
+    } else if (state->status == 0) {
         state_want(state, leads);
         heap_walk(state->wanted, visit_typed, state);
     }

@@ -143,6 +143,20 @@ assert.equal(last.result, 'updated', last.message);
 assert.equal(await ask(server), 'farewell 3');
 assert.equal(await ask(other), 'farewell 2');
 
+// main, which waits for a line in both of them while it is edited: said beforehand, taken over where it waits, and what it goes on with is new
+client.change(at('src/main.c'), fs.readFileSync(at('src/main.c'), 'utf8').replace('%s %d', '%s! %d'));
+let waits;
+while (!waits)
+    waits = (await client.request('molt/review', {})).suspended.find((one) => one.function === 'main');
+assert.deepEqual([waits.unit, waits.line, waits.callee, waits.transferable], ['main.c', 7, 'fgets', true], waits.reason);
+last = await save('src/main.c', '%s %d', '%s! %d');
+assert.equal(last.result, 'updated', last.message);
+assert.equal(last.transferred, 2, last.message);
+assert.match(last.message, /, 2 suspended functions taken over in /);
+assert.match(last.transfers[0], / in main, line 8$/);
+assert.equal(await ask(server), 'farewell! 4');
+assert.equal(await ask(other), 'farewell! 3');
+
 await client.stop();
 await server.close();
 await other.close();

@@ -3,7 +3,7 @@
 // A story is a conversation with the program, line by line:
 //
 //   about TEXT            what the fixture is for
-//   flags FLAG...         more flags for the compiler
+//   flags FLAG...         more flags for the compiler; INCLUDE stands for the directory of Molt's headers
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
@@ -23,6 +23,7 @@
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
+//   doctor WORD...        molt doctor says a line with all these words
 //   instances COUNT TYPE  as many live instances of TYPE are counted, and can be shown
 
 import fs from 'node:fs';
@@ -39,7 +40,9 @@ export function names() {
 
 const settings = {
     about: (fixture, words) => { fixture.about = words.join(' '); },
-    flags: (fixture, words) => { fixture.flags = words; },
+    flags: (fixture, words) => {
+        fixture.flags = words.map((word) => (word === 'INCLUDE' ? path.join(root, 'include') : word));
+    },
     link: (fixture, words) => { fixture.link = words; },
     library: (fixture, words) => { fixture.libraries.push(...words); },
     plugin: (fixture, words) => { fixture.plugins.push(...words); },
@@ -79,6 +82,7 @@ function parseStep(line) {
         return { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     case 'warned':
     case 'unwarned':
+    case 'doctor':
         return { kind: verb, words };
     case 'nothing':
         return { kind: 'nothing', version: 'v2' };

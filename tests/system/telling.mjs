@@ -136,6 +136,13 @@ class Telling {
             demand(found === step.count, `${found} functions taken over, not ${step.count}: ${this.last.output}`);
             break;
         }
+        case 'doctor': {
+            const result = await molt.call(['doctor', '-p', this.directory, '--root', this.trees('v1'), pid]);
+            demandResult('molt doctor', result, 0);
+            demand(result.output.split('\n').some((line) => step.words.every((word) => line.includes(word))),
+                `doctor does not say "${step.words.join(' ')}": ${result.output}`);
+            break;
+        }
         case 'warned':
         case 'unwarned': {
             const lines = this.last.output.split('\n').filter((line) => line.includes('warning'));

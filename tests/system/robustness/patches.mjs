@@ -89,9 +89,9 @@ async function discarded() {
     const victim = await Victim.create('waits-for-frames');
     await victim.ask('start');
     const file = await victim.patch();
-    const given = await victim.unchangedBy('an update given up', () => victim.apply(file, '--timeout', '0.5'));
+    const given = await victim.unchangedBy('an update given up', () => victim.apply(file, '--strict', '--timeout', '0.5'));
     demand(given.status === 4, `given up with ${given.status}: ${given.output}`);
-    const tried = await victim.unchangedBy('a dry run', () => victim.apply(file, '--dry-run', '--timeout', '0.5'));
+    const tried = await victim.unchangedBy('a dry run', () => victim.apply(file, '--dry-run', '--strict', '--timeout', '0.5'));
     demand(tried.status !== 0, `a dry run says it would work: ${tried.output}`);
     const answer = await victim.ask('leave');
     demand(answer === 'left, 1000 frames of version 1', `the frames left as "${answer}"`);
@@ -177,7 +177,22 @@ async function lookedAt() {
     demandRefusal('an unknown type', await look('struct recor'), [5], ['struct record']);
 }
 
+/** A patch that changes the program is no question about it: whether of code or of types, none of it is done. */
+async function noQuery() {
+    for (const name of ['body', 'state-array-grows', 'state-initialisers-only']) {
+        const victim = await Victim.create(name);
+        const file = await victim.patch();
+        const ask = () => run(path.join(molt.buildDirectory, 'cli/ask-instances'),
+            [path.join(molt.environment.XDG_RUNTIME_DIR, 'molt', `${victim.pid}.sock`), file]);
+        const result = await victim.unchangedBy('a patch as a query', ask);
+        const answer = JSON.parse(result.stdout);
+        demand(answer.result === 'refused' && answer.reason.includes('no query'), `${name}: ${result.stdout}`);
+        const applied = await victim.apply(file);
+        demand(applied.status === 0, `${name}: ${applied.output}`);
+    }
+}
+
 export const cases = {
-    'instances are looked at': lookedAt, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
+    'instances are looked at': lookedAt, 'no query': noQuery, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
     'out of order': outOfOrder, 'name that is nowhere': nameThatIsNowhere, discarded, 'dry run': dryRun,
     'commit fails': commitFails, 'rolled back': rolledBack, readable };

@@ -165,6 +165,23 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context)
     }
 }
 
+#define PART 1000 /* blocks */
+
+size_t heap_parts(void)
+{
+    return (heap->count + PART - 1) / PART;
+}
+
+void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context)
+{
+    for (size_t i = number * PART; i < heap->count && i < (number + 1) * PART; i++) {
+        struct heap_block block = describe(&heap->blocks[i]);
+        if (block.site && wanted[block.site] && !visit(context, &block)) {
+            return;
+        }
+    }
+}
+
 bool heap_find(uintptr_t address, struct heap_block *ret)
 {
     const struct block *block = find(address);

@@ -151,6 +151,11 @@ static json_t *carry_out(struct link_client *client, const char *method, json_t 
         json_object_update(result, json_object_get(engine, "instances"));
         return result;
     }
+    if (!strcmp(method, "stacks")) {
+        json_t *stacks = json_object_get(engine, "stacks");
+
+        return stacks ? json_incref(stacks) : json_pack("{s:[]}", "threads");
+    }
     if (!strcmp(method, "commit"))
         json_array_append_new(updates, json_pack("{s:O}", "id", next ? next : json_string("unknown")));
     if (!strcmp(method, "rollback")) {

@@ -8,6 +8,7 @@
 
 #include "patch/manifest.h"
 #include "patch/query.h"
+#include "patch/suspended.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -196,6 +197,13 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     ret->manifest = json_pack("{s:s,s:[{s:s}]}", "id", id, "functions", "name", "answer");
     add_to_manifest(ret->manifest, session->root);
     ret->functions = 1;
+    return NULL;
+}
+
+/* Programs of the fakes tell what is known of their frames themselves. */
+struct molt_error *patch_session_suspended(struct patch_session *session, const struct patch_request *request,
+                                           json_t *frames)
+{
     return NULL;
 }
 

@@ -46,8 +46,7 @@ int main(int count, char **arguments)
     struct patch_result result = { 0 };
 
     if (count < 5) {
-        fputs("usage: patch-probe BUILD FROM TO OUT [-r ROOT] [-b BINARY]... [-a PATCH]... [-n REPEAT] [-s "
-              "STATE]\n",
+        fputs("usage: patch-probe BUILD FROM TO OUT [-r ROOT] [-b BINARY]... [-a PATCH]... [-n REPEAT]\n",
               stderr);
         return 1;
     }
@@ -62,8 +61,6 @@ int main(int count, char **arguments)
             options.cache = arguments[i + 1];
         } else if (strcmp(arguments[i], "-n") == 0) {
             repeat = atoi(arguments[i + 1]);
-        } else if (strcmp(arguments[i], "-s") == 0) {
-            request.state = atoi(arguments[i + 1]) != 0;
         } else {
             after[request.after_count++] = arguments[i + 1];
         }

@@ -96,7 +96,6 @@ void project_patch(struct project *project, const char *from, const char *to, co
             .to = to ? to_path : NULL,
             .after = patches,
             .after_count = after ? 1 : 0,
-            .state = project->state,
             .is_stage = project->is_stage,
             .stages = project->stages,
             .changes = project->changes ? json_loads(project->changes, 0, NULL) : NULL,

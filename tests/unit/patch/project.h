@@ -9,7 +9,6 @@ struct project {
     char directory[64]; /* DIRECTORY/v1 is the root, DIRECTORY/v1/build the build, v2, v3 other trees */
     const char *compiler, *flags;
     const char *other_build; /* in the project's directory: the build of the new sources, NULL for none */
-    bool state;              /* types may change */
     const char *changes;     /* what the recorder saw, JSON; NULL: nothing */
     bool is_stage;           /* the patch is one of several to be put together */
     const json_t *stages;    /* what is put together, or, with is_stage, is in front of it; borrowed */

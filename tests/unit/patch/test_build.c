@@ -243,22 +243,6 @@ static void refused(struct project *project, const char *part)
     }
 }
 
-static void layout_is_refused(void **state)
-{
-    struct project project;
-
-    change(&project,
-           "struct conn {\n    int fd;\n};\nstruct conn all[3];\nint value(int x) { return all[x].fd; }\n",
-           "struct conn {\n    int fd;\n    long more;\n};\nstruct conn all[3];\nint value(int x) { return "
-           "all[x].fd; }\n");
-    refused(&project, "struct conn changed: member 'more'");
-    assert_int_equal(project.error->line, 3);
-    assert_non_null(strstr(project.error->file, "/v1/a.c"));
-    assert_true(project.result.diagnostics.count > 0);
-    assert_null(project.result.bytes);
-    project_deinit(&project);
-}
-
 static void other_source_is_refused(void **state)
 {
     struct project project;
@@ -616,7 +600,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(constant_that_grows),
         cmocka_unit_test(labels_follow_their_function),
         cmocka_unit_test(removed_and_added),
-        cmocka_unit_test(layout_is_refused),
         cmocka_unit_test(other_source_is_refused),
         cmocka_unit_test(warming_checks_the_program),
         cmocka_unit_test(warming_begins_with_open_files),

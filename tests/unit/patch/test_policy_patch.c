@@ -39,7 +39,6 @@ static void begin(struct project *project)
     static const char *const trees[] = { "v1", "v2", "v3" };
 
     project_init(project, compiler, flags);
-    project->state = true;
     project_shell(project, "mkdir -p v2/molt v3/molt");
     for (size_t i = 0; i < 3; i++) {
         char header[512];
@@ -240,7 +239,6 @@ static void one_name_two_types(void **state)
     struct project project;
 
     project_init(&project, compiler, flags);
-    project.state = true;
     project_shell(&project, "mkdir -p v2/molt");
     for (size_t i = 0; i < 2; i++) {
         project_write(&project, i ? "v2" : "v1", "a.c", first[i]);

@@ -55,7 +55,7 @@ static void begin(struct asking *asking)
 
 static void ask(struct asking *asking, const json_t *ids, const char *type)
 {
-    const struct patch_request request = { .state = true };
+    const struct patch_request request = { 0 };
     const char *reason;
 
     molt_error_destroy(asking->error);

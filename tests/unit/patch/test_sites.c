@@ -358,7 +358,6 @@ static void sites_of_new_code(void **state)
     struct project project;
 
     start(&project);
-    project.state = true;
     change(&project, "struct node *nodes = xcalloc(n, sizeof(struct node));",
            "struct conn *nodes = xcalloc(n + 7, sizeof(struct conn));");
     project_patch(&project, "v1", "v2", NULL);
@@ -385,7 +384,6 @@ static void sites_of_the_program(void **state)
     struct project project;
 
     start(&project);
-    project.state = true;
     change(&project, "    long key;\n", "    long key, value;\n");
     project_patch(&project, "v1", "v2", NULL);
     if (project.error) {

@@ -18,7 +18,6 @@ static const char main_b[] = "int step(int x);\nint main(int c, char **v) { retu
 static void change(struct project *project, const char *old, const char *new)
 {
     project_init(project, compiler, flags);
-    project->state = true;
     project_write(project, "v1", "a.c", old);
     project_write(project, "v1", "b.c", main_b);
     project_build(project);

@@ -1,0 +1,38 @@
+/*
+ * Stacks of the program's own making on which no thread runs at the moment: coroutines that wait to be gone on with.
+ */
+#ifndef MOLT_ENGINE_THREADS_COROUTINES_H
+#define MOLT_ENGINE_THREADS_COROUTINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/threads/stop.h"
+
+struct suspended_stack {
+    const ucontext_t *context; /* as it was saved; NULL: only where the stack lies is known */
+    uintptr_t low;             /* for messages: where it lies */
+    uintptr_t start,
+        end;           /* the part that may be in use: START without context; END is 0 if it is not known */
+    bool returns_once; /* what stands in the context may be replaced */
+};
+
+typedef void suspended_visitor(void *context, const struct suspended_stack *stack);
+
+/* Before a stop. */
+void coroutines_prepare(void);
+
+/* Visits all, in the stopped world. Threads must have been looked at: those that are `switching` are. */
+void coroutines_visit(const struct world *world, suspended_visitor *visit, void *context);
+
+/* False if STACK, or what was saved of it, lies in a block of the heap that was given back: nobody will come back to it. */
+bool coroutines_is_live(const struct suspended_stack *stack);
+
+/* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
+bool coroutines_is_return_address(uintptr_t address);
+
+/* How many stacks of its own the program has, as far as is known. Roughly while the program runs. */
+size_t coroutines_count(void);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * For programs with stacks of their own: coroutines, fibers, green threads.
+ *
+ * An update waits until no stack holds a function that it changes. Molt knows the stacks of threads, and those of makecontext and
+ * swapcontext. A program that switches stacks in another way says where they are:
+ *
+ *     #include <molt/engine.h>
+ *
+ *     coroutine->stack = mmap(NULL, size, ...);
+ *     molt_stack_add(coroutine->stack, size, &coroutine->sp);
+ *     ...
+ *     molt_stack_remove(coroutine->stack);
+ *     munmap(coroutine->stack, size);
+ *
+ * While no thread is on a stack, what of it is in use is searched for return addresses into functions that change. If there is one the
+ * update waits, and names the stack.
+ *
+ * Nothing needs to be linked: a program that runs without Molt finds no engine, and the calls do nothing. They may be made on any thread, at
+ * any time after main has begun.
+ */
+#ifndef MOLT_ENGINE_H
+#define MOLT_ENGINE_H
+
+#pragma GCC system_header
+
+#include <dlfcn.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * The SIZE bytes from LOW are a stack. POINTER says where the program keeps its stack pointer while no thread is on it: what lies below
+ * that is not in use; a value outside of the stack means that nothing is. It is borrowed until the stack is removed. With NULL
+ * the whole stack counts, and what functions that returned long ago have left there delays updates.
+ */
+static inline void molt_stack_add(void *low, size_t size, void *const *pointer)
+{
+    void (*add)(void *, size_t, void *const *);
+
+    *(void **)&add = dlsym(RTLD_DEFAULT, "molt_engine_stack_add");
+    if (add) {
+        add(low, size, pointer);
+    }
+}
+
+/* The stack at LOW is no longer one; before its memory is given back. */
+static inline void molt_stack_remove(void *low)
+{
+    void (*remove_it)(void *);
+
+    *(void **)&remove_it = dlsym(RTLD_DEFAULT, "molt_engine_stack_remove");
+    if (remove_it) {
+        remove_it(low);
+    }
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,222 @@
+/* The programs tell where they wait, the patch of the preview what has no recipe; here the two are brought together. */
+#include "lsp-server/suspended.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "link/client.h"
+#include "link/protocol.h"
+#include "lsp-server/diagnostics.h"
+#include "lsp-server/lsp.h"
+#include "lsp-server/workspace.h"
+#include "patch/suspended.h"
+
+#define ANSWER_MS 3000
+
+/* ---- asking ------------------------------------------------------------------------------------------------------- */
+
+/* Whether LIST has FRAME: the same call, perhaps of another thread. */
+static bool has_place(const json_t *list, const json_t *frame)
+{
+    json_t *known;
+    size_t i;
+
+    json_array_foreach(list, i, known)
+    {
+        if (json_equal(json_object_get(known, "offset"), json_object_get(frame, "offset")) &&
+            json_equal(json_object_get(known, "module"), json_object_get(frame, "module")) &&
+            json_equal(json_object_get(known, "unit"), json_object_get(frame, "unit")))
+            return true;
+    }
+    return false;
+}
+
+static void add_frames(json_t *list, const json_t *stacks)
+{
+    json_t *thread, *frame;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(stacks, "threads"), i, thread)
+    {
+        json_array_foreach(json_object_get(thread, "frames"), k, frame)
+        {
+            json_t *module = json_object_get(frame, "module");
+
+            if (!json_is_true(json_object_get(frame, "suspended")) || !json_object_get(frame, "offset"))
+                continue;
+            if (module)
+                json_object_set(
+                    frame, "module",
+                    json_array_get(json_object_get(stacks, "modules"), (size_t)json_integer_value(module)));
+            if (!has_place(list, frame))
+                json_array_append(list, frame);
+        }
+    }
+}
+
+json_t *suspended_ask(struct patch_session *session, const struct patch_request *request,
+                      const struct delivery_target *targets, size_t target_count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < target_count; i++) {
+        struct link_client *client = NULL;
+        json_t *stacks = NULL;
+
+        if (link_client_open(targets[i].path, &client) == 0 &&
+            link_client_call(client, link_method_name(LINK_METHOD_STACKS), json_object(), ANSWER_MS, NULL,
+                             NULL, &stacks) == 0)
+            add_frames(list, stacks);
+        json_decref(stacks);
+        link_client_close(client);
+    }
+    if (json_array_size(list)) /* what it cannot tell is not shown */
+        molt_error_destroy(patch_session_suspended(session, request, list));
+    return list;
+}
+
+bool suspended_changes(const json_t *suspended, const json_t *changes)
+{
+    json_t *frame, *change;
+    size_t i, k;
+
+    json_array_foreach(suspended, i, frame)
+    {
+        json_array_foreach(changes, k, change)
+        {
+            if (!strcmp(json_text(change, "kind", ""), "function") &&
+                json_equal(json_object_get(change, "name"), json_object_get(frame, "function")))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* ---- telling ------------------------------------------------------------------------------------------------------ */
+
+/* What the patch says of the function that FRAME is in; NULL if it does not replace it. */
+static const json_t *transfer_of(const json_t *plan, const json_t *frame)
+{
+    json_t *transfer;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "transfers"), i, transfer)
+    {
+        if (json_equal(json_object_get(transfer, "name"), json_object_get(frame, "function")) &&
+            json_equal(json_object_get(transfer, "unit"), json_object_get(frame, "unit")))
+            return transfer;
+    }
+    return NULL;
+}
+
+/* Why FRAME would be waited for; NULL: it would not. */
+static const char *reason_of(const json_t *transfer, const json_t *frame)
+{
+    json_t *wait;
+    size_t i;
+
+    json_array_foreach(json_object_get(transfer, "waits"), i, wait)
+    {
+        if (json_equal(json_object_get(wait, "line"), json_object_get(frame, "line")) &&
+            json_equal(json_object_get(wait, "callee"), json_object_get(frame, "callee")))
+            return json_text(wait, "reason", "");
+    }
+    return json_is_false(json_object_get(frame, "transferable"))
+               ? json_text(frame, "reason", "it has no recipe")
+               : NULL;
+}
+
+json_t *suspended_of_plan(const struct workspace *workspace)
+{
+    json_t *items = json_array(), *frame;
+    size_t i;
+
+    json_array_foreach(json_object_get(workspace->plan, "suspended"), i, frame)
+    {
+        const json_t *transfer = transfer_of(workspace->plan, frame);
+        const char *reason = transfer ? reason_of(transfer, frame) : NULL;
+
+        if (transfer)
+            json_array_append_new(
+                items, json_pack("{s:s,s:s,s:i,s:s,s:b,s:s?}", "function", json_text(frame, "function", ""),
+                                 "unit", json_text(frame, "unit", ""), "line",
+                                 (int)json_number(frame, "line", 1) - 1, "callee",
+                                 json_text(frame, "callee", ""), "transferable", !reason, "reason", reason));
+    }
+    return items;
+}
+
+/* "main waits in poll, line 12 of server.c as it runs" */
+static void write_place(struct text *text, const json_t *item)
+{
+    const char *callee = json_text(item, "callee", "");
+
+    text_printf(text, "%s waits in %s, line %.0f of %s as it runs", json_text(item, "function", ""),
+                *callee ? callee : "a function called through a pointer", json_number(item, "line", 0) + 1,
+                json_text(item, "unit", ""));
+}
+
+void suspended_write(struct text *text, const json_t *items)
+{
+    json_t *item;
+    size_t i;
+
+    if (json_array_size(items))
+        text_puts(text, "\nSuspended functions\n");
+    json_array_foreach(items, i, item)
+    {
+        text_puts(text, "  ");
+        write_place(text, item);
+        if (json_is_true(json_object_get(item, "transferable")))
+            text_puts(text, ": taken over there\n");
+        else
+            text_printf(text, ": waited for, %s\n", json_text(item, "reason", ""));
+    }
+}
+
+/* Adds a note at the definition of ITEM's function, if that is among the CHANGES. */
+static void add_note(const struct workspace *workspace, const struct change_set *changes, const json_t *item,
+                     struct molt_diagnostics *notes)
+{
+    struct text text = { 0 };
+
+    write_place(&text, item);
+    for (size_t i = 0; i < changes->count && !text_failed(&text); i++) {
+        const struct change *change = &changes->items[i];
+        char *path;
+
+        if (change->kind != DECLARATION_FUNCTION || change->prototype || !change->line ||
+            strcmp(change->name, json_text(item, "function", "")) ||
+            strcmp(change->file, json_text(item, "unit", "")))
+            continue;
+        path = path_normalise(workspace->root, change->file);
+        molt_diagnostics_add(
+            notes, MOLT_SEVERITY_NOTE, path, change->line, 0, "suspended",
+            "%s, and cannot be taken over there: %s. The update will wait for it; with the loop's "
+            "body in a function of its own it need not change",
+            text.bytes, json_text(item, "reason", ""));
+        free(path);
+        break;
+    }
+    text_deinit(&text);
+}
+
+void suspended_publish(struct workspace *workspace)
+{
+    json_t *items = suspended_of_plan(workspace), *item;
+    struct molt_diagnostics notes = { 0 };
+    struct change_set *changes = NULL;
+    size_t i;
+
+    if (workspace->recorder && json_array_size(items))
+        workspace_log(workspace, recorder_changes(workspace->recorder, &changes));
+    json_array_foreach(items, i, item)
+    {
+        if (changes && !json_is_true(json_object_get(item, "transferable")))
+            add_note(workspace, changes, item, &notes);
+    }
+    diagnostics_publish_notes(workspace, &notes);
+    change_set_destroy(changes);
+    molt_diagnostics_deinit(&notes);
+    json_decref(items);
+}

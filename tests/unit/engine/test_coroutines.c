@@ -1,0 +1,133 @@
+/* Coroutines that wait inside of affected code are found, named, and waited for; those that ended or were given back are not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "engine/threads/barrier.h"
+#include "engine/threads/coroutines.h"
+#include "engine/threads/safe_point.h"
+#include "engine/threads/unwind.h"
+
+#define AFFECTED __attribute__((noinline, section("affected_code")))
+#define STACK (64 << 10)
+extern const char __start_affected_code[], __stop_affected_code[];
+
+static ucontext_t here, caller;
+static volatile int passed;
+
+static AFFECTED void wait_inside(void)
+{
+    swapcontext(&here, &caller);
+    passed++;
+}
+
+static void body(void)
+{
+    wait_inside();
+    swapcontext(&here, &caller);
+    wait_inside();
+}
+
+static void no_critical_section(void)
+{
+}
+
+/* On a thread that is not stopped, as the engine's. */
+static void *reach(void *ret)
+{
+    struct affected_range affected = { (uintptr_t)__start_affected_code, (uintptr_t)__stop_affected_code,
+                                       "affected" };
+    struct safe_point wanted = { .ranges = &affected,
+                                 .count = 1,
+                                 .timeout_ms = 20,
+                                 .transfers.after_ms = UINT32_MAX,
+                                 .enter_critical = no_critical_section,
+                                 .leave_critical = no_critical_section };
+    struct world world;
+
+    stop_init();
+    if (safe_point_reach(&wanted, &world) == 0) {
+        resume_world();
+    }
+    strcpy(ret, wanted.blocked_by);
+    return NULL;
+}
+
+/* What a safe point would wait for: "" if for nothing. */
+static const char *blocked_by(void)
+{
+    static char text[1024];
+    pthread_t engine;
+
+    pthread_create(&engine, NULL, reach, text);
+    pthread_join(engine, NULL);
+    return text;
+}
+
+static void *start(void)
+{
+    void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    getcontext(&here);
+    here.uc_stack.ss_sp = stack;
+    here.uc_stack.ss_size = STACK;
+    here.uc_link = &caller;
+    makecontext(&here, body, 0);
+    assert_string_equal(blocked_by(), "");
+    swapcontext(&caller, &here);
+    return stack;
+}
+
+static void is_found_while_it_waits_inside(void **state)
+{
+    void *stack = start();
+
+    assert_non_null(strstr(blocked_by(), "suspended coroutine (stack at 0x"));
+    assert_non_null(strstr(blocked_by(), "in affected"));
+    swapcontext(&caller, &here); /* out of it */
+    assert_string_equal(blocked_by(), "");
+    swapcontext(&caller, &here); /* in again */
+    assert_string_not_equal(blocked_by(), "");
+    swapcontext(&caller, &here); /* to its end */
+    assert_string_equal(blocked_by(), "");
+    assert_int_equal(passed, 2);
+    munmap(stack, STACK);
+}
+
+static void is_forgotten_with_its_stack(void **state)
+{
+    void *stack = start();
+
+    assert_string_not_equal(blocked_by(), "");
+    munmap(stack, STACK);
+    assert_string_equal(blocked_by(), "");
+}
+
+static void return_addresses_are_told(void **state)
+{
+    assert_true(coroutines_is_return_address((uintptr_t)__builtin_return_address(0)));
+    assert_false(coroutines_is_return_address((uintptr_t)return_addresses_are_told));
+    assert_false(coroutines_is_return_address(4096));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(is_found_while_it_waits_inside),
+        cmocka_unit_test(is_forgotten_with_its_stack),
+        cmocka_unit_test(return_addresses_are_told),
+    };
+    if (unwind_init() < 0 || barrier_init() < 0) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
