@@ -188,6 +188,10 @@ function fresh(type, values) {
     return Object.fromEntries(type.members.map(([name, c], i) => [name, { value: convert(c, values[i]) }]));
 }
 
+/** A variable that was not there before: it can be written to. */
+const blank = (type) => (type.kind === 'array' ? fresh(type, Array(type.n).fill(unknown))
+    : type.kind === 'struct' ? fresh(type, type.members.map(() => unknown)) : { value: unknown });
+
 export class Oracle {
     constructor(program) {
         this.become(program);
@@ -237,6 +241,9 @@ export class Oracle {
         for (const { v, values: [value] } of settled(code.f))
             if (!made.cells.has(v.key))
                 made.declare(v, made.value(value));
+        for (const [key, { type }] of types)
+            if (!made.cells.has(key))
+                made.cells.set(key, blank(type));
         return made;
     }
 

@@ -113,7 +113,7 @@ class Conversation {
         if (status === 4) {
             done.refusals++;
             const reason = output.match(/"reason": *"((?:[^"\\]|\\.)*)"/)?.[1] ?? output.trim();
-            count(refused, general(reason));
+            reason.split('\\n').forEach((line) => count(refused, general(line.replace(/.*?: (?=thread)/, '').replace(/^thread.*?taken over there: /, ''))));
             if (options.reasons)
                 console.log(`REFUSED ${this.seed} ${what}: ${reason}${obstacle ? ` (${obstacle})` : ''}`);
             return;
