@@ -258,7 +258,7 @@ static void judge(const struct code *code, const struct judged *judged)
     const struct recipe *found = NULL;
 
     transfer_side_init(&side, code->object);
-    transfer_pair_init(&pair, &side, &side, NULL, NULL);
+    transfer_pair_init(&pair, &side, &side, NULL, NULL, NULL);
     transfer_function(&pair, whole, whole, &recipes);
     for (size_t i = 0; i < recipes.count && !found; i++) {
         found = is_at(code, judged, &recipes.items[i]) ? &recipes.items[i] : NULL;

@@ -50,7 +50,8 @@ end
 ---@return table
 function M.server()
   local config, ret = M.get(), vim.empty_dict()
-  for _, key in ipairs({ 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse', 'instances', 'strict', 'transferAfter' }) do
+  local keys = { 'build', 'binaries', 'root', 'save', 'timeout', 'rehearse', 'instances', 'strict', 'transferAfter' }
+  for _, key in ipairs(keys) do
     ret[key] = config[key]
   end
   return ret
