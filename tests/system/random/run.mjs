@@ -37,7 +37,12 @@ if (options.help) {
 }
 
 const fixture = { libraries: [], plugins: [], flags: ['-Wno-format-truncation'], link: ['-pthread'] };
-const done = { conversations: 0, updates: 0, rollbacks: 0, discards: 0, refusals: 0 };
+const done = { conversations: 0, updates: 0, rollbacks: 0, discards: 0, refusals: 0, ended: 0 };
+
+// What ends a conversation early, and is in order: thread-local variables of updates that were discarded or rolled back keep their room, of
+// which there is little; and a patch that changes nothing is not in force, so that none can follow it, and another one is rolled back.
+const endings = ['no room for new thread-local variables', 'nothing to update'];
+class Ended extends Error {}
 
 function write(program, directory) {
     const trees = program.versions.map((version) => {
@@ -130,6 +135,8 @@ class Conversation {
         const result = await molt.call([...args, String(this.pair.talker.pid)]);
         if (options.trace)
             console.log(`molt ${args.join(' ')}: ${result.output.trim()}`);
+        if (endings.some((words) => result.output.includes(words)))
+            throw new Ended();
         if (result.status !== status)
             throw new Error(`${what}: status ${result.status}, must be ${status}: ${result.output.trim()}`);
     }
@@ -235,8 +242,13 @@ async function play(seed, directory) {
         for (let i = 0; i < Number(options.conversations); i++) {
             const talker = molt.program(file);
             at = ` conversation ${i}`;
+            const pair = new Pair(talker, new Oracle(program));
             try {
-                await new Conversation(program, patches, new Pair(talker, new Oracle(program)), random(seed * 1000 + i)).play();
+                await new Conversation(program, patches, pair, random(seed * 1000 + i)).play();
+            } catch (error) {
+                if (!(error instanceof Ended))
+                    throw error;
+                done.ended++;
             } finally {
                 talker.child.kill('SIGKILL');
             }
