@@ -279,6 +279,66 @@ static void read_relocations(struct object *object)
     }
 }
 
+/* Whether an instruction begins at OFFSET. */
+static bool is_instruction(const struct object_section *section, const ZydisDecoder *decoder, uint64_t offset)
+{
+    ZydisDecodedInstruction instruction;
+    uint64_t at = 0;
+
+    while (at < offset && ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(decoder, NULL, section->bytes + at,
+                                                                     section->size - at, &instruction))) {
+        at += instruction.length;
+    }
+    return at == offset;
+}
+
+/* The function that begins at OFFSET of SECTION, 0 if none. */
+static unsigned function_at(const struct object *object, const struct object_section *section, int64_t offset)
+{
+    for (unsigned i = 1; i < object->symbol_count; i++) {
+        const struct object_symbol *symbol = &object->symbols[i];
+        if (symbol->section == section->index && symbol->type == STT_FUNC &&
+            (int64_t)symbol->value == offset) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static void add_relocation(struct object_section *section, struct object_relocation relocation)
+{
+    struct object_relocation *grown =
+        must_have(realloc(section->relocations, (section->relocation_count + 1) * sizeof(*grown)));
+
+    section->relocations = grown;
+    grown[section->relocation_count++] = relocation;
+    qsort(grown, section->relocation_count, sizeof(*grown), by_offset);
+}
+
+/* A static function that takes its own address (lea disp32(%rip), REG) has no relocation for it: the assembler knows the distance. A
+ * patch needs one, since the address of a function is that of its first version. */
+static void name_own_addresses(const struct object *object, struct object_section *section,
+                               const ZydisDecoder *decoder)
+{
+    for (uint64_t at = 0; at + 7 <= section->size; at++) {
+        const uint8_t *code = section->bytes + at;
+        if ((code[0] & 0xfb) != 0x48 || code[1] != 0x8d || (code[2] & 0xc7) != 0x05) {
+            continue;
+        }
+        int32_t distance;
+        memcpy(&distance, code + 3, sizeof(distance));
+        size_t next = object_relocation_at(section, at + 3);
+        bool named = next < section->relocation_count && section->relocations[next].offset == at + 3;
+        unsigned function = named ? 0 : function_at(object, section, (int64_t)at + 7 + distance);
+        if (function && is_instruction(section, decoder, at)) {
+            add_relocation(section, (struct object_relocation){ .offset = (uint32_t)at + 3,
+                                                                .type = R_X86_64_PC32,
+                                                                .symbol = function,
+                                                                .addend = -4 });
+        }
+    }
+}
+
 /* Walks over the instructions of a code section and notes, for each field, how far its instruction goes on. */
 static void find_tails(struct object_section *section, const ZydisDecoder *decoder)
 {
@@ -348,6 +408,7 @@ static struct molt_error *analyse(struct object *object)
     ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE);
     for (size_t i = 1; i < object->section_count; i++) {
         if (object->sections[i].kind == SECTION_CODE && object->sections[i].bytes) {
+            name_own_addresses(object, &object->sections[i], &decoder);
             find_tails(&object->sections[i], &decoder);
         }
     }
