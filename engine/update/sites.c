@@ -354,6 +354,17 @@ size_t sites_mark(void)
     return memory.count;
 }
 
+/* Whether more was known of ADDRESS before MARK: it stands in code of an earlier patch, which stays. */
+static bool is_older(uintptr_t address, size_t mark)
+{
+    for (size_t i = 0; i < mark && i < memory.count; i++) {
+        if (memory.items[i].address == address) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
 {
     size_t ids = heap_site_count(), count;
@@ -371,7 +382,7 @@ void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
         }
         bool tells = known && known->of_patch && (known->hash || known->kind == MOLT_SITE_BYTES);
         if (tells && (size_t)(known - memory.items) >= mark && known->address >= start &&
-            known->address < end && !known_by_id[id]) {
+            known->address < end && !known_by_id[id] && !is_older(known->address, mark)) {
             struct remembered kept = *known;
             kept.address = 0;
             kept.id = id;
