@@ -107,6 +107,23 @@ static void find_escaped(struct version *version)
     }
 }
 
+/* Whether a place in CODE is kept to be returned to a second time: the frame must stay what it was then, and so must its code. */
+static bool is_returned_to_twice(const struct code *code)
+{
+    static const char *const names[] = { "setjmp",    "_setjmp",    "__sigsetjmp",
+                                         "sigsetjmp", "getcontext", "vfork" };
+
+    for (uint32_t i = 0; i < code->instructions.count; i++) {
+        const char *callee = code->instructions.items[i].flags & CODE_CALL ? code_callee(code, i) : "";
+        for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++) {
+            if (strcmp(callee, names[k]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void version_init(struct version *version, const struct transfer_side *side,
                          const struct object_symbol *symbol)
 {
@@ -114,6 +131,9 @@ static void version_init(struct version *version, const struct transfer_side *si
     const struct code_range *range = code_index_find(&side->index, object_address(side->object, symbol));
     version->unit = range ? range->unit : (Dwarf_Die){ 0 };
     code_init(&version->code, side->object, symbol, range ? &version->unit : NULL);
+    if (!version->code.problem && is_returned_to_twice(&version->code)) {
+        version->code.problem = "it calls setjmp";
+    }
     if (version->code.problem) {
         return;
     }
