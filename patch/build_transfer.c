@@ -162,6 +162,28 @@ static bool patch_place(const struct function_transfers *function, uint64_t plac
     return *ret_symbol && function->unit->emission->writer.symbols.items[*ret_symbol - 1].section;
 }
 
+/* Where the program has a string literal with the bytes of that at PLACE; 0: nowhere. Any of them will do. */
+static uint64_t literal_address(const struct image *image, const struct object_place *place)
+{
+    const struct object_section *section = place->section;
+    bool literal = section && section->bytes && (section->flags & SHF_STRINGS) && section->entry_size == 1 &&
+                   place->offset >= 0 && (uint64_t)place->offset < section->size;
+    const uint8_t *text = literal ? section->bytes + place->offset : NULL;
+    size_t size = literal ? strnlen((const char *)text, section->size - place->offset) + 1 : 0;
+
+    for (size_t i = 0; literal && i < image->segment_count; i++) {
+        const Elf64_Phdr *segment = &image->segments[i];
+        const uint8_t *bytes = segment->p_type == PT_LOAD && !(segment->p_flags & PF_W)
+                                   ? image_bytes(image, segment->p_vaddr, segment->p_filesz)
+                                   : NULL;
+        const uint8_t *found = bytes ? memmem(bytes, segment->p_filesz, text, size) : NULL;
+        if (found) {
+            return segment->p_vaddr + (uint64_t)(found - bytes);
+        }
+    }
+    return 0;
+}
+
 /* The address of something that the new code of a recipe names. */
 static char *name_symbol(const struct function_transfers *function, const struct recipe_value *value,
                          struct molt_patch_value *ret)
@@ -176,6 +198,13 @@ static char *name_symbol(const struct function_transfers *function, const struct
                              : out_section_symbol(&emission->writer, emission_section(emission, contribution,
                                                                                       value->symbol.section));
         return ret->symbol ? NULL : must_strdup("an address that it needs is not known");
+    }
+    uint64_t literal =
+        symbol || is_replaced(function) ? 0 : literal_address(contribution->image, &value->symbol);
+    if (literal) {
+        ret->from_kind = MOLT_VALUE_ADDRESS;
+        ret->from = (int64_t)literal;
+        return NULL;
     }
     const struct image_symbol *found =
         symbol && symbol->section ? bind_find(contribution, symbol, &ambiguous) : NULL;
