@@ -15,7 +15,7 @@
 //   update [VERSION]      the program becomes VERSION (v2 if not said); must succeed
 //   update VERSION via VERSION...   the same in one patch that leads over what the versions in between change
 //   update says WORD...   the same, and molt apply names these words
-//   update begin, end     the same, with lines in between while the update waits
+//   update begin, end     the same, with lines in between while the update waits; suspended functions are not taken over
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not

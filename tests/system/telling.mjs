@@ -83,7 +83,7 @@ class Telling {
         }
         case 'update begin': {
             const file = await this.patch(step.version);
-            this.pending = { version: step.version, file, ...molt.start(['apply', '--timeout', '15', file, pid]) };
+            this.pending = { version: step.version, file, ...molt.start(['apply', '--strict', '--timeout', '15', file, pid]) };
             await new Promise((resolve) => {
                 const timer = setTimeout(resolve, 500);
                 this.pending.child.stderr.once('data', () => {

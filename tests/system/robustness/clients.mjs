@@ -35,7 +35,7 @@ async function killedWhileWaiting() {
     const victim = await Victim.create('waits-for-frames');
     await victim.ask('start');
     const file = await victim.patch();
-    const { child, ended } = molt.start(['apply', '--timeout', '20', file, victim.pid]);
+    const { child, ended } = molt.start(['apply', '--strict', '--timeout', '20', file, victim.pid]);
     await delay(300);
     child.kill('SIGKILL');
     await ended;
@@ -69,7 +69,7 @@ async function programEnds() {
     const victim = await Victim.create('waits-for-frames');
     await victim.ask('start');
     const file = await victim.patch();
-    const { ended } = molt.start(['apply', '--timeout', '20', file, victim.pid]);
+    const { ended } = molt.start(['apply', '--strict', '--timeout', '20', file, victim.pid]);
     await delay(300);
     victim.program.child.kill('SIGKILL');
     const result = await ended;

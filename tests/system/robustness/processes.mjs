@@ -78,7 +78,7 @@ async function rollbackTogether() {
     demand(applied.status === 0, `molt apply: ${applied.output}`);
     for (const stuck of programs) {
         demand(await ask(stuck, 'start') === 'inside', 'the function was not entered');
-        const refused = await molt.call(['rollback', '--quiet', '--timeout', '0.3', 'program']);
+        const refused = await molt.call(['rollback', '--strict', '--quiet', '--timeout', '0.3', 'program']);
         demand(refused.status === 4, `one cannot be rolled back: exit status ${refused.status}: ${refused.output}`);
         demand(refused.output.includes(`${stuck.pid}: no safe point`), `does not name the process: ${refused.output}`);
         for (const one of await statusOf('program'))
