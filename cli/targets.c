@@ -110,27 +110,40 @@ static struct molt_error *collect(const char *who, const struct link_peer *peers
     return NULL;
 }
 
-/* Whether the process has been started by molt run a moment ago and its engine is on the way. */
+static ssize_t read_process(const char *pid, const char *what, char *bytes, size_t room)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%.20s/%s", pid, what);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file >= 0 ? read(file, bytes, room) : -1;
+    if (file >= 0) {
+        close(file);
+    }
+    return size;
+}
+
+static bool is_molt_run(const char *pid)
+{
+    char name[16];
+    ssize_t size = read_process(pid, "comm", name, sizeof(name));
+
+    return size == 5 && memcmp(name, "molt\n", 5) == 0;
+}
+
+/* Whether the process has been started by molt run a moment ago and its engine is on the way. A process in the
+   middle of execve has an empty environment, and takes its new name before its new environment; so the name is
+   looked at on both sides of the environment. */
 static bool is_starting(const char *pid)
 {
-    char path[64], bytes[65536];
-    bool starting = false;
+    char bytes[65536];
 
-    snprintf(path, sizeof(path), "/proc/%.20s/environ", pid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = file >= 0 ? read(file, bytes, sizeof(bytes)) : -1;
-    starting = size > 0 && memmem(bytes, (size_t)size, "libmolt.so", strlen("libmolt.so"));
-    if (file >= 0) {
-        close(file);
+    if (is_molt_run(pid)) {
+        return true;
     }
-    snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
-    file = open(path, O_RDONLY | O_CLOEXEC);
-    size = file >= 0 ? read(file, bytes, sizeof(bytes)) : -1;
-    starting |= size == 5 && memcmp(bytes, "molt\n", 5) == 0;
-    if (file >= 0) {
-        close(file);
-    }
-    return starting;
+    ssize_t size = read_process(pid, "environ", bytes, sizeof(bytes));
+    return size == 0 || (size > 0 && memmem(bytes, (size_t)size, "libmolt.so", strlen("libmolt.so"))) ||
+           is_molt_run(pid);
 }
 
 static struct molt_error *find_now(const char *who, struct targets *ret)
