@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "patch/file.h"
 #include "patch/object_scope.h"
 
@@ -520,38 +521,24 @@ struct object_place object_target(struct object *object, const struct object_sec
 
 size_t object_relocation_at(const struct object_section *section, uint64_t offset)
 {
-    size_t low = 0, high = section->relocation_count;
+    return COUNT_BEFORE(i, section->relocation_count, section->relocations[i].offset < offset);
+}
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (section->relocations[middle].offset < offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+size_t object_anonymous_above(const struct object_section *section, uint64_t offset)
+{
+    return COUNT_BEFORE(i, section->anonymous.count, section->anonymous.items[i] <= offset);
 }
 
 uint64_t object_anonymous_extent(const struct object_section *section, uint64_t offset)
 {
-    size_t low = 0, high = section->anonymous.count;
-
     if (offset >= section->size) {
         return 0;
     }
     if (section->entry_size && (section->flags & SHF_MERGE) && !(section->flags & SHF_STRINGS)) {
         return section->entry_size - offset % section->entry_size;
     }
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (section->anonymous.items[middle] <= offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return (low < section->anonymous.count ? section->anonymous.items[low] : section->size) - offset;
+    size_t next = object_anonymous_above(section, offset);
+    return (next < section->anonymous.count ? section->anonymous.items[next] : section->size) - offset;
 }
 
 struct object_symbol *object_find(const struct object *object, const char *key)

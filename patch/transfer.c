@@ -152,30 +152,6 @@ static void version_deinit(struct version *version)
     version_forget_scopes(version);
 }
 
-/* Whether control may have come from instruction FROM to instruction TO. */
-static bool reaches(const struct code *code, uint32_t from, uint32_t to)
-{
-    uint32_t start = code->instructions.items[from].block, end = code->instructions.items[to].block;
-    bool *seen = must_calloc(code->blocks.count, sizeof(*seen)), found = start == end && from <= to;
-    LIST(uint32_t) waiting = { 0 };
-
-    LIST_ADD(&waiting, start);
-    while (waiting.count && !found) {
-        const struct code_block *block = &code->blocks.items[waiting.items[--waiting.count]];
-        for (size_t i = 0; i < block->next.count; i++) {
-            uint32_t next = block->next.items[i];
-            found = found || next == end;
-            if (!seen[next]) {
-                seen[next] = true;
-                LIST_ADD(&waiting, next);
-            }
-        }
-    }
-    LIST_FREE(&waiting);
-    free(seen);
-    return found;
-}
-
 /* Whether somebody may have an address inside OBJECT when the call CALL returns. */
 static bool is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call)
 {
@@ -186,7 +162,7 @@ static bool is_known_elsewhere(const struct version *version, const struct local
             bool here = piece->kind == LOCAL_SLOT && taken->offset >= piece->value &&
                         taken->offset <= piece->value + (int64_t)piece->size;
             bool any = piece->kind == LOCAL_SLOT && version->wild;
-            if ((here || any) && reaches(&version->code, taken->at, call)) {
+            if ((here || any) && code_reaches(&version->code, taken->at, call)) {
                 return true;
             }
         }
@@ -298,9 +274,6 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
     return reason;
 }
 
-static const char *const names[] = { "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
-                                     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
-
 /* Whether a function of this object changes register NUMBER, by all that can be told. */
 static bool clobbers(struct object *object, const struct object_symbol *function, unsigned number,
                      unsigned depth)
@@ -363,7 +336,7 @@ static char *add_registers(struct transfer_work *work, struct recipe *recipe, ui
             if (i != RAX && i != RDX && !is_clobbered(&work->new.code, call, i)) {
                 return must_printf(
                     "the new version relies on %s, which the called function happens to leave alone",
-                    names[i]);
+                    register_name(i));
             }
             continue;
         }
@@ -579,10 +552,9 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
     const struct code *old = &work->old.code;
     uint32_t *pairs = transfer_match_calls(work, old_index, new_index);
 
-    for (uint32_t i = 0; i + 1 < old->instructions.count; i++) {
+    for (uint32_t i = 0; i < old->instructions.count; i++) {
         const struct code_instruction *call = &old->instructions.items[i];
-        if ((call->flags & (CODE_CALL | CODE_ENDS)) != CODE_CALL ||
-            call[1].address != call->address + call->length || !old->blocks.items[call->block].reached) {
+        if (!code_comes_back(old, i)) {
             continue;
         }
         struct recipe recipe = { .old_place = call[1].address,

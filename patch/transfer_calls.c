@@ -18,18 +18,10 @@ struct call_site {
 
 typedef LIST(struct call_site) call_sites;
 
-static bool comes_back(const struct code *code, uint32_t at)
-{
-    const struct code_instruction *call = &code->instructions.items[at];
-
-    return (call->flags & (CODE_CALL | CODE_ENDS)) == CODE_CALL && at + 1 < code->instructions.count &&
-           call[1].address == call->address + call->length && code->blocks.items[call->block].reached;
-}
-
 static void find_sites(struct code *code, const struct code_index *index, call_sites *ret)
 {
     for (uint32_t i = 0; i < code->instructions.count; i++) {
-        if (comes_back(code, i)) {
+        if (code_comes_back(code, i)) {
             struct call_site site = { .at = i, .callee = code_callee(code, i) };
             code_index_frames(index, code->instructions.items[i].address, &site.frames);
             for (size_t k = 0; k < site.frames.count; k++) {
@@ -98,30 +90,6 @@ static bool same_texts(const struct match *match, const struct call_site *old, c
         }
     }
     return true;
-}
-
-/* Whether control can come from behind the call back to it. */
-static bool is_in_loop(const struct code *code, uint32_t at)
-{
-    uint32_t start = code->instructions.items[at].block;
-    bool *seen = must_calloc(code->blocks.count, sizeof(*seen)), found = false;
-    LIST(uint32_t) waiting = { 0 };
-
-    LIST_ADD(&waiting, start);
-    while (waiting.count && !found) {
-        const struct code_block *block = &code->blocks.items[waiting.items[--waiting.count]];
-        for (size_t i = 0; i < block->next.count; i++) {
-            uint32_t next = block->next.items[i];
-            found = found || next == start;
-            if (!seen[next]) {
-                seen[next] = true;
-                LIST_ADD(&waiting, next);
-            }
-        }
-    }
-    LIST_FREE(&waiting);
-    free(seen);
-    return found;
 }
 
 typedef LIST(const struct call_site *) site_group;
@@ -193,7 +161,7 @@ static void pair_site(const struct transfer_work *work, const call_sites *old, c
     for (size_t i = 0; i < old_group.count; i++) {
         const struct call_site *found =
             old_group.items[i] == site ? counterpart(&work->match, &old_group, &new_group, i) : NULL;
-        if (found && is_in_loop(&work->old.code, site->at) == is_in_loop(&work->new.code, found->at)) {
+        if (found && code_repeats(&work->old.code, site->at) == code_repeats(&work->new.code, found->at)) {
             pairs[site->at] = found->at;
         }
     }

@@ -139,6 +139,21 @@ const char *code_path(struct code *code, const char *name);
 /* What OPERAND's relocation names; false: it has none. */
 bool code_named(const struct code *code, const struct code_operand *operand, struct object_place *ret);
 
+/* transfer_flow.c: resolves jumps, cuts the code into blocks and links them, computed jumps to whatever is named inside. */
+void code_find_flow(struct code *code);
+
+/* Links the blocks again, now that more is known of computed jumps, and forgets what was found out about the frame. */
+void code_link_again(struct code *code);
+
+/* Whether the instruction CALL is a call that can be reached, and that control comes back from. */
+bool code_comes_back(const struct code *code, uint32_t call);
+
+/* Whether control may have come from instruction FROM to instruction TO. */
+bool code_reaches(const struct code *code, uint32_t from, uint32_t to);
+
+/* Whether control can come from behind INSTRUCTION back to it. */
+bool code_repeats(const struct code *code, uint32_t instruction);
+
 /* transfer_jumps.c: finds out which computed jumps use which table, from the code linked as if each could use all. */
 void code_find_tables(struct code *code);
 
@@ -182,6 +197,9 @@ static inline bool place_in_frame(int32_t place)
 {
     return place >= PLACE_REGISTERS_END;
 }
+
+/* By the number that debug information uses. As long as the program. */
+const char *register_name(unsigned number);
 
 /* Whether functions must leave register NUMBER as it was. */
 static inline bool register_is_preserved(unsigned number)

@@ -295,16 +295,13 @@ static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size
     return found;
 }
 
-static const char *const register_names[] = { "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
-                                              "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
-
 static char *temporary_reason(const struct transfer_work *work, int32_t place, uint32_t size)
 {
     int32_t entry;
     uint32_t origin = code_origin(&work->new.code, work->new.at, place, size, &entry);
     unsigned line = origin == NO_INSTRUCTION ? 0 : work->new.code.instructions.items[origin].line;
     char *where = place_in_frame(place) ? must_printf("at CFA%+d", place - PLACE_CFA)
-                                        : must_strdup(register_names[place_register(place)]);
+                                        : must_strdup(register_name(place_register(place)));
     char *reason =
         line ? must_printf("the version that runs does not have a temporary of line %u (in %s)", line, where)
              : must_printf("the version that runs does not have a temporary (in %s)", where);
