@@ -374,3 +374,56 @@ char *parameters_text(const struct function_debug *debug)
     }
     return must_have(text_steal(&text));
 }
+
+const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece)
+{
+    for (size_t i = 0; i < locals->count; i++) {
+        const struct local *local = &locals->items[i];
+        for (size_t k = 0; k < local->pieces.count; k++) {
+            const struct local_piece *piece = &local->pieces.items[k];
+            int64_t start = piece->kind == LOCAL_REGISTER ? piece->value * 8 : PLACE_CFA + piece->value;
+            if (piece->kind <= LOCAL_SLOT && piece->size && place >= start && place < start + piece->size) {
+                *ret_piece = piece;
+                return local;
+            }
+        }
+    }
+    return NULL;
+}
+
+static unsigned count_alike(const local_list *locals, const struct local *local)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < locals->count; i++) {
+        count += locals->items[i].level == local->level && strcmp(locals->items[i].name, local->name) == 0;
+    }
+    return count;
+}
+
+const struct local *local_counterpart(const local_list *others, const local_list *own,
+                                      const struct local *local)
+{
+    if (count_alike(others, local) != count_alike(own, local)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < others->count; i++) {
+        const struct local *other = &others->items[i];
+        if (other->level == local->level && other->nth == local->nth &&
+            strcmp(other->name, local->name) == 0) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size)
+{
+    for (size_t i = 0; i < local->pieces.count; i++) {
+        const struct local_piece *piece = &local->pieces.items[i];
+        if (offset >= piece->offset && offset + size <= piece->offset + piece->size) {
+            return piece;
+        }
+    }
+    return NULL;
+}

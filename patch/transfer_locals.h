@@ -60,6 +60,16 @@ void function_debug_init(struct function_debug *debug, const struct code *code,
 void locals_at_call(const struct function_debug *debug, uint32_t call, local_list *ret);
 void locals_free(local_list *locals);
 
+/* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
+const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);
+
+/* The piece that holds SIZE bytes at OFFSET of the variable, or NULL. */
+const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size);
+
+/* The local of the other version that is the same variable, or NULL. */
+const struct local *local_counterpart(const local_list *others, const local_list *own,
+                                      const struct local *local);
+
 /* All objects in the frame; AT is an instruction at which it is set up. */
 void find_frame_objects(const struct function_debug *debug, uint32_t at, frame_objects *ret);
 

@@ -33,6 +33,10 @@ struct transfer_work {
 uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
                                const struct code_index *new_index);
 
+/* transfer_checks.c: whether the locals of both versions allow a recipe for the old code's call OLD_CALL. NULL, or why not: owned by
+ * the caller. */
+char *transfer_check_locals(const struct transfer_work *work, uint32_t old_call);
+
 /* transfer_sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
  * be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
@@ -49,15 +53,5 @@ void version_forget_scopes(struct version *version);
 
 /* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
-
-/* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
-const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);
-
-/* The piece that holds SIZE bytes at OFFSET of the variable, or NULL. */
-const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size);
-
-/* The local of the other version that is the same variable, or NULL. */
-const struct local *local_counterpart(const local_list *others, const local_list *own,
-                                      const struct local *local);
 
 #endif
