@@ -105,21 +105,30 @@ static void find_escaped(struct version *version)
     }
 }
 
-/* Whether a place in CODE is kept to be returned to a second time: the frame must stay what it was then, and so must its code. */
-static bool is_returned_to_twice(const struct code *code)
-{
-    static const char *const names[] = { "setjmp",    "_setjmp",    "__sigsetjmp",
-                                         "sigsetjmp", "getcontext", "vfork" };
+/* Functions that may return a second time: the frame must stay what it was then, and so must its code. What that says of a caller. */
+static const struct {
+    const char *callee, *problem;
+} returning_twice[] = {
+    { "setjmp", "calls setjmp, to which longjmp may come back" },
+    { "_setjmp", "calls setjmp, to which longjmp may come back" },
+    { "sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
+    { "__sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
+    { "getcontext", "calls getcontext, to which setcontext may come back" },
+    { "vfork", "calls vfork, whose child is in the same frame" },
+};
 
+/* What CODE does that makes its frame one to be returned to a second time; NULL: nothing. */
+static const char *returned_to_twice(const struct code *code)
+{
     for (uint32_t i = 0; i < code->instructions.count; i++) {
         const char *callee = code->instructions.items[i].flags & CODE_CALL ? code_callee(code, i) : "";
-        for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++) {
-            if (strcmp(callee, names[k]) == 0) {
-                return true;
+        for (size_t k = 0; k < sizeof(returning_twice) / sizeof(*returning_twice); k++) {
+            if (strcmp(callee, returning_twice[k].callee) == 0) {
+                return returning_twice[k].problem;
             }
         }
     }
-    return false;
+    return NULL;
 }
 
 static void version_init(struct version *version, const struct transfer_side *side,
@@ -129,9 +138,7 @@ static void version_init(struct version *version, const struct transfer_side *si
     const struct code_range *range = code_index_find(&side->index, object_address(side->object, symbol));
     version->unit = range ? range->unit : (Dwarf_Die){ 0 };
     code_init(&version->code, side->object, symbol, range ? &version->unit : NULL);
-    if (!version->code.problem && is_returned_to_twice(&version->code)) {
-        version->code.problem = "it calls setjmp";
-    }
+    version->code.problem = version->code.problem ? version->code.problem : returned_to_twice(&version->code);
     if (version->code.problem) {
         return;
     }
@@ -474,6 +481,25 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
     free(pairs);
 }
 
+/* The calls from which control comes back, where one of the versions has a problem: for each the same reason. */
+static void add_refusals(const struct transfer_work *work, recipe_list *ret)
+{
+    const struct code *old = &work->old.code;
+    const char *problem = old->problem ? old->problem : work->new.code.problem;
+
+    for (uint32_t i = 0; i + 1 < old->instructions.count; i++) {
+        const struct code_instruction *call = &old->instructions.items[i];
+        if ((call->flags & (CODE_CALL | CODE_ENDS)) == CODE_CALL &&
+            call[1].address == call->address + call->length) {
+            struct recipe recipe = { .old_place = call[1].address,
+                                     .callee = code_callee(old, i),
+                                     .line = call->line };
+            recipe.reason = must_printf("the %s version %s", old->problem ? "running" : "new", problem);
+            LIST_ADD(ret, recipe);
+        }
+    }
+}
+
 void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
                        const struct object_symbol *new_symbol, recipe_list *ret)
 {
@@ -498,6 +524,8 @@ void transfer_function(const struct transfer_pair *pair, const struct object_sym
         match_deinit(&work.match);
         free(old_parameters);
         free(new_parameters);
+    } else {
+        add_refusals(&work, ret);
     }
     version_deinit(&work.old);
     version_deinit(&work.new);

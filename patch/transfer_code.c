@@ -267,12 +267,13 @@ void code_init(struct code *code, struct object *object, const struct object_sym
     *code = (struct code){ .object = object, .symbol = symbol, .unit = unit };
     find_parts(code);
     if (!code->parts.count) {
-        code->problem = "it has no code";
+        code->problem = "has no code";
         return;
     }
     for (size_t i = 0; i < code->parts.count; i++) {
         if (!decode_part(code, &code->parts.items[i])) {
-            code->problem = "it has instructions that are not known here";
+            code->problem = "has instructions that are not known here";
+            find_lines(code, unit);
             return;
         }
     }

@@ -123,7 +123,7 @@ struct code {
     LIST(struct code_table_jump) table_jumps;
     LIST(struct code_path) paths;
     Dwarf_Die *unit;
-    const char *problem; /* why nothing can be said of it, or NULL */
+    const char *problem; /* why nothing can be said of it ("has no code"), or NULL */
 };
 
 /* Decodes SYMBOL, a function of OBJECT; lines are those of UNIT, its compile unit (NULL: without lines). All are borrowed. */

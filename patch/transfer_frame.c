@@ -490,7 +490,7 @@ void code_find_frame(struct code *code)
     int32_t pointers[REGISTERS];
 
     if (entry == NO_INSTRUCTION) {
-        code->problem = "it has no entry";
+        code->problem = "has no entry";
         return;
     }
     follow_all(code, code->instructions.items[entry].block);

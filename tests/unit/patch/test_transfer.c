@@ -286,6 +286,29 @@ static void test_a_frame_of_no_fixed_size(void **state)
     end(&versions);
 }
 
+static void test_a_frame_that_is_returned_to_twice(void **state)
+{
+    static const char text[] =
+        "#include <setjmp.h>\nstatic jmp_buf again;\n" DECLARATIONS
+        "int f(int n)\n{\n    volatile int tries = 0;\n    if (setjmp(again))\n        tries++;\n"
+        "    while (wait_event(n))\n        step(tries, n);\n    return tries;\n}\n";
+    static const char without[] =
+        "#include <setjmp.h>\nstatic jmp_buf again;\n" DECLARATIONS
+        "int f(int n)\n{\n    volatile int tries = 0;\n    if (wait_event(n))\n        tries++;\n"
+        "    while (wait_event(n))\n        step(tries, n);\n    return tries;\n}\n";
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "the running version calls setjmp");
+    assert_true(recipe_of(&versions, "wait_event")->line > 0);
+    end(&versions);
+    start(&versions, without, text);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "the new version calls setjmp");
+    end(&versions);
+}
+
 static void test_a_moved_member(void **state)
 {
 #define CONFIGURATION(members)                                                                               \
@@ -327,11 +350,17 @@ static void test_numbers_that_code_has_in_it(void **state)
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same_code),          cmocka_unit_test(test_a_statement_more),
-        cmocka_unit_test(test_a_variable_more),        cmocka_unit_test(test_a_call_less),
-        cmocka_unit_test(test_a_call_leaves_its_loop), cmocka_unit_test(test_a_wider_variable),
-        cmocka_unit_test(test_another_structure),      cmocka_unit_test(test_a_frame_of_no_fixed_size),
-        cmocka_unit_test(test_a_moved_member),         cmocka_unit_test(test_numbers_that_code_has_in_it),
+        cmocka_unit_test(test_the_same_code),
+        cmocka_unit_test(test_a_statement_more),
+        cmocka_unit_test(test_a_variable_more),
+        cmocka_unit_test(test_a_call_less),
+        cmocka_unit_test(test_a_call_leaves_its_loop),
+        cmocka_unit_test(test_a_wider_variable),
+        cmocka_unit_test(test_another_structure),
+        cmocka_unit_test(test_a_frame_of_no_fixed_size),
+        cmocka_unit_test(test_a_frame_that_is_returned_to_twice),
+        cmocka_unit_test(test_a_moved_member),
+        cmocka_unit_test(test_numbers_that_code_has_in_it),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
