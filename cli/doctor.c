@@ -188,6 +188,50 @@ static void check_lasting(struct findings *findings, const struct target *target
     free(from);
 }
 
+/* ": 65536 bytes at 0x7f0012340000, registered; ..." */
+static char *list_stacks(const json_t *coroutines)
+{
+    const json_t *stacks = json_object_get(coroutines, "stacks");
+    json_t *stack;
+    size_t index;
+    struct text text = { 0 };
+
+    json_array_foreach(stacks, index, stack)
+    {
+        text_printf(&text, "%s%lld bytes at 0x%llx, %s", index ? "; " : ": ",
+                    (long long)json_integer_value(json_object_get(stack, "size")),
+                    (long long)json_integer_value(json_object_get(stack, "low")),
+                    json_is_true(json_object_get(stack, "registered")) ? "registered" : "by makecontext");
+    }
+    return text_steal(&text);
+}
+
+/* Stacks of the program's own making: what waits there can only be waited for if the engine knows of them. */
+static void check_coroutines(struct findings *findings, const struct target *target)
+{
+    const json_t *coroutines = json_object_get(target->status, "coroutines");
+    long long made = json_integer_value(json_object_get(coroutines, "made")),
+              registered = json_integer_value(json_object_get(coroutines, "registered"));
+    char *stacks = list_stacks(coroutines);
+    char *subject =
+        made + registered
+            ? must_printf("stacks of coroutines: %lld by makecontext, %lld registered%s%s", made, registered,
+                          stacks ? stacks : "",
+                          (size_t)(made + registered) > json_array_size(json_object_get(coroutines, "stacks"))
+                              ? "; ..."
+                              : "")
+            : must_strdup("no stacks of coroutines are known");
+
+    note(findings, !json_is_true(json_object_get(coroutines, "overflow")), true,
+         "all stacks of coroutines are known",
+         "there have been more than 65536: updates are refused until the program is restarted");
+    note(findings, true, false, subject, "");
+    note(findings, true, false,
+         "if it switches stacks otherwise than by ucontext, it must register them (<molt/engine.h>)", "");
+    free(subject);
+    free(stacks);
+}
+
 static void check_target(struct findings *findings, const struct target *target)
 {
     const char *exe = json_string_value(json_object_get(target->status, "exe"));
@@ -200,6 +244,7 @@ static void check_target(struct findings *findings, const struct target *target)
             check_program(findings, exe);
         }
     }
+    check_coroutines(findings, target);
     if (findings->session) {
         check_lasting(findings, target);
     }

@@ -16,6 +16,8 @@
 #include "engine/threads/coroutines.h"
 #include "engine/update/update.h"
 
+#define LISTED_STACKS 16 /* of coroutines */
+
 void status_executable(char *target, size_t size)
 {
     ssize_t length = readlink("/proc/self/exe", target, size - 1);
@@ -138,6 +140,23 @@ json_t *status_describe_memory(void)
                      (json_int_t)offset, "size", (json_int_t)size);
 }
 
+/* Stacks of the program's own making. */
+static json_t *describe_coroutines(void)
+{
+    struct coroutine_stack stacks[LISTED_STACKS];
+    struct coroutine_counts counts = coroutines_list(stacks, LISTED_STACKS);
+    size_t count = counts.made + counts.registered;
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count && i < LISTED_STACKS; i++) {
+        json_array_append_new(list,
+                              json_pack("{s:I, s:I, s:b}", "low", (json_int_t)stacks[i].low, "size",
+                                        (json_int_t)stacks[i].size, "registered", stacks[i].registered));
+    }
+    return json_pack("{s:I, s:I, s:b, s:o}", "made", (json_int_t)counts.made, "registered",
+                     (json_int_t)counts.registered, "overflow", coroutines_overflow(), "stacks", list);
+}
+
 json_t *status_describe(const char *name)
 {
     char executable[PATH_MAX];
@@ -146,8 +165,8 @@ json_t *status_describe(const char *name)
 
     dl_iterate_phdr(visit_module, modules);
     status_executable(executable, sizeof(executable));
-    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:I, s:s, s:o}", "pid", (int)getpid(), "name", name,
+    return json_pack("{s:i, s:s, s:s, s:s, s:o, s:i, s:o, s:s, s:o}", "pid", (int)getpid(), "name", name,
                      "exe", executable, "version", MOLT_VERSION, "build_ids", modules, "threads",
-                     count_threads(), "coroutine_stacks", (json_int_t)coroutines_count(), "heap",
+                     count_threads(), "coroutines", describe_coroutines(), "heap",
                      allocator ? allocator : "own allocator: untracked", "updates", describe_updates());
 }

@@ -7,7 +7,8 @@
  * user nor root is turned away before a byte of his is read. On it: HTTP upgrade, subprotocol molt.v1,
  * JSON-RPC 2.0 in text frames, the bytes of a patch in binary frames.
  *
- *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads, coroutine_stacks,
+ *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
+ *                                              coroutines: {made, registered, overflow, stacks: [{low, size, registered}]},
  *                                              updates: [{id, title, functions, revertible}], last: result or null,
  *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
@@ -22,6 +23,9 @@
  * `stacks` stops the program for a moment and changes nothing. Frames are innermost first: {suspended: it waits for a call, slot: where its own
  * return address stands, and module: index, offset | function, unit, offset: of a patch's code, from its start}, the offset being that of the return address
  * in the module's file; lost: the outer frames of the thread are not known; all false: there was no room for all.
+ *
+ * `coroutines` are the stacks that the program has made itself, by makecontext or registered with <molt/engine.h>, as far as the engine knows (ended ones
+ * included), and the first 16 of them; `overflow`: there have been more than it can keep account of, and updates are refused.
  *
  * `memory` is the engine's own, and only told if asked for with true.
  *

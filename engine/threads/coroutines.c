@@ -283,16 +283,32 @@ bool coroutines_is_live(const struct suspended_stack *stack)
     return is_live(sp) && (!stack->context || is_live((uintptr_t)stack->context));
 }
 
-size_t coroutines_count(void)
+struct coroutine_counts coroutines_list(struct coroutine_stack *ret, size_t max)
 {
     const struct context_table *table = contexts();
-    size_t count = 0;
+    struct coroutine_counts counts = { 0 };
 
     for (size_t i = 0; table && i < entry_count(table); i++) {
-        uint32_t kind = atomic_load(&table->entries[i].kind);
-        count += table->entries[i].size && kind != CONTEXT_NONE && kind != CONTEXT_REMOVED;
+        const struct context_entry *entry = &table->entries[i];
+        uint32_t kind = atomic_load(&entry->kind);
+        if (!entry->size || kind == CONTEXT_NONE || kind == CONTEXT_REMOVED) {
+            continue;
+        }
+        if (counts.made + counts.registered < max) {
+            ret[counts.made + counts.registered] =
+                (struct coroutine_stack){ entry->low, entry->size, kind == CONTEXT_STACK };
+        }
+        counts.registered += kind == CONTEXT_STACK;
+        counts.made += kind != CONTEXT_STACK;
     }
-    return count;
+    return counts;
+}
+
+bool coroutines_overflow(void)
+{
+    const struct context_table *table = contexts();
+
+    return table && atomic_load(&table->count) > CONTEXT_MAX;
 }
 
 /* ---- return addresses -------------------------------------------------------------------------------------------------- */

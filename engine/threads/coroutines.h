@@ -32,7 +32,21 @@ bool coroutines_is_live(const struct suspended_stack *stack);
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
 bool coroutines_is_return_address(uintptr_t address);
 
-/* How many stacks of its own the program has, as far as is known. Roughly while the program runs. */
-size_t coroutines_count(void);
+/* A stack of the program's own. */
+struct coroutine_stack {
+    uintptr_t low;
+    size_t size;
+    bool registered; /* by <molt/engine.h>; else by makecontext */
+};
+
+/* How many of each kind there are, as far as is known, ended coroutines included. The first MAX are written to RET. Roughly while the
+ * program runs. */
+struct coroutine_counts {
+    size_t made, registered;
+};
+struct coroutine_counts coroutines_list(struct coroutine_stack *ret, size_t max);
+
+/* Whether there have been more than can be known: what waits on the others is not. */
+bool coroutines_overflow(void);
 
 #endif

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "engine/threads/coroutines.h"
+
 static pthread_mutex_t critical = PTHREAD_MUTEX_INITIALIZER;
 
 uint64_t changes_made;
@@ -71,6 +73,12 @@ int reach_safe_point(const struct affected_range *ranges, size_t count, const st
         .enter_critical = enter_critical,
         .leave_critical = leave_critical,
     };
+    if (count && coroutines_overflow()) {
+        return fail(report, UPDATE_REFUSED, -EOVERFLOW,
+                    "the program has kept coroutines in more than 65536 places, and what waits in those that "
+                    "came later "
+                    "is not known; restart it to update it");
+    }
     int status = safe_point_reach(point, world);
     report->waited_us = point->waited_us;
     if (status == 0) {
