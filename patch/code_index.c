@@ -8,6 +8,8 @@
 #include <dwarf.h>
 #include <stdlib.h>
 
+#include "base/search.h"
+
 #define DEPTH_MAX 64
 
 static void add_function(struct code_index *index, Dwarf_Die *die, Dwarf_Die *unit)
@@ -60,17 +62,9 @@ void code_index_deinit(struct code_index *index)
 
 const struct code_range *code_index_find(const struct code_index *index, uint64_t address)
 {
-    size_t low = 0, high = index->ranges.count;
+    size_t count = COUNT_BEFORE(i, index->ranges.count, index->ranges.items[i].start <= address);
+    const struct code_range *range = count ? &index->ranges.items[count - 1] : NULL;
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (index->ranges.items[middle].start <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    const struct code_range *range = low ? &index->ranges.items[low - 1] : NULL;
     return range && address < range->end ? range : NULL;
 }
 

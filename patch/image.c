@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/search.h"
 #include "base/text.h"
 
 bool image_is_binary(const char *path)
@@ -474,17 +475,7 @@ const uint8_t *image_bytes(const struct image *image, uint64_t address, size_t s
 /* Index of the first symbol at an address above ADDRESS. */
 static size_t first_above(const struct image *image, uint64_t address)
 {
-    size_t low = 0, high = image->by_address_count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (image->by_address[middle]->value <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, image->by_address_count, image->by_address[i]->value <= address);
 }
 
 uint64_t image_room(const struct image *image, const struct image_symbol *symbol)

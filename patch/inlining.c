@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "base/text.h"
 #include "patch/definition_line.h"
 
@@ -199,21 +200,12 @@ static void note_line(struct body *body, Dwarf_Addr address, const char *file, i
     }
 }
 
-static size_t first_line_at(Dwarf_Lines *lines, size_t count, Dwarf_Addr address)
+static Dwarf_Addr line_address(Dwarf_Lines *lines, size_t index)
 {
-    size_t low = 0, high = count;
+    Dwarf_Addr address = 0;
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        Dwarf_Addr at = 0;
-        dwarf_lineaddr(dwarf_onesrcline(lines, middle), &at);
-        if (at < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    dwarf_lineaddr(dwarf_onesrcline(lines, index), &address);
+    return address;
 }
 
 static void read_lines(struct body *body, Dwarf_Die *unit, Dwarf_Addr from, Dwarf_Addr to)
@@ -224,7 +216,8 @@ static void read_lines(struct body *body, Dwarf_Die *unit, Dwarf_Addr from, Dwar
     if (dwarf_getsrclines(unit, &lines, &count) != 0) {
         return;
     }
-    for (size_t i = first_line_at(lines, count, from); i < count; i++) {
+    size_t first = COUNT_BEFORE(i, count, line_address(lines, i) < from);
+    for (size_t i = first; i < count; i++) {
         Dwarf_Line *line = dwarf_onesrcline(lines, i);
         Dwarf_Addr address = to;
         int number = 0;

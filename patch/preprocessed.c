@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
+
 /* What is known of the declaration at file level that is being read. */
 struct declaration {
     size_t start;      /* SIZE_MAX: nothing of it was met yet */
@@ -257,21 +259,13 @@ void preprocessed_deinit(struct preprocessed *source)
 
 unsigned preprocessed_line(const struct preprocessed *source, size_t offset, const char **ret_file)
 {
-    size_t low = 0, high = source->lines.count;
+    size_t index = COUNT_BEFORE(i, source->lines.count, source->lines.items[i].offset <= offset);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (source->lines.items[middle].offset <= offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (!low) {
+    if (!index) {
         *ret_file = "";
         return 0;
     }
-    const struct preprocessed_line *marker = &source->lines.items[low - 1];
+    const struct preprocessed_line *marker = &source->lines.items[index - 1];
     unsigned line = marker->line;
     for (const char *at = source->text + marker->offset; at < source->text + offset; at++) {
         line += *at == '\n';

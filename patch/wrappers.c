@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "base/text.h"
 #include "base/wrapper_table.h"
 #include "patch/allocators.h"
@@ -258,18 +259,10 @@ void wrappers_deinit(struct wrappers *wrappers)
 
 const struct wrapper *wrappers_at(const struct wrappers *wrappers, uint64_t address)
 {
-    size_t low = 0, high = wrappers->items.count;
+    size_t index = COUNT_BEFORE(i, wrappers->items.count, wrappers->items.items[i].address < address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (wrappers->items.items[middle].address < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < wrappers->items.count && wrappers->items.items[low].address == address
-               ? &wrappers->items.items[low]
+    return index < wrappers->items.count && wrappers->items.items[index].address == address
+               ? &wrappers->items.items[index]
                : NULL;
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
+
 void hunks_deinit(struct hunks *hunks)
 {
     free(hunks->items);
@@ -28,32 +30,12 @@ static bool hunks_reserve(struct hunks *hunks)
 /* Index of the first hunk that ends at or behind NEW, an offset in the new text. */
 static uint32_t find_new(const struct hunks *hunks, uint32_t new_offset)
 {
-    uint32_t low = 0, high = hunks->count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (hunks->items[middle].new_end < new_offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, hunks->count, hunks->items[i].new_end < new_offset);
 }
 
 uint32_t hunks_find(const struct hunks *hunks, uint32_t old)
 {
-    uint32_t low = 0, high = hunks->count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (hunks->items[middle].old_end < old) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, hunks->count, hunks->items[i].old_end < old);
 }
 
 struct molt_error *hunks_edit(struct hunks *hunks, uint32_t start, uint32_t end, uint32_t length)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "recorder/token.h"
 
 enum { PAIRS_MAX = 1 << 22 };
@@ -244,17 +245,7 @@ static void take(struct arrival *arrival, struct candidate *candidate, uint8_t e
 /* The first candidate with KEY, or the end. */
 static uint32_t find_key(const struct match *match, uint64_t key)
 {
-    uint32_t low = 0, high = match->candidate_count;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (match->candidates[middle].key < key) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, match->candidate_count, match->candidates[i].key < key);
 }
 
 static bool same_content(const struct declaration *a, const struct declaration *b)

@@ -1,6 +1,7 @@
 /* The longest increasing subsequence, by patience sorting: what is not in it has moved. */
 #include <stdlib.h>
 
+#include "base/search.h"
 #include "recorder/changes.h"
 
 bool changes_out_of_order(const int32_t *numbers, uint32_t count, bool *ret_moved)
@@ -11,18 +12,10 @@ bool changes_out_of_order(const int32_t *numbers, uint32_t count, bool *ret_move
     bool done = tops && before;
 
     for (uint32_t i = 0; done && i < count; i++) {
-        uint32_t low = 0, high = length;
-        while (low < high) {
-            uint32_t middle = low + (high - low) / 2;
-            if (numbers[tops[middle]] < numbers[i]) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        before[i] = low ? tops[low - 1] : UINT32_MAX;
-        tops[low] = i;
-        length = low + 1 > length ? low + 1 : length;
+        uint32_t index = COUNT_BEFORE(k, length, numbers[tops[k]] < numbers[i]);
+        before[i] = index ? tops[index - 1] : UINT32_MAX;
+        tops[index] = i;
+        length = index + 1 > length ? index + 1 : length;
         ret_moved[i] = true;
     }
     for (uint32_t i = done && length ? tops[length - 1] : UINT32_MAX; i != UINT32_MAX; i = before[i]) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "recorder/compare.h"
 #include "recorder/identity.h"
 #include "recorder/token.h"
@@ -116,29 +117,21 @@ static bool adopt(struct file *file, const struct loose *loose, struct wanted *w
                   uint64_t *next_id)
 {
     struct wanted key = { .key = loose_key(loose), .base = -1 };
-    uint32_t low = 0, high = count;
+    uint32_t index = COUNT_BEFORE(i, count, compare_wanted(&wanted[i], &key) < 0);
 
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (compare_wanted(&wanted[middle], &key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    while (index < count && wanted[index].key == key.key && wanted[index].base < 0) {
+        index++; /* adopted already */
     }
-    while (low < count && wanted[low].key == key.key && wanted[low].base < 0) {
-        low++; /* adopted already */
-    }
-    if (low == count || wanted[low].key != key.key) {
+    if (index == count || wanted[index].key != key.key) {
         return false;
     }
-    if (wanted[low].taken) {
-        *wanted[low].taken = (struct identity){ .id = (*next_id)++, .base = -1 };
+    if (wanted[index].taken) {
+        *wanted[index].taken = (struct identity){ .id = (*next_id)++, .base = -1 };
     } else {
-        file->ghosts.items[wanted[low].ghost].base = -1;
+        file->ghosts.items[wanted[index].ghost].base = -1;
     }
-    *loose_identity(loose) = base_identity(file, wanted[low].base);
-    wanted[low].base = -1;
+    *loose_identity(loose) = base_identity(file, wanted[index].base);
+    wanted[index].base = -1;
     return true;
 }
 

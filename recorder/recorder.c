@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "recorder/changes.h"
 #include "recorder/journal.h"
@@ -38,17 +39,7 @@ struct recorder {
 /* Index of the entry called PATH, or of where it belongs. */
 static size_t find_index(const struct recorder *recorder, const char *path)
 {
-    size_t low = 0, high = recorder->count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (strcmp(recorder->entries[middle]->file.path, path) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, recorder->count, strcmp(recorder->entries[i]->file.path, path) < 0);
 }
 
 static struct entry *lookup(const struct recorder *recorder, const char *path)

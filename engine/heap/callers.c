@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cursor.h"
+#include "base/search.h"
 
 enum { REGISTER_RBP = 6, REGISTER_RSP = 7, REGISTER_RETURN = 16 };
 enum {
@@ -349,33 +350,32 @@ static bool read_common(const uint8_t *entry, struct common *ret)
     return column == REGISTER_RETURN && !cursor_failed(&cursor);
 }
 
+/* A row of a search table: distances from the table's header. */
+struct row {
+    int32_t start, entry;
+};
+
+static struct row row_at(const uint8_t *header, size_t index)
+{
+    struct row row;
+
+    memcpy(&row, header + 12 + sizeof(row) * index, sizeof(row));
+    return row;
+}
+
 /* The FDE that the search table at HEADER has for ADDRESS, or NULL. */
 static const uint8_t *find_entry(const uint8_t *header, uintptr_t address)
 {
-    struct {
-        int32_t start, entry; /* from the header */
-    } row;
-    uint32_t low = 0, high;
+    uint32_t count;
 
     if (header[0] != 1 || header[2] != ENCODING_UDATA4 || header[3] != 0x3b /* datarel sdata4 */ ||
         (header[1] & 0x0f) != ENCODING_SDATA4) {
         return NULL;
     }
-    memcpy(&high, header + 8, sizeof(high));
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        memcpy(&row, header + 12 + sizeof(row) * middle, sizeof(row));
-        if ((uintptr_t)header + (uintptr_t)(intptr_t)row.start <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (!low) {
-        return NULL;
-    }
-    memcpy(&row, header + 12 + sizeof(row) * (low - 1), sizeof(row));
-    return header + row.entry;
+    memcpy(&count, header + 8, sizeof(count));
+    size_t started =
+        COUNT_BEFORE(i, count, (uintptr_t)header + (uintptr_t)(intptr_t)row_at(header, i).start <= address);
+    return started ? header + row_at(header, started - 1).entry : NULL;
 }
 
 static bool state_to_rule(const struct state *state, struct caller_rule *ret)

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/search.h"
 #include "base/wrapper_table.h"
 #include "engine/mapping.h"
 
@@ -137,17 +138,9 @@ static const struct molt_wrapper_table *find_table(const uint8_t *build_id, size
 static bool is_in_ranges(const struct molt_wrapper_table *table, uint64_t address)
 {
     const struct molt_wrapper_range *ranges = ranges_of(table);
-    size_t low = 0, high = table->count;
+    size_t index = COUNT_BEFORE(i, table->count, ranges[i].end <= address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (ranges[middle].end <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < table->count && ranges[low].start <= address;
+    return index < table->count && ranges[index].start <= address;
 }
 
 /* ---- modules ----------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
 
@@ -78,19 +79,12 @@ static void visit_words(uintptr_t start, uintptr_t end, references_visitor *visi
 void references_range(const struct references *references, uintptr_t start, uintptr_t end,
                       references_visitor *visit, void *context)
 {
-    size_t low = 0, high = references->hole_count;
+    /* from the first hole that ends behind START on */
+    size_t index = COUNT_BEFORE(i, references->hole_count, references->holes[i].end <= start);
 
-    while (low < high) { /* the first hole that ends behind START */
-        size_t middle = (low + high) / 2;
-        if (references->holes[middle].end <= start) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    for (; low < references->hole_count && references->holes[low].start < end; low++) {
-        visit_words(start, references->holes[low].start, visit, context);
-        start = references->holes[low].end;
+    for (; index < references->hole_count && references->holes[index].start < end; index++) {
+        visit_words(start, references->holes[index].start, visit, context);
+        start = references->holes[index].end;
     }
     visit_words(start, end, visit, context);
 }

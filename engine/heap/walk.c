@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/search.h"
 #include "engine/heap/heap.h"
 #include "engine/heap/next.h"
 #include "engine/heap/shadow.h"
@@ -142,17 +143,7 @@ static bool is_in(const struct extent *extent, uintptr_t start, uintptr_t end)
 /* The first extent that ends behind ADDRESS; map.count if there is none. */
 static size_t find_extent_from(uintptr_t address)
 {
-    size_t low = 0, high = map.count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (map.extents[middle].end <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, map.count, map.extents[i].end <= address);
 }
 
 /* The extent that ADDRESS lies in, or NULL. */

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "engine/code/image.h"
 #include "engine/heap/heap.h"
 #include "engine/sort.h"
@@ -77,18 +78,11 @@ static void list_stacks(struct context_table *table)
 
 static struct known_stack *find_stack(struct context_table *table, uintptr_t address)
 {
-    size_t low = 0, high = table->known.count;
+    /* an empty stack's pointer is at its end */
+    size_t index = COUNT_BEFORE(i, table->known.count, table->known.items[i].high < address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (table->known.items[middle].high < address) { /* an empty stack's pointer is at its end */
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < table->known.count && table->known.items[low].low <= address ? &table->known.items[low]
-                                                                              : NULL;
+    return index < table->known.count && table->known.items[index].low <= address ? &table->known.items[index]
+                                                                                  : NULL;
 }
 
 static uintptr_t pointer_of(const struct stopped_thread *thread)

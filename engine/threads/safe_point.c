@@ -21,6 +21,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/search.h"
 #include "engine/threads/barrier.h"
 #include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
@@ -68,17 +69,9 @@ struct findings {
 
 static const struct affected_range *find_range(const struct safe_point *wanted, uintptr_t address)
 {
-    size_t low = 0, high = wanted->count;
+    size_t index = COUNT_BEFORE(i, wanted->count, wanted->ranges[i].end <= address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (wanted->ranges[middle].end <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < wanted->count && wanted->ranges[low].start <= address ? &wanted->ranges[low] : NULL;
+    return index < wanted->count && wanted->ranges[index].start <= address ? &wanted->ranges[index] : NULL;
 }
 
 static void note_affected(struct findings *findings, const struct affected_range *range,
@@ -93,18 +86,10 @@ static void note_affected(struct findings *findings, const struct affected_range
 
 static const struct transfer *find_recipe(const struct transfers *transfers, uintptr_t address)
 {
-    size_t low = 0, high = transfers->count;
+    size_t index = COUNT_BEFORE(i, transfers->count, transfers->recipes[i].from < address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (transfers->recipes[middle].from < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < transfers->count && transfers->recipes[low].from == address ? &transfers->recipes[low]
-                                                                             : NULL;
+    return index < transfers->count && transfers->recipes[index].from == address ? &transfers->recipes[index]
+                                                                                 : NULL;
 }
 
 static uint64_t hash_name(const char *name)

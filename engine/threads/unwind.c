@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/search.h"
 #include "engine/code/image.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/readable.h"
@@ -53,18 +54,10 @@ struct walk {
 
 static const struct mapping *find_mapping(uintptr_t address)
 {
-    size_t low = 0, high = unwinder.mapping_count;
+    size_t index = COUNT_BEFORE(i, unwinder.mapping_count, unwinder.mappings[i].end <= address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (unwinder.mappings[middle].end <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
     /* a stack grows downwards: an address a little below a mapping belongs to it since the last refresh */
-    return low < unwinder.mapping_count ? &unwinder.mappings[low] : NULL;
+    return index < unwinder.mapping_count ? &unwinder.mappings[index] : NULL;
 }
 
 uintptr_t unwind_stack_end(uintptr_t address)

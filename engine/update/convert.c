@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
+
 static void *function_of(const struct loaded_patch *patch, uint32_t symbol)
 {
     return symbol ? (void *)patch->symbols[symbol].address : NULL;
@@ -241,17 +243,10 @@ static const struct molt_patch_segment *segment_from(const struct conversion *co
 {
     const struct molt_patch_segment *segments =
         &conversion->layouts->file->patch_segments[conversion->record->segment];
-    uint32_t low = 0, high = conversion->record->segment_count;
+    uint32_t index = COUNT_BEFORE(i, conversion->record->segment_count,
+                                  segments[i].old_offset + segments[i].size <= offset);
 
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (segments[middle].old_offset + segments[middle].size <= offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return &segments[low];
+    return &segments[index];
 }
 
 /* Whether SEGMENT, of segment_from, is one that starts before END. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/search.h"
 #include "engine/mapping.h"
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
@@ -84,17 +85,9 @@ void state_want(struct state *state, state_wants *wants)
 
 struct guess *guess_find(const struct guesses *guesses, uintptr_t start)
 {
-    size_t low = 0, high = guesses->count;
+    size_t index = COUNT_BEFORE(i, guesses->count, guesses->items[i].start < start);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (guesses->items[middle].start < start) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < guesses->count && guesses->items[low].start == start ? &guesses->items[low] : NULL;
+    return index < guesses->count && guesses->items[index].start == start ? &guesses->items[index] : NULL;
 }
 
 /* ---- variables ----------------------------------------------------------------------------------------------------- */
@@ -214,21 +207,14 @@ size_t root_size(const struct state *state, const struct root *root)
 
 struct root *roots_find(const struct state *state, uintptr_t address)
 {
-    size_t low = 0, high = state->roots.count;
+    /* behind the last that starts at or before it */
+    size_t index = COUNT_BEFORE(i, state->roots.count, state->roots.items[i].place <= address);
 
-    while (low < high) { /* the last that starts at or before it */
-        size_t middle = (low + high) / 2;
-        if (state->roots.items[middle].place <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (!low ||
-        address >= state->roots.items[low - 1].place + root_size(state, &state->roots.items[low - 1])) {
+    if (!index ||
+        address >= state->roots.items[index - 1].place + root_size(state, &state->roots.items[index - 1])) {
         return NULL;
     }
-    return &state->roots.items[low - 1];
+    return &state->roots.items[index - 1];
 }
 
 void root_walk(const struct state *state, const struct root *root, uintptr_t place, bool after,

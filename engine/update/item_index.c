@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "base/search.h"
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
 
@@ -90,17 +91,7 @@ static size_t count_to(const struct item_index_region *region, uintptr_t address
 /* As count_to, where no item begins in the same region: a block may reach into it. */
 static size_t count_by_search(const struct item_index *index, uintptr_t address)
 {
-    size_t low = 0, high = index->count;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (index->items[middle].start <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return COUNT_BEFORE(i, index->count, index->items[i].start <= address);
 }
 
 const struct indexed_item *item_index_find(const struct item_index *index, uintptr_t address)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/search.h"
 #include "engine/code/arena.h"
 #include "engine/heap/heap.h"
 #include "engine/mapping.h"
@@ -215,15 +216,7 @@ void memory_map_deinit(struct memory_map *map)
 
 const struct region *memory_map_find(const struct memory_map *map, uintptr_t address)
 {
-    size_t low = 0, high = map->count;
+    size_t index = COUNT_BEFORE(i, map->count, map->items[i].end <= address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (map->items[middle].end <= address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < map->count && map->items[low].start <= address ? &map->items[low] : NULL;
+    return index < map->count && map->items[index].start <= address ? &map->items[index] : NULL;
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "engine/sort.h"
 
 struct remembered {
@@ -79,17 +80,9 @@ static void add_of_patch(struct sites *sites, const struct loaded_patch *patch)
 /* The entry for ADDRESS among the first COUNT, which are sorted. */
 static struct site_entry *find_entry(const struct sites *sites, size_t count, uintptr_t address)
 {
-    size_t low = 0, high = count;
+    size_t index = COUNT_BEFORE(i, count, sites->entries[i].address < address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (sites->entries[middle].address < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < count && sites->entries[low].address == address ? &sites->entries[low] : NULL;
+    return index < count && sites->entries[index].address == address ? &sites->entries[index] : NULL;
 }
 
 /* A layout that this patch does not name has nothing to do with what it changes; of its words nothing is known. */
@@ -111,17 +104,9 @@ struct latest {
 
 static const struct latest *find_latest(const struct latest *list, size_t count, uintptr_t address)
 {
-    size_t low = 0, high = count;
+    size_t index = COUNT_BEFORE(i, count, list[i].address < address);
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (list[middle].address < address) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < count && list[low].address == address ? &list[low] : NULL;
+    return index < count && list[index].address == address ? &list[index] : NULL;
 }
 
 /* What is remembered of each address, later memories instead of earlier ones, ascending; from malloc. */
