@@ -286,7 +286,8 @@ static bool search(const struct extent *extent, uintptr_t address, struct heap_b
 /* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a table. So the last one
  * that was found in each 64 kB is looked at first. */
 static struct {
-    uintptr_t start;
+    uintptr_t
+        granule; /* in which it starts: in which half its entry says, and may have come to say otherwise */
     const uint16_t *entry; /* NULL: none yet */
 } large[LARGE_BLOCKS];
 
@@ -300,16 +301,18 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     if (!extent) {
         return false;
     }
-    if (entry && is_start(*entry) && large[slot].start <= address &&
-        look_at(extent, large[slot].start, entry, &block) && address - block.start < block.usable) {
-        *ret = block;
-        return true;
+    if (entry && is_start(*entry)) {
+        uintptr_t start = start_of(large[slot].granule, *entry);
+        if (start <= address && look_at(extent, start, entry, &block) && address - start < block.usable) {
+            *ret = block;
+            return true;
+        }
     }
     if (!search(extent, address, &block, &entry)) {
         return false;
     }
     if (address - block.start > (uintptr_t)1 << SHADOW_PAGE_SHIFT) {
-        large[slot].start = block.start;
+        large[slot].granule = block.start & ~(GRANULE - 1);
         large[slot].entry = entry;
     }
     *ret = block;
