@@ -286,8 +286,7 @@ static bool search(const struct extent *extent, uintptr_t address, struct heap_b
 /* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a table. So the last one
  * that was found in each 64 kB is looked at first. */
 static struct {
-    uintptr_t
-        granule; /* in which it starts: in which half its entry says, and may have come to say otherwise */
+    uintptr_t granule;     /* that it starts in; in which half may have changed since, and its entry says */
     const uint16_t *entry; /* NULL: none yet */
 } large[LARGE_BLOCKS];
 

@@ -438,8 +438,7 @@ static void a_large_block_is_found_where_it_starts_now(void **unused)
         return; /* others place large blocks at multiples of their own */
     }
     for (int i = 0; i < TRIES && !moved; i++) {
-        moved = move_by_half_a_granule(&before,
-                                       INSIDE); /* what is in the wrong place stays there, out of the way */
+        moved = move_by_half_a_granule(&before, INSIDE); /* if not, it stays there, out of the way */
     }
     assert_non_null(moved);
     assert_int_equal(find(moved + INSIDE).start, (uintptr_t)moved);
