@@ -187,7 +187,8 @@ void emission_relocation(struct emission *emission, struct contribution *contrib
         addend += named->value;
     } else {
         bool code = place.symbol->section && place.section->kind == SECTION_CODE;
-        if (code && section->kind == SECTION_CONST && !section->definition_count && !named->key &&
+        if (code && section->kind == SECTION_CONST && !section->definition_count &&
+            leads_inside(section, relocation, named, place) &&
             contribution->comparison->new_change[place.symbol->index] == CHANGE_NONE) {
             return; /* another function's jump table in the same section: nobody reads it */
         }
