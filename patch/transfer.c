@@ -521,6 +521,7 @@ void transfer_function(const struct transfer_pair *pair, const struct object_sym
         add_recipes(&work, &pair->old->index, &pair->new->index, ret);
         liveness_deinit(&work.direct);
         liveness_deinit(&work.all);
+        kept_deinit(&work.kept);
         match_deinit(&work.match);
         free(old_parameters);
         free(new_parameters);

@@ -21,9 +21,18 @@ struct version {
     uint32_t at;       /* where that call returns to */
 };
 
+/* How the two use the frame, whatever the call. */
+struct kept {
+    bool *
+        differs; /* by byte of the frame from `low` on: something uses it in one of them otherwise; NULL: not asked yet */
+    int32_t low;
+    int32_t taken; /* the lowest address in the frame that only one of them hands out */
+};
+
 struct transfer_work {
     struct version old, new;
     struct match match;
+    struct kept kept;
     struct liveness direct; /* of the new code: by operands */
     struct liveness all;    /* by addresses, too */
 };
@@ -53,5 +62,6 @@ void version_forget_scopes(struct version *version);
 
 /* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
+void kept_deinit(struct kept *kept);
 
 #endif
