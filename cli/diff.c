@@ -154,7 +154,9 @@ static const struct cli_option diff_options[] = {
     { 0, "after", "PATCH", "a patch that is in force already; repeat in order" },
     { 0, "binary", "FILE",
       "executable or library to patch; repeat for several (all below the build directory)" },
-    { 0, "root", "DIR", "the source root (the deepest directory that holds all files)" },
+    { 0, "root", "DIR",
+      "the source root (BUILD if it lies above all files, else the deepest directory that holds them and the "
+      "headers they look for)" },
     { 0, "to-build", "DIR",
       "a build of the new sources, whose compile_commands.json has flags for new files" },
     { 0, "title", "TEXT", "a line about the patch, for people" },

@@ -122,8 +122,12 @@ static void check_build(struct findings *findings, const char *build, const char
     const struct patch_options options = { .build = build, .root = root };
     struct molt_error *error = patch_session_create(&options, &findings->session);
 
-    note(findings, !error, true, "patches can be made from this build", error ? error->message : "");
+    char *can = error ? must_strdup("patches can be made from this build")
+                      : must_printf("patches can be made from this build, whose source root is %s",
+                                    patch_session_root(findings->session));
+    note(findings, !error, true, can, error ? error->message : "");
     molt_error_destroy(error);
+    free(can);
 }
 
 /* "main waits in poll (server.c:70), thread 4711 (server)" */
@@ -318,7 +322,9 @@ static struct molt_error *run_doctor(const struct cli_arguments *arguments, int 
 
 static const struct cli_option doctor_options[] = {
     { 'p', "build", "DIR", "build directory to check (build, or here, if it has compile_commands.json)" },
-    { 0, "root", "DIR", "the source root (the deepest directory that holds all files of the build)" },
+    { 0, "root", "DIR",
+      "the source root (BUILD if it lies above all files, else the deepest directory that holds them and the "
+      "headers they look for)" },
     { 'j', "json", NULL, "print the findings as JSON" },
     { 0 },
 };

@@ -365,7 +365,7 @@ static const struct cli_option instances_options[] = {
     { 0, "after", "PATCH", "a patch that is in force; repeat in order (those that the editor keeps)" },
     { 0, "binary", "FILE",
       "executable or library of the program; repeat for several (all below the build directory)" },
-    { 0, "root", "DIR", "the source root (the editor's, or the deepest directory that holds all files)" },
+    { 0, "root", "DIR", "the source root (the editor's, or as for molt diff)" },
     { 't', "timeout", "SECONDS", "how long to wait until no thread is inside the allocator (5)" },
     { 'j', "json", NULL, "print everything as JSON" },
     { 0 },

@@ -119,7 +119,8 @@ static bool is_skipped(const struct tree *tree, const char *source, const char *
             return true;
         }
     }
-    return path_below(source, tree->mirror) || strcmp(source, tree->directory) == 0;
+    return (path_below(source, tree->mirror) && !path_below(source, tree->db->root)) ||
+           strcmp(source, tree->directory) == 0;
 }
 
 static bool is_directory(const char *path, const struct dirent *entry)
@@ -244,7 +245,8 @@ static void mirror_directory(struct mirroring *mirroring, const char *first, con
     for (size_t i = 0; i < list.count; i++) {
         struct wanted *wanted = list.items[i];
         char *path = must_printf("%s/%s", target, wanted->name);
-        if (mirroring->error) {
+        /* A build directory above the root: the root was mirrored before, with the tree in its place. */
+        if (mirroring->error || strcmp(wanted->sources[0], mirroring->tree->db->root) == 0) {
             ;
         } else if (wanted->directory) {
             mirror_directory(mirroring, wanted->sources[0], wanted->sources[1], path);

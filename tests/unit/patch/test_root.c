@@ -1,0 +1,159 @@
+/* What the source root is taken to be, and trees in its place where the build directory lies above it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "patch/compile_db.h"
+#include "patch/tree.h"
+
+static char directory[64];
+
+static char *below(const char *name)
+{
+    return must_printf("%s%s%s", directory, *name ? "/" : "", name);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    char *path = below(name), *command = must_printf("mkdir -p \"$(dirname '%s')\"", path);
+
+    assert_int_equal(system(command), 0);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    free(command);
+    free(path);
+}
+
+/* Compiles all sources in DIRECTORY/proj/src with FLAGS, as noted in BUILD. */
+static void write_database(const char *build, const char *flags)
+{
+    char *name = must_printf("%s/compile_commands.json", build);
+    char *text = must_printf(
+        "[{\"directory\": \"%1$s/proj/src\", \"file\": \"a.c\", \"command\": \"cc %2$s -c a.c\"},"
+        " {\"directory\": \"%1$s/proj/src\", \"file\": \"in/b.c\", \"command\": \"cc %2$s -c in/b.c\"}]",
+        directory, flags);
+
+    write_file(name, text);
+    free(text);
+    free(name);
+}
+
+static void expect_root(const char *build, const char *flags, const char *expected)
+{
+    struct compile_db db;
+    char *path = below(build), *root = below(expected);
+
+    write_database(build, flags);
+    assert_null(compile_db_load(path, NULL, &db));
+    assert_string_equal(db.root, root);
+    compile_db_deinit(&db);
+    free(path);
+    free(root);
+}
+
+static int make_project(void **state)
+{
+    (void)state;
+    strcpy(directory, "/tmp/molt-root-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    write_file("proj/src/a.c", "int a;\n");
+    write_file("proj/src/in/b.c", "int b;\n");
+    write_file("proj/include/a.h", "\n");
+    write_file("other/include/o.h", "\n");
+    return 0;
+}
+
+static int remove_project(void **state)
+{
+    char *command = must_printf("rm -rf '%s'", directory);
+
+    (void)state;
+    assert_int_equal(system(command), 0);
+    free(command);
+    return 0;
+}
+
+static void test_database_above_the_files(void **state)
+{
+    (void)state;
+    expect_root("proj", "", "proj");
+}
+
+static void test_include_directories(void **state)
+{
+    (void)state;
+    expect_root("proj/build", "", "proj/src");
+    expect_root("proj/build", "-I../include", "proj");
+    expect_root("proj/build", "-iquote ../include -I/usr/include", "proj");
+    expect_root("elsewhere", "-I ../include", "proj");
+    expect_root("proj/build", "-I../build -I../none -Iin", "proj/src");
+}
+
+/* What belongs to another project is outside, unless one repository holds both. */
+static void test_include_directories_of_others(void **state)
+{
+    (void)state;
+    expect_root("proj/build", "-I../../other/include", "proj/src");
+    write_file(".git/HEAD", "ref: refs/heads/main\n");
+    expect_root("proj/build", "-I../../other/include", "");
+}
+
+static void expect_text(const struct tree *tree, const char *name, const char *expected)
+{
+    char *path = below(name), *mirrored = tree_mirror_path(tree, path), text[64] = "";
+    FILE *file = fopen(mirrored, "r");
+
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof(text), file));
+    assert_string_equal(text, expected);
+    fclose(file);
+    free(mirrored);
+    free(path);
+}
+
+/* The build directory is mirrored around the tree, and does not put its own files in the tree's place. */
+static void test_mirror_below_the_build(void **state)
+{
+    struct compile_db db;
+    struct tree tree;
+    char *build = below("proj"), *root = below("proj/src"), *old = below("old"),
+         *cache = below("proj/src/.molt/cache");
+
+    (void)state;
+    write_file("old/a.c", "int a_before;\n");
+    write_database("proj", "");
+    assert_null(compile_db_load(build, root, &db));
+    for (int i = 0; i < 2; i++) {
+        assert_null(tree_init(&tree, &db, old, cache));
+        assert_null(tree_make_mirror(&tree));
+        expect_text(&tree, "proj/src/a.c", "int a_before;\n");
+        expect_text(&tree, "proj/src/in/b.c", "int b;\n");
+        expect_text(&tree, "proj/include/a.h", "\n");
+        tree_deinit(&tree);
+    }
+    compile_db_deinit(&db);
+    free(build);
+    free(root);
+    free(old);
+    free(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_database_above_the_files, make_project, remove_project),
+        cmocka_unit_test_setup_teardown(test_include_directories, make_project, remove_project),
+        cmocka_unit_test_setup_teardown(test_include_directories_of_others, make_project, remove_project),
+        cmocka_unit_test_setup_teardown(test_mirror_below_the_build, make_project, remove_project),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
