@@ -9,15 +9,13 @@
 #include "engine/code/arena.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/mapping.h"
+#include "engine/proc.h"
 
 #define PAGE 4096ul
 #define CODE_SIZE (16ul << 20)
@@ -49,6 +47,7 @@ struct gap_search {
     uintptr_t low, high, near; /* where the arena may lie, and what it should be close to */
     uintptr_t best;
     uintptr_t best_distance;
+    uintptr_t previous_end; /* of the last mapping */
 };
 
 static void consider_gap(struct gap_search *search, uintptr_t start, uintptr_t end)
@@ -69,34 +68,24 @@ static void consider_gap(struct gap_search *search, uintptr_t start, uintptr_t e
     }
 }
 
+static int consider_mapping(void *context, const struct proc_mapping *mapping)
+{
+    struct gap_search *search = context;
+
+    consider_gap(search, search->previous_end, mapping->start);
+    search->previous_end = mapping->end;
+    return 0;
+}
+
 static int find_gap(struct gap_search *search)
 {
-    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    char buffer[8192];
-    size_t kept = 0;
-    uintptr_t previous_end = 65536;
-    ssize_t size;
-
-    if (file < 0) {
-        return -errno;
-    }
     search->best_distance = UINTPTR_MAX;
-    while ((size = read(file, buffer + kept, sizeof(buffer) - 1 - kept)) > 0) {
-        char *line = buffer, *newline;
-        kept += (size_t)size;
-        buffer[kept] = '\0';
-        while ((newline = strchr(line, '\n'))) {
-            char *dash;
-            uintptr_t start = strtoul(line, &dash, 16), end = strtoul(dash + 1, NULL, 16);
-            consider_gap(search, previous_end, start);
-            previous_end = end;
-            line = newline + 1;
-        }
-        kept -= (size_t)(line - buffer);
-        memmove(buffer, line, kept);
+    search->previous_end = 65536;
+    int status = proc_mappings(consider_mapping, search);
+    if (status < 0) {
+        return status;
     }
-    close(file);
-    consider_gap(search, previous_end, 0x7ffffffff000ul);
+    consider_gap(search, search->previous_end, 0x7ffffffff000ul);
     return search->best_distance == UINTPTR_MAX ? -ENOMEM : 0;
 }
 

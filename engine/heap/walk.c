@@ -6,16 +6,15 @@
  */
 #include <emmintrin.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/search.h"
 #include "engine/heap/heap.h"
 #include "engine/heap/next.h"
 #include "engine/heap/shadow.h"
 #include "engine/mapping.h"
+#include "engine/proc.h"
 
 #define GRANULE ((uintptr_t)1 << SHADOW_GRANULE_SHIFT)
 #define LARGE_BLOCKS 1024        /* that are remembered */
@@ -66,69 +65,16 @@ static bool add_extent(uintptr_t start, uintptr_t end)
     return true;
 }
 
-static const char *parse_hex(const char *text, uintptr_t *ret)
+static int take_mapping(void *context, const struct proc_mapping *mapping)
 {
-    uintptr_t value = 0;
-
-    for (;; text++) {
-        if (*text >= '0' && *text <= '9') {
-            value = value * 16 + (uintptr_t)(*text - '0');
-        } else if (*text >= 'a' && *text <= 'f') {
-            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
-        } else {
-            *ret = value;
-            return text;
-        }
-    }
-}
-
-/* One line of /proc/self/maps: "START-END rw-p ...". */
-static int take_line(const char *line)
-{
-    uintptr_t start, end;
-
-    line = parse_hex(line, &start);
-    if (*line != '-') {
-        return -EIO;
-    }
-    line = parse_hex(line + 1, &end);
-    return strncmp(line, " rw", 3) != 0 || add_extent(start, end) ? 0 : -ENOMEM;
-}
-
-static int read_map(int file)
-{
-    static char buffer[65536];
-    size_t kept = 0;
-
-    for (;;) {
-        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
-        if (size <= 0) {
-            return size < 0 ? -errno : 0;
-        }
-        kept += (size_t)size;
-        buffer[kept] = '\0';
-        char *line = buffer, *newline;
-        while ((newline = strchr(line, '\n'))) {
-            int status = take_line(line);
-            if (status < 0) {
-                return status;
-            }
-            line = newline + 1;
-        }
-        kept -= (size_t)(line - buffer);
-        memmove(buffer, line, kept);
-    }
+    (void)context;
+    return !mapping->readable || !mapping->writable || add_extent(mapping->start, mapping->end) ? 0 : -ENOMEM;
 }
 
 int heap_refresh(void)
 {
     map.count = map.recent = 0;
-    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    if (file < 0) {
-        return -errno;
-    }
-    int status = read_map(file);
-    close(file);
+    int status = proc_mappings(take_mapping, NULL);
     if (status < 0) {
         map.count = 0;
     }

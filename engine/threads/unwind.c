@@ -14,14 +14,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <libunwind-x86_64.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/search.h"
 #include "engine/code/image.h"
+#include "engine/proc.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/readable.h"
 
@@ -37,7 +36,7 @@ struct mapping {
 
 static struct {
     unw_addr_space_t space;
-    struct mapping *mappings; /* readable ones, ascending */
+    struct mapping *mappings; /* readable and writable, ascending */
     size_t mapping_count, mapping_capacity;
 } unwinder;
 
@@ -86,67 +85,20 @@ static int add_mapping(uintptr_t start, uintptr_t end)
     return 0;
 }
 
-static const char *parse_hex(const char *text, uintptr_t *ret)
+/* Writable mappings may be stacks. */
+static int take_mapping(void *context, const struct proc_mapping *mapping)
 {
-    uintptr_t value = 0;
-
-    for (;; text++) {
-        if (*text >= '0' && *text <= '9') {
-            value = value * 16 + (uintptr_t)(*text - '0');
-        } else if (*text >= 'a' && *text <= 'f') {
-            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
-        } else {
-            *ret = value;
-            return text;
-        }
-    }
-}
-
-/* One line of /proc/self/maps, "START-END rw-p ...": writable private mappings may be stacks. */
-static int take_line(const char *line)
-{
-    uintptr_t start, end;
-
-    line = parse_hex(line, &start);
-    if (*line != '-') {
-        return -EIO;
-    }
-    line = parse_hex(line + 1, &end);
-    return line[0] == ' ' && line[1] == 'r' && line[2] == 'w' ? add_mapping(start, end) : 0;
+    (void)context;
+    return mapping->readable && mapping->writable ? add_mapping(mapping->start, mapping->end) : 0;
 }
 
 int unwind_refresh(void)
 {
-    char buffer[16384];
-    size_t kept = 0;
-    int status = 0;
-    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-    if (file < 0) {
-        return -errno;
-    }
     /* libunwind remembers by address how to leave a frame: where code was freed or a library closed, other code may lie
      * by now. */
     unw_flush_cache(unwinder.space, 0, 0);
     unwinder.mapping_count = 0;
-    for (;;) {
-        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
-        if (size <= 0 || status < 0) {
-            status = size < 0 ? -errno : status;
-            break;
-        }
-        kept += (size_t)size;
-        buffer[kept] = '\0';
-        char *line = buffer, *newline;
-        while (status == 0 && (newline = strchr(line, '\n'))) {
-            status = take_line(line);
-            line = newline + 1;
-        }
-        kept -= (size_t)(line - buffer);
-        memmove(buffer, line, kept);
-    }
-    close(file);
-    return status;
+    return proc_mappings(take_mapping, NULL);
 }
 
 /* Unwind tables and code are read where they are: in modules, and in the images of patches. */

@@ -14,8 +14,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/proc.h"
+
 #define PATH_SIZE 40
-#define LINE_SIZE 512
 
 struct registration {
     int set, descriptor;
@@ -88,11 +89,14 @@ struct search {
     kernel_word_moves *moves;
     void *context;
     int *ret_descriptor;
+    int set;    /* whose lines these are */
+    int status; /* of the last registration */
 };
 
-static int visit_line(struct search *search, int set, const char *line)
+static int visit_line(void *context, char *line)
 {
-    struct registration found = { .set = set };
+    struct search *search = context;
+    struct registration found = { .set = search->set };
     uint64_t descriptor, events;
 
     if (!number_after(line, "tfd:", 10, &descriptor) || !number_after(line, "events:", 16, &events) ||
@@ -104,42 +108,26 @@ static int visit_line(struct search *search, int set, const char *line)
     found.events = (uint32_t)events;
     struct registration *noted = staging_push(&search->words->changes, sizeof(*noted));
     if (!noted) {
-        return -ENOMEM;
+        return search->status = -ENOMEM;
     }
     *noted = found;
     if (is_disarmed(&found) || set_data(&found, found.after) < 0) {
         staging_pop(&search->words->changes, sizeof(*noted));
-        return -EBUSY;
+        search->status = -EBUSY;
     }
-    return 0;
+    return search->status;
 }
 
 /* ---- sets ------------------------------------------------------------------------------------------------------- */
 
 static int visit_set(struct search *search, int set)
 {
-    char path[PATH_SIZE], text[LINE_SIZE + 1];
-    size_t length = 0;
-    ssize_t count;
-    int status = 0;
+    char path[PATH_SIZE];
 
     make_path(path, "/proc/self/fdinfo/", set);
-    int info = open(path, O_RDONLY | O_CLOEXEC);
-    while (info >= 0 && status == 0 && (count = read(info, text + length, LINE_SIZE - length)) > 0) {
-        char *line = text, *end;
-        length += (size_t)count;
-        text[length] = '\0';
-        for (; status == 0 && (end = strchr(line, '\n')); line = end + 1) {
-            *end = '\0';
-            status = visit_line(search, set, line);
-        }
-        length = line == text && length == LINE_SIZE ? 0 : length - (size_t)(line - text);
-        memmove(text, line, length);
-    }
-    if (info >= 0) {
-        close(info);
-    }
-    return status;
+    search->set = set;
+    proc_lines(path, visit_line, search); /* a set that cannot be read is no set of this process */
+    return search->status;
 }
 
 static bool is_epoll(int descriptor)

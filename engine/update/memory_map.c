@@ -1,16 +1,15 @@
-/* A parser of /proc/self/maps: "START-END rwxp OFFSET DEV INODE   PATH". */
+/* Which kind of memory each mapping is tells its path, or what lies in front of it; the engine's own are cut out. */
 #include "engine/update/memory_map.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/search.h"
 #include "engine/code/arena.h"
 #include "engine/heap/heap.h"
 #include "engine/mapping.h"
+#include "engine/proc.h"
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
 
@@ -91,22 +90,6 @@ static int add_without_own(struct memory_map *map, struct region region)
     return status < 0 ? status : add(map, part);
 }
 
-static const char *parse_hex(const char *text, uintptr_t *ret)
-{
-    uintptr_t value = 0;
-
-    for (;; text++) {
-        if (*text >= '0' && *text <= '9') {
-            value = value * 16 + (uintptr_t)(*text - '0');
-        } else if (*text >= 'a' && *text <= 'f') {
-            value = value * 16 + (uintptr_t)(*text - 'a') + 10;
-        } else {
-            *ret = value;
-            return text;
-        }
-    }
-}
-
 /* The allocator's own tables hold addresses inside of blocks that mean something else. */
 static bool has_allocator(const char *path)
 {
@@ -148,64 +131,25 @@ static enum region_kind kind_of(const struct memory_map *map, const struct regio
     return follows ? before->kind : REGION_ANONYMOUS;
 }
 
-static int take_line(struct memory_map *map, const char *line)
+static int take_mapping(void *context, const struct proc_mapping *mapping)
 {
-    struct region region = { 0 };
+    struct memory_map *map = context;
+    struct region region = { .start = mapping->start,
+                             .end = mapping->end,
+                             .readable = mapping->readable,
+                             .writable = mapping->writable,
+                             .executable = mapping->executable,
+                             .shared = mapping->shared };
 
-    line = parse_hex(line, &region.start);
-    if (*line != '-') {
-        return -EIO;
-    }
-    line = parse_hex(line + 1, &region.end);
-    if (strnlen(line, 6) < 6) {
-        return -EIO;
-    }
-    region.readable = line[1] == 'r';
-    region.writable = line[2] == 'w';
-    region.executable = line[3] == 'x';
-    region.shared = line[4] == 's';
-    for (int blanks = 0;
-         *line && blanks < 4;) { /* the path comes behind permissions, offset, device and inode */
-        line++;
-        blanks += *line == ' ' && line[-1] != ' ';
-    }
-    while (*line == ' ') {
-        line++;
-    }
-    region.kind = kind_of(map, &region, line);
+    region.kind = kind_of(map, &region, mapping->path);
     return add_without_own(map, region);
 }
 
 int memory_map_read(struct memory_map *map)
 {
-    static char buffer[16384];
-    size_t kept = 0;
-    int status = 0, file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-    if (file < 0) {
-        return -errno;
-    }
     map->count = 0;
     list_own();
-    for (;;) {
-        ssize_t size = read(file, buffer + kept, sizeof(buffer) - 1 - kept);
-        if (size <= 0 || status < 0) {
-            status = size < 0 ? -errno : status;
-            break;
-        }
-        kept += (size_t)size;
-        buffer[kept] = '\0';
-        char *line = buffer, *newline;
-        while (status == 0 && (newline = strchr(line, '\n'))) {
-            *newline = '\0';
-            status = take_line(map, line);
-            line = newline + 1;
-        }
-        kept -= (size_t)(line - buffer);
-        memmove(buffer, line, kept);
-    }
-    close(file);
-    return status;
+    return proc_mappings(take_mapping, map);
 }
 
 void memory_map_deinit(struct memory_map *map)

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "engine/mapping.h"
+#include "engine/proc.h"
 #include "engine/threads/futex.h"
 #include "engine/threads/readable.h"
 #include "engine/update/guard.h"
@@ -45,32 +46,23 @@ struct stage {
     uint8_t notes[REHEARSAL_NOTES] __attribute__((aligned(16)));
 };
 
-static long filters_at_start;
+static int64_t filters_at_start;
 
-/* The number behind KEY ("Seccomp_filters:") in this thread's status; -1: there is none. */
-static long read_status(const char *key)
+/* How many system call filters this thread has; -1: unknown. */
+static int64_t count_filters(void)
 {
-    char text[4096];
-    int file = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
-
-    if (file >= 0) {
-        close(file);
-    }
-    text[length > 0 ? length : 0] = '\0';
-    const char *line = strstr(text, key);
-    return line ? strtol(line + strlen(key), NULL, 10) : -1;
+    return proc_number("/proc/thread-self/status", "Seccomp_filters:");
 }
 
 void rehearsal_init(void)
 {
-    filters_at_start = read_status("Seccomp_filters:");
+    filters_at_start = count_filters();
 }
 
 /* A container's filter lets a program fork; the program's own may kill it for that. */
 bool rehearsal_is_sandboxed(void)
 {
-    return read_status("Seccomp_filters:") > filters_at_start;
+    return count_filters() > filters_at_start;
 }
 
 static void warn(struct update_report *report, const char *why)

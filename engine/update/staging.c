@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/mapping.h"
+#include "engine/proc.h"
 
 #define CHUNK_SIZE ((size_t)4 << 20)
 #define PART_SIZE ((size_t)1 << 20)
@@ -66,16 +63,9 @@ static void append(struct staging *staging, struct staging_chunk *chunk)
  * killing somebody. */
 static size_t available_memory(void)
 {
-    char text[1024];
-    int file = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+    int64_t kilobytes = proc_number("/proc/meminfo", "MemAvailable:");
 
-    if (file >= 0) {
-        close(file);
-    }
-    text[length > 0 ? length : 0] = '\0';
-    const char *line = strstr(text, "MemAvailable:");
-    return line ? strtoull(line + strlen("MemAvailable:"), NULL, 10) << 10 : SIZE_MAX;
+    return kilobytes < 0 ? SIZE_MAX : (size_t)kilobytes << 10;
 }
 
 static struct staging_chunk *reserve(size_t size)
