@@ -1,13 +1,13 @@
 // Updates a memcached that serves a steady load: each build of it, new behaviour on the open connections, back
-// again, and not one request failed, not one connection dropped.
+// again, and not one request failed, not one connection dropped. Types change, functions that never return are taken over.
 
-import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
 import { check } from './client.mjs';
-import { build, editedTree, Load, plainAnswer, Server } from './server.mjs';
+import { changeConn, changeItem, countTurns } from './edits.mjs';
+import { build, editedTree, Load, plainAnswer, Server, until } from './server.mjs';
 
 const usual = ['gcc-O2-pie', 'clang-O2-pie'];
 const newAnswer = 'VERSION 1.6.18 as edited';
@@ -19,49 +19,105 @@ function must(what, result) {
     return result;
 }
 
-/** A member at the start of struct conn, which most of memcached's functions know, and every connection is one of. */
-function changeType(tree) {
-    const header = path.join(tree, 'memcached.h');
-    fs.writeFileSync(header, fs.readFileSync(header, 'utf8').replace(/\nstruct conn \{/, '$&\n    uint64_t turns;'));
-}
-
-async function play(configuration, type) {
+/**
+ * Runs DURING({ memcached, server, load }) while CONFIGURATION of memcached serves; not one request may fail then. Resolves to
+ * the load's report.
+ */
+async function serving(configuration, during) {
     const memcached = await build(configuration);
-    const edited = editedTree(memcached.tree, path.join(memcached.build, '../edited'), newAnswer);
-    const patch = path.join(memcached.build, 'version.molt');
     let server, load;
-
-    if (type)
-        changeType(edited);
     try {
         server = await Server.start(memcached);
         load = new Load(server, connections, rate);
         await load.everywhere(plainAnswer);
-
-        must('molt diff', await molt.diff(memcached.build, memcached.tree, edited, patch));
-        await load.reset();
-        const applied = must('molt apply', await molt.call(['apply', '--json', patch, String(server.pid)]));
-        await load.everywhere(newAnswer);
-        if (type && JSON.parse(applied.stdout).instances < connections)
-            throw new Error(`not every connection was migrated: ${applied.stdout}`);
-        must('molt rollback', await molt.call(['rollback', String(server.pid)]));
-        await load.everywhere(plainAnswer);
-
+        await during({ memcached, server, load });
         const report = await load.report();
         if (report.failures || report.dropped)
             throw new Error(`${report.failures} requests failed, ${report.dropped} connections dropped`);
-        const { pause_ms: pause } = JSON.parse(applied.stdout);
-        console.log(`${configuration}${type ? ', struct conn' : ''}: paused ${pause} ms; ${report.requests} requests, none failed, p50 ` +
-            `${report.p50_us} us, p99 ${report.p99_us} us, longest ${report.max_us} us`);
         await load.stop();
         const end = await server.stop();
         if (end.status !== 0 && end.signal !== 'SIGTERM')
             throw new Error(`memcached ended with ${JSON.stringify(end)}`);
-        fs.rmSync(patch);
+        return report;
     } finally {
         load?.talker.child.kill('SIGKILL');
         server?.program.child.kill('SIGKILL');
     }
+}
+
+/** The patch that EDIT makes of MEMCACHED's sources, beside another answer to `version`. */
+async function patchOf(memcached, edit) {
+    const edited = editedTree(memcached.tree, path.join(memcached.build, '../edited'), newAnswer);
+    const patch = path.join(memcached.build, 'version.molt');
+    edit(edited);
+    must('molt diff', await molt.diff(memcached.build, memcached.tree, edited, patch));
+    return patch;
+}
+
+/** Applies PATCH; resolves to the result once every connection has the new answer. */
+async function apply(patch, server, load) {
+    const applied = must('molt apply', await molt.call(['apply', '--json', patch, String(server.pid)]));
+    await load.everywhere(newAnswer);
+    return JSON.parse(applied.stdout);
+}
+
+async function rollback(server, load) {
+    must('molt rollback', await molt.call(['rollback', String(server.pid)]));
+    await load.everywhere(plainAnswer);
+}
+
+function tell(configuration, what, pauses, report) {
+    console.log(`${configuration}${what}: paused ${pauses.join(', ')} ms; ${report.requests} requests, none failed, p50 ` +
+        `${report.p50_us} us, p99 ${report.p99_us} us, longest ${report.max_us} us`);
+}
+
+async function update(configuration, what, edit, judge) {
+    let applied;
+    const report = await serving(configuration, async ({ memcached, server, load }) => {
+        const patch = await patchOf(memcached, edit);
+        await load.reset();
+        applied = await apply(patch, server, load);
+        judge(applied);
+        await rollback(server, load);
+    });
+    tell(configuration, what, [applied.pause_ms], report);
+}
+
+function allMigrated({ instances }) {
+    if (instances < connections)
+        throw new Error(`${instances} connections were migrated of ${connections}`);
+}
+
+/** main and the workers wait in their loops: they are taken over, and main's next turn is one of the new loop. Twice, and back. */
+async function takeOver(configuration) {
+    const pauses = [];
+    const report = await serving(configuration, async ({ memcached, server, load }) => {
+        const patch = await patchOf(memcached, countTurns);
+        await load.reset();
+        for (const round of ['first', 'second']) {
+            const { transferred, pause_ms: pause } = await apply(patch, server, load);
+            if (!(transferred > 1))
+                throw new Error(`${round} update: ${transferred} suspended functions were taken over`);
+            const turns = await until(() => server.setting('main_turns'), 'main counts its turns');
+            await until(async () => await server.setting('main_turns') > turns, 'main goes on counting');
+            await rollback(server, load);
+            if (await server.setting('main_turns') !== undefined)
+                throw new Error(`${round} rollback: memcached still tells what main has counted`);
+            pauses.push(pause);
+        }
+    });
+    tell(configuration, ', main and struct settings', pauses, report);
+}
+
+/** Items lie in pages of memcached's own: the update is refused, with the place where such a page comes from, and nothing is lost. */
+async function refuse(configuration) {
+    await serving(configuration, async ({ memcached, server, load }) => {
+        const patch = await patchOf(memcached, changeItem);
+        const result = await molt.call(['apply', patch, String(server.pid)]);
+        if (result.status !== 2 || !/pointer to struct _stritem .*leads into .*slabs\.c:\d+/.test(result.output))
+            throw new Error(`struct _stritem: exit status ${result.status}: ${result.output.trim()}`);
+        await load.everywhere(plainAnswer);
+    });
 }
 
 /** What memcached says of its own connections, on one that is open as long as DURING runs. */
@@ -79,12 +135,7 @@ async function connectionsBySelf(server, during) {
 
 /** Under load, as many struct conn are counted as memcached has connections; one that was closed it would keep for the next. */
 async function count(configuration) {
-    const memcached = await build(configuration);
-    let server, load;
-    try {
-        server = await Server.start(memcached);
-        load = new Load(server, connections, rate);
-        await load.everywhere(plainAnswer);
+    await serving(configuration, async ({ memcached, server }) => {
         const { own, result } = await connectionsBySelf(server, () => molt.call(['instances', '--json', '--values',
             '-p', memcached.build, '--root', memcached.tree, 'conn', String(server.pid)]));
         const answer = JSON.parse(must('molt instances', result).stdout);
@@ -92,17 +143,8 @@ async function count(configuration) {
             throw new Error(`${answer.types[0].count} struct conn counted, memcached says ${own}`);
         if (!answer.instances.some((one) => one.values.some(({ member, value }) => member === 'state' && value === 'conn_listening')))
             throw new Error(`none of them listens: ${result.stdout}`);
-        await load.reset();
-        const report = await load.report();
-        if (report.failures || report.dropped)
-            throw new Error(`${report.failures} requests failed, ${report.dropped} connections dropped`);
         console.log(`${configuration}: ${own} struct conn, paused ${answer.pause_ms} ms`);
-        await load.stop();
-        await server.stop();
-    } finally {
-        load?.talker.child.kill('SIGKILL');
-        server?.program.child.kill('SIGKILL');
-    }
+    });
 }
 
 const args = process.argv.slice(2);
@@ -121,11 +163,12 @@ async function attempt(what, play) {
 }
 
 await attempt('the client that counts failures', check);
-for (const configuration of configurations)
-    await attempt(configuration, () => play(configuration, false));
-for (const configuration of configurations)
-    await attempt(`${configuration}, struct conn`, () => play(configuration, true));
-for (const configuration of configurations)
+for (const configuration of configurations) {
+    await attempt(configuration, () => update(configuration, '', () => {}, () => {}));
+    await attempt(`${configuration}, struct conn`, () => update(configuration, ', struct conn', changeConn, allMigrated));
+    await attempt(`${configuration}, main and struct settings`, () => takeOver(configuration));
+    await attempt(`${configuration}, struct _stritem`, () => refuse(configuration));
     await attempt(`${configuration}, instances`, () => count(configuration));
+}
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);

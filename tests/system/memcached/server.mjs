@@ -1,6 +1,7 @@
 // A memcached that serves, and the client that loads it and keeps count.
 
 import fs from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { buildDirectory, environment, program } from '../molt.mjs';
 import { run, Talker } from '../process.mjs';
@@ -31,7 +32,8 @@ export function editedTree(tree, directory, answer) {
     return directory;
 }
 
-async function until(condition, what, ms = 10000) {
+/** Waits until CONDITION() holds; resolves to its value. */
+export async function until(condition, what, ms = 10000) {
     const deadline = Date.now() + ms;
     for (;;) {
         const value = await condition();
@@ -63,6 +65,29 @@ export class Server {
 
     get pid() {
         return this.program.pid;
+    }
+
+    /** Sends COMMAND on a connection of its own, which main accepts; resolves to all lines up to END. */
+    ask(command) {
+        return new Promise((resolve, reject) => {
+            const socket = net.connect(this.port, '127.0.0.1').setEncoding('utf8');
+            let text = '';
+            socket.on('error', reject).on('close', () => reject(new Error(`${command}: memcached hung up`)));
+            socket.on('data', (part) => {
+                text += part;
+                if (text.endsWith('END\r\n')) {
+                    resolve(text.split('\r\n'));
+                    socket.destroy();
+                }
+            });
+            socket.write(`${command}\r\n`);
+        });
+    }
+
+    /** A number that `stats settings` tells; undefined: it does not. */
+    async setting(name) {
+        const line = (await this.ask('stats settings')).find((one) => one.startsWith(`STAT ${name} `));
+        return line && Number(line.split(' ')[2]);
     }
 
     /** Ends it; resolves to its { status, signal }. */
