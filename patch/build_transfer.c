@@ -184,8 +184,42 @@ static uint64_t literal_address(const struct image *image, const struct object_p
     return 0;
 }
 
+/*
+ * Where the program has what is at WANTED of the old object, as an instruction of its own code of the function says; 0: none does. What has
+ * no name, such as the table of a switch, is found in no other way: sections of one function are not the program's.
+ */
+static uint64_t operand_address(struct function_transfers *function, const struct object_place *wanted)
+{
+    struct contribution *contribution = function->unit->contribution;
+    struct object *object = contribution->comparison->old;
+    const struct object_section *code = &object->sections[function->old->section];
+    uint64_t end = function->old->value + function->old->size;
+
+    for (size_t i = object_relocation_at(code, function->old->value);
+         i < code->relocation_count && code->relocations[i].offset < end; i++) {
+        const struct object_relocation *each = &code->relocations[i];
+        struct object_place place = object_target(object, code, each);
+        bool relative = each->type == R_X86_64_PC32;
+        uint64_t behind = code->base + each->offset + sizeof(int32_t) + each->tail, next = 0;
+        if (place.symbol != wanted->symbol || place.section != wanted->section ||
+            place.offset != wanted->offset ||
+            !(relative || each->type == R_X86_64_32 || each->type == R_X86_64_32S) ||
+            !running_place(function, behind, &next)) {
+            continue;
+        }
+        int32_t field;
+        const uint8_t *bytes =
+            image_bytes(contribution->image, next - each->tail - sizeof(field), sizeof(field));
+        if (bytes) {
+            memcpy(&field, bytes, sizeof(field));
+            return relative ? next + (int64_t)field : (uint64_t)(int64_t)field;
+        }
+    }
+    return 0;
+}
+
 /* The address of something that the new code of a recipe names. */
-static char *name_symbol(const struct function_transfers *function, const struct recipe_value *value,
+static char *name_symbol(struct function_transfers *function, const struct recipe_value *value,
                          struct molt_patch_value *ret)
 {
     struct emission *emission = function->unit->emission;
@@ -199,11 +233,14 @@ static char *name_symbol(const struct function_transfers *function, const struct
                                                                                       value->symbol.section));
         return ret->symbol ? NULL : must_strdup("an address that it needs is not known");
     }
-    uint64_t literal =
+    uint64_t nameless =
         symbol || is_replaced(function) ? 0 : literal_address(contribution->image, &value->symbol);
-    if (literal) {
+    if (!nameless && !symbol && !is_replaced(function)) {
+        nameless = operand_address(function, &value->symbol);
+    }
+    if (nameless) {
         ret->from_kind = MOLT_VALUE_ADDRESS;
-        ret->from = (int64_t)literal;
+        ret->from = (int64_t)nameless;
         return NULL;
     }
     const struct image_symbol *found =
@@ -216,7 +253,7 @@ static char *name_symbol(const struct function_transfers *function, const struct
     return NULL;
 }
 
-static char *add_values(const struct function_transfers *function, const struct recipe *recipe)
+static char *add_values(struct function_transfers *function, const struct recipe *recipe)
 {
     struct emission *emission = function->unit->emission;
 
