@@ -3,38 +3,21 @@
 // wrong. A seed tells a program, its edits and all conversations with it.
 
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { build, everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
 import { Talker } from '../process.mjs';
 import { random } from '../random/draw.mjs';
+import { finish, playSeeds, readOptions } from '../seeds.mjs';
 import { edit } from './edit.mjs';
 import { Maker } from './generate.mjs';
 import { Endless, Oracle, Unknown } from './oracle.mjs';
 import { sources } from './write.mjs';
 
-const usage = `usage: tests/system/random-transfer/run [--count N] [--seed S] [--conversations N] [--jobs N] [--seconds S] [--keep] [--trace] [--cold]
-  --count          how many programs (20)
-  --seed           the first one's seed (1); the others follow
-  --conversations  with each program (3)
-  --jobs           at a time (as many as there are processors)
-  --seconds        begin no other program after this time
-  --keep           leave the files of those that passed, too, in build/random-transfer/SEED
-  --trace          print what programs are told, and what molt says
-  --cold           only build all versions and compare them with the oracle: no Molt
-  --reasons        print each refusal's reason with its seed`;
-
-const text = (value) => ({ type: 'string', default: value });
-const { values: options } = parseArgs({ options: { count: text('20'), seed: text('1'), conversations: text('3'),
-    jobs: text(String(os.availableParallelism?.() ?? os.cpus().length)), seconds: text('0'), keep: { type: 'boolean' },
-    trace: { type: 'boolean' }, cold: { type: 'boolean' }, reasons: { type: 'boolean' }, help: { type: 'boolean' } } });
-if (options.help) {
-    console.log(usage);
-    process.exit(0);
-}
-
+const options = readOptions('random-transfer', {
+    conversations: ['3', 'with each program'],
+    reasons: [false, 'print each refusal\'s reason with its seed'],
+});
 const fixture = { libraries: [], plugins: [], flags: ['-w'], link: ['-pthread'] };
 const done = { conversations: 0, updates: 0, rollbacks: 0, frames: 0, pending: 0, refusals: 0, unfair: 0 };
 const calls = { all: 0, recipes: 0 }, why = new Map(), refused = new Map();
@@ -231,28 +214,6 @@ async function play(seed, directory) {
     return null;
 }
 
-const work = path.join(molt.buildDirectory, 'random-transfer'), started = Date.now();
-const queue = Array.from({ length: Number(options.count) }, (_, i) => Number(options.seed) + i);
-let passed = 0, failed = 0;
-
-async function worker() {
-    for (let seed; (seed = queue.shift()) !== undefined;) {
-        if (Number(options.seconds) && Date.now() - started > 1000 * Number(options.seconds))
-            return;
-        const directory = path.join(work, String(seed));
-        fs.rmSync(directory, { recursive: true, force: true });
-        const message = await play(seed, directory);
-        if (message) {
-            failed++;
-            console.log(`FAILED seed ${seed} ${message}`);
-            continue;
-        }
-        passed++;
-        if (!options.keep)
-            fs.rmSync(directory, { recursive: true, force: true });
-    }
-}
-
 function table(title, map) {
     if (!map.size)
         return;
@@ -261,10 +222,8 @@ function table(title, map) {
         console.log(`${String(n).padStart(7)}  ${reason}`);
 }
 
-await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
+const result = await playSeeds('random-transfer', options, play);
 table('calls without a recipe:', why);
 table('updates and rollbacks refused:', refused);
 console.log(`${calls.recipes} of ${calls.all} calls have a recipe`);
-console.log(Object.entries(done).map(([what, n]) => `${n} ${what}`).join(', '));
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+finish(done, result);

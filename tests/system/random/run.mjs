@@ -4,38 +4,21 @@
 // how far they came, and the oracle follows.
 
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { build, everyConfiguration } from '../build.mjs';
 import * as molt from '../molt.mjs';
 import { Talker } from '../process.mjs';
+import { finish, playSeeds, readOptions } from '../seeds.mjs';
 import { root } from '../story.mjs';
 import { random } from './draw.mjs';
 import { generate } from './generate.mjs';
 import { Oracle } from './oracle.mjs';
 import { sources, threadsAtMost } from './write.mjs';
 
-const usage = `usage: tests/system/random/run [--count N] [--seed S] [--versions N] [--conversations N] [--jobs N] [--seconds S] [--keep] [--cold]
-  --count          how many programs (20)
-  --seed           the first one's seed (1); the others follow
-  --versions       of each program (4)
-  --conversations  with each program, from its first version to its last (4)
-  --jobs           at a time (as many as there are processors)
-  --seconds        begin no other program after this time
-  --keep           leave the files of those that passed, too, in build/random/SEED
-  --trace          print what programs are told, and what molt is called with
-  --cold           only build all versions and ask them: no Molt`;
-
-const text = (value) => ({ type: 'string', default: value });
-const { values: options } = parseArgs({ options: { count: text('20'), seed: text('1'), versions: text('4'), conversations: text('4'),
-    jobs: text(String(os.availableParallelism?.() ?? os.cpus().length)), seconds: text('0'),
-    keep: { type: 'boolean' }, trace: { type: 'boolean' }, cold: { type: 'boolean' }, help: { type: 'boolean' } } });
-if (options.help) {
-    console.log(usage);
-    process.exit(0);
-}
-
+const options = readOptions('random', {
+    versions: ['4', 'of each program'],
+    conversations: ['4', 'with each program, from its first version to its last'],
+});
 const fixture = { libraries: [], plugins: [], flags: ['-Wno-format-truncation'], link: ['-pthread'] };
 const done = { conversations: 0, updates: 0, rollbacks: 0, discards: 0, refusals: 0, ended: 0 };
 
@@ -259,29 +242,4 @@ async function play(seed, directory) {
     return null;
 }
 
-const work = path.join(molt.buildDirectory, 'random'), started = Date.now();
-const queue = Array.from({ length: Number(options.count) }, (_, i) => Number(options.seed) + i);
-let passed = 0, failed = 0;
-
-async function worker() {
-    for (let seed; (seed = queue.shift()) !== undefined;) {
-        if (Number(options.seconds) && Date.now() - started > 1000 * Number(options.seconds))
-            return;
-        const directory = path.join(work, String(seed));
-        fs.rmSync(directory, { recursive: true, force: true });
-        const message = await play(seed, directory);
-        if (message) {
-            failed++;
-            console.log(`FAILED seed ${seed} ${message}`);
-            continue;
-        }
-        passed++;
-        if (!options.keep)
-            fs.rmSync(directory, { recursive: true, force: true });
-    }
-}
-
-await Promise.all(Array.from({ length: Number(options.jobs) }, worker));
-console.log(Object.entries(done).map(([what, count]) => `${count} ${what}`).join(', '));
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed ? 1 : 0);
+finish(done, await playSeeds('random', options, play));
