@@ -114,7 +114,7 @@ uint32_t bind_old(struct emission *emission, struct contribution *contribution, 
             return bind_to_earlier(emission, symbol, name, unit);
         }
     }
-    bool constant = old->sections[symbol->section].kind == SECTION_CONST, ambiguous;
+    bool constant = symbol_is_constant(old, symbol), ambiguous;
     const struct image_symbol *found = constant ? bind_find(contribution, symbol, &ambiguous) /* or copied */
                                                 : bind_find_or_fail(emission, contribution, symbol);
     return found ? bind_address(emission, contribution->image, symbol, found) : 0;

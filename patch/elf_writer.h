@@ -49,6 +49,8 @@ void out_relocation(struct elf_writer *writer, uint32_t index, uint64_t offset, 
 
 /* Fixes the order of symbols (local ones come first in ELF): none may be added after it. */
 void elf_writer_order(struct elf_writer *writer);
+
+/* The place of SYMBOL in the written table, once the order is fixed. 0, which is none, stays 0. */
 uint32_t elf_writer_final(const struct elf_writer *writer, uint32_t symbol);
 
 /* The whole file, from malloc. Calls elf_writer_order if that was not done. */

@@ -41,25 +41,11 @@ struct emission {
     struct elf_writer writer;
     const struct earlier_patch *earlier; /* borrowed */
     size_t earlier_count;
-    LIST(struct contribution *) contributions; /* borrowed */
-    LIST(const struct image *) images;         /* become modules */
-    LIST(struct molt_patch_section) sections;
-    LIST(struct molt_patch_binding) bindings;
-    LIST(struct molt_patch_function) functions;
-    LIST(struct molt_patch_data) data;
-    LIST(struct molt_patch_definition) definitions;
-    LIST(struct molt_patch_layout) layouts;
-    LIST(struct molt_patch_field) fields;
-    LIST(struct molt_patch_site) sites;
-    LIST(struct molt_patch_allocator) allocators;
-    LIST(struct molt_patch_root) roots;
-    LIST(struct molt_patch_migration) migrations;
-    LIST(struct molt_patch_segment) segments;
-    LIST(struct molt_patch_invariant) invariants;
-    LIST(struct molt_patch_transfer) transfers;
-    LIST(struct molt_patch_value) values;
-    LIST(struct molt_patch_initial) initials;
-    LIST(struct molt_patch_part) parts;
+    LIST(struct contribution *) contributions;                   /* borrowed */
+    LIST(const struct image *) images;                           /* become modules */
+#define X(array, record) LIST(struct molt_patch_##record) array; /* of the file */
+    MOLT_PATCH_ARRAYS(X)
+#undef X
     const char *source; /* of the generated policies, for people; borrowed, may be NULL */
     struct text strings;
     LIST(char *) owned;
@@ -74,7 +60,7 @@ void emission_init(struct emission *emission, const struct earlier_patch *earlie
                    struct molt_diagnostics *diagnostics);
 void emission_deinit(struct emission *emission);
 
-/* Adds a unit's differences; all of them, then emission_write. CONTRIBUTION is borrowed until then. */
+/* Adds a unit's differences; all of them, then emission_build. CONTRIBUTION is borrowed until then. */
 void emission_add(struct emission *emission, struct contribution *contribution);
 
 /* Emits everything that was added. The error is the first that was met. */
@@ -87,6 +73,13 @@ void *emission_finish(struct emission *emission, json_t *manifest, size_t *ret_s
 uint32_t emission_string(struct emission *emission, const char *string);
 uint32_t emission_module(struct emission *emission, const struct image *image);
 void emission_fail(struct emission *emission, struct molt_error *error);
+
+/* Makes SYMBOL of the contribution's new object a definition of the patch; its emitted symbol. */
+uint32_t emission_define(struct emission *emission, struct contribution *contribution,
+                         struct object_symbol *symbol);
+
+/* Whether the new definition itself is what references to SYMBOL mean, rather than the place of the old one. */
+bool emission_redefines(const struct contribution *contribution, const struct object_symbol *symbol);
 
 /* The emitted symbol that stands for SYMBOL of the contribution's new object, emitting or binding it. 0 on failure. */
 uint32_t emission_symbol(struct emission *emission, struct contribution *contribution,

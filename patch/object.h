@@ -121,6 +121,11 @@ static inline bool symbol_is_function(const struct object *object, const struct 
            (symbol->type == STT_FUNC || symbol->type == STT_GNU_IFUNC || symbol->type == STT_NOTYPE);
 }
 
+static inline bool symbol_is_constant(const struct object *object, const struct object_symbol *symbol)
+{
+    return symbol->section && object->sections[symbol->section].kind == SECTION_CONST;
+}
+
 /* Whether SYMBOL is a piece of another function, not entered by calls: "f.cold". */
 bool symbol_is_part(const struct object_symbol *symbol);
 

@@ -182,7 +182,7 @@ void object_scope_keys(struct object *object, bool all)
         char *base = texts.items[next++];
         if (table_get(&bases, base) == symbol) {
             symbol->key = own(object, must_strdup(base));
-        } else if (object->sections[symbol->section].kind == SECTION_CONST) {
+        } else if (symbol_is_constant(object, symbol)) {
             symbol->key = NULL;
         } else {
             char *text = must_printf("%lx", (unsigned long)object_address(object, symbol));

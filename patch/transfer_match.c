@@ -116,8 +116,7 @@ static bool is_placed_anew(const struct match *match, const struct object_symbol
         return false;
     }
     const struct object_symbol *new = comparison->new == match->new->object ? other : one;
-    return new->section && comparison->new->sections[new->section].kind == SECTION_CONST &&
-           comparison->new_change[new->index] == CHANGE_NEW;
+    return symbol_is_constant(comparison->new, new) && comparison->new_change[new->index] == CHANGE_NEW;
 }
 
 bool match_same_name(const struct match *match, const struct code_operand *old,
