@@ -1,7 +1,6 @@
 /*
- * The state machine of an update. The work is done by two jobs (build.h, delivery.h); here is what comes
- * between them: waiting for other saves, starting again when one comes late, moving the baseline once the
- * program has the update, and telling the user.
+ * The state machine of an update. The work is done by two jobs (build.h, delivery.h; update_jobs.c starts them and says what comes of
+ * each); here is what comes around them: requests, waiting for other saves, starting again when one comes late, and the end.
  *
  * Requests that come while an update is being delivered are remembered and make another round. There is no
  * moment at which the server waits for anything: each wait ends with a call of update_resume or the DONE of a
@@ -11,47 +10,19 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "lsp-server/build.h"
-#include "lsp-server/delivery.h"
-#include "lsp-server/diagnostics.h"
 #include "lsp-server/engines.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/outcome.h"
-#include "lsp-server/preview.h"
 #include "lsp-server/progress.h"
-#include "lsp-server/round.h"
 #include "lsp-server/status.h"
+#include "lsp-server/update_private.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
 
 #define OTHER_SAVES_MS 50
-
-enum phase { PHASE_IDLE, PHASE_WAITING, PHASE_BUILDING, PHASE_DELIVERING };
-
-struct waiting {
-    struct waiting *next;
-    struct reply *reply;
-};
-
-struct update {
-    struct workspace *workspace;
-    enum phase phase;
-    const char *detail; /* the word for molt/status, finer than the phase */
-    uv_timer_t timer;
-    volatile int cancel; /* looked at by the jobs */
-    bool again;          /* another round is wanted after this one */
-    bool repeated;       /* this is such a round: finding nothing to do is not worth a word */
-    bool by_hand;
-    bool roll_back; /* this round is a rollback that was asked for */
-    bool waited;    /* long enough for other saves */
-    uint64_t started;
-    struct waiting *waiting;
-    struct progress *progress;
-};
 
 static void begin(struct update *update);
 
@@ -110,26 +81,19 @@ bool update_has_progress(const struct update *update, const char *token)
     return progress_is(update->progress, token);
 }
 
-static double elapsed_ms(const struct update *update)
+double update_elapsed_ms(const struct update *update)
 {
     return (double)(uv_hrtime() - update->started) / 1e6;
 }
 
-static void set_phase(struct update *update, enum phase phase, const char *detail)
+void update_set_phase(struct update *update, enum phase phase, const char *detail)
 {
     update->phase = phase;
     update->detail = detail;
     status_send(update->workspace);
 }
 
-static void set_held(struct workspace *workspace, char *why)
-{
-    free(workspace->held);
-    workspace->held = why;
-}
-
-/* The round is over. OUTCOME NULL: nothing is to be said of it. */
-static void finish(struct update *update, const struct outcome *outcome)
+void update_finish(struct update *update, const struct outcome *outcome)
 {
     struct workspace *workspace = update->workspace;
     const char *message = "";
@@ -157,14 +121,13 @@ static void finish(struct update *update, const struct outcome *outcome)
     workspace_warm_up(workspace);
 }
 
-/* Finishes with a reason why nothing can be done. */
-static void cannot(struct update *update, const char *result, const char *reason)
+void update_cannot(struct update *update, const char *result, const char *reason)
 {
-    struct outcome outcome = { .result = result, .reason = reason, .total_ms = elapsed_ms(update) };
+    struct outcome outcome = { .result = result, .reason = reason, .total_ms = update_elapsed_ms(update) };
 
     if (update->by_hand)
         server_show(update->workspace->server, 2, "Molt: %s", reason);
-    finish(update, &outcome);
+    update_finish(update, &outcome);
 }
 
 static const char *const phase_words[] = { "uploading", "preparing", "committing", "rolling-back" };
@@ -188,267 +151,6 @@ void update_noted(struct update *update, const char *phase, const char *message)
         progress_report(update->progress, text.bytes);
     status_send(update->workspace);
     text_deinit(&text);
-}
-
-static void delivery_work(void *context)
-{
-    struct round *round = context;
-
-    round->result = delivery_run(&round->delivery);
-}
-
-static void deliver_done(void *context);
-
-static void deliver(struct round *round)
-{
-    struct workspace *workspace = round->workspace;
-    struct molt_error *error = NULL;
-
-    set_phase(round->workspace->update, PHASE_DELIVERING,
-              round->delivery.patch ? "uploading" : "rolling-back");
-    workspace->jobs++;
-    error = jobs_start(round->jobs, delivery_work, deliver_done, round, JOB_NORMAL);
-    if (error) {
-        round->result = json_pack("{s:s,s:s}", "result", "failed", "reason", error->message);
-        molt_error_destroy(error);
-        deliver_done(round);
-    }
-}
-
-/* The programs have the update: so has the baseline. */
-static void follow_commit(struct round *round)
-{
-    struct workspace *workspace = round->workspace;
-    const char *result = json_text(round->result, "result", "");
-    bool applied = json_flag(round->result, "applied", false), forward = round->delivery.patch != NULL;
-    struct molt_error *error = NULL;
-
-    if (!applied && forward &&
-        strcmp(result, "failed")) /* failed: it may yet turn out to have been committed */
-        baseline_withdraw(workspace->baseline, round->build.id);
-    if (applied && forward)
-        error = baseline_commit(workspace->baseline, round->build.id);
-    else if (applied && !strcmp(result, "rolled-back"))
-        error = baseline_roll_back(workspace->baseline);
-    workspace->baseline_lent = false;
-    workspace_log(workspace, error);
-    for (size_t i = 0; applied && i < round->delivery.target_count; i++)
-        engines_expect(workspace->server->engines, round->delivery.targets[i].pid,
-                       workspace->baseline->updates);
-    if (applied)
-        workspace_baseline_moved(workspace, forward ? round->build.files : NULL);
-}
-
-/* Diagnostics and message for what a delivery came to. A client that shows failed validations itself needs no message. */
-static void tell_result(struct round *round, const char *result, const char *reason)
-{
-    struct workspace *workspace = round->workspace;
-    const struct molt_diagnostics *said = &round->build.result.diagnostics;
-    bool shown = false;
-
-    if (!strcmp(result, "validation")) {
-        validation_failed(workspace, round->result, round->build.result.manifest, said);
-        if (!workspace->server->client.shows_validation)
-            validation_show(workspace);
-        shown = true;
-    } else if (!strcmp(result, "updated") || !strcmp(result, "rolled-back") || !strcmp(result, "nothing")) {
-        diagnostics_publish(workspace, said, NULL, NULL); /* warnings, or none */
-        shown = true;
-    }
-    if (!shown && strcmp(result, "discarded"))
-        server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
-}
-
-/* A rollback that nobody asked for by that name, since edits were undone, is only the short way: if it is refused, a patch is made.
- * Returns whether that is so. */
-static bool goes_the_long_way(const struct round *round, const char *result)
-{
-    struct workspace *workspace = round->workspace;
-
-    if (round->delivery.patch || workspace->update->roll_back || workspace->undo_refused ||
-        strcmp(result, "refused"))
-        return false;
-    workspace->undo_refused = workspace->update->again = true;
-    finish(workspace->update, NULL);
-    return true;
-}
-
-static void deliver_done(void *context)
-{
-    struct round *round = context;
-    struct update *update = round->workspace->update;
-    struct workspace *workspace = round->workspace;
-    const char *result = json_text(round->result, "result", "failed"),
-               *reason = json_text(round->result, "reason", "");
-    struct outcome outcome = { .result = result, .reason = reason, .delivery = round->result };
-    struct text words = { 0 };
-
-    follow_commit(round);
-    if (json_flag(round->result, "applied", false))
-        workspace->undo_refused = false;
-    if (workspace_job_done(workspace) && !goes_the_long_way(round, result)) {
-        if (update->roll_back && json_flag(round->result, "applied", false))
-            workspace->held_back = true;
-        outcome.manifest = round->build.result.manifest;
-        outcome.compile_ms = round->build.result.compile_ms;
-        outcome.total_ms = elapsed_ms(update);
-        set_held(workspace, NULL);
-        if (json_flag(round->result, "applied", false))
-            workspace_set_doubt(workspace, NULL);
-        tell_result(round, result, reason);
-        if (workspace->failed)
-            validation_say(&words, workspace->failed);
-        if (words.length && !text_failed(&words))
-            outcome.reason = words.bytes;
-        finish(update, &outcome);
-    }
-    text_deinit(&words);
-    round_free(round);
-}
-
-/* The patch could not be made: compile errors hold the update, anything else refuses it. */
-static void build_failed(struct round *round)
-{
-    struct update *update = round->workspace->update;
-    struct workspace *workspace = round->workspace;
-    struct molt_error *error = round->build.error;
-    struct outcome outcome = { .result = error->code == MOLT_ERROR_REFUSED ? "refused" : "failed",
-                               .reason = error->message };
-
-    set_held(workspace, outcome_held(&round->build.result.diagnostics));
-    if (!workspace->held && error->file)
-        set_held(workspace, strdup(error->message));
-    diagnostics_publish(workspace, &round->build.result.diagnostics, error, "refused");
-    if (!workspace->held || update->by_hand)
-        server_show(workspace->server, 1, "Molt: %s", error->message);
-    outcome.manifest = round->build.result.manifest;
-    outcome.compile_ms = round->build.result.compile_ms;
-    outcome.total_ms = elapsed_ms(update);
-    finish(update, &outcome);
-}
-
-static void build_succeeded(struct round *round)
-{
-    struct workspace *workspace = round->workspace;
-    struct outcome outcome = { .result = "nothing",
-                               .compile_ms = round->build.result.compile_ms,
-                               .total_ms = elapsed_ms(round->workspace->update) };
-
-    set_held(workspace, NULL);
-    diagnostics_publish(workspace, &round->build.result.diagnostics, NULL, NULL);
-    if (round->build.outcome == BUILD_NO_EFFECT)
-        workspace_baseline_moved(workspace, round->build.files);
-    finish(round->workspace->update,
-           round->workspace->update->repeated && round->build.outcome == BUILD_SAME ? NULL : &outcome);
-}
-
-/* Returns whether the round goes on with a delivery. */
-static bool go_on(struct round *round)
-{
-    struct update *update = round->workspace->update;
-    struct workspace *workspace = round->workspace;
-    bool patch = round->build.outcome == BUILD_PATCH;
-
-    if (update->cancel || round->build.outcome == BUILD_MOVED) {
-        if (patch)
-            baseline_withdraw(workspace->baseline, round->build.id);
-        if (!update->cancel)
-            update->again = true;
-        if (update->again)
-            finish(update, NULL);
-        else
-            cannot(update, "discarded", "discarded before it was committed");
-        return false;
-    }
-    if (!patch && round->build.outcome != BUILD_UNDO) {
-        if (round->build.outcome == BUILD_FAILED)
-            build_failed(round);
-        else
-            build_succeeded(round);
-        return false;
-    }
-    if (patch) {
-        round->delivery.patch = round->build.result.bytes;
-        round->delivery.patch_size = round->build.result.size;
-    }
-    return true;
-}
-
-static void build_done(void *context)
-{
-    struct round *round = context;
-    struct workspace *workspace = round->workspace;
-
-    workspace->session_lent = workspace->baseline_lent = false;
-    if (!workspace_job_done(workspace)) {
-        round_free(round);
-        return;
-    }
-    if (round->build.result.manifest)
-        preview_take(workspace, &round->build.result);
-    if (workspace->state == WORKSPACE_LOADING) { /* the build itself is to be read again first */
-        round->workspace->update->again = true;
-        round->build.outcome = round->build.outcome == BUILD_PATCH ? BUILD_PATCH : BUILD_MOVED;
-        round->workspace->update->cancel = 1;
-    }
-    if (!go_on(round)) {
-        round_free(round);
-        return;
-    }
-    workspace->baseline_lent = true;
-    if (round_find_targets(round)) {
-        deliver(round);
-        return;
-    }
-    workspace->baseline_lent = false;
-    cannot(round->workspace->update, "failed", "out of memory");
-    round_free(round);
-}
-
-static void build_work(void *context)
-{
-    struct round *round = context;
-
-    build_run(&round->build);
-}
-
-static void start_build(struct update *update)
-{
-    struct workspace *workspace = update->workspace;
-    struct round *round = round_create(update->workspace, &update->cancel);
-    struct molt_error *error = round ? NULL : molt_error_nomem();
-
-    if (!error) {
-        round_describe(round);
-        set_phase(update, PHASE_BUILDING, "building");
-        workspace->session_lent = workspace->baseline_lent = true;
-        workspace->jobs++;
-        error = jobs_start(round->jobs, build_work, build_done, round, JOB_NORMAL);
-    }
-    if (!error)
-        return;
-    if (round) {
-        workspace->session_lent = workspace->baseline_lent = false;
-        workspace->jobs--;
-        round_free(round);
-    }
-    cannot(update, "failed", error->message);
-    molt_error_destroy(error);
-}
-
-static void start_roll_back(struct update *update)
-{
-    struct workspace *workspace = update->workspace;
-    struct round *round = round_create(update->workspace, &update->cancel);
-
-    if (!round || !round_find_targets(round)) {
-        if (round)
-            round_free(round);
-        cannot(update, "failed", "out of memory");
-        return;
-    }
-    workspace->baseline_lent = true;
-    deliver(round);
 }
 
 /* Why no update can be made now, or NULL. */
@@ -505,20 +207,20 @@ void update_resume(struct update *update)
         return; /* what the other editor has done is read first */
     reason = obstacle(update);
     if (reason && !update->by_hand)
-        finish(update, NULL);
+        update_finish(update, NULL);
     else if (reason)
-        cannot(update, "failed", reason);
+        update_cannot(update, "failed", reason);
     else if (update->roll_back)
-        start_roll_back(update);
+        update_start_roll_back(update);
     else
-        start_build(update);
+        update_start_build(update);
 }
 
 static void begin(struct update *update)
 {
     update->waited = false;
     validation_clear(update->workspace);
-    set_phase(update, PHASE_WAITING, "waiting");
+    update_set_phase(update, PHASE_WAITING, "waiting");
     if (!update->roll_back && other_saves_expected(update->workspace))
         uv_timer_start(&update->timer, waited_enough, OTHER_SAVES_MS, 0);
     update_resume(update);
@@ -580,7 +282,7 @@ void update_cancel(struct update *update)
         uv_timer_stop(&update->timer);
         update->phase = PHASE_IDLE;
         if (!update->workspace->closing)
-            finish(update, NULL);
+            update_finish(update, NULL);
         return;
     }
     update->cancel = 1;
