@@ -319,17 +319,23 @@ struct molt_patch_transfer {
     uint32_t old_size;           /* CFA - rsp in the old code after the return */
     uint32_t new_size;           /* the same in the new code */
     uint32_t value, value_count; /* the first of its values */
+    uint32_t
+        policy; /* symbol: MOLT_TRANSFER's function, which is given locals of the old frame and gives some of the new; 0: none */
+    uint32_t seen_size, given_size; /* of the structures that it is called with */
+    uint32_t seen, seen_count; /* the first of the values that it is given: their destination is POLICY */
+    uint32_t policy_file, policy_line; /* string, for messages */
+    uint32_t reserved;
 };
 
 enum molt_value_place {
     MOLT_VALUE_REGISTER, /* a register that calls preserve, by DWARF's number; as it is when the call returns */
     MOLT_VALUE_SLOT,     /* bytes from an offset to the CFA on */
+    MOLT_VALUE_POLICY, /* bytes from an offset on in what the policy gives; as a destination: in what it is given */
     MOLT_VALUE_PLACES,
     MOLT_VALUE_CONSTANT = MOLT_VALUE_PLACES, /* the number itself */
     MOLT_VALUE_SYMBOL,  /* the address of `symbol`, as code of this patch means it, + a number */
     MOLT_VALUE_ADDRESS, /* a number + where the transfer's module is loaded */
     MOLT_VALUE_FRAME,   /* the CFA + a number: the address of a local */
-    MOLT_VALUE_POLICY,  /* what the function `symbol` makes of the old frame */
     MOLT_VALUE_SOURCES,
 };
 
@@ -343,10 +349,10 @@ enum molt_value_flags {
 struct molt_patch_value {
     int64_t from;       /* register, offset, or number */
     int32_t to;         /* register, or offset: slots lie between CFA - new_size and the CFA */
-    uint32_t to_kind;   /* REGISTER or SLOT */
+    uint32_t to_kind;   /* a place */
     uint32_t from_kind; /* enum molt_value_place */
     uint32_t size;      /* bytes at the new place; of a register 8 */
-    uint32_t from_size; /* bytes at the old one, if that is a register or a slot; not more than `size` */
+    uint32_t from_size; /* bytes at the old one, if that is a place, too; not more than `size` */
     uint32_t flags;
     uint32_t symbol;
     uint32_t migration; /* 1 + index: the value is an instance that becomes another; 0: it is copied */
@@ -398,9 +404,9 @@ struct patch_file {
     X(data, data)                                                                                            \
     X(definitions, definition)                                                                               \
     X(layouts, layout)                                                                                       \
-    X(fields, field) X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration)         \
-        X(segments, segment) X(invariants, invariant) X(transfers, transfer) X(values, value)                \
-            X(initials, initial) X(parts, part)
+    X(fields, field)                                                                                         \
+    X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)     \
+        X(invariants, invariant) X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

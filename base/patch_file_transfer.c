@@ -23,6 +23,12 @@ static bool is_slot(int64_t offset, uint32_t size, uint32_t frame, int64_t above
     return size >= 1 && size <= FRAME_MAX && offset >= -(int64_t)frame && offset + size <= above;
 }
 
+/* Of a structure that a policy is called with. */
+static bool is_within(int64_t offset, uint32_t size, uint32_t whole)
+{
+    return size >= 1 && size <= FRAME_MAX && offset >= 0 && offset <= FRAME_MAX && offset + size <= whole;
+}
+
 static bool is_source(const struct patch_file *file, const struct molt_patch_transfer *transfer,
                       const struct molt_patch_value *value)
 {
@@ -41,15 +47,31 @@ static bool is_source(const struct patch_file *file, const struct molt_patch_tra
     case MOLT_VALUE_SYMBOL:
         return value->size <= 8 && value->symbol > 0 && value->symbol < file->symbol_count;
     case MOLT_VALUE_POLICY:
-        return patch_file_defines(file, value->symbol);
+        return value->from_size >= 1 && (!value->addend || value->size <= 8) &&
+               is_within(value->from, value->from_size, transfer->given_size);
     case MOLT_VALUE_SOURCES:
         break;
     }
     return false;
 }
 
+static bool is_destination(const struct molt_patch_transfer *transfer, const struct molt_patch_value *value,
+                           bool seen)
+{
+    if (seen) {
+        return value->to_kind == MOLT_VALUE_POLICY && !value->migration &&
+               value->from_kind != MOLT_VALUE_POLICY &&
+               is_within(value->to, value->size, transfer->seen_size);
+    }
+    if (value->to_kind == MOLT_VALUE_REGISTER) {
+        return is_preserved(value->to) && value->size == 8 && !value->migration;
+    }
+    return value->to_kind == MOLT_VALUE_SLOT && is_slot(value->to, value->size, transfer->new_size, 0);
+}
+
+/* SEEN: by the policy. */
 static bool is_value(const struct patch_file *file, const struct molt_patch_transfer *transfer,
-                     const struct molt_patch_value *value)
+                     const struct molt_patch_value *value, bool seen)
 {
     bool read = value->from_kind < MOLT_VALUE_PLACES;
 
@@ -61,10 +83,18 @@ static bool is_value(const struct patch_file *file, const struct molt_patch_tran
         (value->from_size > value->size || (value->from_size < value->size && value->size > 8))) {
         return false;
     }
-    if (value->to_kind == MOLT_VALUE_REGISTER) {
-        return is_preserved(value->to) && value->size == 8 && !value->migration;
+    return is_destination(transfer, value, seen);
+}
+
+static bool has_policy(const struct patch_file *file, const struct molt_patch_transfer *transfer)
+{
+    if (!transfer->policy) {
+        return !transfer->seen_count && !transfer->given_size;
     }
-    return value->to_kind == MOLT_VALUE_SLOT && is_slot(value->to, value->size, transfer->new_size, 0);
+    return patch_file_defines(file, transfer->policy) && is_string(file, transfer->policy_file) &&
+           transfer->seen_size <= FRAME_MAX && transfer->given_size <= FRAME_MAX &&
+           transfer->seen <= file->patch_values_count &&
+           transfer->seen_count <= file->patch_values_count - transfer->seen;
 }
 
 static bool is_transfer(const struct patch_file *file, const struct molt_patch_transfer *transfer)
@@ -83,7 +113,10 @@ static bool is_transfer(const struct patch_file *file, const struct molt_patch_t
         return false;
     }
     if (transfer->reason) {
-        return transfer->value_count == 0;
+        return transfer->value_count == 0 && !transfer->policy;
+    }
+    if (!has_policy(file, transfer)) {
+        return false;
     }
     bool rbp = transfer->cfa_register == MOLT_REGISTER_RBP;
     if ((!rbp && transfer->cfa_register != MOLT_REGISTER_RSP) || transfer->old_size < 8 ||
@@ -93,7 +126,12 @@ static bool is_transfer(const struct patch_file *file, const struct molt_patch_t
         return false;
     }
     for (uint32_t i = 0; i < transfer->value_count; i++) {
-        if (!is_value(file, transfer, &file->patch_values[transfer->value + i])) {
+        if (!is_value(file, transfer, &file->patch_values[transfer->value + i], false)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < transfer->seen_count; i++) {
+        if (!is_value(file, transfer, &file->patch_values[transfer->seen + i], true)) {
             return false;
         }
     }

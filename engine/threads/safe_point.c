@@ -146,7 +146,7 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         return false;
     }
     found_lasting[wanted->suspended_count] = self;
-    suspended[wanted->suspended_count++] = (struct suspended){ findings->tid, frame->pc_slot, recipe };
+    suspended[wanted->suspended_count++] = (struct suspended){ findings->tid, frame->pc_slot, recipe, NULL };
     return true;
 }
 
@@ -511,7 +511,8 @@ void safe_point_transfer(const struct safe_point *reached)
 {
     for (size_t i = 0; i < reached->suspended_count; i++) {
         if (reached->suspended[i].recipe) {
-            transfer_add(reached->suspended[i].slot, reached->suspended[i].recipe);
+            transfer_add(reached->suspended[i].slot, reached->suspended[i].recipe,
+                         reached->suspended[i].given);
         } else {
             transfer_cancel(reached->suspended[i].slot);
         }

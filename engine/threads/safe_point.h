@@ -23,6 +23,7 @@ struct suspended {
     pid_t tid;                     /* 0: a coroutine's, which no thread runs at the moment */
     uintptr_t slot;                /* where the return address into it stands */
     const struct transfer *recipe; /* NULL: the last one that is pending there is taken away again */
+    const uint8_t *given; /* what the recipe's policy gives: set by update/frames.c before the commit */
 };
 
 /* Affected frames that may be suspended at the safe point. */
@@ -47,7 +48,7 @@ struct safe_point {
         void);             /* not called when a safe point was reached: the caller does, after resuming */
     char blocked_by[1024]; /* on failure: which threads, in which functions */
     uint64_t waited_us;
-    const struct suspended *suspended; /* those to be taken over; until the world is resumed */
+    struct suspended *suspended; /* those to be taken over; until the world is resumed */
     size_t suspended_count;
 };
 

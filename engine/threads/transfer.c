@@ -43,11 +43,18 @@ static uint32_t pending_at(uintptr_t return_slot)
     return return_slot ? stubs_index(&transfer_stubs, *(const uintptr_t *)return_slot) : 0;
 }
 
-const struct transfer *transfer_last(uintptr_t return_slot)
+const struct transfer_step *transfer_pending(uintptr_t return_slot)
 {
     uint32_t index = pending_at(return_slot);
 
-    return index ? ((const struct transfer_step *)stub_data(&transfer_stubs, index)->user)->recipe : NULL;
+    return index ? stub_data(&transfer_stubs, index)->user : NULL;
+}
+
+const struct transfer *transfer_last(uintptr_t return_slot)
+{
+    const struct transfer_step *last = transfer_pending(return_slot);
+
+    return last ? last->recipe : NULL;
 }
 
 uintptr_t transfer_destination(uintptr_t return_slot, uintptr_t address)
@@ -86,7 +93,7 @@ static struct transfer_step *give_back(struct transfer_step *step)
     return earlier;
 }
 
-void transfer_add(uintptr_t return_slot, const struct transfer *recipe)
+void transfer_add(uintptr_t return_slot, const struct transfer *recipe, const uint8_t *given)
 {
     uint32_t index = pending_at(return_slot);
     struct transfer_step *step = take_step();
@@ -96,7 +103,7 @@ void transfer_add(uintptr_t return_slot, const struct transfer *recipe)
         stub_data(&transfer_stubs, index)->user = NULL;
         atomic_store(&stub_data(&transfer_stubs, index)->state, TRANSFER_PENDING);
     }
-    *step = (struct transfer_step){ recipe, stub_data(&transfer_stubs, index)->user };
+    *step = (struct transfer_step){ recipe, stub_data(&transfer_stubs, index)->user, given };
     stub_data(&transfer_stubs, index)->user = step;
 }
 
@@ -136,13 +143,15 @@ void transfer_collect(void)
     }
 }
 
-bool transfer_uses(const struct transfer *recipes, size_t count)
+/* Whether a step that is pending is one that IS asks for. */
+static bool any_step(bool (*is)(const struct transfer_step *step, uintptr_t start, uintptr_t end),
+                     uintptr_t start, uintptr_t end)
 {
     for (uint32_t i = 1; i < STUB_COUNT && transfer_stubs.used; i++) {
         const struct stub *stub = stub_data(&transfer_stubs, i);
         for (const struct transfer_step *step = stub->return_slot ? stub->user : NULL; step;
              step = step->earlier) {
-            if (step->recipe >= recipes && step->recipe < recipes + count) {
+            if (is(step, start, end)) {
                 return true;
             }
         }
@@ -150,17 +159,33 @@ bool transfer_uses(const struct transfer *recipes, size_t count)
     return false;
 }
 
+static bool is_recipe(const struct transfer_step *step, uintptr_t start, uintptr_t end)
+{
+    return (uintptr_t)step->recipe >= start && (uintptr_t)step->recipe < end;
+}
+
+static bool is_code(const struct transfer_step *step, uintptr_t start, uintptr_t end)
+{
+    return (step->recipe->from >= start && step->recipe->from < end) ||
+           (step->recipe->to >= start && step->recipe->to < end);
+}
+
+static bool is_given(const struct transfer_step *step, uintptr_t start, uintptr_t end)
+{
+    return (uintptr_t)step->given >= start && (uintptr_t)step->given < end;
+}
+
+bool transfer_uses(const struct transfer *recipes, size_t count)
+{
+    return any_step(is_recipe, (uintptr_t)recipes, (uintptr_t)(recipes + count));
+}
+
 bool transfer_uses_code(uintptr_t start, uintptr_t end)
 {
-    for (uint32_t i = 1; i < STUB_COUNT && transfer_stubs.used; i++) {
-        const struct stub *stub = stub_data(&transfer_stubs, i);
-        for (const struct transfer_step *step = stub->return_slot ? stub->user : NULL; step;
-             step = step->earlier) {
-            if ((step->recipe->from >= start && step->recipe->from < end) ||
-                (step->recipe->to >= start && step->recipe->to < end)) {
-                return true;
-            }
-        }
-    }
-    return false;
+    return any_step(is_code, start, end);
+}
+
+bool transfer_uses_given(uintptr_t start, uintptr_t end)
+{
+    return any_step(is_given, start, end);
 }

@@ -27,11 +27,15 @@ uintptr_t transfer_destination(uintptr_t return_slot, uintptr_t address);
 /* The recipe that was added last to what is pending at RETURN_SLOT, NULL if nothing is. */
 const struct transfer *transfer_last(uintptr_t return_slot);
 
+/* All that is pending at RETURN_SLOT, last first; NULL if nothing is. */
+const struct transfer_step *transfer_pending(uintptr_t return_slot);
+
 /* How many recipes can still be added. */
 size_t transfer_room(void);
 
-/* Adds RECIPE, which must stay as long as transfer_uses says so, to what is pending at RETURN_SLOT. There must be room. */
-void transfer_add(uintptr_t return_slot, const struct transfer *recipe);
+/* Adds RECIPE, which must stay as long as transfer_uses says so, to what is pending at RETURN_SLOT, with what its policy has GIVEN (NULL: it
+ * has none), which must stay as long as transfer_uses_given does. There must be room. */
+void transfer_add(uintptr_t return_slot, const struct transfer *recipe, const uint8_t *given);
 
 /* Takes the last recipe away again. */
 void transfer_cancel(uintptr_t return_slot);
@@ -44,6 +48,9 @@ bool transfer_uses(const struct transfer *recipes, size_t count);
 
 /* Whether something pending leads to, or waits in, the code [START, END). */
 bool transfer_uses_code(uintptr_t start, uintptr_t end);
+
+/* Whether something pending uses what a policy has given in [START, END). */
+bool transfer_uses_given(uintptr_t start, uintptr_t end);
 
 /* The code that turns frames: a thread in it is between two versions, so no update may meet it there. COUNT is set to how many ranges there
  * are. */

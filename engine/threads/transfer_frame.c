@@ -76,7 +76,15 @@ TRANSFER_CODE static const void *slot_of(const struct frame *frame, int64_t numb
     return number >= 0 ? (const void *)(frame->cfa + (uint64_t)number) : frame->bytes + (number - frame->low);
 }
 
-TRANSFER_CODE static uint64_t value_of(const struct frame *old, const struct transfer_value *rule)
+/* Where RULE's value lies: in the OLD frame, or in what the policy has GIVEN. */
+TRANSFER_CODE static const void *source_of(const struct frame *old, const uint8_t *given,
+                                           const struct transfer_value *rule)
+{
+    return rule->from == TRANSFER_POLICY ? given + rule->from_number : slot_of(old, rule->from_number);
+}
+
+TRANSFER_CODE static uint64_t value_of(const struct frame *old, const uint8_t *given,
+                                       const struct transfer_value *rule)
 {
     uint64_t value = 0;
 
@@ -85,7 +93,8 @@ TRANSFER_CODE static uint64_t value_of(const struct frame *old, const struct tra
         value = old->general[rule->from_number];
         break;
     case TRANSFER_SLOT:
-        copy(&value, slot_of(old, rule->from_number), rule->from_size);
+    case TRANSFER_POLICY:
+        copy(&value, source_of(old, given, rule), rule->from_size);
         break;
     case TRANSFER_CONSTANT:
         return (uint64_t)rule->from_number;
@@ -95,24 +104,22 @@ TRANSFER_CODE static uint64_t value_of(const struct frame *old, const struct tra
     return extend(value + (uint64_t)rule->addend, rule);
 }
 
-TRANSFER_CODE static void put(const struct frame *old, struct frame *new, const struct transfer_value *rule)
+/* Writes RULE's value to SLOT. */
+TRANSFER_CODE static void put(const struct frame *old, const uint8_t *given,
+                              const struct transfer_value *rule, uint8_t *slot)
 {
-    if (rule->to == TRANSFER_REGISTER) {
-        new->general[rule->to_number] = value_of(old, rule);
-        return;
-    }
-    uint8_t *slot = new->bytes + (rule->to_number - new->low);
     if (rule->from_size == 0) {
-        copy(slot, slot_of(old, rule->from_number), rule->size);
+        copy(slot, source_of(old, given, rule), rule->size);
     } else {
-        uint64_t value = value_of(old, rule);
+        uint64_t value = value_of(old, given, rule);
         copy(slot, &value, rule->size);
     }
 }
 
-/* Makes in BYTES the frame that RECIPE says. Registers that it does not speak of stay. */
-TRANSFER_CODE static void turn(struct frame *frame, const struct transfer *recipe, uint8_t *bytes)
+/* Makes in BYTES the frame that STEP says. Registers that it does not speak of stay. */
+TRANSFER_CODE static void turn(struct frame *frame, const struct transfer_step *step, uint8_t *bytes)
 {
+    const struct transfer *recipe = step->recipe;
     struct frame new;
 
     new.cfa = frame->cfa;
@@ -122,7 +129,12 @@ TRANSFER_CODE static void turn(struct frame *frame, const struct transfer *recip
     clear(bytes, recipe->new_size);
     copy(bytes + recipe->new_size - 8, slot_of(frame, -8), 8); /* the return address */
     for (uint32_t i = 0; i < recipe->value_count; i++) {
-        put(frame, &new, &recipe->values[i]);
+        const struct transfer_value *rule = &recipe->values[i];
+        if (rule->to == TRANSFER_REGISTER) {
+            new.general[rule->to_number] = value_of(frame, step->given, rule);
+        } else {
+            put(frame, step->given, rule, bytes + (rule->to_number - new.low));
+        }
     }
     new.general[TRANSFER_RSP] = frame->cfa - recipe->new_size;
     copy(frame, &new, sizeof(new));
@@ -137,28 +149,46 @@ TRANSFER_CODE static const struct transfer_step *step_at(const struct transfer_s
     return last;
 }
 
+TRANSFER_CODE static unsigned count_steps(const struct transfer_step *last)
+{
+    unsigned count = 0;
+
+    for (; last; last = last->earlier) {
+        count++;
+    }
+    return count;
+}
+
+/* The frame of the program, where RECIPE is the first that it is turned by. */
+TRANSFER_CODE static void enter(struct frame *frame, const uint64_t *general, const struct transfer *recipe)
+{
+    copy(frame->general, general, sizeof(frame->general));
+    frame->cfa = cfa_of(frame->general, recipe);
+    frame->low = (int64_t)(frame->general[TRANSFER_RSP] - frame->cfa);
+    frame->bytes = (uint8_t *)frame->general[TRANSFER_RSP];
+}
+
+/* Does the COUNT steps that are pending, each aside in BUFFER. */
+TRANSFER_CODE static void turn_all(struct frame *frame, const struct transfer_step *last, unsigned count,
+                                   uint8_t *buffer)
+{
+    for (unsigned i = count; i-- > 0;) {
+        const struct transfer_step *step = step_at(last, i);
+        turn(frame, step, buffer);
+        buffer += aligned(step->recipe->new_size);
+    }
+}
+
 TRANSFER_CODE struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers,
                                                          void *buffer)
 {
     const struct transfer_step *last = last_step(registers->index);
     struct work *work = buffer;
     struct frame *frame = &work->frame;
-    uint8_t *aside = (uint8_t *)buffer + aligned(sizeof(*work));
-    unsigned count = 0;
+    unsigned count = count_steps(last);
 
-    for (const struct transfer_step *step = last; step; step = step->earlier) {
-        count++;
-    }
-    const struct transfer *first = step_at(last, count - 1)->recipe;
-    copy(frame->general, registers->general, sizeof(frame->general));
-    frame->cfa = cfa_of(frame->general, first);
-    frame->low = (int64_t)(frame->general[TRANSFER_RSP] - frame->cfa);
-    frame->bytes = (uint8_t *)frame->general[TRANSFER_RSP];
-    for (unsigned i = count; i-- > 0;) {
-        const struct transfer *recipe = step_at(last, i)->recipe;
-        turn(frame, recipe, aside);
-        aside += aligned(recipe->new_size);
-    }
+    enter(frame, registers->general, step_at(last, count - 1)->recipe);
+    turn_all(frame, last, count, (uint8_t *)buffer + aligned(sizeof(*work)));
     frame->general[TRANSFER_RSP] -= 8;
     copy(work->result.general, frame->general, sizeof(frame->general));
     work->result.flags = registers->flags;
@@ -168,4 +198,29 @@ TRANSFER_CODE struct transfer_result *molt_transfer_turn(const struct transfer_r
     work->result.size = last->recipe->new_size;
     atomic_store(&stub_data(&transfer_stubs, registers->index)->state, TRANSFER_DONE);
     return &work->result;
+}
+
+/* ---- before the commit, on the engine's thread --------------------------------------------------------- */
+
+uint64_t transfer_see_room(const struct transfer_step *last)
+{
+    uint64_t room = 0;
+
+    for (; last; last = last->earlier) {
+        room += aligned(last->recipe->new_size);
+    }
+    return room;
+}
+
+void transfer_see(const uint64_t *general, const struct transfer_step *last, const struct transfer *recipe,
+                  void *buffer, uint8_t *seen)
+{
+    unsigned count = count_steps(last);
+    struct frame frame;
+
+    enter(&frame, general, count ? step_at(last, count - 1)->recipe : recipe);
+    turn_all(&frame, last, count, buffer);
+    for (uint32_t i = 0; i < recipe->seen_count; i++) {
+        put(&frame, NULL, &recipe->seen[i], seen + recipe->seen[i].to_number);
+    }
 }

@@ -14,6 +14,7 @@ enum transfer_kind {
     TRANSFER_SLOT,     /* number: distance from the CFA, negative in the frame */
     TRANSFER_CONSTANT, /* number: the value itself */
     TRANSFER_FRAME,    /* number: distance from the CFA, whose address is the value */
+    TRANSFER_POLICY,   /* number: distance from the start of what the policy has given, or is given */
 };
 
 /* What the new code finds in one place. Values in registers have up to 8 bytes and are extended to 8. */
@@ -25,6 +26,9 @@ struct transfer_value {
     int64_t to_number, from_number;
     int64_t addend; /* to what is read from a register or slot of up to 8 bytes */
 };
+
+/* MOLT_TRANSFER's function: it sees locals of the old frame and gives some of the new. */
+typedef void transfer_policy(const void *seen, void *given);
 
 /* How an activation that waits for a call of the old code goes on in the new. */
 struct transfer {
@@ -38,12 +42,18 @@ struct transfer {
     const char
         *reason;   /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION and LINE is set */
     uint32_t line; /* of the call in the old source */
+    transfer_policy *policy; /* NULL: none is needed; else it has run before the transfer is pending */
+    uint32_t seen_size, given_size, seen_count;
+    const struct transfer_value *seen; /* what it is called with */
+    const char *policy_file;
+    uint32_t policy_line;
 };
 
 /* What is pending, last first. */
 struct transfer_step {
     const struct transfer *recipe;
     struct transfer_step *earlier;
+    const uint8_t *given; /* what the recipe's policy has given; NULL: it has none */
 };
 
 enum { TRANSFER_FREE, TRANSFER_PENDING, TRANSFER_DONE }; /* states of stubs */
@@ -73,5 +83,13 @@ uint64_t molt_transfer_room(const struct transfer_registers *registers);
 
 /* Works the new frame out in the ROOM bytes at BUFFER, which lie below the old and the new frame. */
 struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers, void *buffer);
+
+/* How many bytes transfer_see needs for what is pending, LAST first. */
+uint64_t transfer_see_room(const struct transfer_step *last);
+
+/* Writes to SEEN what the policy of RECIPE is called with, where the activation will have the general registers at GENERAL when its call
+ * returns, and all that is pending at LAST (NULL: nothing) has been done by then. BUFFER is aligned to 16 bytes. */
+void transfer_see(const uint64_t *general, const struct transfer_step *last, const struct transfer *recipe,
+                  void *buffer, uint8_t *seen);
 
 #endif

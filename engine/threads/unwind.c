@@ -274,8 +274,22 @@ int unwind_init(void)
     return 0;
 }
 
+/* The registers that calls preserve, and rsp, by DWARF's numbers, as they are when control comes back to the frame at CURSOR. */
+static void read_preserved(unw_cursor_t *cursor, uint64_t *ret)
+{
+    static const unw_regnum_t preserved[] = { UNW_X86_64_RBX, UNW_X86_64_RBP, UNW_X86_64_RSP, UNW_X86_64_R12,
+                                              UNW_X86_64_R13, UNW_X86_64_R14, UNW_X86_64_R15 };
+
+    for (size_t i = 0; i < sizeof(preserved) / sizeof(*preserved); i++) {
+        unw_word_t value = 0;
+        unw_get_reg(cursor, preserved[i], &value);
+        ret[preserved[i]] = value; /* libunwind's numbers are DWARF's */
+    }
+}
+
+/* REGISTERS_WANTED (NULL: none) are those of the frame that is being visited. */
 static enum unwind_end unwind(const ucontext_t *registers, bool saved, unwind_visitor *visit, void *context,
-                              uintptr_t *ret_lost_sp)
+                              uint64_t *registers_wanted, uintptr_t *ret_lost_sp)
 {
     uintptr_t sp = (uintptr_t)registers->uc_mcontext.gregs[REG_RSP];
     struct walk walk = {
@@ -294,6 +308,9 @@ static enum unwind_end unwind(const ucontext_t *registers, bool saved, unwind_vi
         unw_get_reg(&cursor, UNW_REG_IP, &pc);
         struct stack_frame frame = { .pc = pc, .lookup = pc - after_call, .pc_slot = pc_slot };
         bool signal_frame = unw_is_signal_frame(&cursor) > 0;
+        if (registers_wanted) {
+            read_preserved(&cursor, registers_wanted);
+        }
         int stepped = unw_step(&cursor);
         if (stepped > 0) {
             unw_get_reg(&cursor, UNW_REG_SP, &next_sp);
@@ -327,11 +344,19 @@ static enum unwind_end unwind(const ucontext_t *registers, bool saved, unwind_vi
 enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
                               uintptr_t *ret_lost_sp)
 {
-    return unwind(thread->context, false, visit, context, ret_lost_sp);
+    return unwind(thread->context, false, visit, context, NULL, ret_lost_sp);
 }
 
 enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, void *argument,
                              uintptr_t *ret_lost_sp)
 {
-    return unwind(context, true, visit, argument, ret_lost_sp);
+    return unwind(context, true, visit, argument, NULL, ret_lost_sp);
+}
+
+void unwind_with_registers(const ucontext_t *context, bool saved, unwind_visitor *visit, void *argument,
+                           uint64_t *registers)
+{
+    uintptr_t lost_sp;
+
+    unwind(context, saved, visit, argument, registers, &lost_sp);
 }

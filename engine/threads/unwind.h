@@ -42,6 +42,11 @@ enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visito
 enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, void *argument,
                              uintptr_t *ret_lost_sp);
 
+/* Walks the stack of CONTEXT, a stopped thread's or (SAVED) as for unwind_saved. REGISTERS, 16 by DWARF's numbers, hold those that calls
+ * preserve, and rsp, as they will be when control comes back to the frame that is being visited. */
+void unwind_with_registers(const ucontext_t *context, bool saved, unwind_visitor *visit, void *argument,
+                           uint64_t *registers);
+
 /* The end (exclusive) of the readable mapping that ADDRESS lies in, as of the last refresh; 0 if in none. */
 uintptr_t unwind_stack_end(uintptr_t address);
 

@@ -101,12 +101,14 @@ int change_make(struct update *update, const struct world *world, struct update_
     }
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
-    undo_synchronise_code(); /* validations run the new code */
+    undo_synchronise_code(); /* policies for frames, and validations, run the new code */
+    status = status < 0 ? status : frames_give(&update->frames, update->point, world, update->state, report);
     return status < 0 || !state_changes(update->state) ? status : state_validate(update->state, report);
 }
 
 void change_take_back(struct update *update)
 {
+    frames_revert(&update->frames);
     undo_revert(&update->undo);
     undo_synchronise_code();
     if (state_changes(update->state)) {
@@ -127,6 +129,8 @@ int change_or_not(struct update *update, const struct world *world, struct updat
 
 void change_make_final(struct update *update, struct update_report *report)
 {
+    safe_point_transfer(update->point);
+    frames_commit(&update->frames);
     if (state_changes(update->state)) {
         state_commit(update->state, report);
     }

@@ -15,7 +15,7 @@ void change_take_back(struct update *update);
 /* Both: on failure everything is as before. */
 int change_or_not(struct update *update, const struct world *world, struct update_report *report);
 
-/* There is no way back from here on: what was made is what is in force. */
+/* There is no way back from here on: what was made is what is in force, and suspended frames will go on in it. */
 void change_make_final(struct update *update, struct update_report *report);
 
 #endif

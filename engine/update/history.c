@@ -163,6 +163,7 @@ static void release_leaving(void)
 static void reclaim(void)
 {
     recipes_reclaim();
+    frames_reclaim();
     release_leaving();
     if (history.count > UNDOABLE && history.entries[history.count - UNDOABLE - 1].undoable) {
         make_final(&history.entries[history.count - UNDOABLE - 1]);

@@ -13,7 +13,7 @@
 #include "engine/update/memory_map.h"
 #include "engine/update/staging.h"
 
-#define PAGE_LOG_PHASES 2 /* policies, validations */
+#define PAGE_LOG_PHASES 3 /* policies, those for frames, validations */
 
 struct page_log {
     struct memory_map map;   /* at the beginning of the last phase */

@@ -255,10 +255,20 @@ static void avoid_thread_creation(struct update *update)
     }
 }
 
+static bool has_frame_policies(const struct patch_file *file)
+{
+    for (size_t i = 0; i < file->patch_transfers_count; i++) {
+        if (file->patch_transfers[i].policy) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* While instances migrate, the heap is walked and policies may allocate: nobody may be in the middle of that. */
 static void avoid_allocator(struct update *update)
 {
-    if (state_changes(update->state)) {
+    if (state_changes(update->state) || has_frame_policies(&update->patch.file)) {
         struct affected_range allocator = state_allocator();
         add_range(update, allocator.start, allocator.end - allocator.start, allocator.name);
     }

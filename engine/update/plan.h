@@ -6,6 +6,7 @@
 #include "engine/code/register.h"
 #include "engine/code/registry.h"
 #include "engine/threads/safe_point.h"
+#include "engine/update/frames.h"
 #include "engine/update/state.h"
 #include "engine/update/undo.h"
 #include "engine/update/update.h"
@@ -26,6 +27,8 @@ struct update {
     size_t range_count;
     struct undo_log undo;
     struct recipes *forth, *back;                /* for frames that are suspended */
+    struct frames frames;                        /* what policies give them */
+    struct safe_point *point;                    /* reached: those that are there */
     struct state *state;                         /* NULL: the update changes nothing that the program holds */
     size_t definitions_before, functions_before; /* of the registry, when this patch's were added */
     struct debug_object *debug;

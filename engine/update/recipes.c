@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/sort.h"
+#include "engine/update/page_log.h"
 
 _Static_assert(TRANSFER_RSP == MOLT_REGISTER_RSP, "both are DWARF's");
 
@@ -85,10 +86,10 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         [MOLT_VALUE_REGISTER] = TRANSFER_REGISTER, [MOLT_VALUE_SLOT] = TRANSFER_SLOT,
         [MOLT_VALUE_CONSTANT] = TRANSFER_CONSTANT, [MOLT_VALUE_SYMBOL] = TRANSFER_CONSTANT,
         [MOLT_VALUE_ADDRESS] = TRANSFER_CONSTANT,  [MOLT_VALUE_FRAME] = TRANSFER_FRAME,
-        [MOLT_VALUE_POLICY] = TRANSFER_CONSTANT,
+        [MOLT_VALUE_POLICY] = TRANSFER_POLICY,
     };
-    bool wide = record->from_kind == MOLT_VALUE_SLOT && record->to_kind == MOLT_VALUE_SLOT &&
-                record->from_size == record->size && !record->addend;
+    bool wide = record->from_kind != MOLT_VALUE_REGISTER && record->to_kind != MOLT_VALUE_REGISTER &&
+                record->from_kind < MOLT_VALUE_PLACES && record->from_size == record->size && !record->addend;
     bool read = record->from_kind < MOLT_VALUE_PLACES;
 
     *ret = (struct transfer_value){
@@ -110,7 +111,7 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
     if (record->from_kind == MOLT_VALUE_ADDRESS) {
         ret->from_number += (int64_t)making->update->patch.modules[transfer->module].module.bias;
     }
-    return !record->migration && record->from_kind != MOLT_VALUE_POLICY;
+    return !record->migration;
 }
 
 static const char *keep_text(struct making *making, uint32_t string)
@@ -142,9 +143,10 @@ static int reserve(struct making *making)
         const struct molt_patch_transfer *record = &file->patch_transfers[i];
         if (is_wanted(making, record)) {
             count++;
-            values += record->value_count;
+            values += record->value_count + record->seen_count;
             text += strlen(patch_file_string(file, record->function)) +
-                    strlen(patch_file_string(file, record->reason)) + 2;
+                    strlen(patch_file_string(file, record->reason)) +
+                    strlen(patch_file_string(file, record->policy_file)) + 3;
         }
     }
     making->recipes->items = calloc(count + 1, sizeof(struct transfer));
@@ -177,12 +179,41 @@ static bool is_awaited(const struct making *making, uintptr_t address)
     return found;
 }
 
-static void make_recipe(struct making *making, const struct molt_patch_transfer *record)
+/* COUNT values from the FIRST on. NULL: one of them cannot be told here. */
+static const struct transfer_value *
+make_values(struct making *making, const struct molt_patch_transfer *record, uint32_t first, uint32_t count)
 {
-    const struct patch_file *file = &making->update->patch.file;
-    struct transfer *item = &making->recipes->items[making->recipes->count];
     struct transfer_value *values = &making->recipes->values[making->value_count];
     bool known = true;
+
+    for (uint32_t i = 0; i < count; i++) {
+        known &= make_value(making, record, &making->update->patch.file.patch_values[first + i], &values[i]);
+    }
+    making->value_count += count;
+    return known ? values : NULL;
+}
+
+/* False: the policy is not there. */
+static bool make_policy(struct making *making, const struct molt_patch_transfer *record,
+                        struct transfer *item)
+{
+    if (!record->policy) {
+        return true;
+    }
+    item->policy = (transfer_policy *)making->update->patch.symbols[record->policy].address;
+    item->policy_file = keep_text(making, record->policy_file);
+    item->policy_line = record->policy_line;
+    item->seen_size = record->seen_size;
+    item->given_size = record->given_size;
+    item->seen_count = record->seen_count;
+    item->seen = make_values(making, record, record->seen, record->seen_count);
+    page_log_init();
+    return item->policy && item->seen;
+}
+
+static void make_recipe(struct making *making, const struct molt_patch_transfer *record)
+{
+    struct transfer *item = &making->recipes->items[making->recipes->count];
 
     *item = (struct transfer){
         .from = making->back ? place_in_patch(making, record, record->old_place)
@@ -193,7 +224,6 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
         .cfa_offset = record->cfa_offset,
         .new_size = record->new_size,
         .value_count = record->value_count,
-        .values = values,
         .function = keep_text(making, record->function),
         .reason = record->reason ? keep_text(making, record->reason) : NULL,
         .line = record->line,
@@ -201,13 +231,11 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
     if (!is_awaited(making, item->from) || !item->to) {
         return; /* of a function that this update does not replace here */
     }
-    for (uint32_t i = 0; i < record->value_count; i++) {
-        known &= make_value(making, record, &file->patch_values[record->value + i], &values[i]);
-    }
-    if (!known) {
+    item->values = make_values(making, record, record->value, record->value_count);
+    if (!item->values || !make_policy(making, record, item)) {
         item->reason = "what one of its values is cannot be told in this process";
+        item->policy = NULL;
     }
-    making->value_count += record->value_count;
     making->recipes->count++;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/update/frames.h"
 #include "engine/update/history.h"
 #include "engine/update/stage.h"
 
@@ -20,20 +21,37 @@ struct way {
 static const struct way back = { history_revert, history_restore, true };
 static const struct way forth = { history_restore, history_revert, false };
 
-/* Code and STATE (NULL: none) in the stopped world; all of it or nothing. */
-static int change_all(struct applied *applied, const struct way *way, struct state *state,
-                      const struct world *world, struct update_report *report)
+/* What runs when the code leads to the other version. */
+static int check_all(struct frames *frames, struct state *state, struct safe_point *point,
+                     const struct world *world, struct update_report *report)
 {
+    int status = frames_give(frames, point, world, state, report);
+
+    return status < 0 || !state_changes(state) ? status : state_validate(state, report);
+}
+
+/* Code, STATE (NULL: none) and the frames at POINT in the stopped world; all of it or nothing. */
+static int change_all(struct applied *applied, const struct way *way, struct state *state,
+                      struct safe_point *point, const struct world *world, struct update_report *report)
+{
+    struct frames frames = { 0 };
     int status = state_changes(state) ? state_migrate(state, world, report) : 0;
 
     status = status < 0 ? status : way->change(applied);
-    if (status == 0 && state_changes(state)) {
-        status = state_validate(state, report);
+    if (status == 0) {
+        undo_synchronise_code();
+        status = check_all(&frames, state, point, world, report);
         if (status < 0) {
             way->undo(applied);
         }
     }
     undo_synchronise_code();
+    if (status == 0) {
+        safe_point_transfer(point);
+        frames_commit(&frames);
+    } else {
+        frames_revert(&frames);
+    }
     if (status == 0 && state_changes(state)) {
         state_commit(state, report);
     } else if (state_changes(state)) {
@@ -42,16 +60,15 @@ static int change_all(struct applied *applied, const struct way *way, struct sta
     return status;
 }
 
-/* RANGES, and the allocator if STATE changes; from malloc. */
-static struct affected_range *with_allocator(const struct affected_range *ranges, size_t *count,
-                                             const struct state *state)
+/* RANGES, and the allocator if it is NEEDED; from malloc. */
+static struct affected_range *with_allocator(const struct affected_range *ranges, size_t *count, bool needed)
 {
     struct affected_range *all = calloc(*count + 1, sizeof(*all));
 
     for (size_t i = 0; all && i < *count; i++) {
         all[i] = ranges[i];
     }
-    if (all && state_changes(state)) {
+    if (all && needed) {
         all[(*count)++] = state_allocator();
         *count = plan_sort_ranges(all, *count);
     }
@@ -74,11 +91,8 @@ static int change_at_safe_point(struct applied *applied, const struct way *way, 
         return status;
     }
     undo_begin();
-    status = change_all(applied, way, state, &world, report);
+    status = change_all(applied, way, state, &point, &world, report);
     undo_end();
-    if (status == 0) {
-        safe_point_transfer(&point);
-    }
     resume(&world, report);
     if (status < 0) {
         leave_critical();
@@ -107,7 +121,9 @@ static int change_back(struct applied *applied, const struct way *way, const str
         state_destroy(state);
         return fail(report, UPDATE_REFUSED, status, reason);
     }
-    struct affected_range *all = with_allocator(ranges, &count, state);
+    const struct transfers transfers = history_transfers(applied, way->rollback, wait.transfer_ms);
+    struct affected_range *all =
+        with_allocator(ranges, &count, state_changes(state) || frames_have_policies(&transfers));
     status = all ? change_at_safe_point(applied, way, state, all, count, wait, watcher, report)
                  : fail(report, UPDATE_FAILED, -ENOMEM, NULL);
     free(all);

@@ -384,6 +384,11 @@ static void give_up_old(struct state *state, bool program)
     }
 }
 
+struct page_log *state_pages(struct state *state)
+{
+    return state && state->guarded ? &state->pages : NULL;
+}
+
 void state_commit(struct state *state, struct update_report *report)
 {
     if (!state->migrates) {

@@ -14,6 +14,7 @@
 #include "engine/threads/stop.h"
 #include "engine/update/update.h"
 
+struct page_log;
 struct state;
 
 /* Works out what PATCH, which is loaded and borrowed until state_destroy, says about state: on the way to its version, or, for a
@@ -44,6 +45,9 @@ int state_reserve(struct state *state);
  * it, and state_revert is to be called.
  */
 int state_migrate(struct state *state, const struct world *world, struct update_report *report);
+
+/* The log of what others write, while STATE holds the guard and has migrated; else NULL. */
+struct page_log *state_pages(struct state *state);
 
 /* When code leads to its new versions, too: checks the whole new state. As state_migrate. */
 int state_validate(struct state *state, struct update_report *report);

@@ -185,10 +185,12 @@ static uint32_t time_left_ms(const struct transaction *transaction)
 /* Stops the world at a safe point, in the critical section. On failure the world runs, and nothing is held. */
 static int reach(struct transaction *transaction)
 {
-    const struct update *update = transaction->update;
+    struct update *update = transaction->update;
     struct transfers transfers =
         recipes_transfers(update->forth, update->back, transaction->wait.transfer_ms);
     uint64_t waited_us = transaction->report->waited_us;
+
+    update->point = &transaction->point;
     int status = reach_safe_point(update->ranges, update->range_count, &transfers, time_left_ms(transaction),
                                   &transaction->watcher, &transaction->point, &transaction->world,
                                   transaction->report);
@@ -283,7 +285,6 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
     if (status == 0) { /* the world stands */
         status = change_or_not(update, &transaction.world, report);
         if (status == 0) {
-            safe_point_transfer(&transaction.point);
             change_make_final(update, report);
         }
         resume(&transaction.world, report);
@@ -306,10 +307,12 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
 
 /* ---- try --------------------------------------------------------------------------------------------- */
 
-/* The whole change, and back, in the process itself. Code alone needs no trial. */
+/* The whole change, and back, in the process itself. Code alone, without policies for frames, needs no trial. */
 static int try_here(struct update *update, const struct world *world, struct update_report *report)
 {
-    if (!state_changes(update->state)) {
+    const struct transfers transfers = recipes_transfers(update->forth, NULL, 0);
+
+    if (!state_changes(update->state) && !frames_have_policies(&transfers)) {
         return 0;
     }
     undo_begin();

@@ -14,12 +14,18 @@ static void walk_value(const struct patch_file *file, const struct molt_patch_tr
                        const struct molt_patch_value *value)
 {
     fuzz_touch_string(patch_file_string(file, value->variable));
-    if (value->from_kind == MOLT_VALUE_SYMBOL || value->from_kind == MOLT_VALUE_POLICY)
+    if (value->from_kind == MOLT_VALUE_SYMBOL)
         fuzz_touch_string(patch_file_symbol_name(file, value->symbol));
     if (value->migration)
         fuzz_touch(&file->patch_migrations[value->migration - 1], sizeof(struct molt_patch_migration));
     if (value->to_kind == MOLT_VALUE_SLOT &&
         (value->to < -(int64_t)transfer->new_size || (int64_t)value->to + value->size > 0))
+        abort();
+    if (value->to_kind == MOLT_VALUE_POLICY &&
+        (value->to < 0 || (int64_t)value->to + value->size > transfer->seen_size))
+        abort();
+    if (value->from_kind == MOLT_VALUE_POLICY &&
+        (value->from < 0 || value->from + value->from_size > transfer->given_size))
         abort();
 }
 
@@ -48,6 +54,10 @@ static void walk_strings(const struct patch_file *file)
         fuzz_touch_string(patch_file_string(file, transfer->reason));
         for (uint32_t k = 0; k < transfer->value_count; k++)
             walk_value(file, transfer, &file->patch_values[transfer->value + k]);
+        for (uint32_t k = 0; k < transfer->seen_count; k++)
+            walk_value(file, transfer, &file->patch_values[transfer->seen + k]);
+        if (transfer->policy)
+            fuzz_touch_string(patch_file_symbol_name(file, transfer->policy));
     }
     for (size_t i = 0; i < file->patch_bindings_count; i++)
         fuzz_touch_string(patch_file_symbol_name(file, file->patch_bindings[i].symbol));

@@ -10,10 +10,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "engine/mapping.h"
 #include "engine/threads/barrier.h"
 #include "engine/threads/safe_point.h"
 #include "engine/threads/unwind.h"
+#include "engine/update/frames.h"
 
 /*
  * Both versions add up what transfer_step returns until that is 0. The old one has the sum in rbx; the new one in its large frame, and it
@@ -106,7 +109,41 @@ static const struct transfer_value back_values[] = {
     { .to = TRANSFER_REGISTER, .to_number = R12, .from = TRANSFER_SLOT, .from_number = -16, .from_size = 8 },
 };
 
-static struct transfer forth, back;
+/* What a policy sees of the old frame and gives to the new one. */
+struct seen {
+    long sum;
+};
+struct given {
+    long unused, factor;
+};
+
+static const struct transfer_value seen_values[] = {
+    { .to = TRANSFER_POLICY,
+      .to_number = 0,
+      .size = 8,
+      .from = TRANSFER_REGISTER,
+      .from_number = RBX,
+      .from_size = 8 },
+};
+
+static long policies_run;
+static long *written; /* the program's memory, which this test's own data is not */
+static volatile int *volatile no_place;
+
+static void choose_factor(const void *seen, void *given)
+{
+    policies_run++;
+    ((struct given *)given)->factor = ((const struct seen *)seen)->sum - 8;
+}
+
+static void write_and_crash(const void *seen, void *given)
+{
+    *written = 7;
+    *no_place = 1;
+}
+
+static struct transfer forth, back, by_policy;
+static struct transfer_value by_policy_values[4];
 
 static void make_recipes(void)
 {
@@ -126,6 +163,18 @@ static void make_recipes(void)
                               .values = back_values,
                               .value_count = 3,
                               .function = "sum" };
+    memcpy(by_policy_values, forth_values, sizeof(by_policy_values));
+    by_policy_values[0].from = TRANSFER_POLICY;
+    by_policy_values[0].from_number = 8;
+    by_policy = forth;
+    by_policy.values = by_policy_values;
+    by_policy.policy = choose_factor;
+    by_policy.policy_file = "molt/sum.c";
+    by_policy.policy_line = 12;
+    by_policy.seen_size = sizeof(struct seen);
+    by_policy.given_size = sizeof(struct given);
+    by_policy.seen = seen_values;
+    by_policy.seen_count = 1;
 }
 
 /* ---- a thread that sums ----------------------------------------------------------------------------------------- */
@@ -192,6 +241,8 @@ static long finish_sum(pthread_t thread)
 
 /* ---- the engine's side ------------------------------------------------------------------------------------------- */
 
+static struct update_report report;
+
 static void no_critical_section(void)
 {
 }
@@ -210,12 +261,20 @@ static int update(const char *start, const char *end, const struct transfer *rec
         .leave_critical = no_critical_section,
     };
     struct world world;
+    struct frames frames = { 0 };
     int status = safe_point_reach(&point, &world);
 
+    if (status < 0) {
+        return status;
+    }
+    status = frames_give(&frames, &point, &world, NULL, &report);
     if (status == 0) {
         safe_point_transfer(&point);
-        resume_world();
+        frames_commit(&frames);
+    } else {
+        frames_revert(&frames);
     }
+    resume_world();
     return status;
 }
 
@@ -340,10 +399,71 @@ static void nothing_is_kept_of_what_is_over(void **state)
     assert_int_equal(transfer_room(), room);
 }
 
+static void a_policy_gives_what_no_recipe_has(void **state)
+{
+    pthread_t thread = start_sum(1);
+
+    hand(10);
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &by_policy, &back, 0), 0); /* 11 - 8 */
+    hand(100);
+    hand(1000);
+    assert_int_equal(finish_sum(thread), 11 + 300 + 3000);
+}
+
+static void a_policy_sees_what_is_pending_already(void **state)
+{
+    pthread_t thread = start_sum(1);
+
+    hand(11);
+    assert_int_equal(update_forth(), 0);
+    assert_int_equal(update((const char *)sum_new, sum_new_end, &back, NULL, 0), 0);
+    policies_run = 0;
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &by_policy, NULL, 0), 0); /* 12 - 8 */
+    assert_int_equal(policies_run, 1);
+    hand(100);
+    assert_int_equal(finish_sum(thread), 12 + 400);
+}
+
+static void a_policy_that_fails_changes_nothing(void **state)
+{
+    pthread_t thread = start_sum(1);
+
+    written = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    by_policy.policy = write_and_crash;
+    assert_true(update((const char *)sum_old, sum_old_end, &by_policy, &back, 0) < 0);
+    by_policy.policy = choose_factor;
+    assert_int_equal(*written, 0);
+    assert_int_equal(report.outcome, UPDATE_FAILED);
+    assert_non_null(strstr(report.reason, "MOLT_TRANSFER of sum (molt/sum.c:12)"));
+    hand(10);
+    assert_int_equal(finish_sum(thread), 11);
+}
+
+static void what_was_given_is_kept_as_long_as_it_is_needed(void **state)
+{
+    struct mapping mapping;
+    size_t count = 0;
+
+    transfer_collect();
+    frames_reclaim();
+    pthread_t thread = start_sum(13);
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &by_policy, &back, 0), 0);
+    frames_reclaim();
+    hand(100);
+    assert_int_equal(finish_sum(thread), 13 + 500);
+    transfer_collect();
+    frames_reclaim();
+    for (size_t i = 0; mapping_get(i, &mapping); i++) {
+        count += strcmp(mapping.what, "frames") == 0;
+    }
+    assert_int_equal(count, 0);
+}
+
 static int set_up(void **state)
 {
     make_recipes();
     stop_init();
+    page_log_init();
     return unwind_init() < 0 || barrier_init() < 0 || transfer_init() < 0;
 }
 
@@ -358,6 +478,10 @@ int main(void)
         cmocka_unit_test(what_is_pending_is_rolled_back),
         cmocka_unit_test(what_was_transferred_is_rolled_back),
         cmocka_unit_test(nothing_is_kept_of_what_is_over),
+        cmocka_unit_test(a_policy_gives_what_no_recipe_has),
+        cmocka_unit_test(a_policy_sees_what_is_pending_already),
+        cmocka_unit_test(a_policy_that_fails_changes_nothing),
+        cmocka_unit_test(what_was_given_is_kept_as_long_as_it_is_needed),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
