@@ -157,16 +157,40 @@ static void version_deinit(struct version *version)
     version_forget_scopes(version);
 }
 
-static bool has_value(const struct recipe *recipe, int32_t place)
+/* Where PLACE stands in what is noted of a frame; NO_OFFSET: it is no part of it. */
+static int32_t covered_index(const struct covered *covered, int32_t place)
 {
-    for (size_t i = 0; i < recipe->values.count; i++) {
-        const struct recipe_value *value = &recipe->values.items[i];
-        int32_t start = value->to_kind == MOLT_VALUE_REGISTER ? value->to * ADDRESS : PLACE_CFA + value->to;
-        if (place >= start && place < start + (int32_t)value->size) {
-            return true;
+    int32_t index = place_in_frame(place) ? PLACE_FLAGS + place - PLACE_CFA + covered->size : place;
+
+    return index < 0 || index >= PLACE_FLAGS + covered->size ? NO_OFFSET : index;
+}
+
+static bool has_value(const struct transfer_work *work, int32_t place)
+{
+    int32_t index = covered_index(&work->covered, place);
+
+    return index != NO_OFFSET && work->covered.bytes[index];
+}
+
+static void cover(struct transfer_work *work, int32_t place, uint32_t size)
+{
+    for (int32_t i = place; i < place + (int32_t)size; i++) {
+        int32_t index = covered_index(&work->covered, i);
+        if (index != NO_OFFSET) {
+            work->covered.bytes[index] = true;
         }
     }
-    return false;
+}
+
+static void covered_reset(struct covered *covered, int32_t size)
+{
+    if (size > covered->room) {
+        free(covered->bytes);
+        covered->bytes = must_calloc(PLACE_FLAGS + (size_t)size, sizeof(bool));
+        covered->room = size;
+    }
+    covered->size = size;
+    memset(covered->bytes, false, PLACE_FLAGS + (size_t)size);
 }
 
 /* Adds the value of SIZE bytes at PLACE. */
@@ -182,6 +206,7 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
 
     if (!reason) {
         LIST_ADD(&recipe->values, value);
+        cover(work, place, value.size);
     }
     return reason;
 }
@@ -264,25 +289,12 @@ static char *add_registers(struct transfer_work *work, struct recipe *recipe, ui
     return NULL;
 }
 
-/* How many bytes from PLACE on are used as one: the widest access that starts there. */
-static uint32_t unit_at(const struct code *code, int32_t place)
-{
-    uint32_t size = 1;
-
-    for (size_t i = 0; i < code->touches.count; i++) {
-        const struct code_touch *touch = &code->touches.items[i];
-        if (touch->place == place && touch->read && touch->size > size) {
-            size = touch->size;
-        }
-    }
-    return size;
-}
-
 /* What nobody has described, and both versions use alike: it is where it was. */
-static void keep_bytes(struct recipe *recipe, int32_t offset, uint32_t size)
+static void keep_bytes(struct transfer_work *work, struct recipe *recipe, int32_t offset, uint32_t size)
 {
     struct recipe_value *last = recipe->values.count ? &recipe->values.items[recipe->values.count - 1] : NULL;
 
+    cover(work, PLACE_CFA + offset, size);
     if (last && last->to_kind == MOLT_VALUE_SLOT && last->from_kind == MOLT_VALUE_SLOT && !last->variable &&
         last->from == last->to && last->size == last->from_size && last->to + (int32_t)last->size == offset) {
         last->size += size;
@@ -306,14 +318,14 @@ static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t
     if (local) {
         return add_value(work, recipe, PLACE_CFA + offset, (uint32_t)(piece->value + piece->size - offset));
     }
-    uint32_t unit = direct ? unit_at(&work->new.code, PLACE_CFA + offset) : 1;
+    uint32_t unit = direct ? version_unit_at(&work->new, offset) : 1;
     char *reason =
         direct ? add_value(work, recipe, PLACE_CFA + offset, unit)
                : must_printf("an object without a name on the stack (at CFA%+d) may be in use", offset);
     if (reason && offset >= -(int32_t)recipe->old_size && transfer_is_kept(work, offset, unit)) {
         free(reason);
         reason = NULL;
-        keep_bytes(recipe, offset, unit);
+        keep_bytes(work, recipe, offset, unit);
     }
     return reason;
 }
@@ -345,7 +357,7 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe)
         int32_t place = PLACE_CFA + offset;
         bool direct =
             offset >= work->direct.low && offset < work->direct.high && is_live(&work->direct, block, place);
-        if ((!direct && !is_live(&work->all, block, place)) || has_value(recipe, place)) {
+        if ((!direct && !is_live(&work->all, block, place)) || has_value(work, place)) {
             continue;
         }
         if (offset >= -ADDRESS && offset < 0) {
@@ -382,7 +394,7 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
                           ? register_is_preserved(i)
                           : touch->written && touch->size == ADDRESS && place_in_frame(place) &&
                                 place < PLACE_CFA - ADDRESS && place >= PLACE_CFA - (int32_t)recipe->new_size;
-        if (!counts || has_value(recipe, place) ||
+        if (!counts || has_value(work, place) ||
             code_origin(code, work->new.at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
             !register_is_preserved(place_register(entry))) {
             continue;
@@ -412,9 +424,9 @@ static void add_described(struct transfer_work *work, struct recipe *recipe)
                               : piece->kind == LOCAL_SLOT && piece->value >= -(int64_t)recipe->new_size &&
                                     piece->value + (int64_t)piece->size <= -ADDRESS;
             for (uint32_t done = 0, end; is_own && done < piece->size; done = end) {
-                bool known = has_value(recipe, start + (int32_t)done);
+                bool known = has_value(work, start + (int32_t)done);
                 for (end = done + 1; end < piece->size; end++) {
-                    if (has_value(recipe, start + (int32_t)end) != known) {
+                    if (has_value(work, start + (int32_t)end) != known) {
                         break;
                     }
                 }
@@ -439,6 +451,7 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     }
     recipe->old_size = -old->stack;
     recipe->new_size = -new->stack;
+    covered_reset(&work->covered, -new->stack);
     work->old.at = old_call + 1;
     work->new.at = new_call + 1;
     version_enter(&work->new, call);
@@ -522,6 +535,7 @@ void transfer_function(const struct transfer_pair *pair, const struct object_sym
         liveness_deinit(&work.direct);
         liveness_deinit(&work.all);
         kept_deinit(&work.kept);
+        free(work.covered.bytes);
         match_deinit(&work.match);
         free(old_parameters);
         free(new_parameters);

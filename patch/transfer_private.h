@@ -5,6 +5,15 @@
 #include "patch/transfer.h"
 #include "patch/transfer_locals.h"
 
+/* A part of the frame that is written as one. */
+struct frame_slot {
+    int32_t place;
+    uint32_t size;
+    uint32_t earlier; /* index of the one before with this place and another size; NO_INSTRUCTION: none */
+};
+
+typedef LIST(struct frame_slot) frame_slots;
+
 /* One version. */
 struct version {
     Dwarf_Die unit;
@@ -15,8 +24,11 @@ struct version {
     bool wild;           /* an address in the frame that is no known object's got away */
     bool *
         foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object there */
-    int32_t low;
-    bool *in_scope;    /* by object: at the call in question */
+    int32_t low, high; /* what is accessed or belongs to an object; 0 is between them */
+    bool *idle;        /* by byte of the frame from `low` on: it holds nothing at the call in question */
+    uint32_t *
+        units; /* by byte of the frame from `low` on: the widest access that reads and starts there; 0: none does */
+    frame_slots slots; /* places in the frame that are written as one, each but once, in the code's order */
     local_list locals; /* at the call in question */
     uint32_t at;       /* where that call returns to */
 };
@@ -29,10 +41,17 @@ struct kept {
     int32_t taken; /* the lowest address in the frame that only one of them hands out */
 };
 
+/* Bytes of the new frame, and registers, that have their value already. */
+struct covered {
+    bool *bytes;        /* the registers', then the frame's from its lowest on */
+    int32_t size, room; /* of the frame; of the largest so far */
+};
+
 struct transfer_work {
     struct version old, new;
     struct match match;
     struct kept kept;
+    struct covered covered;
     struct liveness direct; /* of the new code: by operands */
     struct liveness all;    /* by addresses, too */
 };
@@ -50,7 +69,7 @@ char *transfer_check_locals(const struct transfer_work *work, uint32_t old_call)
  * be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
 
-/* transfer_scope.c: works out which memory of VERSION's frame is used by its objects only. */
+/* transfer_scope.c: works out how VERSION's frame is used, and which memory by its objects only. */
 void version_find_scopes(struct version *version);
 
 /* Notes which objects are in scope at ADDRESS. */
@@ -58,6 +77,9 @@ void version_enter(struct version *version, uint64_t address);
 
 /* Whether the byte at OFFSET is that of objects only, none of which is in scope: it holds nothing. */
 bool version_is_idle(const struct version *version, int32_t offset);
+
+/* How many bytes from OFFSET on are read as one: the widest access that starts there; at least one. */
+uint32_t version_unit_at(const struct version *version, int32_t offset);
 void version_forget_scopes(struct version *version);
 
 /* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */

@@ -19,6 +19,15 @@ struct question {
     uint32_t size;
 };
 
+/* Where the bytes of a place came from, kept since many questions lead there. */
+struct remembered {
+    uint32_t at, size; /* size 0: nothing is remembered here */
+    int32_t place;
+    struct origins origins;
+};
+
+#define REMEMBERED 1024 /* of one version; a power of two */
+
 enum answer { NOT_ASKED, ASSUMED, PROVEN, REFUTED, FORGOTTEN };
 
 struct proofs {
@@ -28,10 +37,15 @@ struct proofs {
     } * slots;
     size_t count, capacity;
     LIST(struct question) assumed; /* since the last question from outside */
+    struct remembered old[REMEMBERED], new[REMEMBERED];
 };
 
 void proofs_destroy(struct proofs *proofs)
 {
+    for (size_t i = 0; proofs && i < REMEMBERED; i++) {
+        LIST_FREE(&proofs->old[i].origins.list);
+        LIST_FREE(&proofs->new[i].origins.list);
+    }
     if (proofs) {
         LIST_FREE(&proofs->assumed);
         free(proofs->slots);
@@ -79,6 +93,31 @@ static struct asked *slot_of(struct proofs *proofs, const struct question *quest
         grow(proofs);
     }
     return find_slot(proofs->slots, proofs->capacity, question);
+}
+
+/* As find_origins, from what is remembered; valid until the next call. */
+static const struct origins *recall(struct match *match, const struct code *code, uint32_t at, int32_t place,
+                                    uint32_t size)
+{
+    struct question key = { .new_at = at, .new_place = place, .size = size };
+    struct remembered *all = code == match->new ? match->proofs->new : match->proofs->old;
+    struct remembered *one = &all[hash_of(&key) & (REMEMBERED - 1)];
+
+    if (one->at != at || one->place != place || one->size != size) {
+        find_origins(code, at, place, size, &one->origins);
+        one->at = at;
+        one->place = place;
+        one->size = size;
+    }
+    return &one->origins;
+}
+
+static void copy_origins(const struct origins *from, struct origins *ret)
+{
+    *ret = (struct origins){ .unknown = from->unknown, .parts = from->parts };
+    for (size_t i = 0; i < from->list.count; i++) {
+        LIST_ADD(&ret->list, from->list.items[i]);
+    }
 }
 
 static bool is_escaped(const live_ranges *ranges, int32_t place, uint32_t size)
@@ -304,8 +343,8 @@ static bool answer_now(struct match *match, const struct question *question, uns
         is_escaped(match->old_escaped, question->old_place, question->size)) {
         return false;
     }
-    find_origins(match->new, question->new_at, question->new_place, question->size, &new);
-    find_origins(match->old, question->old_at, question->old_place, question->size, &old);
+    copy_origins(recall(match, match->new, question->new_at, question->new_place, question->size), &new);
+    copy_origins(recall(match, match->old, question->old_at, question->old_place, question->size), &old);
     bool same =
         new.parts &&old.parts ? ask_halves(match, question, depth) : same_origins(match, &new, &old, depth);
     LIST_FREE(&new.list);
@@ -351,34 +390,49 @@ static bool is_made_alike(struct match *match, const struct question *question)
     return proven;
 }
 
-size_t match_finds(struct match *match, uint32_t new_at, int32_t new_place, uint32_t old_at,
-                   const int32_t *old_places, size_t count, uint32_t size)
+/* Whether some of NEW has no counterpart at all in the old code, wherever it is looked for. */
+static bool is_only_new(const struct match *match, const struct origins *new)
 {
-    struct origins new = { 0 }, old = { 0 };
-    size_t found = count;
+    bool found = !new->list.count;
 
+    for (size_t i = 0; i < new->list.count && !found; i++) {
+        uint32_t at = new->list.items[i].at;
+        found = at != ENTRY && match->old_of[at] == NO_INSTRUCTION;
+    }
+    return found && !new->parts;
+}
+
+static void proofs_prepare(struct match *match)
+{
     if (!match->proofs) {
         match->proofs = must_calloc(1, sizeof(*match->proofs));
     }
-    find_origins(match->new, new_at, new_place, size, &new);
-    for (size_t i = 0; i < count && found == count && !new.unknown; i++) {
+}
+
+size_t match_finds(struct match *match, uint32_t new_at, int32_t new_place, uint32_t old_at,
+                   const int32_t *old_places, size_t count, uint32_t size)
+{
+    struct origins new;
+    size_t found = count;
+
+    proofs_prepare(match);
+    copy_origins(recall(match, match->new, new_at, new_place, size), &new);
+    bool hopeless = new.unknown || is_only_new(match, &new);
+    for (size_t i = 0; i < count && found == count && !hopeless; i++) {
         struct question question = { new_at, old_at, new_place, old_places[i], size };
-        find_origins(match->old, old_at, old_places[i], size, &old);
-        bool possible = (new.parts &&old.parts) || may_be_same(match, &new, &old);
+        const struct origins *old = recall(match, match->old, old_at, old_places[i], size);
+        bool possible = (new.parts && old->parts) || may_be_same(match, &new, old);
         if (possible && is_made_alike(match, &question)) {
             found = i;
         }
     }
     LIST_FREE(&new.list);
-    LIST_FREE(&old.list);
     return found;
 }
 
 bool match_same_computation(struct match *match, uint32_t at)
 {
-    if (!match->proofs) {
-        match->proofs = must_calloc(1, sizeof(*match->proofs));
-    }
+    proofs_prepare(match);
     bool same = same_computation(match, at, match->old_of[at], 0);
     conclude(match->proofs, same);
     return same;

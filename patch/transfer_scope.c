@@ -43,6 +43,37 @@ static bool is_near_object(const struct version *version, const struct code_touc
     return false;
 }
 
+/* Notes what is read from each byte on, and what is written as one. */
+static void find_units(struct version *version)
+{
+    const struct code *code = &version->code;
+    uint32_t *last =
+        must_calloc((size_t)-version->low + 1, sizeof(*last)); /* index of a byte's last slot, and one */
+
+    version->units = must_calloc((size_t)-version->low + 1, sizeof(*version->units));
+    for (size_t i = 0; i < code->touches.count; i++) {
+        const struct code_touch *touch = &code->touches.items[i];
+        int32_t offset = touch->place - PLACE_CFA, byte = offset - version->low;
+        if (!place_in_frame(touch->place) || offset >= 0) {
+            continue;
+        }
+        if (touch->read && touch->size > version->units[byte]) {
+            version->units[byte] = touch->size;
+        }
+        if (touch->written) {
+            uint32_t same = last[byte];
+            while (same && version->slots.items[same - 1].size != touch->size) {
+                same = version->slots.items[same - 1].earlier + 1;
+            }
+            if (!same) {
+                LIST_ADD(&version->slots, (struct frame_slot){ touch->place, touch->size, last[byte] - 1 });
+                last[byte] = (uint32_t)version->slots.count;
+            }
+        }
+    }
+    free(last);
+}
+
 void version_find_scopes(struct version *version)
 {
     const struct code *code = &version->code;
@@ -52,8 +83,15 @@ void version_find_scopes(struct version *version)
         bool lower = place_in_frame(code->touches.items[i].place) && offset < version->low;
         version->low = lower ? offset : version->low;
     }
-    version->foreign = must_calloc((size_t)-version->low + 1, sizeof(bool));
-    version->in_scope = must_calloc(version->objects.count + 1, sizeof(bool));
+    for (size_t i = 0; i < version->objects.count; i++) {
+        const struct frame_object *object = &version->objects.items[i];
+        int32_t end = object->offset + (int32_t)object->size;
+        version->low = object->offset < version->low ? object->offset : version->low;
+        version->high = end > version->high ? end : version->high;
+    }
+    version->foreign = must_calloc((size_t)(version->high - version->low) + 1, sizeof(bool));
+    version->idle = must_calloc((size_t)(version->high - version->low) + 1, sizeof(bool));
+    find_units(version);
     for (size_t i = 0; i < code->instructions.count; i++) {
         const struct code_instruction *instruction = &code->instructions.items[i];
         for (uint32_t k = 0; k < instruction->touch_count; k++) {
@@ -65,31 +103,46 @@ void version_find_scopes(struct version *version)
     }
 }
 
+/* Sets the bytes of OBJECT that somebody may use to IDLE. */
+static void set_idle(struct version *version, const struct frame_object *object, bool idle)
+{
+    size_t first = (size_t)(object->offset - version->low);
+
+    for (size_t byte = first; byte < first + object->size; byte++) {
+        version->idle[byte] = idle && !version->foreign[byte];
+    }
+}
+
 void version_enter(struct version *version, uint64_t address)
 {
     for (size_t i = 0; i < version->objects.count; i++) {
-        version->in_scope[i] = frame_object_in_scope(&version->objects.items[i], address);
+        set_idle(version, &version->objects.items[i], true);
+    }
+    for (size_t i = 0; i < version->objects.count; i++) {
+        if (frame_object_in_scope(&version->objects.items[i], address)) {
+            set_idle(version, &version->objects.items[i], false);
+        }
     }
 }
 
 bool version_is_idle(const struct version *version, int32_t offset)
 {
-    bool found = false;
+    return offset >= version->low && offset < version->high && version->idle[offset - version->low];
+}
 
-    for (size_t i = 0; i < version->objects.count; i++) {
-        if (holds(&version->objects.items[i], offset)) {
-            if (version->in_scope[i]) {
-                return false;
-            }
-            found = true;
-        }
-    }
-    return found && (offset < version->low || offset >= 0 || !version->foreign[offset - version->low]);
+uint32_t version_unit_at(const struct version *version, int32_t offset)
+{
+    uint32_t unit = offset >= version->low && offset < 0 ? version->units[offset - version->low] : 0;
+
+    return unit ? unit : 1;
 }
 
 void version_forget_scopes(struct version *version)
 {
     free(version->foreign);
-    free(version->in_scope);
-    version->foreign = version->in_scope = NULL;
+    free(version->idle);
+    free(version->units);
+    LIST_FREE(&version->slots);
+    version->foreign = version->idle = NULL;
+    version->units = NULL;
 }

@@ -209,7 +209,7 @@ static void take_place(int32_t place, uint32_t size, struct recipe_value *ret)
 /* Where the old version has the result of the same computation. */
 static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret)
 {
-    const struct code *old = &work->old.code;
+    const frame_slots *slots = &work->old.slots;
     LIST(int32_t) candidates = { 0 };
     bool found = false;
 
@@ -221,15 +221,14 @@ static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size
             LIST_ADD(&candidates, (int32_t)i * 8);
         }
     }
-    for (size_t i = 0; i < old->touches.count; i++) {
-        const struct code_touch *touch = &old->touches.items[i];
-        bool known = !place_in_frame(touch->place) || touch->size < size || touch->place == place ||
-                     !touch->written || touch->place >= PLACE_CFA;
-        for (size_t k = 0; k < candidates.count && !known; k++) {
-            known = candidates.items[k] == touch->place;
+    for (size_t i = 0; i < slots->count; i++) {
+        const struct frame_slot *slot = &slots->items[i];
+        bool known = slot->size < size || slot->place == place;
+        for (uint32_t k = slot->earlier; k != NO_INSTRUCTION && !known; k = slots->items[k].earlier) {
+            known = slots->items[k].size >= size;
         }
         if (!known) {
-            LIST_ADD(&candidates, touch->place);
+            LIST_ADD(&candidates, slot->place);
         }
     }
     size_t index = match_finds(&work->match, work->new.at, place, work->old.at, candidates.items,
