@@ -46,7 +46,7 @@ void policy_file_settle(struct workspace *workspace, const char *path)
     if (recorder_text(workspace->recorder, path, &text, &length) && (copy = malloc(length + 1)))
         memcpy(copy, text, length);
     if (copy)
-        workspace_log(workspace, recorder_committed(workspace->recorder, path, copy, length));
+        workspace_log(workspace, recorder_set_baseline(workspace->recorder, path, copy, length));
     free(copy);
     workspace->plan_wanted = 0;
 }

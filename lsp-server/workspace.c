@@ -122,7 +122,8 @@ void workspace_state_baseline(struct workspace *workspace, const char *path, boo
         return;
     error = files_read(kept, &text, &length);
     if (committed)
-        workspace_log(workspace, recorder_committed(workspace->recorder, path, error ? NULL : text, length));
+        workspace_log(workspace,
+                      recorder_set_baseline(workspace->recorder, path, error ? NULL : text, length));
     else if (!error || access(path, F_OK)) /* a file that is neither there nor in the baseline is new */
         workspace_log(workspace,
                       recorder_set_baseline(workspace->recorder, path, error ? NULL : text, length));

@@ -1,6 +1,6 @@
 /*
- * The recorder: the files it knows, by path, with the change list of each kept until the file changes again;
- * and the journal, told of everything that makes a file differ from its baseline.
+ * The recorder: what happens to files, and what is asked of them. The change list of each is kept until the file changes again;
+ * the journal (recorder_journal.c) is told of everything that makes a file differ from its baseline.
  */
 #include "recorder/recorder.h"
 
@@ -9,215 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "base/search.h"
 #include "base/text.h"
 #include "recorder/changes.h"
-#include "recorder/journal.h"
+#include "recorder/recorder_private.h"
 #include "recorder/snapshot.h"
 #include "recorder/text_diff.h"
 #include "recorder/type_list.h"
-
-struct entry {
-    struct file file;
-    bool current; /* the list is that of the file as it is */
-    struct change_list list;
-};
-
-struct recorder {
-    char *root;
-    struct file_context context;
-    struct journal *journal; /* NULL: none */
-    bool journal_failed;     /* said so already */
-    struct entry **entries;  /* sorted by path */
-    size_t count, capacity;
-    struct change_set *set; /* the last one, or NULL: something changed since */
-};
-
-/* --- the table of files --- */
-
-/* Index of the entry called PATH, or of where it belongs. */
-static size_t find_index(const struct recorder *recorder, const char *path)
-{
-    return COUNT_BEFORE(i, recorder->count, strcmp(recorder->entries[i]->file.path, path) < 0);
-}
-
-static struct entry *lookup(const struct recorder *recorder, const char *path)
-{
-    size_t index = find_index(recorder, path);
-
-    return index < recorder->count && strcmp(recorder->entries[index]->file.path, path) == 0
-               ? recorder->entries[index]
-               : NULL;
-}
-
-/* As lookup, for a path as the caller gave it. */
-static struct entry *find(const struct recorder *recorder, const char *path)
-{
-    char *full = path_normalise(recorder->root, path);
-    struct entry *entry = full ? lookup(recorder, full) : NULL;
-
-    free(full);
-    return entry;
-}
-
-static bool reserve_entry(struct recorder *recorder)
-{
-    if (recorder->count < recorder->capacity) {
-        return true;
-    }
-    size_t capacity = recorder->capacity ? recorder->capacity * 2 : 32;
-    struct entry **entries = realloc(recorder->entries, capacity * sizeof(*entries));
-    if (!entries) {
-        return false;
-    }
-    recorder->entries = entries;
-    recorder->capacity = capacity;
-    return true;
-}
-
-static struct molt_error *find_or_add(struct recorder *recorder, const char *path, struct entry **ret)
-{
-    char *full = path_normalise(recorder->root, path);
-
-    if (!full) {
-        return molt_error_nomem();
-    }
-    size_t index = find_index(recorder, full);
-    if (index < recorder->count && strcmp(recorder->entries[index]->file.path, full) == 0) {
-        free(full);
-        *ret = recorder->entries[index];
-        return NULL;
-    }
-    struct entry *entry = calloc(1, sizeof(*entry));
-    if (!entry || !reserve_entry(recorder)) {
-        free(entry);
-        free(full);
-        return molt_error_nomem();
-    }
-    file_init(&entry->file, full);
-    memmove(recorder->entries + index + 1, recorder->entries + index,
-            (recorder->count - index) * sizeof(*recorder->entries));
-    recorder->entries[index] = entry;
-    recorder->count++;
-    *ret = entry;
-    return NULL;
-}
 
 static void touch(struct recorder *recorder, struct entry *entry)
 {
     entry->current = false;
     change_set_destroy(recorder->set);
     recorder->set = NULL;
-}
-
-/* --- the journal --- */
-
-/* Recording goes on without a journal: it is said once. */
-static void journal_trouble(struct recorder *recorder, struct molt_error *error)
-{
-    if (error && !recorder->journal_failed) {
-        molt_log(MOLT_LOG_WARNING, "unsaved edits would not survive a crash: %s", error->message);
-    }
-    recorder->journal_failed = error != NULL;
-    molt_error_destroy(error);
-}
-
-static struct molt_error *append_record(struct recorder *recorder, struct text *record)
-{
-    return record->failed ? molt_error_nomem()
-                          : journal_append(recorder->journal, record->bytes, record->length);
-}
-
-static struct molt_error *append_state(struct recorder *recorder, struct file *file)
-{
-    struct text record = { 0 };
-
-    snapshot_write(&record, file);
-    struct molt_error *error = append_record(recorder, &record);
-    file->journaled = !error;
-    text_deinit(&record);
-    return error;
-}
-
-static struct molt_error *append_drop(struct recorder *recorder, struct file *file)
-{
-    struct text record = { 0 };
-
-    snapshot_write_drop(&record, file->path);
-    struct molt_error *error = append_record(recorder, &record);
-    file->journaled = error != NULL;
-    text_deinit(&record);
-    return error;
-}
-
-/* Writes the state of all files that matter into a new journal. */
-static struct molt_error *rewrite_journal(struct recorder *recorder)
-{
-    struct molt_error *error = journal_rewrite_begin(recorder->journal);
-
-    if (error) {
-        return error;
-    }
-    for (size_t i = 0; !error && i < recorder->count; i++) {
-        if (recorder->entries[i]->file.journaled) {
-            error = append_state(recorder, &recorder->entries[i]->file);
-        }
-    }
-    if (error) {
-        journal_rewrite_abort(recorder->journal);
-        return error;
-    }
-    return journal_rewrite_end(recorder->journal);
-}
-
-static void compact(struct recorder *recorder)
-{
-    if (recorder->journal && journal_has_grown(recorder->journal)) {
-        journal_trouble(recorder, rewrite_journal(recorder));
-    }
-}
-
-/* Tells the journal that FILE has another state now, other than by edits. */
-static void note_state(struct recorder *recorder, struct file *file)
-{
-    if (!recorder->journal || file->stale) {
-        return;
-    }
-    if (!file_is_unchanged(file)) {
-        journal_trouble(recorder, append_state(recorder, file));
-    } else if (file->journaled) {
-        journal_trouble(recorder, append_drop(recorder, file));
-    }
-    compact(recorder);
-}
-
-static void note_edits(struct recorder *recorder, struct file *file, struct text *record)
-{
-    if (!recorder->journal || file->stale) {
-        return;
-    }
-    journal_trouble(recorder,
-                    file->journaled ? append_record(recorder, record) : append_state(recorder, file));
-    compact(recorder);
-}
-
-static struct molt_error *find_for_replay(const char *path, void *context, struct file **ret)
-{
-    struct entry *entry = NULL;
-
-    struct molt_error *error = find_or_add(context, path, &entry);
-    if (!error) {
-        *ret = &entry->file;
-    }
-    return error;
-}
-
-static struct molt_error *replay(struct cursor record, void *context)
-{
-    struct recorder *recorder = context;
-
-    return snapshot_replay(&recorder->context, record, find_for_replay, recorder);
 }
 
 /* --- life --- */
@@ -233,7 +36,7 @@ struct molt_error *recorder_create(const char *root, const char *state_directory
     struct molt_error *error = file_context_init(&recorder->context);
     if (!error && state_directory) {
         error = journal_open(state_directory, &recorder->journal);
-        error = error ? error : journal_replay(recorder->journal, replay, recorder);
+        error = error ? error : recorder_replay(recorder);
     }
     if (error) {
         recorder_destroy(recorder);
@@ -326,7 +129,7 @@ static struct molt_error *take_disk(struct recorder *recorder, struct entry *ent
     free(text);
     if (!error) {
         file->recovered = false;
-        note_state(recorder, file);
+        recorder_note_state(recorder, file);
     }
     return error;
 }
@@ -336,29 +139,23 @@ struct molt_error *recorder_set_baseline(struct recorder *recorder, const char *
 {
     struct entry *entry;
 
-    struct molt_error *error = find_or_add(recorder, path, &entry);
+    struct molt_error *error = recorder_find_or_add(recorder, path, &entry);
     if (error) {
         return error;
     }
     touch(recorder, entry);
     error = file_set_baseline(&recorder->context, &entry->file, text, length);
     if (!error) {
-        note_state(recorder, &entry->file);
+        recorder_note_state(recorder, &entry->file);
     }
     return error;
-}
-
-struct molt_error *recorder_committed(struct recorder *recorder, const char *path, const char *text,
-                                      size_t length)
-{
-    return recorder_set_baseline(recorder, path, text, length);
 }
 
 struct molt_error *recorder_open(struct recorder *recorder, const char *path, const char *text, size_t length)
 {
     struct entry *entry;
 
-    struct molt_error *error = find_or_add(recorder, path, &entry);
+    struct molt_error *error = recorder_find_or_add(recorder, path, &entry);
     error = error ? error : baseline_from_disk(recorder, &entry->file);
     if (error) {
         return error;
@@ -368,7 +165,7 @@ struct molt_error *recorder_open(struct recorder *recorder, const char *path, co
     if (!error) {
         entry->file.open = true;
         entry->file.recovered = false;
-        note_state(recorder, &entry->file);
+        recorder_note_state(recorder, &entry->file);
     }
     return error;
 }
@@ -407,7 +204,7 @@ struct molt_error *recorder_apply(struct recorder *recorder, const char *path,
                                   size_t count)
 {
     struct transaction transaction = { .encoding = encoding, .edits = edits };
-    struct entry *entry = find(recorder, path);
+    struct entry *entry = recorder_find(recorder, path);
 
     if (!entry || !entry->file.open) {
         return molt_error_new(MOLT_ERROR_USAGE, "%s: an edit of a file that is not open", path);
@@ -416,7 +213,7 @@ struct molt_error *recorder_apply(struct recorder *recorder, const char *path,
     snapshot_begin_edits(&transaction.record, entry->file.path);
     struct molt_error *error = file_edit(&recorder->context, &entry->file, count, next_edit, &transaction);
     if (!error) {
-        note_edits(recorder, &entry->file, &transaction.record);
+        recorder_note_edits(recorder, &entry->file, &transaction.record);
     }
     text_deinit(&transaction.record);
     return error;
@@ -424,7 +221,7 @@ struct molt_error *recorder_apply(struct recorder *recorder, const char *path,
 
 struct molt_error *recorder_close(struct recorder *recorder, const char *path)
 {
-    struct entry *entry = find(recorder, path);
+    struct entry *entry = recorder_find(recorder, path);
 
     if (!entry || !entry->file.open) {
         return NULL;
@@ -435,7 +232,7 @@ struct molt_error *recorder_close(struct recorder *recorder, const char *path)
 
 struct molt_error *recorder_disk_changed(struct recorder *recorder, const char *path)
 {
-    struct entry *entry = find(recorder, path);
+    struct entry *entry = recorder_find(recorder, path);
 
     if (!entry || entry->file.open || !entry->file.has_baseline) {
         return NULL;
@@ -513,7 +310,7 @@ static bool text_of(const struct document *document, bool exists, const char **r
 bool recorder_text(const struct recorder *recorder, const char *path, const char **ret_text,
                    size_t *ret_length)
 {
-    const struct entry *entry = find(recorder, path);
+    const struct entry *entry = recorder_find(recorder, path);
 
     return entry && text_of(&entry->file.document, entry->file.exists, ret_text, ret_length);
 }
@@ -521,14 +318,14 @@ bool recorder_text(const struct recorder *recorder, const char *path, const char
 bool recorder_baseline(const struct recorder *recorder, const char *path, const char **ret_text,
                        size_t *ret_length)
 {
-    const struct entry *entry = find(recorder, path);
+    const struct entry *entry = recorder_find(recorder, path);
 
     return entry && text_of(&entry->file.baseline_document, entry->file.existed, ret_text, ret_length);
 }
 
 json_t *recorder_types(const struct recorder *recorder, const char *path)
 {
-    const struct entry *entry = find(recorder, path);
+    const struct entry *entry = recorder_find(recorder, path);
 
     return entry ? file_types(&entry->file) : json_array();
 }
@@ -547,8 +344,8 @@ static struct text_piece piece_of(const struct document *document, struct line_s
 struct molt_error *recorder_diff(const struct recorder *recorder, const struct change *change,
                                  struct text *ret)
 {
-    const struct entry *entry = find(recorder, change->file);
-    const struct entry *before = change->old_file ? find(recorder, change->old_file) : entry;
+    const struct entry *entry = recorder_find(recorder, change->file);
+    const struct entry *before = change->old_file ? recorder_find(recorder, change->old_file) : entry;
     struct text_piece old_piece = { 0 }, new_piece = { 0 };
 
     if (before) {

@@ -39,7 +39,7 @@ struct recorder_edit {
 struct molt_error *recorder_create(const char *root, const char *state_directory, struct recorder **ret);
 void recorder_destroy(struct recorder *recorder);
 
-/* States the text that the running program was built from. TEXT is copied; NULL: the file did not exist then.
+/* States the text that the running program was built from, at first and after each commit. TEXT is copied; NULL: the file did not exist then.
  * Stating the same text again changes nothing. A file without a baseline counts as unchanged. */
 struct molt_error *recorder_set_baseline(struct recorder *recorder, const char *path, const char *text,
                                          size_t length);
@@ -67,10 +67,6 @@ struct molt_error *recorder_settle(struct recorder *recorder);
 
 /* The change set over all files, to be given back with change_set_destroy. Cheap if nothing changed. */
 struct molt_error *recorder_changes(struct recorder *recorder, struct change_set **ret);
-
-/* After a commit: TEXT (copied; NULL: the file is gone) is now what the running program was built from. */
-struct molt_error *recorder_committed(struct recorder *recorder, const char *path, const char *text,
-                                      size_t length);
 
 /* Appends to RET what CHANGE, of the change set as it is now, does to the declaration's lines: hunks as
  * text_diff_unified (text_diff.h) has them. Nothing if they are as they were. */

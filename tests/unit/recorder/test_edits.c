@@ -299,9 +299,9 @@ static void test_committed(void **state)
     assert_ok(recorder_apply(recorder, "a.c", POSITION_UTF8, &first, 1));
     assert_changes(recorder, "added variable b\n");
     assert_ok(recorder_apply(recorder, "a.c", POSITION_UTF8, &second, 1)); /* while the update is made */
-    assert_ok(recorder_committed(recorder, "a.c", "int b;\nint a;\n", 14));
+    assert_ok(recorder_set_baseline(recorder, "a.c", "int b;\nint a;\n", 14));
     assert_changes(recorder, "added variable c\n");
-    assert_ok(recorder_committed(recorder, "a.c", "int c;\nint b;\nint a;\n", 21));
+    assert_ok(recorder_set_baseline(recorder, "a.c", "int c;\nint b;\nint a;\n", 21));
     assert_changes(recorder, "");
     recorder_destroy(recorder);
 }

@@ -43,7 +43,7 @@ static bool play(struct recorder *recorder)
         recorder_apply(recorder, "a.c", POSITION_UTF16, rename, 2),
         recorder_changes(recorder, &set),
         recorder_apply(recorder, "a.c", POSITION_UTF16, &whole, 1),
-        recorder_committed(recorder, "a.c", "int z;\n", 7),
+        recorder_set_baseline(recorder, "a.c", "int z;\n", 7),
     };
     bool good = true;
 
