@@ -238,20 +238,20 @@ struct molt_error *build_state_prepare(struct build *build)
     return error;
 }
 
-/* Policies belong to no module; they are loaded near one of those that the patch changes, the program itself if it is one. */
+/* Policies are there once for each binary that the patch changes: which of them a program has, nobody knows before. */
 void build_state_contribute(struct build *build, struct emission *emission)
 {
-    const struct image *chosen = NULL;
+    LIST(const struct image *) images = { 0 };
 
     for (size_t i = 0; i < build->session->images.count; i++) {
-        const struct image *image = build->session->images.items[i];
-        if (build_is_patched(build, image) && (!chosen || (image->executable && !chosen->executable))) {
-            chosen = image;
+        if (build_is_patched(build, build->session->images.items[i])) {
+            LIST_ADD(&images, build->session->images.items[i]);
         }
     }
-    if (build->state && build->state->policies && chosen) {
-        policies_contribute(build->state->policies, emission, &chosen, 1);
+    if (build->state && build->state->policies) {
+        policies_contribute(build->state->policies, emission, images.items, images.count);
     }
+    LIST_FREE(&images);
 }
 
 /* ---- records -------------------------------------------------------------------------------------------------------- */

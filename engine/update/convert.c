@@ -70,6 +70,26 @@ void conversions_choose(const struct loaded_patch *patch, bool rollback, bool *i
     }
 }
 
+bool conversions_are_complete(const struct loaded_patch *patch, bool rollback, const bool *in_use,
+                              const struct molt_patch_migration **ret_missing)
+{
+    const struct molt_patch_migration *all = patch->file.patch_migrations;
+    size_t count = patch->file.patch_migrations_count;
+
+    for (size_t i = 0; i < count; i++) {
+        bool found = rollback != !!(all[i].flags & MOLT_MIGRATION_INVERSE);
+        for (size_t k = 0; k < count && !found; k++) {
+            found =
+                in_use[k] && all[k].old_layout == all[i].old_layout && all[k].new_layout == all[i].new_layout;
+        }
+        if (!found) {
+            *ret_missing = &all[i];
+            return false;
+        }
+    }
+    return true;
+}
+
 static struct conversion bind(const struct loaded_patch *patch, const struct layouts *layouts,
                               const struct molt_patch_migration *record)
 {

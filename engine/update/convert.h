@@ -80,6 +80,11 @@ struct conversion {
  * same in modules that the process may have or not, the first that it has. IN_USE has as many elements as there are. */
 void conversions_choose(const struct loaded_patch *patch, bool rollback, bool *in_use);
 
+/* Whether IN_USE, of conversions_choose, has a migration for each change that the patch makes; else *RET_MISSING is one that the process
+ * has not, borrowed. */
+bool conversions_are_complete(const struct loaded_patch *patch, bool rollback, const bool *in_use,
+                              const struct molt_patch_migration **ret_missing);
+
 /* Binds the migrations of PATCH that are IN_USE; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
 int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, const bool *in_use,
                      struct conversion **ret);

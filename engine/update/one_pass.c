@@ -110,6 +110,7 @@ static void *find_way_back(const struct state *state, const struct conversion *c
         bool other_way =
             !(back->flags & MOLT_MIGRATION_INVERSE) != !(conversion->record->flags & MOLT_MIGRATION_INVERSE);
         if (other_way && back->flags & MOLT_MIGRATION_GENERATED && back->migrate &&
+            state->patch->symbols[back->migrate].address &&
             back->old_layout == conversion->record->new_layout &&
             back->new_layout == conversion->record->old_layout) {
             return (void *)state->patch->symbols[back->migrate].address;

@@ -227,6 +227,13 @@ static int plan(struct state *state)
         return back;
     }
     conversions_choose(state->patch, state->rollback, state->in_use);
+    const struct molt_patch_migration *missing;
+    if (!conversions_are_complete(state->patch, state->rollback, state->in_use, &missing)) {
+        return load_refuse(state->patch,
+                           "the patch has no code for this program that migrates %s; make it again, with "
+                           "--binary and this program's file",
+                           patch_file_string(file, file->patch_layouts[missing->old_layout].name));
+    }
     state->migrates = changes_anything(state);
     state->changes = state->migrates || file->patch_initials_count;
     int status = layouts_init(&state->layouts, file, state->in_use);
@@ -249,12 +256,14 @@ static int plan(struct state *state)
     state->roots.items = state_map(state->roots.capacity, sizeof(*state->roots.items));
     state->wanted = calloc(HEAP_SITE_MAX + 1, sizeof(*state->wanted));
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
+    state->checks = calloc(file->patch_invariants_count + 1, sizeof(*state->checks));
     state->strays = calloc(state->layouts.count + 1, sizeof(*state->strays));
     state->custom = has_custom(state);
     one_pass_plan(state);
     page_log_init();
     status = forward_init(state);
-    bool complete = state->roots.items && state->wanted && state->invariants && state->strays;
+    bool complete =
+        state->roots.items && state->wanted && state->invariants && state->checks && state->strays;
     return status < 0 ? status : complete ? 0 : -ENOMEM;
 }
 
@@ -301,6 +310,7 @@ void state_destroy(struct state *state)
     free(state->wanted);
     free(state->strays);
     free(state->invariants);
+    free(state->checks);
     free(state->in_use);
     free(state->earlier);
     free(state->records);

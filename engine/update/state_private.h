@@ -71,6 +71,7 @@ struct state {
     struct roots roots;
     struct guesses guesses;
     bool *invariants; /* by layout: it has, or contains what has, an invariant */
+    bool *checks;     /* by invariant of the patch: it is the one to run */
     bool *wanted;     /* by the heap's site id: blocks to visit */
     bool *strays;     /* by layout: its objects hold addresses other than the starts of what they promise */
     const struct world *world;

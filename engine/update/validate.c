@@ -65,12 +65,28 @@ static bool has_invariant(const struct state *state, uint32_t layout)
     return record->tail_stride && state->invariants[record->tail];
 }
 
+/* Whether the program has INDEX: a patch for several binaries has each invariant for each of them, and the first that is loaded counts. */
+static bool is_first_there(const struct state *state, size_t index)
+{
+    const struct patch_file *file = state->layouts.file;
+    const struct molt_patch_invariant *all = file->patch_invariants;
+
+    for (size_t i = 0; i < index; i++) {
+        if (all[i].layout == all[index].layout && all[i].line == all[index].line && state->checks[i] &&
+            strcmp(patch_file_string(file, all[i].file), patch_file_string(file, all[index].file)) == 0) {
+            return false;
+        }
+    }
+    return state->patch->symbols[all[index].check].address;
+}
+
 /* Layouts contain only earlier ones: one pass tells which ones contain, somewhere, what an invariant is about. */
 static void mark_layouts(struct state *state)
 {
     const struct patch_file *file = state->layouts.file;
 
     for (size_t i = 0; i < file->patch_invariants_count; i++) {
+        state->checks[i] = is_first_there(state, i);
         state->invariants[file->patch_invariants[i].layout] = true;
     }
     for (uint32_t i = 1; i < state->layouts.count; i++) {
@@ -85,7 +101,7 @@ static bool check_object(struct state *state, uint32_t layout, uintptr_t at)
 
     for (size_t i = 0; i < file->patch_invariants_count; i++) {
         const struct molt_patch_invariant *invariant = &file->patch_invariants[i];
-        if (invariant->layout != layout) {
+        if (invariant->layout != layout || !state->checks[i]) {
             continue;
         }
         state->current_invariant = invariant;
