@@ -210,6 +210,9 @@ static void check_outside(const struct source *source, const struct layout_word 
               word->layout)) {
         return;
     }
+    if (root && root->place + root_size(state, root) - value < layout_of(state, word->layout)->size) {
+        return; /* no instance has room there: a mark, such as the end of a list that is the list's own address */
+    }
     if (root) {
         refuse_memory(source, word, value, "a variable of another type");
         return;
