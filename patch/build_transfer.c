@@ -20,6 +20,13 @@ struct unit_transfers {
     struct transfer_pair forward, back;
 };
 
+/* The functions of one side of a build, for a find_function. */
+struct known_functions {
+    const struct emission *emission;
+    const struct image *image; /* that the program's functions are of */
+    bool inverse;
+};
+
 /* One function of it. */
 struct function_transfers {
     struct unit_transfers *unit;
@@ -412,6 +419,30 @@ static void add_unit(struct unit_transfers *unit)
     }
 }
 
+/* The code of the program's functions is at hand for the units that are part of the build. */
+static bool find_known(void *context, const char *name, struct object **ret_object,
+                       const struct object_symbol **ret_symbol)
+{
+    const struct known_functions *known = context;
+
+    *ret_object = NULL;
+    if (image_is_exported(known->image, name)) {
+        return true; /* another module may have taken its place */
+    }
+    for (size_t i = 0; i < known->emission->contributions.count; i++) {
+        const struct contribution *each = known->emission->contributions.items[i];
+        struct object *object = known->inverse ? each->comparison->new : each->comparison->old;
+        const struct object_symbol *symbol =
+            each->image == known->image && !each->policy ? object_find(object, name) : NULL;
+        if (symbol && symbol->bind == STB_GLOBAL && symbol_is_function(object, symbol)) {
+            *ret_object = object;
+            *ret_symbol = symbol;
+            return true;
+        }
+    }
+    return image_find_global(known->image, name) != NULL;
+}
+
 void build_transfers_emit(struct build *build, struct emission *emission)
 {
     for (size_t i = 0; i < emission->contributions.count; i++) {
@@ -423,7 +454,18 @@ void build_transfers_emit(struct build *build, struct emission *emission)
             transfer_side_init(&unit.new, contribution->comparison->new);
             transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines, comparison);
             transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines, comparison);
+            struct known_functions before = { emission, contribution->image, false }, after = before;
+            struct captures of_old, of_new;
+            after.inverse = true;
+            captures_init(&of_old, find_known, &before);
+            captures_init(&of_new, find_known, &after);
+            if (!emission->earlier_count) { /* else code that is gone may have kept addresses */
+                unit.forward.captures = &of_old;
+                unit.back.captures = &of_new;
+            }
             add_unit(&unit);
+            captures_deinit(&of_old);
+            captures_deinit(&of_new);
             transfer_pair_deinit(&unit.forward);
             transfer_pair_deinit(&unit.back);
             transfer_side_deinit(&unit.old);

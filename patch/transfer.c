@@ -155,6 +155,7 @@ static void version_deinit(struct version *version)
     LIST_FREE(&version->escaped);
     locals_free(&version->locals);
     version_forget_scopes(version);
+    address_flow_deinit(&version->addresses);
 }
 
 /* Where PLACE stands in what is noted of a frame; NO_OFFSET: it is no part of it. */
@@ -463,6 +464,7 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     if (!reason) {
         add_saved(work, recipe);
         add_described(work, recipe);
+        reason = transfer_check_values(work, recipe);
     }
     locals_free(&work->old.locals);
     locals_free(&work->new.locals);
@@ -516,7 +518,7 @@ static void add_refusals(const struct transfer_work *work, recipe_list *ret)
 void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
                        const struct object_symbol *new_symbol, recipe_list *ret)
 {
-    struct transfer_work work = { 0 };
+    struct transfer_work work = { .captures = pair->captures };
 
     version_init(&work.old, pair->old, old_symbol);
     version_init(&work.new, pair->new, new_symbol);

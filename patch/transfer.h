@@ -9,6 +9,7 @@
 #include "base/patch_file.h"
 #include "patch/code_index.h"
 #include "patch/compare.h"
+#include "patch/transfer_capture.h"
 #include "patch/transfer_members.h"
 
 struct recipe_value {
@@ -51,6 +52,8 @@ struct transfer_pair {
     const struct comparison
         *comparison; /* of the two, in either direction; NULL: whatever has one name is one thing */
     struct moved_members members;
+    struct captures
+        *captures; /* of the old side; NULL: it is not sure whose code has seen the frames' addresses */
 };
 
 /* All is borrowed. */

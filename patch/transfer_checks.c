@@ -1,5 +1,6 @@
 /*
- * What forbids a recipe whatever its values are. A variable whose address somebody may have must keep its place. And the new
+ * What forbids a recipe whatever its values are. A variable whose address somebody may have must keep its place; one of
+ * which it is known that nobody has it any more when the call returns may move, if no value of the frame leads there either. And the new
  * version must not have worked out by itself, when it was compiled, what a variable holds: that the version that runs has the same in it is not sure.
  */
 #include <dwarf.h>
@@ -24,8 +25,29 @@ static bool is_known_elsewhere(const struct version *version, const struct local
     return false;
 }
 
+/* Whether nobody has the address of LOCAL when CALL returns, though it was taken. */
+static bool may_move(struct transfer_work *work, const struct local *local, uint32_t call)
+{
+    struct version *old = &work->old;
+
+    if (!work->captures) {
+        return false;
+    }
+    if (!old->addresses.code) {
+        address_flow_init(&old->addresses, &old->code, &old->objects, &old->escaped, work->captures);
+    }
+    for (size_t i = 0; i < local->pieces.count; i++) {
+        const struct local_piece *piece = &local->pieces.items[i];
+        if (piece->kind == LOCAL_SLOT &&
+            address_flow_escapes(&old->addresses, (int32_t)piece->value, piece->size, call)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Objects that others may know the address of must have the same place. */
-static char *check_addresses(const struct transfer_work *work, uint32_t call)
+static char *check_addresses(struct transfer_work *work, uint32_t call)
 {
     for (size_t i = 0; i < work->old.locals.count; i++) {
         const struct local *old = &work->old.locals.items[i];
@@ -39,7 +61,9 @@ static char *check_addresses(const struct transfer_work *work, uint32_t call)
             stays = a->kind == b->kind && a->offset == b->offset && a->size == b->size &&
                     (a->kind != LOCAL_SLOT || a->value == b->value);
         }
-        if (!stays) {
+        if (!stays && may_move(work, old, call)) {
+            work->moves = true;
+        } else if (!stays) {
             return new ? must_printf(
                              "the address of local `%s` is taken, and the new version keeps it elsewhere",
                              old->name)
@@ -99,10 +123,38 @@ static char *check_kept(const struct transfer_work *work)
     return NULL;
 }
 
-char *transfer_check_locals(const struct transfer_work *work, uint32_t old_call)
+char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
 {
+    work->moves = false;
     char *reason = check_addresses(work, old_call);
 
     reason = reason ? reason : check_constants(work);
     return reason ? reason : check_kept(work);
+}
+
+char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
+{
+    struct address_flow *addresses = &work->old.addresses;
+    uint32_t at = work->old.at;
+
+    if (!work->moves) {
+        return NULL;
+    }
+    if (address_flow_has(addresses, at, RAX * 8, 8) || address_flow_has(addresses, at, RDX * 8, 8)) {
+        return must_strdup(
+            "the call returns an address in the frame, and the new version keeps locals elsewhere");
+    }
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        bool in_slot = value->from_kind == MOLT_VALUE_SLOT;
+        int32_t place = in_slot ? PLACE_CFA + (int32_t)value->from : (int32_t)value->from * 8;
+        if ((in_slot || value->from_kind == MOLT_VALUE_REGISTER) &&
+            address_flow_has(addresses, at, place, in_slot ? value->from_size : 8)) {
+            return value->variable
+                       ? must_printf("local `%s` may lead to a local that the new version keeps elsewhere",
+                                     value->variable)
+                       : must_strdup("a temporary may lead to a local that the new version keeps elsewhere");
+        }
+    }
+    return NULL;
 }

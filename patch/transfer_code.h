@@ -160,6 +160,12 @@ void code_find_tables(struct code *code);
 /* transfer_frame.c: follows the stack pointer, and fills in what is read and written. */
 void code_find_frame(struct code *code);
 
+/* What is known of where registers point in the frame, POINTERS, in front of INSTRUCTION becomes what is behind it. */
+void code_follow(const struct code *code, const struct code_instruction *instruction, int32_t *pointers);
+
+/* Whether INSTRUCTION works on memory at rsi and rdi: movs, stos, cmps, scas. */
+bool code_is_string_operation(const struct code *code, const struct code_instruction *instruction);
+
 /* The offset in the frame that register NUMBER points to in front of INSTRUCTION, or NO_OFFSET. */
 int32_t code_pointer(const struct code *code, uint32_t instruction, unsigned number);
 

@@ -74,7 +74,7 @@ static void forget_by_call(int32_t *pointers)
 }
 
 /* What registers point to behind the instruction. */
-static void follow(const struct code *code, const struct code_instruction *instruction, int32_t *pointers)
+void code_follow(const struct code *code, const struct code_instruction *instruction, int32_t *pointers)
 {
     int32_t result = result_of(code, instruction, pointers);
     int32_t stack = pointers[RSP], frame = pointers[RBP];
@@ -119,7 +119,7 @@ static void follow_block(const struct code *code, const struct code_block *block
 {
     memcpy(pointers, block->pointers, sizeof(block->pointers));
     for (uint32_t i = block->first; i < end; i++) {
-        follow(code, &code->instructions.items[i], pointers);
+        code_follow(code, &code->instructions.items[i], pointers);
     }
 }
 
@@ -181,9 +181,14 @@ static bool is_zeroing(const struct code *code, const struct code_instruction *i
     }
 }
 
-static bool is_string_operation(uint16_t mnemonic)
+bool code_is_string_operation(const struct code *code, const struct code_instruction *instruction)
 {
-    switch (mnemonic) {
+    for (unsigned i = 0; i < instruction->operand_count; i++) {
+        if (operand_of(code, instruction, i)->kind == OPERAND_VECTOR) {
+            return false; /* movsd and cmpsd are instructions of SSE, too */
+        }
+    }
+    switch (instruction->mnemonic) {
     case ZYDIS_MNEMONIC_MOVSB:
     case ZYDIS_MNEMONIC_MOVSW:
     case ZYDIS_MNEMONIC_MOVSD:
@@ -231,7 +236,7 @@ static void touch_memory(struct code *code, struct code_instruction *instruction
     bool address_only =
         instruction->mnemonic == ZYDIS_MNEMONIC_LEA || instruction->mnemonic == ZYDIS_MNEMONIC_NOP;
     int32_t base = operand->base < REGISTERS ? pointers[operand->base] : NO_OFFSET;
-    bool wide = is_string_operation(instruction->mnemonic) || (operand->size == 0 && !address_only);
+    bool wide = code_is_string_operation(code, instruction) || (operand->size == 0 && !address_only);
 
     for (unsigned i = 0; i < 2; i++) {
         unsigned number = i ? operand->index : operand->base;
@@ -505,7 +510,7 @@ void code_find_frame(struct code *code)
             }
             note_taken(code, instruction, pointers);
             touch_all(code, k, pointers);
-            follow(code, instruction, pointers);
+            code_follow(code, instruction, pointers);
         }
         if (block->reached) {
             note_lost(code, block, pointers);

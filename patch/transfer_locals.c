@@ -301,6 +301,11 @@ void locals_free(local_list *locals)
     LIST_FREE(locals);
 }
 
+static bool is_array(Dwarf_Die type)
+{
+    return dwarf_peel_type(&type, &type) == 0 && dwarf_tag(&type) == DW_TAG_array_type;
+}
+
 static void add_object(const struct frame_base *base, Dwarf_Die *die, Dwarf_Die *scope, bool whole,
                        frame_objects *ret)
 {
@@ -314,6 +319,7 @@ static void add_object(const struct frame_base *base, Dwarf_Die *die, Dwarf_Die 
     bool typed;
 
     read_size(die, &type, &typed, &object.size);
+    object.array = typed && is_array(type);
     if (!object.name || !is_automatic(die) || !object.size || !dwarf_attr(die, DW_AT_location, &attribute)) {
         return;
     }

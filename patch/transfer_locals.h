@@ -41,6 +41,7 @@ struct frame_object {
     uint32_t size;
     Dwarf_Die scope; /* the innermost block, inlined call or function around it */
     bool whole;      /* the scope is the function's */
+    bool array;
 };
 
 typedef LIST(struct frame_object) frame_objects;

@@ -3,6 +3,7 @@
 #define MOLT_PATCH_TRANSFER_PRIVATE_H
 
 #include "patch/transfer.h"
+#include "patch/transfer_escape.h"
 #include "patch/transfer_locals.h"
 
 /* A part of the frame that is written as one. */
@@ -31,6 +32,7 @@ struct version {
     frame_slots slots; /* places in the frame that are written as one, each but once, in the code's order */
     local_list locals; /* at the call in question */
     uint32_t at;       /* where that call returns to */
+    struct address_flow addresses; /* of objects, once somebody has asked: `code` is set then */
 };
 
 /* How the two use the frame, whatever the call. */
@@ -52,8 +54,10 @@ struct transfer_work {
     struct match match;
     struct kept kept;
     struct covered covered;
-    struct liveness direct; /* of the new code: by operands */
-    struct liveness all;    /* by addresses, too */
+    struct liveness direct;    /* of the new code: by operands */
+    struct liveness all;       /* by addresses, too */
+    struct captures *captures; /* of the old version's program, or NULL */
+    bool moves; /* an object of the old frame whose address is taken has another place in the new one */
 };
 
 /* transfer_calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
@@ -63,7 +67,10 @@ uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_ind
 
 /* transfer_checks.c: whether the locals of both versions allow a recipe for the old code's call OLD_CALL. NULL, or why not: owned by
  * the caller. */
-char *transfer_check_locals(const struct transfer_work *work, uint32_t old_call);
+char *transfer_check_locals(struct transfer_work *work, uint32_t old_call);
+
+/* Whether an object that moves may still be led to by what the new frame takes over. NULL, or why: owned by the caller. */
+char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe);
 
 /* transfer_sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
  * be told: owned by the caller. */

@@ -46,6 +46,7 @@ int main(int count, char **arguments)
 {
     struct transfer_side old, new;
     struct transfer_pair pair;
+    struct captures captures;
     unsigned calls = 0, recipes = 0;
 
     if (count < 3) {
@@ -55,6 +56,8 @@ int main(int count, char **arguments)
     transfer_side_init(&old, load(arguments[1]));
     transfer_side_init(&new, load(arguments[2]));
     transfer_pair_init(&pair, &old, &new, NULL, NULL, NULL);
+    captures_init(&captures, NULL, NULL);
+    pair.captures = &captures;
     for (size_t i = 1; i < old.object->symbol_count; i++) {
         const struct object_symbol *symbol = &old.object->symbols[i];
         const struct object_symbol *other = symbol->key ? object_find(new.object, symbol->key) : NULL;
@@ -83,6 +86,7 @@ int main(int count, char **arguments)
     }
     printf("%u of %u calls\n", recipes, calls);
     transfer_pair_deinit(&pair);
+    captures_deinit(&captures);
     transfer_side_deinit(&old);
     transfer_side_deinit(&new);
     object_destroy(new.object);

@@ -28,6 +28,7 @@ struct versions {
     struct object *old_object, *new_object;
     struct transfer_side old, new;
     struct transfer_pair pair;
+    struct captures captures;
     recipe_list recipes;
 };
 
@@ -62,6 +63,8 @@ static void start(struct versions *versions, const char *old, const char *new)
     transfer_side_init(&versions->old, versions->old_object);
     transfer_side_init(&versions->new, versions->new_object);
     transfer_pair_init(&versions->pair, &versions->old, &versions->new, same_text, versions, NULL);
+    captures_init(&versions->captures, NULL, NULL);
+    versions->pair.captures = &versions->captures;
 }
 
 static void work_out(struct versions *versions, const char *name)
@@ -79,6 +82,7 @@ static void end(struct versions *versions)
 {
     recipes_free(&versions->recipes);
     transfer_pair_deinit(&versions->pair);
+    captures_deinit(&versions->captures);
     transfer_side_deinit(&versions->old);
     transfer_side_deinit(&versions->new);
     object_destroy(versions->old_object);
@@ -347,6 +351,80 @@ static void test_numbers_that_code_has_in_it(void **state)
     end(&versions);
 }
 
+/* A buffer that waits to be filled, BEFORE and AROUND it what is done with it; the new version's frame has another one in a block. */
+#define BUFFER_HEAD                                                                                          \
+    DECLARATIONS                                                                                             \
+    "extern long read(int fd, void *to, unsigned long size);\n"                                              \
+    "extern unsigned long strlen(const char *text);\n"                                                       \
+    "extern long recv(int fd, void *to, unsigned long size, int how);\n"                                     \
+    "static char *kept;\nchar *get(void) { return kept; }\n"                                                 \
+    "__attribute__((noinline)) static void keep(char *p)\n{\n    kept = p;\n}\n"                             \
+    "__attribute__((noinline)) static void deep(char *p, int n)\n{\n    if (n)\n        deep(p + 1, n "      \
+    "- 1);\n"                                                                                                \
+    "    else\n        keep(p);\n}\n"                                                                        \
+    "__attribute__((noinline)) static int look(const char *p, int n)\n{\n"                                   \
+    "    return n > 0 ? (int)strlen(p) + look(p, n - 1) : n;\n}\n"                                           \
+    "void run(int n)\n{\n    char b[8];\n    fill(b, 1);\n    keep(b), deep(b, n), look(b, n);\n}\n"         \
+    "int f(int fd)\n{\n    char b[64];\n    int s = 0;\n"
+#define BUFFER(before, more)                                                                                 \
+    BUFFER_HEAD before "    while (read(fd, b, 64) > 0) {\n        s += b[3] + look(b, s);\n" more           \
+                       "        step(fd, s);\n    }\n    return s;\n}\n"
+
+#define MORE "        { char c[200]; recv(fd, c, 200, 0); step(c[4], s); }\n"
+
+static void work_out_buffer(struct versions *versions, const char *old, const char *new)
+{
+    start(versions, old, new);
+    work_out(versions, "f");
+}
+
+static void test_a_buffer_that_nobody_keeps(void **state)
+{
+    struct versions versions;
+
+    work_out_buffer(&versions, BUFFER("", ""), BUFFER("", MORE));
+    const struct recipe *recipe = recipe_of(&versions, "read");
+    if (recipe->reason) {
+        fail_msg("%s", recipe->reason);
+    }
+    assert_true(recipe->new_size > recipe->old_size);
+    end(&versions);
+    work_out_buffer(&versions, BUFFER("", MORE), BUFFER("", ""));
+    recipe = recipe_of(&versions, "read");
+    if (recipe->reason) {
+        fail_msg("back: %s", recipe->reason);
+    }
+    end(&versions);
+}
+
+/* The old version may leave the buffer where somebody knows it to be: then there is no recipe, or it stays. */
+static void expect_in_place(const char *before)
+{
+    struct versions versions;
+    char *old = must_printf("%s%s%s", BUFFER_HEAD, before, strstr(BUFFER("", ""), "    while (read"));
+    char *new = must_printf("%s%s%s", BUFFER_HEAD, before, strstr(BUFFER("", MORE), "    while (read"));
+
+    work_out_buffer(&versions, old, new);
+    const struct recipe *recipe = recipe_of(&versions, "read");
+    const struct recipe_value *value = recipe->reason ? NULL : value_of(recipe, "b");
+    if (!recipe->reason && (!value || value->from != value->to)) {
+        fail_msg("the buffer moves, after \"%s\"", before);
+    }
+    end(&versions);
+    free(old);
+    free(new);
+}
+
+static void test_a_buffer_that_somebody_keeps(void **state)
+{
+    expect_in_place("    keep(b);\n");
+    expect_in_place("    deep(b, 3);\n");
+    expect_in_place("    fill(b, 64);\n");
+    expect_in_place("    kept = b + fd;\n");
+    expect_in_place("    void (*p)(char *) = keep;\n    p(b);\n");
+    expect_in_place("    struct { char *a; long n; } list = { b, 64 };\n    fill(&list, sizeof(list));\n");
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +439,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_frame_that_is_returned_to_twice),
         cmocka_unit_test(test_a_moved_member),
         cmocka_unit_test(test_numbers_that_code_has_in_it),
+        cmocka_unit_test(test_a_buffer_that_nobody_keeps),
+        cmocka_unit_test(test_a_buffer_that_somebody_keeps),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
