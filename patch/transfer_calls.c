@@ -1,7 +1,8 @@
 /*
  * Which call is which. Calls of the same function from the same place (through the same inlined functions) are paired in the
- * order of the source if both versions have equally many; otherwise, or if two stand on one line, only those are paired that
- * the alignment of the whole function pairs and that no other can be taken for. A call inside a loop is none outside.
+ * order of the source if both versions have equally many, and their lines read the same, or were edited where they stand.
+ * Otherwise only those are whose line no other call of the group looks like; or, if two stand on one line, those that the alignment
+ * of the whole function pairs. A call inside a loop is none outside.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -125,22 +126,111 @@ static bool shares_line(const site_group *group, size_t index)
     return false;
 }
 
+/* How many of the lines next to the two calls, from DISTANCE in front of them to as many behind, read the same. */
+static unsigned same_neighbours(const struct match *match, const struct call_site *old,
+                                const struct call_site *new, unsigned distance)
+{
+    const struct code_frame *a = &old->frames.items[0], *b = &new->frames.items[0];
+    unsigned count = 0;
+
+    for (unsigned i = 1; i <= distance && match->lines && a->line > i && b->line > i; i++) {
+        count += match->lines(match->lines_context, b->file, a->line - i, b->line - i);
+        count += match->lines(match->lines_context, b->file, a->line + i, b->line + i);
+    }
+    return count;
+}
+
+/* Whether each of OLD reads as the one of NEW in its place. */
+static bool same_sequence(const struct match *match, const site_group *old, const site_group *new)
+{
+    bool same = old->count == new->count;
+
+    for (size_t i = 0; i < old->count && same; i++) {
+        same = same_texts(match, old->items[i], new->items[i]);
+    }
+    return same;
+}
+
+/* Whether OLD and NEW look like each other and like nothing else. */
+static bool is_only_like(const struct match *match, const site_group *old, const site_group *new,
+                         const struct call_site *site, const struct call_site *found)
+{
+    return same_texts(match, site, found) && look_alikes(match, new, site, true) == 1 &&
+           look_alikes(match, old, found, false) == 1;
+}
+
+/*
+ * The INDEXth of OLD and of NEW, groups of equally many. A line that was edited where it stands is still the same; but a call that was removed, and
+ * one added elsewhere, make two groups of equally many, too.
+ */
+static const struct call_site *in_order(const struct match *match, const site_group *old,
+                                        const site_group *new, size_t index)
+{
+    const struct call_site *site = old->items[index], *found = new->items[index];
+
+    if (same_sequence(match, old, new)) {
+        return !match->lines || is_only_like(match, old, new, site, found) ||
+                       same_neighbours(match, site, found, 1)
+                   ? found
+                   : NULL;
+    }
+    bool edited = look_alikes(match, new, site, true) == 0 && look_alikes(match, old, found, false) == 0 &&
+                  same_neighbours(match, site, found, 1) == 2 && same_neighbours(match, site, found, 2) >= 3;
+    return edited ? found : NULL;
+}
+
+/* Those of GROUP that are inside a loop, or outside of all; in order. */
+static void select_by_loop(const struct code *code, const site_group *group, bool loop, site_group *ret)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        if (code_repeats(code, group->items[i]->at) == loop) {
+            LIST_ADD(ret, group->items[i]);
+        }
+    }
+}
+
+/* Where compilers have made two of the condition of a loop, one in front of it and one in it, they stand on one line. */
+static const struct call_site *by_loop(const struct match *match, const site_group *old,
+                                       const site_group *new, const struct call_site *site)
+{
+    bool loop = code_repeats(match->old, site->at);
+    site_group own = { 0 }, others = { 0 };
+    const struct call_site *found = NULL;
+
+    select_by_loop(match->old, old, loop, &own);
+    select_by_loop(match->new, new, loop, &others);
+    for (size_t i = 0; i < own.count && own.count == others.count && old->count == new->count; i++) {
+        if (own.items[i] == site && !shares_line(&own, i) && !shares_line(&others, i) &&
+            same_sequence(match, &own, &others)) {
+            found = in_order(match, &own, &others, i);
+        }
+    }
+    LIST_FREE(&own);
+    LIST_FREE(&others);
+    return found;
+}
+
 static const struct call_site *counterpart(const struct match *match, const site_group *old,
                                            const site_group *new, size_t index)
 {
-    const struct call_site *site = old->items[index];
+    const struct call_site *site = old->items[index], *found = NULL;
 
     if (old->count == new->count && !shares_line(old, index) && !shares_line(new, index)) {
-        return new->items[index];
+        found = in_order(match, old, new, index);
     }
-    for (size_t i = 0; i < new->count; i++) {
-        if (match->old_of[new->items[i]->at] == site->at && !match->unsure[new->items[i]->at]) {
-            bool certain = old->count == new->count || (look_alikes(match, new, site, true) == 1 &&
-                                                        look_alikes(match, old, new->items[i], false) == 1);
-            return certain ? new->items[i] : NULL;
+    for (size_t i = 0; i < new->count && !found; i++) {
+        if (is_only_like(match, old, new, site, new->items[i]) &&
+            same_neighbours(match, site, new->items[i], 1)) {
+            found = new->items[i];
         }
     }
-    return NULL;
+    for (size_t i = 0; i < new->count && old->count == new->count && !found; i++) {
+        if (match->old_of[new->items[i]->at] == site->at && !match->unsure[new->items[i]->at] &&
+            (!match->lines || same_neighbours(match, site, new->items[i], 1))) {
+            found = new->items[i];
+        }
+    }
+    return found ? found : by_loop(match, old, new, site);
 }
 
 static void free_sites(call_sites *sites)

@@ -1,6 +1,7 @@
 // Random edits: what a programmer does to a function between two saves. Each returns what it did, or null if it could not.
 
 import { isReal, parts } from './values.mjs';
+import { statementText } from './write.mjs';
 
 /** All blocks of F with the variables in scope at each place: [{ list, scopes, waits }]. */
 function blocks(f, globals) {
@@ -139,7 +140,8 @@ const edits = {
 
     exchange(maker, f, program) {
         const { list } = maker.r.pick(blocks(f, program.globals)), fit = list.slice(0, -1).map((_, i) => i)
-            .filter((i) => [list[i], list[i + 1]].every((s) => plain(s) || s.kind === 'call'));
+            .filter((i) => [list[i], list[i + 1]].every((s) => plain(s) || s.kind === 'call'))
+            .filter((i) => statementText(program, f, list[i]) !== statementText(program, f, list[i + 1])); /* nobody could tell */
         if (!fit.length)
             return null;
         const i = maker.r.pick(fit);

@@ -225,5 +225,12 @@ int main(void)
 `;
 
 /** The sources of one version: { name: text }. */
+/** STATEMENT of function F, as it stands in the source. */
+export function statementText(program, f, statement) {
+    const writer = Object.assign(new Writer(program), { f });
+    writer.statement(0, statement);
+    return writer.lines.join('\n');
+}
+
 export const sources = (program) => ({ 'prog.c': new Writer(program).write(), 'drive.c': drive(program.threads),
     'drive.h': 'long ask(void);\nvoid say(int tag, unsigned long value);\nvoid run(void);\n' });
