@@ -58,6 +58,7 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The same in parts, by several threads: heap_parts says how many there are, 0 without memory for that; each block is in one of them, NUMBER from 0.
  * Visitors may call heap_site_at and nothing else that looks at blocks, unless they do so one at a time. */
 size_t heap_parts(void);
+void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end);
 void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context);
 
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
@@ -77,12 +78,24 @@ unsigned heap_site_at(uintptr_t address);
  * Also while the program runs: roughly, then. */
 size_t heap_count(const bool *wanted, size_t *ret_bytes);
 
+/* Calls VISIT with each stretch of the heap's memory, of SIZE bytes, in which a block of the WANTED sites begins. Also while the program runs. */
+void heap_pages(const bool *wanted, void (*visit)(void *context, uintptr_t start, size_t size),
+                void *context);
+
 /* Whether the allocator has had memory near ADDRESS, so that it may be of a block that was freed. */
 bool heap_touched(uintptr_t address);
 
 /* Says that the block at START, which heap_walk or heap_find gave, now is of SITE and SIZE (<= its usable size). May
  * write the last bytes of the block behind SIZE. */
 void heap_retag(uintptr_t start, unsigned site, size_t size);
+
+/* As if the block at START, which heap_allocate gave, were none; and, of SIZE and SITE, one again. Usable by several threads at once, for
+ * different blocks. */
+void heap_hide(uintptr_t start);
+void heap_show(uintptr_t start, size_t size, unsigned site);
+
+/* How many bytes the block at START, which heap_allocate gave, can hold. */
+size_t heap_usable(uintptr_t start);
 
 /* The code through which every call of the allocator goes: a thread with a frame in it is inside the allocator. */
 struct code_range heap_allocator_code(void);

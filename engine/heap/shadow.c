@@ -102,8 +102,9 @@ static void drop_region(struct shadow_region *region)
     }
 }
 
-static void publish(struct shadow_region *region)
+static void publish(struct shadow_region *region, uintptr_t memory)
 {
+    region->memory = memory;
     region->listed = is_in_pool(region);
     region->next = atomic_load(&all_regions);
     while (!atomic_compare_exchange_weak(&all_regions, &region->next, region)) {
@@ -134,7 +135,7 @@ static struct shadow_region *touch(uintptr_t address)
         }
         if (__atomic_compare_exchange_n(place, &region, mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             region = mapped;
-            publish(region);
+            publish(region, address >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT);
         } else {
             drop_region(mapped);
         }
@@ -321,4 +322,26 @@ size_t heap_count(const bool *wanted, size_t *ret_bytes)
     }
     *ret_bytes = bytes;
     return count;
+}
+
+static bool has_any(const uint16_t *entries, const bool *wanted)
+{
+    for (size_t i = 0; i < (size_t)1 << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT); i++) {
+        if (entries[i] && entries[i] < SHADOW_SIZE && wanted[entries[i] & SHADOW_SITE_MASK]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void heap_pages(const bool *wanted, void (*visit)(void *context, uintptr_t start, size_t size), void *context)
+{
+    for (struct shadow_region *region = atomic_load(&all_regions); region; region = region->next) {
+        for (size_t page = 0; page < SHADOW_PAGES; page++) {
+            const uint16_t *entries = region->entries + (page << (SHADOW_PAGE_SHIFT - SHADOW_GRANULE_SHIFT));
+            if (region->touched[page] && has_any(entries, wanted)) {
+                visit(context, region->memory + (page << SHADOW_PAGE_SHIFT), (size_t)1 << SHADOW_PAGE_SHIFT);
+            }
+        }
+    }
 }

@@ -57,6 +57,7 @@ struct shadow_region {
                      SHADOW_SPILL]; /* a size may reach beyond the region; what is there belongs to it */
     uint8_t touched[SHADOW_PAGES];  /* whether a block has ever started in the memory of a page of entries */
     struct shadow_region *next;     /* in the list of all */
+    uintptr_t memory;               /* the first that it is for */
     bool listed;                    /* among the engine's mappings (engine/mapping.h) */
 };
 

@@ -231,23 +231,22 @@ static bool search(const struct extent *extent, uintptr_t address, struct heap_b
 
 /* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a table. So the last one
  * that was found in each 64 kB is looked at first. */
-static struct {
-    uintptr_t granule;     /* that it starts in; in which half may have changed since, and its entry says */
-    const uint16_t *entry; /* NULL: none yet */
-} large[LARGE_BLOCKS];
+static uintptr_t large
+    [LARGE_BLOCKS]; /* the granule that it starts in; in which half may have changed since, and its entry says */
 
 bool heap_find(uintptr_t address, struct heap_block *ret)
 {
     const struct extent *extent = find_extent(address);
     size_t slot = (address >> SHADOW_PAGE_SHIFT) % LARGE_BLOCKS;
-    const uint16_t *entry = large[slot].entry;
+    uintptr_t granule = large[slot]; /* others may be asking, too */
+    const uint16_t *entry = granule ? shadow_entry(shadow_region_of(granule), granule) : NULL;
     struct heap_block block;
 
     if (!extent) {
         return false;
     }
     if (entry && is_start(*entry)) {
-        uintptr_t start = start_of(large[slot].granule, *entry);
+        uintptr_t start = start_of(granule, *entry);
         if (start <= address && look_at(extent, start, entry, &block) && address - start < block.usable) {
             *ret = block;
             return true;
@@ -257,8 +256,7 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
         return false;
     }
     if (address - block.start > (uintptr_t)1 << SHADOW_PAGE_SHIFT) {
-        large[slot].granule = block.start & ~(GRANULE - 1);
-        large[slot].entry = entry;
+        large[slot] = block.start & ~(GRANULE - 1);
     }
     *ret = block;
     return true;
@@ -390,6 +388,14 @@ size_t heap_parts(void)
     return parts.count;
 }
 
+void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
+{
+    size_t region = parts.items[number] / PARTS_EACH, first = parts.items[number] % PARTS_EACH * PART_PAGES;
+
+    *ret_start = (uintptr_t)region << SHADOW_REGION_SHIFT | (uintptr_t)first << SHADOW_PAGE_SHIFT;
+    *ret_end = *ret_start + ((uintptr_t)PART_PAGES << SHADOW_PAGE_SHIFT);
+}
+
 void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit_one, void *context)
 {
     struct visit visit = { .wanted = wanted, .visitor = visit_one, .context = context };
@@ -454,6 +460,23 @@ void heap_retag(uintptr_t start, unsigned site, size_t size)
     }
     shadow_take(start);
     shadow_set(start, size, usable < size ? size : usable, site);
+}
+
+void heap_hide(uintptr_t start)
+{
+    shadow_clear((const void *)start);
+}
+
+void heap_show(uintptr_t start, size_t size, unsigned site)
+{
+    if (!shadow_tag_quickly((void *)start, size, site)) {
+        shadow_tag((void *)start, size, site);
+    }
+}
+
+size_t heap_usable(uintptr_t start)
+{
+    return next_usable(start);
 }
 
 bool heap_touched(uintptr_t address)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/code/load.h"
+#include "engine/update/ahead.h"
 #include "engine/update/layouts.h"
 #include "engine/update/staging.h"
 
@@ -25,11 +26,12 @@ struct item {
     uint64_t site : 13;  /* the heap's, of the block before */
     uint64_t kind : 2;   /* enum place_kind */
     uint64_t moved : 1;
-    uint64_t size : 41;  /* bytes of the old object, as the program asked for them */
+    uint64_t size : 40;  /* bytes of the old object, as the program asked for them */
     uint64_t slack : 20; /* bytes behind it that are saved, too */
     uint64_t done : 1;   /* the place has been written to */
     uint64_t retagged : 1;
     uint64_t derived : 1; /* what was there follows from what is: nothing was saved */
+    uint64_t passed : 1;  /* made by one_pass.c; if it moved, it stands in the new places */
 };
 
 /* An item with these members, in two words: written one by one, they would be waited for when they are read together. */
@@ -38,7 +40,7 @@ static inline struct item item_make(uintptr_t place, size_t size, enum place_kin
 {
     const uint64_t words[2] = { (uint64_t)place | (uint64_t)site << 48 | (uint64_t)kind << 61 |
                                     (uint64_t)moved << 63,
-                                (uint64_t)size | (uint64_t)slack << 41 };
+                                (uint64_t)size | (uint64_t)slack << 40 };
     struct item item;
 
     _Static_assert(sizeof(item) == sizeof(words), "as the ABI lays out bit-fields");
@@ -62,6 +64,9 @@ struct conversion {
     const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
     bool in_passing;               /* instances that stay what they are in size are made by one_pass.c */
+    bool
+        moves_in_passing; /* the same of those that grow out of their blocks, as far as there are blocks ahead */
+    struct ahead ahead; /* for them */
     void (*back)(
         const void *new,
         void *old); /* which leads back, and is as harmless as `migrate`; NULL: none, or not asked for */

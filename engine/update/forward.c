@@ -12,26 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/update/item_index.h"
-#include "engine/update/kernel_words.h"
-#include "engine/update/state_private.h"
+#include "engine/update/forward_private.h"
 
-#define WORDS_EACH 2 /* that lead to an instance, as a guess: memory for noting them is taken ahead */
-
-struct change {
-    uintptr_t *at;
-    uintptr_t before;
-};
-
-struct forwarding {
-    uintptr_t low, high;     /* what is outside of [low, high] stays as it is */
-    struct item_index index; /* of the items in the heap whose places do not tell what became of them */
-    struct staging changes;
-    struct kernel_words kernel;
-    const struct region *opened; /* a read-only mapping that is writable for now */
-    uint64_t typed, untyped, lost;
-    bool heap; /* something in the heap has moved or shifted */
-};
+#define FEW_PARTS 16     /* of the heap: not worth a second processor */
+#define FEW_IN_PLACE 256 /* the same, if nothing has moved: then few blocks are visited */
+#define WORDS_EACH 2     /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
 
@@ -63,7 +48,7 @@ static void find_bounds(struct state *state)
 
 static bool is_special(const struct conversion *conversion, const struct item *item)
 {
-    return item->kind != PLACE_ROOT &&
+    return item->kind != PLACE_ROOT && !item->passed &&
            (item->moved || item->retagged || conversion->from->conversion_count > 1);
 }
 
@@ -102,114 +87,6 @@ static int make_index(struct state *state)
     return status;
 }
 
-/* ---- where VALUE leads now ------------------------------------------------------------------------------------------------ */
-
-enum answer { SAME, ELSEWHERE, GONE };
-
-struct where {
-    const struct conversion *conversion; /* NULL: the same type, elsewhere */
-    enum place_kind kind;
-    uintptr_t place, target; /* of the old and the new object */
-    size_t size;             /* of the old one */
-    bool moved;
-};
-
-static bool find_in_roots(const struct state *state, uintptr_t value, uint32_t wanted, struct where *ret)
-{
-    const struct root *root = roots_find(state, value);
-
-    /* what begins where a variable ends is another one: only a pointer to such elements can mean the end */
-    if (!root && wanted && (root = roots_find(state, value - 1)) &&
-        (root->place + root_size(state, root) != value ||
-         (root->record->layout != wanted && root->record->new_layout != wanted))) {
-        root = NULL;
-    }
-    if (!root) {
-        return false;
-    }
-    if (!root->item && root->target == root->place) {
-        return false;
-    }
-    *ret = (struct where){ .kind = PLACE_ROOT, .place = root->place, .target = root->target };
-    ret->conversion = root->conversion;
-    ret->size = root->item ? root->item->size : root_size(state, root);
-    ret->moved = root->target != root->place;
-    return true;
-}
-
-/* In an item of the index. Where one ends another block may begin. */
-static bool find_in_index(const struct state *state, uintptr_t value, struct where *ret)
-{
-    const struct indexed_item *found = item_index_find(&state->forwarding->index, value);
-    const struct item *item = found ? found->item : NULL;
-
-    if (!item || value < item->place || value > item->place + item->size ||
-        (value == item->place + item->size && heap_site_at(value))) {
-        return false;
-    }
-    *ret = (struct where){ found->conversion,         item->kind, item->place,
-                           (uintptr_t)item_new(item), item->size, item->moved };
-    return true;
-}
-
-static bool find_in_heap(struct state *state, uintptr_t value, struct where *ret)
-{
-    struct heap_block block;
-    struct place place;
-
-    if (find_in_index(state, value, ret)) {
-        return true;
-    }
-    if (!heap_find(value, &block) && !(heap_find(value - 1, &block) && block.start + block.usable == value)) {
-        return false;
-    }
-    if (item_index_has(&state->forwarding->index, block.start) || !state_place(state, &block, &place) ||
-        !state->layouts.items[place.layout].changed) {
-        return false;
-    }
-    const struct conversion *conversion =
-        &state->conversions[state->layouts.items[place.layout].first_conversion];
-    *ret = (struct where){ conversion,
-                           place.kind,
-                           place.start,
-                           place.start,
-                           conversion_size_before(conversion, place.kind, place.size),
-                           false };
-    return true;
-}
-
-/* Quickly: whether VALUE is the start of a block that has not moved, and means the object in it. */
-static inline bool is_start_in_place(struct state *state, uintptr_t value, uint32_t wanted)
-{
-    const struct meaning *meaning = sites_meaning(&state->sites, heap_site_at(value));
-    bool same = meaning->layout && (!wanted || wanted == meaning->layout ||
-                                    wanted == state->layouts.items[meaning->layout].becomes);
-
-    return same && !meaning->allocator.header && !item_index_has(&state->forwarding->index, value);
-}
-
-/* WANTED: what the pointer promises, 0 for nothing. */
-static enum answer look_up(struct state *state, uintptr_t value, uint32_t wanted, uintptr_t *ret,
-                           struct where *where)
-{
-    uint64_t offset;
-
-    if ((!state->forwarding->heap || !find_in_heap(state, value, where)) &&
-        !find_in_roots(state, value, wanted, where)) {
-        return SAME;
-    }
-    if (value < where->place || value > where->place + where->size) {
-        return SAME; /* the part of the block that nobody asked for, or what an allocation function keeps in front */
-    }
-    offset = value - where->place;
-    if (where->conversion &&
-        !conversion_offset(where->conversion, where->kind, where->size, offset, wanted, &offset)) {
-        return GONE;
-    }
-    *ret = where->target + offset;
-    return *ret == value ? SAME : ELSEWHERE;
-}
-
 /* ---- rewriting -------------------------------------------------------------------------------------------------------------- */
 
 /* Tables of constants and the linker's tables are read-only; they are opened as they are met. (What could not even be read when the map
@@ -240,9 +117,10 @@ static void close_region(struct state *state)
     }
 }
 
-static void rewrite(struct state *state, uintptr_t *at, uintptr_t value)
+static void rewrite(struct forwarder *forwarder, uintptr_t *at, uintptr_t value)
 {
-    struct change *change = staging_push(&state->forwarding->changes, sizeof(*change));
+    struct state *state = forwarder->state;
+    struct change *change = staging_push(&forwarder->changes, sizeof(*change));
 
     if (!change) {
         state_refuse(state, "not enough memory to note the addresses that change");
@@ -254,24 +132,6 @@ static void rewrite(struct state *state, uintptr_t *at, uintptr_t value)
         open_region(state, at);
     }
     *at = value;
-}
-
-/*
- * Whether VALUE is the start of an object with bits of its own in the lowest places, or else an address within its first member,
- * and it makes a difference which: ANSWER and AFTER are what it is if it leads into the member.
- */
-static bool may_be_tagged(const struct where *where, uintptr_t value, enum answer answer, uintptr_t after)
-{
-    const struct conversion *conversion = where->conversion;
-    uintptr_t bits = value & 7, offset = value - bits - where->place;
-    uint64_t start;
-
-    if (!bits || !conversion || value - bits < where->place ||
-        (where->kind == PLACE_OBJECT ? offset : offset % conversion->from->size) != 0 ||
-        !conversion_offset(conversion, where->kind, where->size, offset, 0, &start)) {
-        return false;
-    }
-    return where->target + start + bits != (answer == GONE ? value : after);
 }
 
 static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, const char *type,
@@ -301,57 +161,113 @@ static void note_lost(struct state *state, uintptr_t at, const struct layout_wor
     }
 }
 
-/* The address in WORD at AT, PROMISED to be of that layout if it is not 0, may lead elsewhere now. */
-static __attribute__((noinline)) void follow(struct state *state, uintptr_t at,
-                                             const struct layout_word *word, uint32_t promised)
+/* One at a time tells what cannot be led anywhere. ANSWER is GONE, or the word may have bits of its own. */
+static void tell(struct state *state, uintptr_t at, const struct layout_word *word, const char *type,
+                 enum answer answer, const struct where *where)
 {
     struct forwarding *forwarding = state->forwarding;
+    uintptr_t value = *(uintptr_t *)at;
+
+    while (atomic_flag_test_and_set_explicit(&forwarding->telling, memory_order_acquire)) {
+        if (state->status < 0 || atomic_load(&parallel_broken)) {
+            return;
+        }
+    }
+    if (answer == GONE) {
+        forwarding->lost++;
+        note_lost(state, at, word, value - where->place, where);
+    } else {
+        refuse_tag(state, at, word, type, value);
+    }
+    atomic_flag_clear_explicit(&forwarding->telling, memory_order_release);
+}
+
+/* The address in WORD at AT, PROMISED to be of that layout if it is not 0, may lead elsewhere now. */
+static __attribute__((noinline)) void follow(struct forwarder *forwarder, uintptr_t at,
+                                             const struct layout_word *word, uint32_t promised)
+{
+    struct state *state = forwarder->state;
     const struct layout *wanted = &state->layouts.items[promised];
     uintptr_t value = *(uintptr_t *)at, after = 0;
     struct where where;
-    enum answer answer = look_up(state, value, promised, &after, &where);
+    enum answer answer = forward_look_up(state, value, promised, &after, &where);
 
     if (answer == SAME) {
         return;
     }
     if (promised && value & ((wanted->record->alignment < 8 ? wanted->record->alignment : 8) - 1)) {
-        refuse_tag(state, at, word, wanted->name, value);
-    } else if (!promised && may_be_tagged(&where, value, answer, after)) {
-        refuse_tag(state, at, word, where.conversion->from->name, value);
+        tell(state, at, word, wanted->name, ELSEWHERE, &where);
+    } else if (!promised && forward_may_be_tagged(&where, value, answer, after)) {
+        tell(state, at, word, where.conversion->from->name, ELSEWHERE, &where);
     } else if (answer == GONE) {
-        forwarding->lost++;
-        note_lost(state, at, word, value - where.place, &where);
+        tell(state, at, word, "", GONE, &where);
     } else {
-        rewrite(state, (uintptr_t *)at, after);
-        forwarding->typed++;
+        rewrite(forwarder, (uintptr_t *)at, after);
+        forwarder->typed++;
     }
+}
+
+/* What the shadow tells at once of VALUE, which leads to the layout WANTED, or 0 for any. */
+enum glance {
+    STAYS,   /* the start of a block that has not moved, and means the object in it */
+    MOVED,   /* the start of one that has, and means the object in it, which is at *ret now */
+    UNCLEAR, /* everything else */
+};
+
+static inline enum glance glance_at(struct state *state, uintptr_t value, uint32_t wanted, uintptr_t *ret)
+{
+    unsigned site = heap_site_at(value);
+    const struct meaning *meaning = sites_meaning(&state->sites, site);
+    const struct layout *layouts = state->layouts.items;
+
+    if (!meaning->layout || meaning->allocator.header) {
+        return UNCLEAR;
+    }
+    bool same = !wanted || wanted == meaning->layout || wanted == layouts[meaning->layout].becomes;
+    uint64_t place = new_places_get(&state->places, value, site);
+    if (place) {
+        *ret = new_place_target(place);
+        return same ? MOVED : UNCLEAR;
+    }
+    return same && !item_index_has(&state->forwarding->index, value) ? STAYS : UNCLEAR;
 }
 
 static inline void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
 {
-    struct state *state = context;
+    struct forwarder *forwarder = context;
+    struct state *state = forwarder->state;
     const struct forwarding *forwarding = state->forwarding;
     uint32_t promised = word->kind == MOLT_FIELD_POINTER ? word->layout : 0;
-    uintptr_t value = *(uintptr_t *)at;
+    uintptr_t value = *(uintptr_t *)at, after;
 
-    if (value - forwarding->low <= forwarding->high - forwarding->low && state->status == 0 &&
-        !is_start_in_place(state, value, promised)) {
-        follow(state, at, word, promised);
+    if (value - forwarding->low > forwarding->high - forwarding->low || state->status < 0) {
+        return;
+    }
+    enum glance glance = glance_at(state, value, promised, &after);
+    if (glance == MOVED) {
+        rewrite(forwarder, (uintptr_t *)at, after);
+        forwarder->typed++;
+    } else if (glance == UNCLEAR) {
+        follow(forwarder, at, word, promised);
     }
 }
 
 static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
 {
-    struct state *state = context;
-    struct forwarding *forwarding = state->forwarding;
-    uintptr_t low = forwarding->low, range = forwarding->high - low, after;
+    struct forwarder *forwarder = context;
+    struct state *state = forwarder->state;
+    uintptr_t low = state->forwarding->low, range = state->forwarding->high - low, after;
     struct where where;
 
     for (uintptr_t *at = start, *end = start + count; at < end; at++) {
-        if (*at - low <= range && !is_start_in_place(state, *at, 0) &&
-            look_up(state, *at, 0, &after, &where) == ELSEWHERE) {
-            rewrite(state, at, after);
-            forwarding->untyped++;
+        if (*at - low > range) {
+            continue;
+        }
+        enum glance glance = glance_at(state, *at, 0, &after);
+        if (glance == MOVED ||
+            (glance == UNCLEAR && forward_look_up(state, *at, 0, &after, &where) == ELSEWHERE)) {
+            rewrite(forwarder, at, after);
+            forwarder->untyped++;
         }
     }
 }
@@ -373,16 +289,18 @@ static bool holds_any(const struct forwarding *forwarding, uintptr_t start, uint
 /* The heap's blocks as they are now. */
 static bool visit_block(void *context, const struct heap_block *block)
 {
-    struct state *state = context;
+    struct forwarder *forwarder = context;
+    struct state *state = forwarder->state;
     struct place place;
 
-    if (item_index_has(&state->forwarding->index, block->start) &&
-        item_index_find(&state->forwarding->index, block->start)->item->moved) {
-        return true; /* the old block: nobody looks at it any more */
+    if (new_places_get(&state->places, block->start, block->site) ||
+        (item_index_has(&state->forwarding->index, block->start) &&
+         item_index_find(&state->forwarding->index, block->start)->item->moved)) {
+        return state->status == 0; /* the old block: nobody looks at it any more */
     }
     if (!state_place(state, block, &place)) {
         references_range(&state->references, block->start, block->start + block->size, visit_untyped_words,
-                         state);
+                         forwarder);
         return state->status == 0;
     }
     uint32_t layout = state->layouts.items[place.layout].becomes;
@@ -391,10 +309,10 @@ static bool visit_block(void *context, const struct heap_block *block)
         !holds_any(state->forwarding, place.start, place.start + place.size)) {
         return true;
     }
-    place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, state);
+    place_walk(&state->layouts, layout, place.kind, place.start, place.size, visit_typed_word, forwarder);
     if (place.kind == PLACE_OBJECT && !type->record->tail_stride && place.size > type->size) {
         references_range(&state->references, place.start + type->size, place.start + place.size,
-                         visit_untyped_words, state);
+                         visit_untyped_words, forwarder);
     }
     return state->status == 0;
 }
@@ -463,12 +381,12 @@ static bool kernel_word_moved(void *context, uint64_t data, uint64_t *ret)
     uintptr_t after;
 
     if (data - forwarding->low > forwarding->high - forwarding->low ||
-        look_up(state, data, 0, &after, &where) == SAME) {
+        forward_look_up(state, data, 0, &after, &where) == SAME) {
         return false;
     }
     uint32_t alignment = where.conversion ? where.conversion->from->record->alignment : 1;
     uint64_t flags = data & ((alignment < 8 ? alignment : 8) - 1);
-    bool moved = look_up(state, data - flags, 0, &after, &where) == ELSEWHERE;
+    bool moved = forward_look_up(state, data - flags, 0, &after, &where) == ELSEWHERE;
     *ret = after + flags;
     return moved;
 }
@@ -490,33 +408,89 @@ static void visit_kernel(struct state *state)
     }
 }
 
+static void work(void *context, unsigned number)
+{
+    struct state *state = context;
+    struct forwarding *forwarding = state->forwarding;
+    size_t part;
+
+    while (state->status == 0 && !atomic_load(&parallel_broken) &&
+           (part = atomic_fetch_add(&forwarding->next_part, 1)) < forwarding->parts) {
+        heap_walk_part(forwarding->parts - 1 - part, state->wanted, visit_block,
+                       &forwarding->workers[number]);
+    }
+}
+
+/* The heap, by as many as may. */
+static void visit_heap(struct state *state)
+{
+    struct forwarding *forwarding = state->forwarding;
+
+    state_want(state, holds_addresses);
+    sites_meaning(&state->sites, 0); /* and all of them are known from here on */
+    if (!forwarding->parts) {
+        heap_walk(state->wanted, visit_block, &forwarding->workers[0]);
+    } else if (parallel_run(work, state, forwarding->width) && state->status == 0) {
+        state_fail(state, "a helper of the engine has not come back");
+        state->status = -EFAULT;
+    }
+}
+
 static void visit_all(struct state *state)
 {
+    struct forwarder *forwarder = &state->forwarding->workers[0];
+
     for (size_t i = 0; i < state->roots.count && state->status == 0; i++) {
-        root_walk(state, &state->roots.items[i], state->roots.items[i].target, true, visit_typed_word, state);
+        root_walk(state, &state->roots.items[i], state->roots.items[i].target, true, visit_typed_word,
+                  forwarder);
     }
     if (state->status == 0) {
-        state_want(state, holds_addresses);
-        heap_walk(state->wanted, visit_block, state);
+        visit_heap(state);
     }
     if (state->status == 0) {
-        references_walk(&state->references, state->world, visit_untyped_words, state);
+        references_walk(&state->references, state->world, visit_untyped_words, forwarder);
     }
     if (state->status == 0) {
-        references_mapped(&state->references, state->world, visit_untyped_words, state);
+        references_mapped(&state->references, state->world, visit_untyped_words, forwarder);
     }
     if (state->status == 0) {
         visit_kernel(state);
     }
 }
 
+/* Memory that was reserved is for all. */
+static void deal_out(struct state *state)
+{
+    struct forwarding *forwarding = state->forwarding;
+
+    forwarding->parts = heap_parts();
+    forwarding->width = forwarding->parts > (state->moved ? FEW_PARTS : FEW_IN_PLACE) ? parallel_width() : 1;
+    for (unsigned i = 0; i < forwarding->width; i++) {
+        forwarding->workers[i].state = state;
+    }
+    for (unsigned i = 0;
+         staging_move_part(&forwarding->changes, &forwarding->workers[i % forwarding->width].changes); i++) {
+    }
+}
+
+/* What all have noted, however far they came. */
+static void take_over(struct state *state)
+{
+    struct forwarding *forwarding = state->forwarding;
+
+    for (unsigned i = 0; i < forwarding->width; i++) {
+        staging_join(&forwarding->changes, &forwarding->workers[i].changes);
+        state->report->rewritten_typed += forwarding->workers[i].typed;
+        state->report->rewritten_untyped += forwarding->workers[i].untyped;
+    }
+    forwarding->width = 0;
+}
+
 int forward(struct state *state)
 {
     struct forwarding *forwarding = state->forwarding;
 
-    *forwarding = (struct forwarding){
-        .low = UINTPTR_MAX, .changes = forwarding->changes, .index = forwarding->index /* what was reserved */
-    };
+    forwarding->low = UINTPTR_MAX;
     state->lost = (struct lost_pointer){ 0 };
     find_bounds(state);
     if (forwarding->low == UINTPTR_MAX) {
@@ -531,14 +505,15 @@ int forward(struct state *state)
         return status;
     }
     references_sort(&state->references);
+    state->report->rewritten_typed = state->report->rewritten_untyped = 0;
+    deal_out(state);
     visit_all(state);
+    take_over(state);
     close_region(state);
     if (forwarding->lost) {
         state_warn(state, "%lu pointers lead to members that are gone: they stay as they are",
                    (unsigned long)forwarding->lost);
     }
-    state->report->rewritten_typed = forwarding->typed;
-    state->report->rewritten_untyped = forwarding->untyped;
     return state->status;
 }
 
@@ -547,6 +522,7 @@ void forward_undo(struct state *state)
     struct staging_position position = { 0 };
     const struct change *change;
 
+    take_over(state);
     while ((change = staging_next(&state->forwarding->changes, &position))) {
         staging_advance(&position, sizeof(*change));
         if (state->references.constants) {
@@ -570,7 +546,8 @@ void forward_deinit(struct state *state)
 int forward_reserve(struct state *state, size_t count)
 {
     size_t some_more = count + count / 16;
-    int status = staging_reserve(&state->forwarding->changes, some_more * WORDS_EACH * sizeof(struct change));
+    int status =
+        staging_reserve_parts(&state->forwarding->changes, some_more * WORDS_EACH * sizeof(struct change));
 
     return status < 0 ? status : item_index_reserve(&state->forwarding->index, some_more);
 }

@@ -17,7 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/parallel.h"
 #include "engine/update/guard.h"
+const char *zz_n[64];
+int zz_c;
 #include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
 #include "engine/update/release.h"
@@ -66,10 +69,16 @@ static unsigned site_after(struct state *state, struct conversion *conversion, c
 {
     const struct meaning *meaning = sites_meaning(&state->sites, item->site);
 
-    if (!item->moved && state_keeps_site(state, conversion, meaning)) {
-        return item->site;
-    }
-    enum molt_site_kind kind = item->kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY;
+    return !item->moved && state_keeps_site(state, conversion, meaning)
+               ? item->site
+               : state_site_of_moved(state, conversion, meaning, item->kind);
+}
+
+unsigned state_site_of_moved(struct state *state, struct conversion *conversion,
+                             const struct meaning *meaning, enum place_kind place_kind)
+{
+    enum molt_site_kind kind = place_kind == PLACE_OBJECT ? MOLT_SITE_OBJECT : MOLT_SITE_ARRAY;
+
     if (!conversion->synthetic || conversion->synthetic_of != meaning || conversion->synthetic_kind != kind) {
         conversion->synthetic_of = meaning;
         conversion->synthetic_kind = kind;
@@ -280,7 +289,8 @@ static bool visit_collection(void *context, const struct heap_block *block)
     struct state *state = context;
     struct place place;
 
-    if (!state_place(state, block, &place) || !state->layouts.items[place.layout].changed) {
+    if (!state_place(state, block, &place) || !state->layouts.items[place.layout].changed ||
+        (state->in_passing && new_places_get(&state->places, block->start, block->site))) {
         return true;
     }
     const struct layout *layout = &state->layouts.items[place.layout];
@@ -306,6 +316,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
         return false;
     }
     state->moved += moved;
+    state->unplaced += moved;
     return true;
 }
 
@@ -357,6 +368,9 @@ static void collect(void *context)
     state->status = collect_roots(state, false);
     if (state->status == 0) {
         state->collected = !state->custom; /* which may make more of them */
+        if (state->in_passing && !state->left && !state->guesses.count) {
+            return; /* there is nothing else */
+        }
         state_want(state, is_changed);
         heap_walk(state->wanted, visit_collection, state);
     }
@@ -459,8 +473,9 @@ static int make_items(struct state *state, struct conversion *conversion)
     int status = 0;
 
     while (status == 0 && (item = item_next(conversion, &position))) {
-        status = item->moved ? make_in_new_block(state, conversion, item, &room)
-                             : make_aside(state, conversion, item, item_saved(item));
+        status = item->passed  ? 0
+                 : item->moved ? make_in_new_block(state, conversion, item, &room)
+                               : make_aside(state, conversion, item, item_saved(item));
     }
     return status;
 }
@@ -585,10 +600,12 @@ static int make_protected(struct state *state)
     int status = state->custom ? page_log_begin(&state->pages, state->world) : 0;
 
     status = status < 0 ? status : run(state, collect);
-    if (status == 0 && !state->custom && state->moved) {
+    if (status == 0 && !state->custom && state->unplaced) {
         status = page_log_begin(&state->pages, state->world);
     }
-    status = status < 0 ? status : run(state, make);
+    if (status == 0 && (state->custom || state->unplaced || state->variables_moved)) {
+        status = run(state, make);
+    }
     page_log_keep(&state->pages);
     return status;
 }
@@ -616,6 +633,8 @@ static int run_own(struct state *state, void (*function)(void *context))
     guard_limit(0);
     state->status = 0;
     if (guard_run(function, state, &result) != GUARD_RETURNED) {
+        state->status = -EFAULT;
+        parallel_abandon();
         return state_fail(state, "%s", result.message);
     }
     return state->status;
@@ -641,7 +660,9 @@ static void copy_roots(struct state *state)
 static int trace_and_convert(struct state *state)
 {
     state->left = true;
-    state->in_passing = one_pass_is_possible(state) && !may_move(state);
+    /* functions of the program's, and custom policies, meet a program that is all old */
+    state->in_passing =
+        one_pass_is_possible(state) && !(may_move(state) && (state->custom || state_has_allocators(state)));
     now(state, NULL, NULL, NULL, NULL, STATE_SYSTEM);
     return state->in_passing ? run(state, trace_all) : run_own(state, trace_all);
 }
@@ -659,7 +680,7 @@ static int migrate(struct state *state)
         for (size_t i = 0; i < state->conversion_count && status == 0; i++) {
             settle(state, &state->conversions[i]);
         }
-        status = status < 0 ? status : heap_refresh();
+        status = status < 0 || !state->unplaced ? status : heap_refresh();
     }
     status = status < 0 ? status : run(state, convert_rest);
     if (status < 0) {
@@ -706,6 +727,7 @@ int state_migrate(struct state *state, const struct world *world, struct update_
     }
     state->guarded = true;
     state->roots_moved = state->collected = false;
+    state->unplaced = 0;
     state->variables_moved = 0;
     status = migrate(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
@@ -717,7 +739,8 @@ int state_migrate(struct state *state, const struct world *world, struct update_
 
 /* ---- back --------------------------------------------------------------------------------------------------------------- */
 
-static void put_back(struct state *state, struct conversion *conversion)
+/* Of CONVERSION's items those that were made in passing, or the others, which were made later. */
+static void put_back(struct state *state, struct conversion *conversion, bool passed)
 {
     struct staging_position position = { 0 };
     struct heap_block block;
@@ -725,7 +748,7 @@ static void put_back(struct state *state, struct conversion *conversion)
 
     while ((item = item_next(conversion, &position))) {
         size_t size = new_size(conversion, item);
-        if (item->moved || !item->done) {
+        if (item->moved || !item->done || item->passed != passed) {
             continue;
         }
         if (item->kind != PLACE_ROOT && (size != item->size || item->retagged) &&
@@ -751,15 +774,18 @@ void state_revert(struct state *state)
     }
     forward_undo(state);
     for (size_t i = 0; i < state->conversion_count; i++) {
-        put_back(state, &state->conversions[i]);
+        put_back(state, &state->conversions[i], false);
     }
     page_log_undo_all(&state->pages);
     for (size_t i = 0; i < state->conversion_count; i++) {
+        put_back(state, &state->conversions[i], true);
+        ahead_return(&state->conversions[i].ahead);
         staging_deinit(&state->conversions[i].items);
         state->conversions[i].count = state->conversions[i].special = 0;
         state->conversions[i].low = UINTPTR_MAX;
         state->conversions[i].high = 0;
     }
+    new_places_deinit(&state->places);
     sites_forget(state->sites_mark);
     state->moved = 0;
     release_deinit();

@@ -1,6 +1,7 @@
 /*
- * One pass over the heap for most updates: what stays where it is, keeps its size and has a generated policy is traced and migrated
- * while it is in the processor's cache. Everything else is left to trace.c and migrate.c, which it meets as it was.
+ * One pass over the heap for most updates: what has a generated policy, and either stays where it is and keeps its size or moves into a block
+ * that was made ready for it (ahead.h), is traced and migrated while it is in the processor's cache. Everything else is left to
+ * trace.c and migrate.c, which it meets as it was.
  *
  * Of an instance that its generated way back restores to the byte, nothing is saved: that is tried when it is made, since bytes that
  * no member owns are lost on the way. So its item is sixteen bytes, and an update needs a quarter of the memory.
@@ -29,8 +30,9 @@
 /* Of one conversion, by one worker. Workers write to cache lines of their own. */
 struct one_pass_items {
     _Alignas(LINES) struct staging items;
-    uint64_t count, saved;
+    uint64_t count, saved, moved;
     uintptr_t low, high;
+    struct ahead_batch batch;
 };
 
 struct worker {
@@ -40,6 +42,7 @@ struct worker {
     struct item item;
     const struct conversion *conversion;
     uint8_t *volatile place; /* NULL: nothing is */
+    uintptr_t target;        /* if it moves */
     _Alignas(16) uint8_t old[SIZE_MAX_IN_PASSING];
     bool left; /* an instance was not for this pass */
 };
@@ -49,6 +52,7 @@ struct simple {
     const struct conversion *conversion;
     size_t header;
     enum place_kind kind;
+    bool moves;
     uint32_t count;
     struct {
         uint32_t offset, layout;
@@ -61,6 +65,9 @@ struct one_pass {
     unsigned width;
     size_t parts;
     _Alignas(LINES) atomic_size_t next_part;
+    atomic_size_t parts_done;
+    bool moves;                             /* some may move */
+    unsigned site_after[HEAP_SITE_MAX + 1]; /* by site: of what moves; 0: it does not in this pass */
     struct simple simple[SIMPLE_MAX];
     size_t simple_count;
     uint8_t simple_of[HEAP_SITE_MAX + 1]; /* by site: 1 + which; 0: none */
@@ -127,6 +134,10 @@ void one_pass_plan(struct state *state)
         conversion->in_passing = from->conversion_count == 1 && conversion->migrate && !conversion->custom &&
                                  !from->record->tail_stride && !to->record->tail_stride &&
                                  from->size == to->size && from->size <= SIZE_MAX_IN_PASSING;
+        conversion->moves_in_passing = from->conversion_count == 1 && conversion->migrate &&
+                                       !conversion->custom && !from->record->tail_stride &&
+                                       !to->record->tail_stride && from->size < to->size &&
+                                       state->conversion_count <= NEW_PLACES_CONVERSIONS_MAX;
         void *back =
             conversion->in_passing && !conversion->validate ? find_way_back(state, conversion) : NULL;
         memcpy(&conversion->back, &back, sizeof(back));
@@ -150,7 +161,7 @@ bool one_pass_is_possible(const struct state *state)
     bool any = false;
 
     for (size_t i = 0; i < state->conversion_count; i++) {
-        any |= state->conversions[i].in_passing;
+        any |= state->conversions[i].in_passing || state->conversions[i].ahead.count;
     }
     return any && !state->notes;
 }
@@ -217,7 +228,7 @@ static inline bool convert(struct worker *worker, const struct conversion *conve
     size_t size = conversion->from->size;
 
     worker->item = item_make(start, size, kind, site, false, 0);
-    worker->item.done = 1;
+    worker->item.done = worker->item.passed = 1;
     worker->conversion = conversion;
     copy(worker->old, place, size);
     worker->place = place;
@@ -232,6 +243,55 @@ static inline bool convert(struct worker *worker, const struct conversion *conve
     }
     state->status = state_exhausted(state, "the engine", size);
     return false;
+}
+
+/* The instance at START becomes a new one at TARGET. */
+static inline bool make_moved(struct worker *worker, const struct conversion *conversion, unsigned site,
+                              uintptr_t start, enum place_kind kind, uintptr_t target)
+{
+    struct state *state = worker->state;
+    size_t number = (size_t)(conversion - state->conversions);
+    struct one_pass_items *items = &worker->items[number];
+
+    worker->item = item_make(start, conversion->from->size, kind, site, true, 0);
+    worker->item.done = worker->item.passed = 1;
+    worker->conversion = conversion;
+    worker->target = target;
+    worker->place = (uint8_t *)start;
+    atomic_signal_fence(memory_order_seq_cst);
+    clear((uint8_t *)target, conversion->to->size);
+    conversion->migrate((const void *)start, (void *)target);
+    struct item *pushed = staging_push(&items->items, sizeof(*pushed) + sizeof(struct item_target));
+    if (!pushed) {
+        state->status = state_exhausted(state, "the engine", sizeof(*pushed));
+        return false;
+    }
+    *pushed = worker->item;
+    item_target(pushed)->target = target;
+    *new_places_slot(&state->places, start) = new_place_make(target, number, kind == PLACE_ARRAY);
+    items->count++;
+    items->moved++;
+    items->low = start < items->low ? start : items->low;
+    items->high = start + conversion->from->size > items->high ? start + conversion->from->size : items->high;
+    atomic_signal_fence(memory_order_seq_cst);
+    worker->place = NULL;
+    return true;
+}
+
+/* The same, if BLOCK is too small for it and there is a block ahead. Returns false if the update fails. */
+static inline bool move(struct worker *worker, const struct conversion *conversion,
+                        const struct heap_block *block, enum place_kind kind)
+{
+    size_t number = (size_t)(conversion - worker->state->conversions);
+    bool grows_out = conversion->to->size > block->usable && worker->state->pass->site_after[block->site];
+    uintptr_t target =
+        grows_out ? ahead_take(&worker->state->conversions[number].ahead, &worker->items[number].batch) : 0;
+
+    if (!target) {
+        worker->left = true;
+        return true;
+    }
+    return make_moved(worker, conversion, block->site, block->start, kind, target);
 }
 
 /* ---- one block ----------------------------------------------------------------------------------------------------------- */
@@ -307,8 +367,10 @@ static bool visit(void *context, const struct heap_block *block)
     struct place place;
 
     if (pass->simple_of[block->site] && is_simple(pass, simple, block)) {
-        return state->status == 0 &&
-               convert(worker, simple->conversion, block->site, block->start + simple->header, simple->kind);
+        return state->status < 0 ? false
+               : simple->moves   ? move(worker, simple->conversion, block, simple->kind)
+                                 : convert(worker, simple->conversion, block->site,
+                                           block->start + simple->header, simple->kind);
     }
     if (state->status < 0 || !state_place(state, block, &place)) {
         return state->status == 0;
@@ -321,6 +383,9 @@ static bool visit(void *context, const struct heap_block *block)
         return true;
     }
     const struct conversion *conversion = &state->conversions[layout->first_conversion];
+    if (conversion->moves_in_passing && place.start == block->start && place.size == conversion->from->size) {
+        return move(worker, conversion, block, place.kind);
+    }
     if (!one_pass_takes(state, conversion, &place)) {
         worker->left = true;
         return true;
@@ -330,15 +395,43 @@ static bool visit(void *context, const struct heap_block *block)
 
 /* ---- all --------------------------------------------------------------------------------------------------------------------- */
 
+/* From now on the heap knows the new blocks of WORKER. Before, they would have been met as old ones. */
+static void show_moved(struct worker *worker)
+{
+    struct state *state = worker->state;
+
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        struct staging_position position = { 0 };
+        const struct item *item;
+        while (worker->items[i].moved && (item = staging_next(&worker->items[i].items, &position))) {
+            heap_show(item_target(item)->target, state->conversions[i].to->size,
+                      state->pass->site_after[item->site]);
+            staging_advance(&position, sizeof(*item) + sizeof(struct item_target));
+        }
+    }
+}
+
+static bool goes_on(const struct state *state)
+{
+    return state->status == 0 && !atomic_load(&parallel_broken);
+}
+
+/* Large blocks mostly have the highest addresses. They come first, so that nobody has to wait for them. */
 static void work(void *context, unsigned number)
 {
     struct state *state = context;
     struct one_pass *pass = state->pass;
     size_t part;
 
-    while (state->status == 0 && !atomic_load(&parallel_broken) &&
-           (part = atomic_fetch_add(&pass->next_part, 1)) < pass->parts) {
-        heap_walk_part(part, state->wanted, visit, &pass->workers[number]);
+    while (goes_on(state) && (part = atomic_fetch_add(&pass->next_part, 1)) < pass->parts) {
+        heap_walk_part(pass->parts - 1 - part, state->wanted, visit, &pass->workers[number]);
+        atomic_fetch_add(&pass->parts_done, 1);
+    }
+    while (pass->moves && atomic_load(&pass->parts_done) < pass->parts && goes_on(state)) {
+        _mm_pause();
+    }
+    if (pass->moves && goes_on(state)) {
+        show_moved(&pass->workers[number]);
     }
 }
 
@@ -363,33 +456,63 @@ static void deal_out(struct state *state)
     }
 }
 
+/* What WORKER was at is as it was. */
+static void put_back(struct worker *worker)
+{
+    if (!worker->item.moved) {
+        copy(worker->place, worker->old, worker->conversion->from->size);
+    }
+    worker->place = NULL;
+}
+
 /* What a helper has not survived is done once more here, where it can be told on. */
 static void make_again(struct state *state, struct worker *lost)
 {
     struct worker *worker = &state->pass->workers[0];
 
     if (lost->place) {
-        copy(lost->place, lost->old, lost->conversion->from->size);
         const struct item *item = &lost->item;
-        lost->place = NULL;
-        convert(worker, lost->conversion, item->site, item->place, item->kind);
+        put_back(lost);
+        if (item->moved) {
+            make_moved(worker, lost->conversion, item->site, item->place, item->kind, lost->target);
+        } else {
+            convert(worker, lost->conversion, item->site, item->place, item->kind);
+        }
     }
     state->status = state_fail(state, "a helper of the engine has not come back");
 }
 
-static bool describe(const struct state *state, const struct meaning *meaning, struct simple *ret)
+static enum place_kind kind_of(const struct meaning *meaning)
+{
+    return meaning->kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT;
+}
+
+/* The site of what moves out of blocks that are what MEANING says; 0 if that is not for this pass. */
+static unsigned site_of_moved(struct state *state, const struct meaning *meaning)
+{
+    const struct layout *layout = &state->layouts.items[meaning->layout];
+    struct conversion *conversion = &state->conversions[layout->first_conversion];
+
+    return meaning->layout && layout->changed && conversion->from == layout && conversion->ahead.count &&
+                   !meaning->allocator.header && !meaning->allocator.allocate
+               ? state_site_of_moved(state, conversion, meaning, kind_of(meaning))
+               : 0;
+}
+
+static bool describe(const struct state *state, const struct meaning *meaning, bool moves, struct simple *ret)
 {
     const struct layout *layout = &state->layouts.items[meaning->layout];
     const struct conversion *conversion = &state->conversions[layout->first_conversion];
 
-    if (!meaning->layout || !layout->changed || layout->opaque || !conversion->in_passing ||
-        conversion->from != layout || !state_keeps_site(state, conversion, meaning) ||
-        layout->word_count > WORDS_MAX) {
+    bool stays = conversion->in_passing && state_keeps_site(state, conversion, meaning);
+    if (!meaning->layout || !layout->changed || layout->opaque || conversion->from != layout ||
+        !(stays || moves) || layout->word_count > WORDS_MAX) {
         return false;
     }
     *ret = (struct simple){ .conversion = conversion,
                             .header = meaning->allocator.header,
-                            .kind = meaning->kind == MOLT_SITE_ARRAY ? PLACE_ARRAY : PLACE_OBJECT,
+                            .kind = kind_of(meaning),
+                            .moves = moves,
                             .count = layout->leads ? layout->word_count : 0 };
     for (uint32_t i = 0; i < ret->count; i++) {
         const struct layout_word *word = &state->layouts.words[layout->first_word + i];
@@ -410,7 +533,10 @@ static void describe_sites(struct state *state)
     for (unsigned id = 1; id <= heap_site_count() && id <= HEAP_SITE_MAX; id++) {
         const struct meaning *meaning = sites_meaning(&state->sites, id);
         pass->starts[id] = meaning->allocator.header ? 0 : meaning->layout;
-        if (pass->simple_count < SIMPLE_MAX && describe(state, meaning, &pass->simple[pass->simple_count])) {
+        pass->site_after[id] = pass->moves ? site_of_moved(state, meaning) : 0;
+        state->places.sites[id] = pass->site_after[id] != 0;
+        if (pass->simple_count < SIMPLE_MAX &&
+            describe(state, meaning, pass->site_after[id] != 0, &pass->simple[pass->simple_count])) {
             pass->simple_of[id] = (uint8_t)++pass->simple_count;
         }
     }
@@ -432,8 +558,13 @@ void one_pass(struct state *state)
     state->pass->width = width;
     state_want(state, is_wanted); /* and knows what each site means, from here on */
     sites_meaning(&state->sites, 0);
-    describe_sites(state);
     state->pass->parts = heap_parts();
+    for (size_t i = 0; i < state->conversion_count; i++) {
+        state->pass->moves |= state->conversions[i].ahead.count > 0;
+    }
+    state->pass->moves =
+        state->pass->moves && state->pass->parts && new_places_make_room(&state->places, state->pass->parts);
+    describe_sites(state);
     deal_out(state);
     if (!state->pass->parts) { /* no blocks, or no memory to list them in parts */
         heap_walk(state->wanted, visit, &state->pass->workers[0]);
@@ -452,7 +583,8 @@ static void take_over(struct state *state, struct worker *worker)
         struct one_pass_items *items = &worker->items[i];
         staging_join(&conversion->items, &items->items);
         conversion->count += items->count;
-        if (conversion->shifts && items->count) {
+        state->moved += items->moved;
+        if ((conversion->shifts || items->moved) && items->count) {
             conversion->low = items->low < conversion->low ? items->low : conversion->low;
             conversion->high = items->high > conversion->high ? items->high : conversion->high;
         }
@@ -463,12 +595,12 @@ static void take_over(struct state *state, struct worker *worker)
 /* It is as it was, and what the report is about. */
 static void put_back_interrupted(struct state *state, struct worker *worker)
 {
-    struct item *item = staging_push(&state->aside, sizeof(*item));
+    struct item *item = staging_push(&state->aside, sizeof(*item) + sizeof(struct item_target));
 
-    copy(worker->place, worker->old, worker->conversion->from->size);
-    worker->place = NULL;
+    put_back(worker);
     if (item) {
         *item = worker->item;
+        item_target(item)->target = worker->target;
     }
     state->current = worker->conversion;
     state->current_item = item;

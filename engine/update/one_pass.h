@@ -1,4 +1,4 @@
-/* Tracing and migrating in one pass, for what is generated and stays in place (one_pass.c). */
+/* Tracing and migrating in one pass, for what is generated (one_pass.c). */
 #ifndef MOLT_ENGINE_UPDATE_ONE_PASS_H
 #define MOLT_ENGINE_UPDATE_ONE_PASS_H
 
@@ -10,7 +10,7 @@ void one_pass_plan(struct state *state);
 /* Whether old instances of CONVERSION follow from the new ones as a rule: every byte of theirs is somewhere. */
 bool one_pass_may_derive(const struct conversion *conversion);
 
-/* Whether this update takes the pass, as long as nothing is custom or moves. */
+/* Whether this update takes the pass, as long as no function is run meanwhile that may look at other instances. */
 bool one_pass_is_possible(const struct state *state);
 
 /* Whether the object in PLACE is migrated in passing. */

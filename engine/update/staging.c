@@ -61,7 +61,7 @@ static void append(struct staging *staging, struct staging_chunk *chunk)
 
 /* What the system could give now without taking it from others; mapping more would succeed, and end in the kernel's
  * killing somebody. */
-static size_t available_memory(void)
+size_t staging_available(void)
 {
     int64_t kilobytes = proc_number("/proc/meminfo", "MemAvailable:");
 
@@ -72,7 +72,7 @@ static struct staging_chunk *reserve(size_t size)
 {
     size_t mapped = (size + HEADER_SIZE + 4095) & ~4095ul;
 
-    return mapped > available_memory() ? NULL : map_populated(mapped);
+    return mapped > staging_available() ? NULL : map_populated(mapped);
 }
 
 int staging_reserve(struct staging *staging, size_t size)

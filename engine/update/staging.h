@@ -19,6 +19,9 @@ struct staging {
     struct staging_chunk *first, *last; /* in the order of mapping; `last` is being filled */
 };
 
+/* Bytes that the system could give now without taking them from others. */
+size_t staging_available(void);
+
 /* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
 int staging_reserve(struct staging *staging, size_t size);
 

@@ -11,6 +11,7 @@
 
 #include "engine/code/registry.h"
 #include "engine/code/tls.h"
+#include "engine/parallel.h"
 #include "engine/update/guard.h"
 #include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
@@ -119,7 +120,7 @@ static bool has_custom(const struct state *state)
 }
 
 /* Whether blocks of changed types are moved by functions of the program. */
-static bool has_allocators(const struct state *state)
+bool state_has_allocators(const struct state *state)
 {
     for (size_t i = 0; i < state->sites.count; i++) {
         const struct site_entry *entry = &state->sites.entries[i];
@@ -135,7 +136,7 @@ bool state_runs_functions(const struct state *state)
     if (!state_changes(state)) {
         return false;
     }
-    bool any = state->custom || state->layouts.file->patch_invariants_count || has_allocators(state);
+    bool any = state->custom || state->layouts.file->patch_invariants_count || state_has_allocators(state);
     for (size_t i = 0; i < state->conversion_count && !any; i++) {
         any = state->conversions[i].validate;
     }
@@ -296,7 +297,9 @@ void state_destroy(struct state *state)
     }
     for (size_t i = 0; i < state->conversion_count; i++) {
         staging_deinit(&state->conversions[i].items);
+        ahead_release(&state->conversions[i].ahead);
     }
+    new_places_deinit(&state->places);
     free(state->conversions);
     state_unmap(state->roots.items);
     state_unmap(state->guesses.items);
@@ -324,12 +327,21 @@ struct affected_range state_allocator(void)
     return (struct affected_range){ code.start, code.start + code.size, "malloc" };
 }
 
+/* What the program's allocator gives to a request for SIZE bytes, most of the time. */
+static size_t room_for(size_t size)
+{
+    uint8_t *block = heap_allocate(size, HEAP_SITE_OTHERS);
+    size_t usable = block ? heap_usable((uintptr_t)block) : size + ITEM_MARGIN;
+
+    heap_release(block);
+    return usable < size ? size : usable;
+}
+
 /* Memory for what is noted of the instances of LAYOUT's sites, as many as there are now and some more: what they were, or, if they
  * are sure to move, where they are; the words that lead to them, one for each. */
 static int reserve_instances(struct state *state, const struct layout *layout)
 {
     struct conversion *conversion = &state->conversions[layout->first_conversion];
-    bool moves = conversion->to->size > layout->size + ITEM_MARGIN;
     unsigned known = (unsigned)heap_site_count();
     size_t bytes = 0;
 
@@ -342,6 +354,12 @@ static int reserve_instances(struct state *state, const struct layout *layout)
     state->live += count;
     if (count <= FEW) {
         return 0;
+    }
+    bool moves = conversion->to->size > layout->size && conversion->to->size > room_for(layout->size);
+    if (moves && conversion->moves_in_passing && conversion->from == layout && !conversion->ahead.count) {
+        ahead_reserve(&conversion->ahead, count + count / 64 + AHEAD_BATCH * PARALLEL_MAX,
+                      conversion->to->size);
+        new_places_reserve(&state->places, state->wanted);
     }
     bool saves = !moves && !one_pass_may_derive(conversion);
     size_t margin = conversion->to->size == layout->size ? ALIGNMENT : ITEM_MARGIN;
@@ -378,6 +396,16 @@ static unsigned types_of(const struct state *state)
     return types;
 }
 
+static bool has_releases(const struct state *state)
+{
+    for (size_t i = 0; i < state->sites.count; i++) {
+        if (state->sites.entries[i].allocator.release) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Nobody knows the old blocks any more. Those of the PROGRAM's allocation functions, or those of malloc. */
 static void give_up_old(struct state *state, bool program)
 {
@@ -406,7 +434,9 @@ void state_commit(struct state *state, struct update_report *report)
     }
     report->types = types_of(state);
     quarantine_expire();
-    give_up_old(state, true);
+    if (has_releases(state)) {
+        give_up_old(state, true);
+    }
     guard_limit(RELEASE_LIMIT_MS);
     size_t lost = release_run();
     if (lost) {

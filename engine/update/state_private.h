@@ -6,6 +6,7 @@
 #include "engine/heap/references.h"
 #include "engine/update/convert.h"
 #include "engine/update/layouts.h"
+#include "engine/update/new_places.h"
 #include "engine/update/page_log.h"
 #include "engine/update/sites.h"
 #include "engine/update/staging.h"
@@ -89,16 +90,18 @@ struct state {
     struct forwarding *forwarding;
     struct lost_pointer lost; /* the first of them */
 
-    bool changes;            /* there is anything to do */
-    bool migrates;           /* more than initial values */
-    struct staging initials; /* what becomes of variables whose initial value changed */
-    bool custom;             /* some function runs that may do anything */
-    bool guarded;            /* the guard is up */
-    int status;              /* of what runs under the guard */
-    uint64_t moved;          /* instances that do not fit their blocks */
-    bool in_passing;         /* one_pass.c has its part in it */
-    bool left;               /* after it: some block is still to be migrated */
-    struct one_pass *pass;   /* while it is under way */
+    bool changes;             /* there is anything to do */
+    bool migrates;            /* more than initial values */
+    struct staging initials;  /* what becomes of variables whose initial value changed */
+    bool custom;              /* some function runs that may do anything */
+    bool guarded;             /* the guard is up */
+    int status;               /* of what runs under the guard */
+    uint64_t moved;           /* instances that do not fit their blocks */
+    bool in_passing;          /* one_pass.c has its part in it */
+    bool left;                /* after it: some block is still to be migrated */
+    struct one_pass *pass;    /* while it is under way */
+    struct new_places places; /* of what it has moved */
+    uint64_t unplaced;        /* of those that move, the ones for which there is no block yet */
     bool collected; /* every instance in a block has its item: none is left to be converted where it is */
     struct page_log pages; /* what others have written meanwhile */
     struct staging aside;  /* for one new instance */
@@ -171,6 +174,9 @@ static inline bool state_keeps_site(const struct state *state, const struct conv
 /* Refuses the update for want of SIZE bytes that WHOSE memory ("the program") should have given. Returns -ENOMEM. */
 int state_exhausted(struct state *state, const char *whose, size_t size);
 
+/* Whether blocks of changed types come from functions of the program, which are called if one has to move. */
+bool state_has_allocators(const struct state *state);
+
 /* Sets outcome and reason. Returns -EINVAL. */
 int state_refuse(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -194,6 +200,10 @@ void state_warn(struct state *state, const char *format, ...) __attribute__((for
 
 /* The guess about the block at START; NULL if there is none. */
 struct guess *guess_find(const struct guesses *guesses, uintptr_t start);
+
+/* The site of what was a block of MEANING and becomes an instance of KIND of CONVERSION in another block. */
+unsigned state_site_of_moved(struct state *state, struct conversion *conversion,
+                             const struct meaning *meaning, enum place_kind kind);
 
 /* Sets state->wanted to the sites for which WANTS is true. */
 typedef bool state_wants(const struct state *state, const struct meaning *meaning);

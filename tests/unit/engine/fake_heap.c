@@ -14,7 +14,8 @@
 
 struct block {
     uint32_t offset, size, usable; /* in units of 1, from the area's start */
-    uint32_t site;
+    uint32_t site;                 /* 0: it was freed, or is hidden */
+    bool hidden;
 };
 
 /* Not in the engine's library: what is allocated while a policy runs is undone with what the program has written. */
@@ -64,7 +65,7 @@ void *fake_heap_block(size_t size, size_t usable, unsigned site)
 {
     make();
     struct block *block = &heap->blocks[heap->count++];
-    *block = (struct block){ (uint32_t)heap->used, (uint32_t)size, (uint32_t)usable, site };
+    *block = (struct block){ (uint32_t)heap->used, (uint32_t)size, (uint32_t)usable, site, false };
     heap->used += (usable + 15) / 16 * 16 + GAP;
     return heap->area + block->offset;
 }
@@ -114,14 +115,34 @@ size_t fake_heap_count(void)
     return count;
 }
 
-uint64_t fake_heap_hash(void)
+size_t fake_heap_hidden(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < heap->count; i++) {
+        count += heap->blocks[i].hidden;
+    }
+    return count;
+}
+
+size_t fake_heap_used(void)
+{
+    return heap->used;
+}
+
+uint64_t fake_heap_hash_of(size_t size)
 {
     uint64_t hash = 14695981039346656037u;
 
-    for (size_t i = 0; i < heap->used; i++) {
+    for (size_t i = 0; i < size; i++) {
         hash = (hash ^ heap->area[i]) * 1099511628211u;
     }
     return hash;
+}
+
+uint64_t fake_heap_hash(void)
+{
+    return fake_heap_hash_of(heap->used);
 }
 
 /* ---- engine/heap/heap.h ------------------------------------------------------------------------------------------- */
@@ -172,6 +193,14 @@ size_t heap_parts(void)
     return (heap->count + PART - 1) / PART;
 }
 
+void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
+{
+    size_t last = (number + 1) * PART < heap->count ? (number + 1) * PART : heap->count - 1;
+
+    *ret_start = (uintptr_t)heap->area + heap->blocks[number * PART].offset;
+    *ret_end = (uintptr_t)heap->area + heap->blocks[last].offset + heap->blocks[last].usable;
+}
+
 void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context)
 {
     for (size_t i = number * PART; i < heap->count && i < (number + 1) * PART; i++) {
@@ -214,6 +243,15 @@ size_t heap_count(const bool *wanted, size_t *ret_bytes)
     return count;
 }
 
+void heap_pages(const bool *wanted, void (*visit)(void *context, uintptr_t start, size_t size), void *context)
+{
+    for (size_t i = 0; i < heap->count; i++) {
+        if (heap->blocks[i].site && wanted[heap->blocks[i].site]) {
+            visit(context, (uintptr_t)heap->area + heap->blocks[i].offset, 1 << 16);
+        }
+    }
+}
+
 bool heap_touched(uintptr_t address)
 {
     return address - (uintptr_t)heap->area < heap->used;
@@ -253,9 +291,28 @@ void *heap_allocate(size_t size, unsigned site)
     return block;
 }
 
+void heap_hide(uintptr_t start)
+{
+    find(start)->site = 0;
+    find(start)->hidden = true;
+}
+
+void heap_show(uintptr_t start, size_t size, unsigned site)
+{
+    find(start)->site = site;
+    find(start)->hidden = false;
+    find(start)->size = (uint32_t)size;
+}
+
+size_t heap_usable(uintptr_t start)
+{
+    return find(start)->usable;
+}
+
 void heap_release(void *pointer)
 {
     find((uintptr_t)pointer)->site = 0;
+    find((uintptr_t)pointer)->hidden = false;
 }
 
 const char *heap_allocator(void)

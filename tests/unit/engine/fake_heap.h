@@ -25,4 +25,11 @@ size_t fake_heap_count(void);
 /* A number that stands for all bytes of all blocks, and all there is between them. */
 uint64_t fake_heap_hash(void);
 
+/* The same of the first SIZE bytes of the heap; how many there are. New blocks come behind the others. */
+uint64_t fake_heap_hash_of(size_t size);
+size_t fake_heap_used(void);
+
+/* How many blocks were hidden and neither shown nor given back. */
+size_t fake_heap_hidden(void);
+
 #endif

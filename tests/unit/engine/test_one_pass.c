@@ -64,9 +64,9 @@ static void begin(struct program *program, void (*migrate)(const void *, void *)
     program_begin(program);
     struct fixture *fixture = program->fixture;
     program->from = fixture_layout(fixture, "struct node", sizeof(struct before));
-    fixture_field(fixture, "next", MOLT_FIELD_POINTER, offsetof(struct before, next), program->from, 1, 8);
+    fixture_field(fixture, "next", offsetof(struct before, next), MOLT_FIELD_POINTER, program->from, 1, 8);
     program->to = fixture_layout(fixture, "struct node", sizeof(struct after));
-    fixture_field(fixture, "next", MOLT_FIELD_POINTER, offsetof(struct after, next), program->to, 1, 8);
+    fixture_field(fixture, "next", offsetof(struct after, next), MOLT_FIELD_POINTER, program->to, 1, 8);
     fixture_migration(fixture, program->from, program->to, migrate, MOLT_MIGRATION_GENERATED);
     fixture_segment(fixture, 0, 8, 8);
     fixture_segment(fixture, 8, 4, 16);

@@ -1,0 +1,88 @@
+/*
+ * A list of addresses, whose lowest bits say what is in use. Workers take them in batches, in order: what an allocator gives one after the other
+ * mostly lies so.
+ */
+#include "engine/update/ahead.h"
+
+#include <string.h>
+
+#include "engine/heap/heap.h"
+#include "engine/update/staging.h"
+#include "engine/update/state_private.h"
+
+#define IN_USE 1ul
+#define OVERHEAD 16 /* bytes of an allocator for each block, as a guess */
+#define PAGE 4096ul
+
+/* Small blocks have been touched by the allocator's noting them. */
+static void touch(uint8_t *block, size_t size)
+{
+    for (size_t at = PAGE; at < size; at += PAGE) {
+        ((volatile uint8_t *)block)[at] = 0;
+    }
+}
+
+void ahead_reserve(struct ahead *ahead, size_t count, size_t size)
+{
+    size_t room = 0, each = size + OVERHEAD + sizeof(*ahead->blocks);
+
+    /* more than half of what there is might be missed by others before it is given back */
+    ahead->blocks = count <= staging_available() / 2 / each ? state_map(count, sizeof(*ahead->blocks)) : NULL;
+    if (!ahead->blocks) {
+        return;
+    }
+    while (ahead->count < count) {
+        if (size > room) {
+            heap_make_room();
+            room = HEAP_ROOM;
+        }
+        room -= size < room ? size : room;
+        uint8_t *block = heap_allocate(size, HEAP_SITE_OTHERS);
+        if (!block) {
+            ahead_release(ahead);
+            return;
+        }
+        touch(block, size);
+        heap_hide((uintptr_t)block);
+        ahead->blocks[ahead->count++] = (uintptr_t)block;
+    }
+}
+
+uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch)
+{
+    if (batch->next == batch->end) {
+        size_t first = ahead->count ? atomic_fetch_add(&ahead->next, AHEAD_BATCH) : 0;
+        batch->next = first < ahead->count ? first : ahead->count;
+        batch->end = first + AHEAD_BATCH < ahead->count ? first + AHEAD_BATCH : ahead->count;
+        if (batch->next == batch->end) {
+            return 0;
+        }
+    }
+    uintptr_t block = ahead->blocks[batch->next];
+    ahead->blocks[batch->next++] = block | IN_USE;
+    return block;
+}
+
+void ahead_return(struct ahead *ahead)
+{
+    for (size_t i = 0; i < ahead->count; i++) {
+        if (ahead->blocks[i] & IN_USE) {
+            ahead->blocks[i] &= ~IN_USE;
+            heap_hide(ahead->blocks[i]);
+        }
+    }
+    atomic_store(&ahead->next, 0);
+}
+
+void ahead_release(struct ahead *ahead)
+{
+    for (size_t i = 0; i < ahead->count; i++) {
+        if (!(ahead->blocks[i] & IN_USE)) {
+            heap_release((void *)ahead->blocks[i]);
+        }
+    }
+    state_unmap(ahead->blocks);
+    ahead->blocks = NULL;
+    ahead->count = 0;
+    atomic_store(&ahead->next, 0);
+}

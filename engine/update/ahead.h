@@ -1,0 +1,39 @@
+/*
+ * Blocks for instances that are going to move, asked of the program's allocator before the world is stopped: the allocator's own work, and
+ * the page faults of new memory, are most of what moving costs. What an update has not used it gives back.
+ *
+ * Until a block is used the heap does not know of it (engine/heap/heap.h), so nobody takes it for an instance.
+ */
+#ifndef MOLT_ENGINE_UPDATE_AHEAD_H
+#define MOLT_ENGINE_UPDATE_AHEAD_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AHEAD_BATCH 256 /* blocks that a worker takes at once */
+
+struct ahead {
+    uintptr_t *blocks; /* those in use have the lowest bit set */
+    size_t count;
+    atomic_size_t next; /* the first that nobody has taken */
+};
+
+/* What one worker has taken. */
+struct ahead_batch {
+    size_t next, end;
+};
+
+/* Asks for COUNT blocks of SIZE bytes. Without memory for all of them there are none. World running. */
+void ahead_reserve(struct ahead *ahead, size_t count, size_t size);
+
+/* A block; 0: there is none left. Usable by several workers at once, each with a BATCH of its own, at first all zero. */
+uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch);
+
+/* The blocks that were taken are free for use again, and unknown to the heap. World stopped. */
+void ahead_return(struct ahead *ahead);
+
+/* Gives back those that are not in use. World running. */
+void ahead_release(struct ahead *ahead);
+
+#endif
