@@ -49,7 +49,7 @@ export async function build(fixture, tree, directory, configuration) {
     await Promise.all(commands.map((command) => must(compiler, command.arguments.slice(1), directory)));
     for (const name of shared)
         await must(compiler, ['-shared', `${name}.o`, '-o', `lib${name}.so`], directory);
-    for (const name of ['program', ...fixture.twins])
+    for (const name of ['program', ...(fixture.twins ?? [])])
         await must(compiler, [...link, ...objects, '-o', name, '-L.', '-Wl,-rpath,$ORIGIN',
             ...fixture.libraries.map((library) => `-l${library}`), ...fixture.link,
             ...(name === 'program' ? [] : [`-Wl,--defsym=molt_twin_${name}=0`])], directory); // or the build-ids are the same
