@@ -141,7 +141,8 @@ const edits = {
     exchange(maker, f, program) {
         const { list } = maker.r.pick(blocks(f, program.globals)), fit = list.slice(0, -1).map((_, i) => i)
             .filter((i) => [list[i], list[i + 1]].every((s) => plain(s) || s.kind === 'call'))
-            .filter((i) => statementText(program, f, list[i]) !== statementText(program, f, list[i + 1])); /* nobody could tell */
+            .filter((i) => statementText(program, f, list[i]) !== statementText(program, f, list[i + 1]) &&
+                (list[i].kind !== 'call' || list[i].callee !== list[i + 1].callee)); /* else there may be nothing to tell it by */
         if (!fit.length)
             return null;
         const i = maker.r.pick(fit);
