@@ -20,6 +20,21 @@ struct cli_option {
 
 #define CLI_OPTIONS_MAX 16
 
+/* Options of several commands, to be put into braces. */
+#define CLI_OPTION_BUILD 'p', "build", "DIR", "build directory, with compile_commands.json (build, or here)"
+#define CLI_OPTION_BINARY                                                                                    \
+    0, "binary", "FILE",                                                                                     \
+        "executable or library of the program; repeat for several (all below the build directory)"
+#define CLI_OPTION_ROOT                                                                                      \
+    0, "root", "DIR",                                                                                        \
+        "the source root (BUILD if it lies above all files, else the deepest directory that holds them and " \
+        "the headers they look for)"
+#define CLI_OPTION_TIMEOUT 't', "timeout", "SECONDS", "how long to wait for a safe point (5)"
+#define CLI_OPTION_STRICT                                                                                    \
+    0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait"
+#define CLI_OPTION_RESULT 'j', "json", NULL, "print the result as JSON"
+#define CLI_OPTION_QUIET 'q', "quiet", NULL, "no progress on stderr"
+
 /* A parsed command line. Strings are those of argv. */
 struct cli_arguments {
     const struct cli_option *options;

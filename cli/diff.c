@@ -145,18 +145,15 @@ static struct molt_error *run_diff(const struct cli_arguments *arguments, int *r
 
 static const struct cli_option diff_options[] = {
     { 'o', "output", "FILE", "the patch file to write" },
-    { 'p', "build", "DIR", "build directory, with compile_commands.json (build, or here)" },
+    { CLI_OPTION_BUILD },
     { 0, "from", "DIR", "the sources that the program was built from" },
     { 0, "to", "DIR", "the new sources (the source root itself)" },
     { 0, "via", "DIR",
       "sources in between, whose policies lead from the one to the other; repeat in order (with FROM..TO: a "
       "revision)" },
     { 0, "after", "PATCH", "a patch that is in force already; repeat in order" },
-    { 0, "binary", "FILE",
-      "executable or library to patch; repeat for several (all below the build directory)" },
-    { 0, "root", "DIR",
-      "the source root (BUILD if it lies above all files, else the deepest directory that holds them and the "
-      "headers they look for)" },
+    { CLI_OPTION_BINARY },
+    { CLI_OPTION_ROOT },
     { 0, "to-build", "DIR",
       "a build of the new sources, whose compile_commands.json has flags for new files" },
     { 0, "title", "TEXT", "a line about the patch, for people" },

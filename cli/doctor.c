@@ -322,9 +322,7 @@ static struct molt_error *run_doctor(const struct cli_arguments *arguments, int 
 
 static const struct cli_option doctor_options[] = {
     { 'p', "build", "DIR", "build directory to check (build, or here, if it has compile_commands.json)" },
-    { 0, "root", "DIR",
-      "the source root (BUILD if it lies above all files, else the deepest directory that holds them and the "
-      "headers they look for)" },
+    { CLI_OPTION_ROOT },
     { 'j', "json", NULL, "print the findings as JSON" },
     { 0 },
 };

@@ -357,14 +357,13 @@ static struct molt_error *run_instances(const struct cli_arguments *arguments, i
 }
 
 static const struct cli_option instances_options[] = {
-    { 'p', "build", "DIR", "build directory, with compile_commands.json (build, or here)" },
+    { CLI_OPTION_BUILD },
     { 'v', "values", NULL, "show instances, too: where each lies, and its members" },
     { 'n', "limit", "N", "how many instances to show (10); without a type: how many types (30)" },
     { 0, "from", "DIR",
       "the program's sources, after the patches (what the editor keeps, or the source root)" },
     { 0, "after", "PATCH", "a patch that is in force; repeat in order (those that the editor keeps)" },
-    { 0, "binary", "FILE",
-      "executable or library of the program; repeat for several (all below the build directory)" },
+    { CLI_OPTION_BINARY },
     { 0, "root", "DIR", "the source root (the editor's, or as for molt diff)" },
     { 't', "timeout", "SECONDS", "how long to wait until no thread is inside the allocator (5)" },
     { 'j', "json", NULL, "print everything as JSON" },

@@ -405,19 +405,19 @@ static struct molt_error *run_rollback(const struct cli_arguments *arguments, in
 }
 
 static const struct cli_option apply_options[] = {
-    { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
-    { 0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait" },
+    { CLI_OPTION_TIMEOUT },
+    { CLI_OPTION_STRICT },
     { 'n', "dry-run", NULL, "go as far as the safe point, then discard" },
     { 0, "rehearse", NULL, "try the update in a copy of the process first, whatever it does to instances" },
     { 0, "no-rehearse", NULL, "do not; otherwise that is done if policies or validations run" },
-    { 'j', "json", NULL, "print the result as JSON" },
-    { 'q', "quiet", NULL, "no progress on stderr" },
+    { CLI_OPTION_RESULT },
+    { CLI_OPTION_QUIET },
     { 0 },
 };
 
 const struct cli_command command_apply = {
     .name = "apply",
-    .synopsis = "[--timeout SECONDS] [--strict] [--dry-run] [--[no-]rehearse] [--json] FILE WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--dry-run] [--[no-]rehearse] [--json] [--quiet] FILE WHO",
     .summary = "apply a patch to a running program",
     .description =
         "Brings the patch FILE into WHO, a pid or a name, while it runs: waits for a safe point, "
@@ -448,16 +448,12 @@ const struct cli_command command_apply = {
 };
 
 static const struct cli_option rollback_options[] = {
-    { 't', "timeout", "SECONDS", "how long to wait for a safe point (5)" },
-    { 0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait" },
-    { 'j', "json", NULL, "print the result as JSON" },
-    { 'q', "quiet", NULL, "no progress on stderr" },
-    { 0 },
+    { CLI_OPTION_TIMEOUT }, { CLI_OPTION_STRICT }, { CLI_OPTION_RESULT }, { CLI_OPTION_QUIET }, { 0 },
 };
 
 const struct cli_command command_rollback = {
     .name = "rollback",
-    .synopsis = "[--timeout SECONDS] [--strict] [--json] WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--json] [--quiet] WHO",
     .summary = "undo the last update of a running program",
     .description =
         "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "
