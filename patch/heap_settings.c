@@ -36,22 +36,28 @@ static bool is_identifier(const char *name)
     return true;
 }
 
-static struct molt_error *read_wrappers(const char *path, const json_t *value, struct heap_settings *ret)
+/* Reads VALUE, which WORD stands for: a list of names that IS_RIGHT, or else MESSAGE says what it must be. */
+static struct molt_error *read_names(const char *path, const json_t *value,
+                                     const struct heap_settings *settings, const char *word,
+                                     bool (*is_right)(const char *name), const char *message, name_list *ret)
 {
     json_t *item;
     size_t i;
 
     json_array_foreach(value, i, item)
     {
-        if (!is_identifier(json_string_value(item))) {
+        if (!is_right(json_string_value(item))) {
             break;
         }
-        LIST_ADD(&ret->wrappers, json_string_value(item));
+        LIST_ADD(ret, json_string_value(item));
     }
-    return json_is_array(value) && i == json_array_size(value)
-               ? NULL
-               : wrong(path, ret->text, "wrappers",
-                       "heap.wrappers must be a list of functions, such as [\"pool_get\"]");
+    return json_is_array(value) && i == json_array_size(value) ? NULL
+                                                               : wrong(path, settings->text, word, message);
+}
+
+static bool is_text(const char *name)
+{
+    return name != NULL;
 }
 
 static struct molt_error *read_allocators(const char *path, const json_t *value, struct heap_settings *ret)
@@ -107,24 +113,6 @@ static struct molt_error *read_types(const char *path, json_t *value, struct hea
     return NULL;
 }
 
-static struct molt_error *read_views(const char *path, const json_t *value, struct heap_settings *ret)
-{
-    json_t *item;
-    size_t i;
-
-    json_array_foreach(value, i, item)
-    {
-        if (!json_is_string(item)) {
-            break;
-        }
-        LIST_ADD(&ret->views, json_string_value(item));
-    }
-    return json_is_array(value) && i == json_array_size(value)
-               ? NULL
-               : wrong(path, ret->text, "views",
-                       "heap.views must be a list of types, such as [\"struct packet\"]");
-}
-
 static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_settings *ret)
 {
     const char *key;
@@ -135,14 +123,23 @@ static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_
     }
     json_object_foreach(heap, key, value)
     {
-        struct molt_error *error =
-            strcmp(key, "wrappers") == 0     ? read_wrappers(path, value, ret)
-            : strcmp(key, "allocators") == 0 ? read_allocators(path, value, ret)
-            : strcmp(key, "types") == 0      ? read_types(path, value, ret)
-            : strcmp(key, "views") == 0
-                ? read_views(path, value, ret)
-                : wrong(path, ret->text, key,
-                        "[heap] has wrappers, allocators, types and views, nothing else");
+        struct molt_error *error;
+        if (strcmp(key, "wrappers") == 0) {
+            error = read_names(path, value, ret, key, is_identifier,
+                               "heap.wrappers must be a list of functions, such as [\"pool_get\"]",
+                               &ret->wrappers);
+        } else if (strcmp(key, "views") == 0) {
+            error =
+                read_names(path, value, ret, key, is_text,
+                           "heap.views must be a list of types, such as [\"struct packet\"]", &ret->views);
+        } else if (strcmp(key, "allocators") == 0) {
+            error = read_allocators(path, value, ret);
+        } else if (strcmp(key, "types") == 0) {
+            error = read_types(path, value, ret);
+        } else {
+            error =
+                wrong(path, ret->text, key, "[heap] has wrappers, allocators, types and views, nothing else");
+        }
         if (error) {
             return error;
         }

@@ -25,11 +25,13 @@ struct heap_type {
     const char *type;
 };
 
+typedef LIST(const char *) name_list;
+
 struct heap_settings {
-    LIST(const char *) wrappers;
+    name_list wrappers;
     LIST(struct heap_allocator) allocators;
     LIST(struct heap_type) types;
-    LIST(const char *) views;
+    name_list views;
     char *text; /* the file; NULL if there is none */
     void *json; /* owns the strings */
 };

@@ -69,6 +69,24 @@ static void write_validation(struct policy_writer *writer, const struct policy_l
     free(name);
 }
 
+/* Lets link INDEX lead from what is before it to what is behind it, or BACK. */
+static void write_step(struct policy_writer *writer, const struct policy_composition *composition,
+                       size_t index, bool back)
+{
+    const struct policy_link *link = &composition->links.items[index];
+    char *before = place_after(composition, index, "old", "new"),
+         *behind = place_after(composition, index + 1, "old", "new");
+    char *name = function_of(link, back ? "invert" : "migrate");
+
+    policy_line(writer, 1, NULL, "%s(%s, %s);", name, back ? behind : before, back ? before : behind);
+    if (!back && json_is_true(json_object_get(link->type, "validates"))) {
+        write_validation(writer, link, before, behind);
+    }
+    free(before);
+    free(behind);
+    free(name);
+}
+
 /* A pointer to what lay in between would lead nowhere. */
 static void write_check(struct policy_writer *writer, const struct policy_composition *composition,
                         const char *made)
@@ -110,17 +128,7 @@ void policy_write_composed(struct policy_writer *writer, const struct policy_pla
                 signature.new_out);
     write_room(writer, composition);
     for (size_t i = 0; i < composition->links.count; i++) {
-        const struct policy_link *link = &composition->links.items[i];
-        char *from = place_after(composition, i, "old", "new"),
-             *to = place_after(composition, i + 1, "old", "new");
-        char *name = function_of(link, "migrate");
-        policy_line(writer, 1, NULL, "%s(%s, %s);", name, from, to);
-        if (json_is_true(json_object_get(link->type, "validates"))) {
-            write_validation(writer, link, from, to);
-        }
-        free(from);
-        free(to);
-        free(name);
+        write_step(writer, composition, i, false);
     }
     write_check(writer, composition, "new");
     text_puts(writer->text, "}\n\n");
@@ -138,13 +146,7 @@ void policy_write_composed_inverse(struct policy_writer *writer, const struct po
                 signature.new_in, signature.old_out);
     write_room(writer, composition);
     for (size_t i = composition->links.count; i-- > 0;) {
-        char *from = place_after(composition, i + 1, "old", "new"),
-             *to = place_after(composition, i, "old", "new");
-        char *name = function_of(&composition->links.items[i], "invert");
-        policy_line(writer, 1, NULL, "%s(%s, %s);", name, from, to);
-        free(from);
-        free(to);
-        free(name);
+        write_step(writer, composition, i, true);
     }
     write_check(writer, composition, "old");
     text_puts(writer->text, "}\n\n");

@@ -49,8 +49,6 @@ struct site_call {
     bool taken;   /* counted among the jumps */
 };
 
-typedef LIST(const char *) name_list;
-
 struct site_work {
     const struct heap_settings *settings; /* borrowed */
     const char *const *names;             /* that count as wrappers, NULL-terminated */
