@@ -15,6 +15,12 @@
 
 /* ---- asking ------------------------------------------------------------------------------------------------------- */
 
+/* Whether ONE says of NAME what OTHER says of COUNTERPART. */
+static bool agree(const json_t *one, const char *name, const json_t *other, const char *counterpart)
+{
+    return json_equal(json_object_get(one, name), json_object_get(other, counterpart));
+}
+
 /* Whether LIST has FRAME: the same call, perhaps of another thread. */
 static bool has_place(const json_t *list, const json_t *frame)
 {
@@ -23,9 +29,8 @@ static bool has_place(const json_t *list, const json_t *frame)
 
     json_array_foreach(list, i, known)
     {
-        if (json_equal(json_object_get(known, "offset"), json_object_get(frame, "offset")) &&
-            json_equal(json_object_get(known, "module"), json_object_get(frame, "module")) &&
-            json_equal(json_object_get(known, "unit"), json_object_get(frame, "unit")))
+        if (agree(known, "offset", frame, "offset") && agree(known, "module", frame, "module") &&
+            agree(known, "unit", frame, "unit"))
             return true;
     }
     return false;
@@ -85,7 +90,7 @@ bool suspended_changes(const json_t *suspended, const json_t *changes)
         json_array_foreach(changes, k, change)
         {
             if (!strcmp(json_text(change, "kind", ""), "function") &&
-                json_equal(json_object_get(change, "name"), json_object_get(frame, "function")))
+                agree(change, "name", frame, "function"))
                 return true;
         }
     }
@@ -102,8 +107,7 @@ static const json_t *transfer_of(const json_t *plan, const json_t *frame)
 
     json_array_foreach(json_object_get(plan, "transfers"), i, transfer)
     {
-        if (json_equal(json_object_get(transfer, "name"), json_object_get(frame, "function")) &&
-            json_equal(json_object_get(transfer, "unit"), json_object_get(frame, "unit")))
+        if (agree(transfer, "name", frame, "function") && agree(transfer, "unit", frame, "unit"))
             return transfer;
     }
     return NULL;
@@ -117,8 +121,7 @@ static const char *reason_of(const json_t *transfer, const json_t *frame)
 
     json_array_foreach(json_object_get(transfer, "waits"), i, wait)
     {
-        if (json_equal(json_object_get(wait, "line"), json_object_get(frame, "line")) &&
-            json_equal(json_object_get(wait, "callee"), json_object_get(frame, "callee")))
+        if (agree(wait, "line", frame, "line") && agree(wait, "callee", frame, "callee"))
             return json_text(wait, "reason", "");
     }
     return json_is_false(json_object_get(frame, "transferable"))
