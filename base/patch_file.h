@@ -220,6 +220,8 @@ struct molt_patch_allocator {
 enum molt_root_flags {
     MOLT_ROOT_TLS = 1,     /* `address` is an offset in the TLS segment; every thread has one */
     MOLT_ROOT_EARLIER = 2, /* first defined by an earlier patch: `address` is 0, unit and name find it */
+    MOLT_ROOT_FOLDED =
+        4, /* the new code takes it for what it began with: that must be what it holds; an initial record says what that is */
 };
 
 /* A variable with static or thread storage. */

@@ -209,7 +209,7 @@ struct molt_error *build_state_prepare(struct build *build)
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
     read_mentions(build, state);
     build_types_make(build, false);
-    error = build_types_check(build);
+    error = build_forms_check(build);
     if (error) {
         return error;
     }
@@ -300,9 +300,12 @@ static void emit_patched_roots(struct build *build, struct root_emission *roots,
 static void emit_roots(struct build *build, struct state_emission *records, struct type_model *new,
                        bool values_only)
 {
-    struct root_emission roots = {
-        .state = records, .old = build->state->old, .new = new, .values_only = values_only
-    };
+    struct root_emission roots = { .state = records,
+                                   .old = build->state->old,
+                                   .new = new,
+                                   .values_only = values_only,
+                                   .folded = build->state->folded.items,
+                                   .folded_count = build->state->folded.count };
 
     for (size_t i = 0; i < build->contributions.count; i++) {
         struct contribution *contribution = build->contributions.items[i];
@@ -404,6 +407,7 @@ void build_state_deinit(struct build *build)
     LIST_FREE(&state->images);
     LIST_FREE(&state->code);
     LIST_FREE(&state->outdated);
+    LIST_FREE(&state->folded);
     free(state);
     build->state = NULL;
 }

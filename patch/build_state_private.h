@@ -32,6 +32,8 @@ struct build_state {
     bool migrates; /* something changed that instances may have */
     LIST(struct image_sites) images;
     LIST(struct code_sites) code;
+    LIST(const struct object_symbol *)
+    folded; /* of old objects: constants for the new code, which must be true */
     LIST(struct sites *)
     outdated; /* of code that was compiled again; types are from their debug information */
 };
@@ -56,8 +58,11 @@ struct molt_error *build_mark_behind(struct build *build, const struct state_emi
 void build_types_make(struct build *build, bool whole);
 void build_types_forget(struct build_state *state);
 
-/* REFUSED: the value of a variable cannot be found again, since the compiler keeps it in another form. */
-struct molt_error *build_types_check(const struct build *build);
+/*
+ * build_forms.c: finds the variables that the new code takes for constants (`folded`). REFUSED: what a variable holds cannot be found
+ * again, since the compiler keeps it in another form, or nowhere.
+ */
+struct molt_error *build_forms_check(struct build *build);
 
 /* Whether a type or a variable changed that instances may have. */
 bool build_types_changed(const struct build *build);

@@ -153,13 +153,6 @@ static bool any_type_changed(const struct build_state *state)
     return false;
 }
 
-static bool is_variable(const struct object *object, const struct object_symbol *symbol)
-{
-    enum section_kind kind = object->sections[symbol->section].kind;
-
-    return symbol->key && symbol->section && (kind == SECTION_DATA || kind == SECTION_TLS);
-}
-
 /* Whether values of ONE are not values of OTHER as they are. Numbers that need a conversion are noted. */
 static bool value_changed(const struct build_state *state, const struct variable *one,
                           const struct variable *other)
@@ -185,7 +178,7 @@ static bool variable_changed(const struct build_state *state, const struct compa
 {
     struct object_symbol *new = comparison->now_of[old->index];
 
-    if (!new || !is_variable(comparison->new, new)) {
+    if (!new || !object_is_variable(comparison->new, new)) {
         return false;
     }
     bool old_tls = comparison->old->sections[old->section].kind == SECTION_TLS;
@@ -205,7 +198,7 @@ static bool any_variable_changed(const struct build_state *state, const struct c
     variables_of_all(object_dwarf(comparison->new), &after);
     for (size_t i = 1; i < comparison->old->symbol_count; i++) {
         const struct object_symbol *old = &comparison->old->symbols[i];
-        changed = (is_variable(comparison->old, old) &&
+        changed = (object_is_variable(comparison->old, old) &&
                    variable_changed(state, comparison, old, &before, &after)) ||
                   changed;
     }
@@ -224,139 +217,4 @@ bool build_types_changed(const struct build *build)
         changed = (is_changed(unit) && any_variable_changed(state, &unit->comparison)) || changed;
     }
     return changed;
-}
-
-/* ---- variables whose value cannot be followed ---------------------------------------------------------------- */
-
-/* The variable of OTHER that is, as a whole, what SYMBOL is a part of; NULL if SYMBOL is no part or there is none. */
-static const struct object_symbol *whole_in(const struct object *other, const struct object_symbol *symbol)
-{
-    const char *brace = strchr(symbol->key, '{');
-    char *base = brace ? must_strndup(symbol->key, brace - symbol->key) : NULL;
-    const struct object_symbol *whole = base ? object_find(other, base) : NULL;
-
-    free(base);
-    return whole && is_variable(other, whole) ? whole : NULL;
-}
-
-static struct molt_error *refuse_split(const struct changed_unit *changed, const char *name, bool was_split)
-{
-    return molt_error_at(
-        MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
-        was_split ? "the compiler kept the members of the static variable %s apart, and cannot any "
-                    "more: its value would be lost; leave its address alone in this update"
-                  : "the compiler keeps the members of the static variable %s apart from now on: its "
-                    "value would be lost; let something take its address as before",
-        name);
-}
-
-/* What is not described by debug information, as a flag of which the compiler knows that it has two values only, and does
- * not fit its place any more. */
-static bool is_lost(const struct comparison *comparison, const struct object_symbol *old,
-                    const variable_list *before)
-{
-    const struct object_symbol *new = comparison->now_of[old->index];
-    bool tls = comparison->old->sections[old->section].kind == SECTION_TLS;
-
-    return new &&is_variable(comparison->new, new) && new->size != old->size &&
-           !variables_find(before, object_address(comparison->old, old), tls);
-}
-
-static bool is_function_called(const struct object *object, const char *name, size_t length)
-{
-    for (size_t i = 1; i < object->symbol_count; i++) {
-        const struct object_symbol *symbol = &object->symbols[i];
-        if (symbol_is_function(object, symbol) && strncmp(symbol->name, name, length) == 0 &&
-            !symbol->name[length]) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself ("cache.body"), and whether it
- * is there ("cache.init"). The static variables of a function have such names, too. */
-static bool is_folded_block(const struct object *object, const struct object_symbol *symbol)
-{
-    size_t base = strcspn(symbol->name, ".");
-    const char *rest = symbol->name + base;
-    bool named = strncmp(rest, ".body", 5) == 0 || strncmp(rest, ".init", 5) == 0;
-
-    return named && (!rest[5] || rest[5] == '.') && is_variable(object, symbol) &&
-           symbol->bind == STB_LOCAL && !is_function_called(object, symbol->name, base);
-}
-
-/* Such blocks are described nowhere: they are followed only if all of them stay as they are. */
-static struct molt_error *check_folded(const struct build_state *state, const struct changed_unit *changed)
-{
-    const struct comparison *comparison = &changed->comparison;
-    const struct object_symbol *lost = NULL;
-
-    for (size_t i = 1; i < comparison->old->symbol_count; i++) {
-        const struct object_symbol *old = &comparison->old->symbols[i], *new = comparison->now_of[i];
-        if (is_folded_block(comparison->old, old) &&
-            (!new || new->size != old->size || any_type_changed(state))) {
-            lost = old;
-        }
-    }
-    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
-        const struct object_symbol *new = &comparison->new->symbols[i];
-        bool part = is_folded_block(comparison->new, new) && !comparison->was_of[i];
-        const char *dot = part ? strchr(new->name, '.') : NULL;
-        char *base = dot ? must_strndup(new->name, dot - new->name) : NULL;
-        lost = base && object_find(comparison->old, base) ? new : lost; /* a pointer before */
-        free(base);
-    }
-    return lost ? molt_error_at(
-                      MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
-                      "the compiler made a variable (%s) of the block that the static pointer %.*s leads to, "
-                      "and what it holds cannot be found again in the new version: declare the pointer "
-                      "without 'static', and restart the program",
-                      lost->name, (int)strcspn(lost->name, "."), lost->name)
-                : NULL;
-}
-
-static struct molt_error *check_unit(const struct changed_unit *changed)
-{
-    const struct comparison *comparison = &changed->comparison;
-    struct molt_error *error = NULL;
-    variable_list before;
-
-    variables_of_all(object_dwarf(comparison->old), &before);
-    for (size_t i = 1; !error && i < comparison->old->symbol_count; i++) {
-        const struct object_symbol *old = &comparison->old->symbols[i];
-        if (!is_variable(comparison->old, old)) {
-            continue;
-        }
-        const struct object_symbol *whole = comparison->now_of[i] ? NULL : whole_in(comparison->new, old);
-        if (whole) {
-            error = refuse_split(changed, whole->name, true);
-        } else if (is_lost(comparison, old, &before)) {
-            error = molt_error_at(
-                MOLT_ERROR_REFUSED, changed->unit->entry->file, 0,
-                "the variable %s had %lu bytes, has %lu, and its debug information does not say "
-                "what they hold: give the new variable another name",
-                old->name, (unsigned long)old->size, (unsigned long)comparison->now_of[i]->size);
-        }
-    }
-    for (size_t i = 1; !error && i < comparison->new->symbol_count; i++) {
-        const struct object_symbol *new = &comparison->new->symbols[i];
-        bool part = is_variable(comparison->new, new) && !comparison->was_of[i];
-        const struct object_symbol *whole = part ? whole_in(comparison->old, new) : NULL;
-        error = whole ? refuse_split(changed, whole->name, false) : NULL;
-    }
-    LIST_FREE(&before);
-    return error;
-}
-
-struct molt_error *build_types_check(const struct build *build)
-{
-    struct molt_error *error = NULL;
-
-    for (size_t i = 0; !error && i < build->units.count; i++) {
-        const struct changed_unit *changed = build->units.items[i];
-        error = is_changed(changed) ? check_unit(changed) : NULL;
-        error = !error && is_changed(changed) ? check_folded(build->state, changed) : error;
-    }
-    return error;
 }

@@ -37,10 +37,12 @@ static unsigned dropped(const char *argument, enum command_kind kind)
     static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
                                             "-fno-function-sections", "-fno-data-sections" };
 
-    static const char *const probe_alone[] = {
-        "-O",         "-Werror",   "-Wfatal-errors",  "-pedantic-errors", "-fsanitize",
-        "--coverage", "-fprofile", "-ftest-coverage", "-fanalyzer",       "-pg"
+    static const char *const changing[] = { /* the code, or what is an error */
+                                            "-O",         "-Werror",    "-Wfatal-errors", "-pedantic-errors",
+                                            "-fsanitize", "--coverage", "-fprofile",      "-ftest-coverage",
+                                            "-fanalyzer", "-pg"
     };
+    bool unchanged = kind == COMMAND_PROBE || kind == COMMAND_UNOPTIMISED;
     bool no_value =
         kind == COMMAND_PROBE && (strcmp(argument, "-include") == 0 || strcmp(argument, "-imacros") == 0);
 
@@ -49,8 +51,8 @@ static unsigned dropped(const char *argument, enum command_kind kind)
             return 2;
         }
     }
-    for (size_t i = 0; kind == COMMAND_PROBE && i < sizeof(probe_alone) / sizeof(*probe_alone); i++) {
-        if (starts(argument, probe_alone[i])) {
+    for (size_t i = 0; unchanged && i < sizeof(changing) / sizeof(*changing); i++) {
+        if (starts(argument, changing[i])) {
             return 1;
         }
     }
@@ -151,6 +153,10 @@ static void add_sections(arguments *list, const struct compile_entry *entry, enu
         add(list, "-ffunction-sections");
         add(list, "-fdata-sections");
         add(list, "-fno-common");
+    }
+    if (kind == COMMAND_UNOPTIMISED) {
+        add(list, "-O0");
+        add(list, "-w");
     }
     if (kind == COMMAND_INDIRECT) {
         add(list, command_is_clang(entry) ? "-fno-direct-access-external-data" : "-mno-direct-extern-access");

@@ -10,6 +10,7 @@ enum command_kind {
     COMMAND_OBJECT,       /* an object to compare: each definition in its own section */
     COMMAND_INDIRECT,     /* as OBJECT, but objects of other modules are reached through the GOT */
     COMMAND_PLAIN,        /* as the program was built: nothing about sections */
+    COMMAND_UNOPTIMISED,  /* as OBJECT, but the code does what the source says, access by access */
     COMMAND_PREPROCESSED, /* the source after preprocessing, instead of an object */
     COMMAND_PROBE,        /* types only: preprocessed source in the place of the unit's own, nothing optimised */
 };

@@ -412,23 +412,69 @@ static uint32_t copy_old(struct initial_value *value)
     return out_symbol(&emission->writer, value->old->name, STT_OBJECT, STB_LOCAL, index, 0, value->old->size);
 }
 
-void emit_initial_value(struct initial_value *value, uint32_t root)
+static void record(struct initial_value *value, uint32_t root, uint32_t old, uint32_t new)
 {
     struct emission *emission = value->state->emission;
-    uint32_t old = copy_old(value);
 
-    if (!value->parts.count) {
-        return;
-    }
     LIST_ADD(&emission->initials,
              (struct molt_patch_initial){ .root = root,
                                           .old_value = old,
-                                          .new_value = copy_new(value),
+                                          .new_value = new,
                                           .part = emission->parts.count,
                                           .part_count = value->parts.count,
                                           .name = emission_string(emission, value->name) });
     for (size_t i = 0; i < value->parts.count; i++) {
         LIST_ADD(&emission->parts, value->parts.items[i]);
+    }
+}
+
+void emit_initial_value(struct initial_value *value, uint32_t root)
+{
+    uint32_t old = copy_old(value);
+
+    if (value->parts.count) {
+        record(value, root, old, copy_new(value));
+    }
+}
+
+/* Adds all parts of what the old version has at PLACE, as parts of the variable that stay. */
+static void add_old_parts(struct initial_value *value, struct part_place place)
+{
+    const struct type *type = place.type;
+
+    if (type->kind == TYPE_ARRAY && !is_table(type)) {
+        const struct type *inner = type_strip(type->inner);
+        for (uint64_t i = 0; i < type->count; i++) {
+            add_old_parts(value, (struct part_place){ inner, place.bit + 8 * i * inner->size, 0 });
+        }
+        return;
+    }
+    for (size_t i = 0; type->kind == TYPE_STRUCT && i < type->member_count; i++) {
+        add_old_parts(value, member_place(&place, &type->members[i]));
+    }
+    if (type->kind == TYPE_STRUCT || !type->size) {
+        return;
+    }
+    uint32_t size = place.bits ? (place.bit % 8 + place.bits + 7) / 8 : type->size;
+    uint32_t text = text_at(value->contribution->comparison->old, value->old, &place);
+    uint32_t bit = place.bits ? place.bit % 8 : 0, offset = place.bit / 8;
+    LIST_ADD(&value->parts, (struct molt_patch_part){ .old_offset = offset,
+                                                      .new_offset = offset,
+                                                      .old_size = size,
+                                                      .new_size = size,
+                                                      .old_bit = bit,
+                                                      .new_bit = bit,
+                                                      .bits = place.bits,
+                                                      .old_text = text,
+                                                      .new_text = text });
+}
+
+void emit_folded_value(struct initial_value *value, uint32_t root)
+{
+    add_old_parts(value, (struct part_place){ type_strip(value->old_type), 0, 0 });
+    uint32_t old = copy_old(value);
+    if (value->parts.count) {
+        record(value, root, old, old);
     }
 }
 

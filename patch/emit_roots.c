@@ -22,6 +22,7 @@ struct root {
     const struct type *old, *new;
     uint32_t symbol;       /* its new definition if it moves */
     bool begins_otherwise; /* its initial value changed: it is recorded, whatever it holds */
+    bool folded;           /* the new code takes it for its initial value: likewise */
     const Dwarf_Die *die;
 };
 
@@ -113,12 +114,12 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
     }
     if (conversion == TYPE_CONVERT_COPY && !type_is_compound(type_strip(old))) {
         bool known = emit_kind(state, old, &record->kind, &record->layout);
-        if (!known && (root->symbol || root->begins_otherwise)) {
+        if (!known && (root->symbol || root->begins_otherwise || root->folded)) {
             record->kind = MOLT_FIELD_MEMBER;
             record->layout = emit_layout(state, old);
         }
         record->new_layout = record->layout;
-        return (known || root->symbol || root->begins_otherwise) && count && new_count;
+        return (known || root->symbol || root->begins_otherwise || root->folded) && count && new_count;
     }
     record->kind = MOLT_FIELD_MEMBER;
     if (conversion == TYPE_CONVERT_NUMBER || conversion == TYPE_CONVERT_ENUM) {
@@ -140,7 +141,8 @@ static bool emit_root(struct root_emission *roots, const struct root *root)
                                       .module = module,
                                       .symbol = root->symbol,
                                       .flags = (root->tls ? MOLT_ROOT_TLS : 0) |
-                                               (root->earlier ? MOLT_ROOT_EARLIER : 0),
+                                               (root->earlier ? MOLT_ROOT_EARLIER : 0) |
+                                               (root->folded ? MOLT_ROOT_FOLDED : 0),
                                       .line = line_of(root->die) };
 
     if (!is_first(roots, module, root) || !describe(roots, root, &record)) {
@@ -223,13 +225,13 @@ static const struct type *type_of_variable(struct type_model *model, const struc
 static char *display_name(const struct root *root, const struct variable *variable)
 {
     const char *name = dwarf_diename((Dwarf_Die *)root->die);
-    struct text text = { 0 };
+    struct text text = { 0 }, part = { 0 };
 
     text_puts(&text, name ? name : root->name);
-    if (variable->size) {
-        text_puts(&text, ".");
-        (void)variable_part(variable, &text);
+    if (variable->size && variable_part(variable, &part) && part.length) {
+        text_printf(&text, "%s%s", *part.bytes == '[' ? "" : ".", part.bytes);
     }
+    text_deinit(&part);
     return must_have(text_steal(&text));
 }
 
@@ -278,6 +280,37 @@ static bool is_left_behind(const struct root_emission *roots, const struct objec
     return change && change->new && change->new->size > element->size;
 }
 
+static bool is_folded(const struct root_emission *roots, const struct object_symbol *symbol)
+{
+    for (size_t i = 0; i < roots->folded_count; i++) {
+        if (roots->folded[i] == symbol) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Records ROOT, SYMBOL of the old object, and what it must still be. */
+static void emit_folded(struct root_emission *roots, struct contribution *contribution,
+                        struct object_symbol *symbol, const struct variable *variable, struct root *root)
+{
+    char *name = display_name(root, variable);
+    struct initial_value value = { .state = roots->state,
+                                   .contribution = contribution,
+                                   .old = symbol,
+                                   .old_type = root->old,
+                                   .name = name,
+                                   .line = line_of(root->die) };
+
+    root->folded = true;
+    root->new = root->old;
+    if (emit_root(roots, root)) {
+        emit_folded_value(&value, roots->state->emission->roots.count - 1);
+    }
+    LIST_FREE(&value.parts);
+    free(name);
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -290,9 +323,16 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
                          .old = type_of_variable(roots->old, before),
                          .die = &before->die };
 
-    if ((new && !is_writable(comparison->new, new)) || !root.old ||
-        !find_place(roots, contribution, comparison, symbol, &root) || is_left_behind(roots, new, &root)) {
+    bool folded = is_folded(roots, symbol), constant = new && !is_writable(comparison->new, new);
+    if ((constant && !folded) || !root.old || !find_place(roots, contribution, comparison, symbol, &root)) {
         return; /* a constant by now: its value is what the new source says */
+    }
+    if (folded) {
+        emit_folded(roots, contribution, symbol, before, &root);
+        return;
+    }
+    if (is_left_behind(roots, new, &root)) {
+        return;
     }
     const struct variable *variable = new ? variable_of(after, comparison->new, new) : NULL;
     if (comparison->old ==

@@ -10,7 +10,10 @@
 struct root_emission {
     struct state_emission *state; /* borrowed, like the models */
     struct type_model *old, *new;
-    bool values_only;         /* only variables whose initial value changed */
+    bool values_only; /* only variables whose initial value changed, or must not have */
+    const struct object_symbol *const
+        *folded; /* of old objects: what the new code has the first value of baked in */
+    size_t folded_count;
     struct number_map places; /* module and place -> anything: those that are recorded */
 };
 

@@ -126,6 +126,14 @@ static inline bool symbol_is_constant(const struct object *object, const struct 
     return symbol->section && object->sections[symbol->section].kind == SECTION_CONST;
 }
 
+/* Whether SYMBOL is a definition that the program may write to. */
+static inline bool object_is_variable(const struct object *object, const struct object_symbol *symbol)
+{
+    enum section_kind kind = object->sections[symbol->section].kind;
+
+    return symbol->key && symbol->section && (kind == SECTION_DATA || kind == SECTION_TLS);
+}
+
 /* Whether SYMBOL is a piece of another function, not entered by calls: "f.cold". */
 bool symbol_is_part(const struct object_symbol *symbol);
 

@@ -278,6 +278,7 @@ char *unit_object_path(const struct unit *unit, const struct dependencies *files
 {
     const char *suffix = kind == COMMAND_INDIRECT       ? "-indirect.o"
                          : kind == COMMAND_PLAIN        ? "-plain.o"
+                         : kind == COMMAND_UNOPTIMISED  ? "-unoptimised.o"
                          : kind == COMMAND_PREPROCESSED ? ".i"
                                                         : ".o";
 

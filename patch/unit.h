@@ -3,7 +3,7 @@
  * the cache. Both are named by content:
  *
  *     CACHE/units/COMMAND/KEY.d      the files that a compile read, one a line
- *     CACHE/units/COMMAND/KEY.o      its object; KEY-indirect.o, KEY-plain.o: other kinds of it
+ *     CACHE/units/COMMAND/KEY.o      its object; KEY-indirect.o, KEY-plain.o, KEY-unoptimised.o: other kinds of it
  *     CACHE/units/COMMAND/KEY-probe-NAMES.o, .txt   what its source says about calls of NAMES (a hash): patch/probe.h
  *
  * COMMAND is a hash of the compiler and its arguments, KEY one of the files' names and contents. A tree whose files hash

@@ -127,11 +127,27 @@ static bool member_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, struct d
     return false;
 }
 
+/* Appends the element of the array TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that element then. Dimensions are
+ * counted through. */
+static bool element_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, Dwarf_Die *ret, struct text *path)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word room = 0;
+
+    if (!dwarf_attr_integrate(type, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, ret) ||
+        dwarf_aggregate_size(ret, &room) != 0 || !room || *offset % room + size > room) {
+        return false;
+    }
+    text_printf(path, "[%lu]", (unsigned long)(*offset / room));
+    *offset %= room;
+    return true;
+}
+
 /* Appends the way from an object of type DIE to SIZE bytes at OFFSET in it. */
 static bool append_part(const Dwarf_Die *die, uint64_t offset, uint64_t size, unsigned depth,
                         struct text *ret)
 {
-    Dwarf_Die type;
+    Dwarf_Die type, element;
     Dwarf_Word whole = 0;
     struct die_facts member;
 
@@ -141,14 +157,17 @@ static bool append_part(const Dwarf_Die *die, uint64_t offset, uint64_t size, un
     if (depth && offset == 0 && dwarf_aggregate_size(&type, &whole) == 0 && whole == size) {
         return true;
     }
+    if (dwarf_tag(&type) == DW_TAG_array_type && element_at(&type, size, &offset, &element, ret)) {
+        return append_part(&element, offset, size, depth + 1, ret);
+    }
     if (dwarf_tag(&type) != DW_TAG_structure_type) {
-        text_printf(ret, "+%lu", (unsigned long)offset); /* in an array or a union */
+        text_printf(ret, "+%lu", (unsigned long)offset); /* in a union, or several elements */
         return true;
     }
     if (!member_at(&type, size, &offset, &member)) {
         return false;
     }
-    text_printf(ret, "%s%s", depth ? "." : "", member.name ? member.name : "");
+    text_printf(ret, "%s%s", ret->length ? "." : "", member.name ? member.name : "");
     return append_part(&member.type, offset, size, depth + 1, ret);
 }
 

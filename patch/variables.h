@@ -31,7 +31,7 @@ void variables_of_all(Dwarf *dwarf, variable_list *ret);
 /* The one at ADDRESS, or NULL. */
 const struct variable *variables_find(const variable_list *list, uint64_t address, bool tls);
 
-/* Appends which member a part is: "at.x", "[2]"; false if the type has none there. */
+/* Which member a part is, in RET, empty before: "at.x", "[2].y"; false if the type has none there. */
 bool variable_part(const struct variable *variable, struct text *ret);
 
 #endif

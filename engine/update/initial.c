@@ -3,6 +3,8 @@
  * as it began has not been touched by the program and becomes what the new version would have; what the program has set is kept, and
  * the report names it. Going back is the same with old and new exchanged.
  *
+ * What the new version has made a constant of, in its code, must be as it began: otherwise the update is refused.
+ *
  * It is decided while everything is old, since pointers are compared, and done when everything else is new.
  */
 #include <errno.h>
@@ -128,8 +130,35 @@ static struct molt_patch_part this_way(const struct state *state, const struct m
     return result;
 }
 
+/* The new code has the first value of ROOT baked in. */
+static int check_folded(struct state *state, const struct molt_patch_initial *initial,
+                        const struct root *root)
+{
+    const struct patch_file *file = &state->patch->file;
+
+    for (uint32_t i = 0; i < initial->part_count; i++) {
+        struct decision decision = { .initial = initial,
+                                     .root = root,
+                                     .part = file->patch_parts[initial->part + i] };
+        if (!is_untouched(state, &decision)) {
+            return state_refuse(
+                state,
+                "the program has set %s (%s:%u), which nothing in the new version writes to any more, so "
+                "that its "
+                "compiler has put what it began with into the code: what it holds would be lost; declare it "
+                "volatile in the new version",
+                patch_file_string(file, initial->name), patch_file_string(file, root->record->unit),
+                root->record->line);
+        }
+    }
+    return 0;
+}
+
 static int decide_root(struct state *state, const struct molt_patch_initial *initial, const struct root *root)
 {
+    if (root->record->flags & MOLT_ROOT_FOLDED) {
+        return state->rollback ? 0 : check_folded(state, initial, root);
+    }
     for (uint32_t i = 0; i < initial->part_count; i++) {
         struct decision decision = { .initial = initial, .root = root };
         decision.part = this_way(state, &state->patch->file.patch_parts[initial->part + i]);

@@ -18,7 +18,7 @@
 //   update says WORD...   the same, and molt apply names these words
 //   update begin, end     the same, with lines in between while the update waits; suspended functions are not taken over
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
-//   update or refused WORD...     succeeds, or is refused naming these words, and then the story ends
+//   update or refused WORD...     succeeds, or is refused (the patch or its update) naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
 //   diff fails STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success

@@ -70,10 +70,10 @@ class Telling {
             break;
         }
         case 'update or refused': {
-            const file = await this.patch(step.version);
-            const result = await molt.call(['apply', file, pid]);
+            const { file, result: made } = await this.diff(step.version);
+            const result = made.status === 0 ? await molt.call(['apply', file, pid]) : made;
             if (result.status === 2) {
-                demandResult('molt apply', result, 2, step.words);
+                demandResult(made.status === 0 ? 'molt apply' : 'molt diff', result, 2, step.words);
                 this.over = true;
             } else {
                 demandResult('molt apply', result, 0, ['updated']);

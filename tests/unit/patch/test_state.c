@@ -324,6 +324,127 @@ static void other_forms(void **state)
     free(flag);
 }
 
+static bool is_optimised(const char *by)
+{
+    return strcmp(flags, "-O0") != 0 && (!by || strcmp(compiler, by) == 0);
+}
+
+/* Changes the source FORMAT with the old and the new words in its place, and expects a refusal with WORDS if REFUSED. */
+static void change_words(struct project *project, const char *format, const char *old, const char *new,
+                         bool refused, const char *words)
+{
+    char *one = must_printf(format, old), *two = must_printf(format, new);
+
+    change(project, one, two);
+    if (project->error && (!refused || !strstr(project->error->message, words))) {
+        fail_msg("%s", project->error->message);
+    }
+    assert_int_equal(project->error != NULL, refused);
+    free(one);
+    free(two);
+}
+
+/* The elements of an array that clang takes apart are found by their numbers, whatever their size. */
+static void parts_of_arrays(void **state)
+{
+    struct project project;
+
+    change_words(&project,
+                 "struct part { int id; %s int count; }; static struct part parts[3];\n"
+                 "int step(int x) { parts[1].count += x; parts[2].count += 2 * x; return parts[1].count + "
+                 "parts[2].count; }\n",
+                 "", "long more;", false, "");
+    bool apart = is_optimised("clang");
+    assert_string_equal(project_data(&project), apart ? "" : "parts");
+    assert_string_equal(root_of(&project, "parts"), apart ? "" : "M struct part>struct part *3>3 moved");
+    project_deinit(&project);
+}
+
+/* What the old version stores and nothing reads is nowhere: nothing may be read from there by the new one. */
+static void unread(void **state)
+{
+    const char *format = "int all, taken(int *x); static int last; static struct { int a, b; } pair;\n"
+                         "int step(int x) { %s return all; }\n";
+    struct project project;
+
+    change_words(&project, format, "last = x; all += x;", "all += x + last + 1;", is_optimised(NULL), "last");
+    project_deinit(&project);
+    change_words(&project, format, "last = x; all += x;", "all += x + last; last = x;", is_optimised(NULL),
+                 "last");
+    project_deinit(&project);
+    change_words(&project, format, "all += last;", "all += last; last = x;", false, "");
+    project_deinit(&project);
+    change_words(&project, format, "pair.a += x; pair.b = x; all += pair.a;",
+                 "pair.a += x; all += pair.a + pair.b; pair.b = x;", is_optimised("clang"), "pair");
+    project_deinit(&project);
+    change_words(&project, format, "pair.a += x; all += pair.a;",
+                 "pair.a += x; all += pair.a + pair.b; pair.b = x;", false, "");
+    project_deinit(&project);
+    change_words(&project, format, "all += x;", "static int count; all += x + count++;", false, "");
+    project_deinit(&project);
+    change_words(&project, format, "static int count; count = x; all += x;",
+                 "static int count; all += x + count++;", is_optimised(NULL), "count");
+    project_deinit(&project);
+}
+
+/* One bit for two values: another pair of values is not the same. */
+static void two_values(void **state)
+{
+    const char *format = "static int mode = 3; static _Bool flag;\n"
+                         "int step(int x) { %s return mode + flag; }\n";
+    struct project project;
+
+    change_words(&project, format, "if (x > 5) mode = 5;", "if (x > 5) mode = 6;", is_optimised("clang"),
+                 "3 or 6");
+    project_deinit(&project);
+    change_words(&project, format, "if (x > 5) mode = 5;", "if (x > 5) mode = x;", is_optimised("clang"),
+                 "cannot any more");
+    project_deinit(&project);
+    change_words(&project, format, "if (x > 5) mode = x;", "if (x > 5) mode = 5;", is_optimised("clang"),
+                 "from now on");
+    project_deinit(&project);
+    change_words(&project, format, "if (x > 5) mode = 5;", "if (x > 7) mode = 5;", false, "");
+    project_deinit(&project);
+    change_words(&project, format, "if (x > 5) flag = 1;", "flag = x > 7;", false, "");
+    project_deinit(&project);
+    change_words(&project, "static int mode = %s; int step(int x) { if (x > 5) mode = 5; return mode; }\n",
+                 "3", "4", false, "");
+    project_deinit(&project);
+    change_words(&project, format, "if (x > 5) mode = 5;", "", is_optimised("clang"), "one bit");
+    project_deinit(&project);
+}
+
+static unsigned folded_count(const struct project *project)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < project->file.patch_initials_count; i++) {
+        const struct molt_patch_initial *initial = &project->file.patch_initials[i];
+        count += project->file.patch_roots[initial->root].flags & MOLT_ROOT_FOLDED ? initial->part_count : 0;
+    }
+    return count;
+}
+
+/* What nothing writes to any more is in the code: the engine is told what the program must hold. */
+static void folded(void **state)
+{
+    const char *format =
+        "static int limit = 10; static struct { int a; const char *b; } pair = { 1, \"b\" };\n"
+        "int step(int x) { %s return limit; }\n";
+    struct project project;
+
+    change_words(&project, format, "limit += x;", "", false, "");
+    assert_int_equal(folded_count(&project), is_optimised(NULL) ? 1 : 0);
+    project_deinit(&project);
+    change_words(&project, format, "limit += x;", "limit += 2 * x;", false, "");
+    assert_int_equal(folded_count(&project), 0);
+    project_deinit(&project);
+    change_words(&project, format, "pair.a += x; if (x > 3) pair.b = \"c\"; limit += pair.a + pair.b[0];",
+                 "limit += pair.a + pair.b[x];", false, "");
+    assert_int_equal(folded_count(&project), is_optimised(NULL) ? 2 : 0);
+    project_deinit(&project);
+}
+
 /* In the next patch types are those of the patched sources, and variables those that earlier patches brought, too. */
 static void chains(void **state)
 {
@@ -369,10 +490,11 @@ static void chains(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_change),   cmocka_unit_test(variables), cmocka_unit_test(static_locals),
-        cmocka_unit_test(numbers),     cmocka_unit_test(tails),     cmocka_unit_test(behind_pointers),
-        cmocka_unit_test(refusals),    cmocka_unit_test(chains),    cmocka_unit_test(parts),
-        cmocka_unit_test(other_forms),
+        cmocka_unit_test(no_change),   cmocka_unit_test(variables),       cmocka_unit_test(static_locals),
+        cmocka_unit_test(numbers),     cmocka_unit_test(tails),           cmocka_unit_test(behind_pointers),
+        cmocka_unit_test(refusals),    cmocka_unit_test(chains),          cmocka_unit_test(parts),
+        cmocka_unit_test(other_forms), cmocka_unit_test(parts_of_arrays), cmocka_unit_test(unread),
+        cmocka_unit_test(two_values),  cmocka_unit_test(folded),
     };
 
     if (argc == 3) {
