@@ -114,7 +114,8 @@ struct molt_error *program_inspect(const char *name, struct program *ret)
     char start[2] = "";
 
     if (!program.path) {
-        return molt_error_new(MOLT_ERROR_NOT_FOUND, "there is no program %s on PATH", name);
+        return molt_error_new(MOLT_ERROR_NOT_FOUND,
+                              "there is no program %s on PATH; name it with its directory", name);
     }
     int file = open(program.path, O_RDONLY | O_CLOEXEC);
     struct molt_error *error = NULL;

@@ -76,7 +76,8 @@ static struct molt_error *run_run(const struct cli_arguments *arguments, int *re
     error = error ? error : program_engine(&engine);
     if (!error && strpbrk(engine, ": ")) {
         error = molt_error_new(MOLT_ERROR_REFUSED,
-                               "the engine's path %s has a space or a colon, which LD_PRELOAD cannot hold",
+                               "the engine's path %s has a space or a colon, which LD_PRELOAD cannot hold; "
+                               "set MOLT_ENGINE to a copy elsewhere",
                                engine);
     }
     error = error ? error : set_environment(&program, engine, cli_value(arguments, "name"));

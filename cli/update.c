@@ -265,7 +265,7 @@ static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *
     close(file);
     if (bytes && got >= 0 && size == 0) {
         free(bytes);
-        return molt_error_new(MOLT_ERROR_REFUSED, "%s is empty: not a patch", path);
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s is empty, not a patch; make it again", path);
     }
     if (!bytes || got < 0) {
         free(bytes);

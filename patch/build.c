@@ -40,7 +40,7 @@ static struct molt_error *open_earlier(struct earlier_patch *patch, const char *
         return error;
     }
     if (patch_file_open(patch->bytes, size, &patch->file, &reason) < 0) {
-        return molt_error_new(MOLT_ERROR_REFUSED, "%s: %s", path, reason);
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s: %s; make the patch again", path, reason);
     }
     json_t *manifest = json_loadb(patch->file.manifest, patch->file.manifest_size, 0, NULL);
     const char *id = json_string_value(json_object_get(manifest, "id"));

@@ -273,7 +273,8 @@ static struct molt_error *read_entries(struct compile_db *db)
     }
     json_decref(records);
     if (!db->entries.count) {
-        return molt_error_at(MOLT_ERROR_REFUSED, db->path, 0, "%s names no C file", db->path);
+        return molt_error_at(MOLT_ERROR_REFUSED, db->path, 0,
+                             "%s names no C file; name the build directory of a C program (-p)", db->path);
     }
     return NULL;
 }

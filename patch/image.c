@@ -298,7 +298,8 @@ static struct molt_error *open_image(struct image *image)
                               image->path);
     }
     if (!has_code(image->elf)) {
-        return molt_error_new(MOLT_ERROR_REFUSED, "%s holds debug information only", image->path);
+        return molt_error_new(MOLT_ERROR_REFUSED, "%s holds debug information only; name the program itself",
+                              image->path);
     }
     read_build_id(image);
     if (!image->build_id_size) {

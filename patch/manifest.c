@@ -21,7 +21,7 @@ static struct molt_error *open_patch(const char *path, char **ret_bytes, struct 
         return error;
     }
     if (patch_file_open(bytes, size, ret, &reason) < 0) {
-        error = molt_error_new(MOLT_ERROR_REFUSED, "%s: %s", path, reason);
+        error = molt_error_new(MOLT_ERROR_REFUSED, "%s: %s; make the patch again", path, reason);
         free(bytes);
         return error;
     }
@@ -39,7 +39,8 @@ struct molt_error *patch_manifest_load(const char *path, json_t **ret)
         return error;
     }
     if (!(*ret = json_loadb(file.manifest, file.manifest_size, 0, NULL))) {
-        error = molt_error_new(MOLT_ERROR_REFUSED, "%s: its manifest is not JSON", path);
+        error =
+            molt_error_new(MOLT_ERROR_REFUSED, "%s: its manifest is not JSON; make the patch again", path);
     }
     free(bytes);
     return error;

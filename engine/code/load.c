@@ -71,8 +71,9 @@ static int find_modules(struct loaded_patch *patch)
         status = status < 0 ? status
                             : arena_of(&loaded->module, wanted->flags & MOLT_MODULE_FIXED, &loaded->arena);
         if (status < 0) {
-            return load_refuse(patch, "no memory for patches within reach of %s: %s", loaded->module.path,
-                               strerror(-status));
+            return load_refuse(patch,
+                               "no memory for patches within reach of %s: %s; restart the program to go on",
+                               loaded->module.path, strerror(-status));
         }
         loaded->mark = arena_mark(loaded->arena);
     }
@@ -170,7 +171,8 @@ static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_bindi
 
     if ((binding->kind == MOLT_BINDING_ADDRESS || binding->kind == MOLT_BINDING_TLS) &&
         patch->modules[binding->module].absent) {
-        return load_refuse(patch, "%s lies in %s, which this program has not loaded",
+        return load_refuse(patch,
+                           "%s lies in %s, which this program has not loaded; apply the patch when it has",
                            patch_file_symbol_name(&patch->file, binding->symbol),
                            patch_file_string(&patch->file, patch->file.patch_modules[binding->module].name));
     }
@@ -376,7 +378,7 @@ static int place_constant(struct loaded_patch *patch, size_t index, unsigned dep
         section->bytes = NULL;
     }
     if (!placed) {
-        return load_refuse(patch, "no room for the patch's constants near %s",
+        return load_refuse(patch, "no room for the patch's constants near %s; restart the program to go on",
                            patch->modules[section->module].module.path);
     }
     section->address = (uintptr_t)placed;
@@ -429,7 +431,9 @@ static int seal_images(struct loaded_patch *patch)
         }
         int status = arena_code_seal((void *)image->start, image->end - image->start);
         if (status < 0) {
-            return load_refuse(patch, "this system does not let memory become executable: %s",
+            return load_refuse(patch,
+                               "this system does not let memory become executable (%s); its security policy "
+                               "must allow that to the program",
                                strerror(-status));
         }
         status = image_register(image);

@@ -187,7 +187,8 @@ static int place_code(struct loaded_patch *patch, uint32_t module)
         free(loaded->image);
         loaded->image = NULL;
         return status == -ENOMEM
-                   ? load_refuse(patch, "no room for the patch's code near %s", loaded->module.path)
+                   ? load_refuse(patch, "no room for the patch's code near %s; restart the program to go on",
+                                 loaded->module.path)
                    : status;
     }
     *loaded->image = (struct image){
@@ -233,7 +234,8 @@ static int place_data(struct loaded_patch *patch, size_t index)
         section->bytes = arena_pool_allocate(patch->modules[section->module].arena, ARENA_WRITABLE,
                                              header->sh_size, alignment);
         if (!section->bytes) {
-            return load_refuse(patch, "no room for new variables (%zu bytes) near %s",
+            return load_refuse(patch,
+                               "no room for new variables (%zu bytes) near %s; restart the program to go on",
                                (size_t)header->sh_size, patch->modules[section->module].module.path);
         }
         section->address = (uintptr_t)section->bytes;

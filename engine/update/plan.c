@@ -25,7 +25,8 @@ static int check_order(struct update *update, const json_t *after)
 
     for (size_t i = 0; update_history(i, &entry); i++) {
         if (strcmp(entry.id, update->id) == 0) {
-            return load_refuse(&update->patch, "this patch is in force already");
+            return load_refuse(&update->patch,
+                               "this patch is in force already; there is nothing left to apply");
         }
         const char *id = json_string_value(json_array_get(after, i));
         if (i >= known || !id || strcmp(id, entry.id) != 0) {
@@ -57,8 +58,10 @@ static int read_manifest(struct update *update)
                                  &title, "after", &after) != 0) {
         status = load_refuse(&update->patch, "malformed manifest");
     } else if (format != MOLT_PATCH_FORMAT) {
-        status =
-            load_refuse(&update->patch, "patch format %d; this engine knows %d", format, MOLT_PATCH_FORMAT);
+        status = load_refuse(&update->patch,
+                             "the patch has format %d, this engine knows %d: make it again with the molt "
+                             "that started the program",
+                             format, MOLT_PATCH_FORMAT);
     } else {
         update->id = strdup(id);
         update->title = strdup(title);
@@ -164,7 +167,8 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
     }
     struct version after = version_of(&update->patch, record->symbol);
     if (after.count == VERSION_RANGES_MAX) { /* more may have been left out, and all must be awaited */
-        return load_refuse(&update->patch, "%s was split into too many parts by the compiler",
+        return load_refuse(&update->patch,
+                           "%s was split into too many parts by the compiler; divide it into functions",
                            function->name);
     }
     if (!after.image) {
