@@ -27,8 +27,9 @@ struct cli_option {
         "executable or library of the program; repeat for several (all below the build directory)"
 #define CLI_OPTION_ROOT                                                                                      \
     0, "root", "DIR",                                                                                        \
-        "the source root (BUILD if it lies above all files, else the deepest directory that holds them and " \
-        "the headers they look for)"
+        "the source root (the deepest directory that holds all files, or that of the whole project with "    \
+        "its "                                                                                               \
+        "headers)"
 #define CLI_OPTION_TIMEOUT 't', "timeout", "SECONDS", "how long to wait for a safe point (5)"
 #define CLI_OPTION_STRICT                                                                                    \
     0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait"

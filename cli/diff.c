@@ -129,6 +129,7 @@ static struct molt_error *run_diff(const struct cli_arguments *arguments, int *r
                  : access("build/compile_commands.json", R_OK) == 0 ? "build"
                                                                     : ".",
         .root = cli_value(arguments, "root"),
+        .tree = cli_value(arguments, "from") ? cli_value(arguments, "from") : cli_value(arguments, "to"),
         .to_build = cli_value(arguments, "to-build"),
     };
     struct patch_session *session = NULL;

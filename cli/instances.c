@@ -335,6 +335,7 @@ static struct molt_error *run_instances(const struct cli_arguments *arguments, i
                  : access("build/compile_commands.json", R_OK) == 0 ? "build"
                                                                     : ".",
         .root = cli_value(arguments, "root"),
+        .tree = cli_value(arguments, "from"),
     };
     struct targets targets = { 0 };
     struct molt_error *error = read_limit(&question);

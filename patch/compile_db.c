@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
+#include "patch/source_root.h"
 
 typedef LIST(char *) words;
 
@@ -130,105 +130,6 @@ static struct compile_entry *read_entry(const char *build, json_t *record)
     return entry;
 }
 
-/* The deepest directory that holds all files of the database. */
-static char *common_directory(const struct compile_db *db)
-{
-    char *common = must_strdup(db->entries.items[0]->file);
-    *strrchr(common, '/') = '\0';
-
-    for (size_t i = 1; i < db->entries.count; i++) {
-        while (*common && !path_below(common, db->entries.items[i]->file)) {
-            *strrchr(common, '/') = '\0';
-        }
-    }
-    if (!*common) {
-        free(common);
-        return must_strdup("/");
-    }
-    return common;
-}
-
-/* The deepest directory that holds A and B; owned by the caller. */
-static char *deepest(const char *a, const char *b)
-{
-    char *common = must_strdup(a);
-
-    while (*common && !path_below(common, b)) {
-        *strrchr(common, '/') = '\0';
-    }
-    return common;
-}
-
-/* How far up the sources of which DIRECTORY holds the C files may reach: the working tree of the version control that holds
- * it, else a directory beside it at most. "" if there is no bound below the file system's root. */
-static char *project_bound(const char *directory)
-{
-    static const char *const marks[] = { ".git", ".hg", ".svn" };
-    char *at = must_strdup(directory);
-
-    for (; *at; *strrchr(at, '/') = '\0') {
-        for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
-            char *mark = must_printf("%s/%s", at, marks[i]);
-            bool is_there = access(mark, F_OK) == 0;
-            free(mark);
-            if (is_there) {
-                return at;
-            }
-        }
-    }
-    free(at);
-    at = must_strdup(directory);
-    *strrchr(at, '/') = '\0';
-    return at;
-}
-
-/* Widens *ROOT over the project's own include directories that ENTRY names. */
-static void widen_over_includes(const struct compile_db *db, const struct compile_entry *entry,
-                                const char *bound, char **root)
-{
-    static const char *const options[] = { "-I", "-iquote" };
-
-    for (size_t i = 1; i < entry->argument_count; i++) {
-        for (size_t k = 0; k < sizeof(options) / sizeof(*options); k++) {
-            size_t length = strlen(options[k]);
-            const char *argument = entry->arguments[i];
-            if (strncmp(argument, options[k], length) != 0 ||
-                (!argument[length] && i + 1 == entry->argument_count)) {
-                continue;
-            }
-            const char *value = argument[length] ? argument + length : entry->arguments[i + 1];
-            char *path = must_have(path_normalise(entry->directory, value));
-            if (path_below(bound, path) && !path_below(db->build, path) && access(path, F_OK) == 0) {
-                char *wider = deepest(*root, path);
-                free(*root);
-                *root = wider;
-            }
-            free(path);
-        }
-    }
-}
-
-/*
- * The source root. A database that lies above all C files marks the project, headers beside them included; else it is the
- * deepest directory that holds the C files, and the project's own directories in which they look for headers: what is
- * outside of the root is taken to be the same in every tree.
- */
-static char *source_root(const struct compile_db *db)
-{
-    char *root = common_directory(db);
-
-    if (path_below(db->build, root) && strcmp(db->build, "/") != 0) {
-        free(root);
-        return must_strdup(db->build);
-    }
-    char *bound = project_bound(root);
-    for (size_t i = 0; *bound && i < db->entries.count; i++) {
-        widen_over_includes(db, db->entries.items[i], bound, &root);
-    }
-    free(bound);
-    return root;
-}
-
 static void name_entries(struct compile_db *db)
 {
     for (size_t i = 0; i < db->entries.count; i++) {
@@ -279,17 +180,22 @@ static struct molt_error *read_entries(struct compile_db *db)
     return NULL;
 }
 
-struct molt_error *compile_db_load(const char *build, const char *root, struct compile_db *ret)
+struct molt_error *compile_db_load(const char *build, const char *root, const char *tree,
+                                   struct compile_db *ret)
 {
     struct compile_db db = { .build = absolute(build) };
 
     db.path = must_printf("%s/compile_commands.json", db.build);
     struct molt_error *error = read_entries(&db);
+    if (!error && root) {
+        db.root = absolute(root);
+    } else if (!error) {
+        error = source_root_find(&db, tree, &db.root);
+    }
     if (error) {
         compile_db_deinit(&db);
         return error;
     }
-    db.root = root ? absolute(root) : source_root(&db);
     name_entries(&db);
     *ret = db;
     return NULL;

@@ -24,10 +24,10 @@ struct compile_db {
     LIST(struct compile_entry *) entries;
 };
 
-/* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out: BUILD, if it lies above all C files, else the deepest
- * directory that holds them and the project's directories in which they look for headers. REFUSED if there is no database or
- * it cannot be understood. */
-struct molt_error *compile_db_load(const char *build, const char *root, struct compile_db *ret);
+/* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out, by TREE if that is not NULL, see patch/source_root.h.
+ * REFUSED if there is no database or it cannot be understood, or TREE is none of its sources. */
+struct molt_error *compile_db_load(const char *build, const char *root, const char *tree,
+                                   struct compile_db *ret);
 void compile_entry_free(struct compile_entry *entry);
 void compile_db_deinit(struct compile_db *db);
 

@@ -109,9 +109,11 @@ static struct molt_error *find_images(struct patch_session *session, const struc
 
 static struct molt_error *init(struct patch_session *session, const struct patch_options *options)
 {
-    struct molt_error *error = compile_db_load(options->build, options->root, &session->db);
+    struct molt_error *error = compile_db_load(options->build, options->root, options->tree, &session->db);
 
-    error = error || !options->to_build ? error : compile_db_load(options->to_build, NULL, &session->to_db);
+    error = error || !options->to_build
+                ? error
+                : compile_db_load(options->to_build, NULL, options->tree, &session->to_db);
     if (error) {
         return error;
     }

@@ -22,7 +22,8 @@ struct patch_options {
     const char *build; /* directory of compile_commands.json */
     const char
         *to_build; /* build of the new sources whose compile database has flags for new files; may be NULL */
-    const char *root; /* source root; NULL: the deepest directory that holds all files of the database */
+    const char *root; /* source root; NULL: that of the database (patch/source_root.h) */
+    const char *tree; /* what will stand for the root, if that is known, to tell the root by; may be NULL */
     const char *const *binaries; /* executables and shared libraries of the build */
     size_t binary_count;         /* 0: those found below `build` */
     const char *cache;           /* directory for objects; NULL: ROOT/.molt/cache */

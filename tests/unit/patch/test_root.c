@@ -46,17 +46,24 @@ static void write_database(const char *build, const char *flags)
     free(name);
 }
 
-static void expect_root(const char *build, const char *flags, const char *expected)
+/* TREE: NULL for none. */
+static void expect_root_for(const char *build, const char *flags, const char *tree, const char *expected)
 {
     struct compile_db db;
-    char *path = below(build), *root = below(expected);
+    char *path = below(build), *root = below(expected), *there = tree ? below(tree) : NULL;
 
     write_database(build, flags);
-    assert_null(compile_db_load(path, NULL, &db));
+    assert_null(compile_db_load(path, NULL, there, &db));
     assert_string_equal(db.root, root);
     compile_db_deinit(&db);
     free(path);
     free(root);
+    free(there);
+}
+
+static void expect_root(const char *build, const char *flags, const char *expected)
+{
+    expect_root_for(build, flags, NULL, expected);
 }
 
 static int make_project(void **state)
@@ -106,6 +113,27 @@ static void test_include_directories_of_others(void **state)
     expect_root("proj/build", "-I../../other/include", "");
 }
 
+/* Who names a copy of the C files' directory means that; who names one of the project means that. */
+static void test_a_tree_tells(void **state)
+{
+    struct compile_db db;
+    char *build = below("proj"), *nothing = below("other");
+
+    (void)state;
+    write_file("files/a.c", "int a;\n");
+    write_file("whole/src/a.c", "int a;\n");
+    expect_root_for("proj", "", "files", "proj/src");
+    expect_root_for("proj", "", "whole", "proj");
+    expect_root_for("proj/build", "-I../include", "files", "proj/src");
+    expect_root_for("proj/build", "-I../include", "whole", "proj");
+    struct molt_error *error = compile_db_load(build, NULL, nothing, &db);
+    assert_non_null(error);
+    assert_non_null(strstr(error->message, "holds none of the C files"));
+    molt_error_destroy(error);
+    free(build);
+    free(nothing);
+}
+
 static void expect_text(const struct tree *tree, const char *name, const char *expected)
 {
     char *path = below(name), *mirrored = tree_mirror_path(tree, path), text[64] = "";
@@ -130,7 +158,7 @@ static void test_mirror_below_the_build(void **state)
     (void)state;
     write_file("old/a.c", "int a_before;\n");
     write_database("proj", "");
-    assert_null(compile_db_load(build, root, &db));
+    assert_null(compile_db_load(build, root, NULL, &db));
     for (int i = 0; i < 2; i++) {
         assert_null(tree_init(&tree, &db, old, cache));
         assert_null(tree_make_mirror(&tree));
@@ -152,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_database_above_the_files, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_include_directories, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_include_directories_of_others, make_project, remove_project),
+        cmocka_unit_test_setup_teardown(test_a_tree_tells, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_mirror_below_the_build, make_project, remove_project),
     };
 
