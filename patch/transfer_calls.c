@@ -1,12 +1,13 @@
 /*
- * Which call is which. Calls of the same function from the same place (through the same inlined functions) are paired in the
- * order of the source if both versions have equally many, and their lines read the same, or were edited where they stand.
- * Otherwise only those are whose line no other call of the group looks like; or, if two stand on one line, those that the alignment
- * of the whole function pairs. A call inside a loop is none outside.
+ * Which call is which. Calls of the same function from the same place (through the same inlined functions) are the same if the
+ * comparison of the two sources says that of the lines on which they stand, or if the line was edited where it stands. Columns
+ * tell several on one line apart; where a compiler has made several of one, the alignment of the whole function does, or that one is in
+ * front of a loop and one in it. A call inside a loop is none outside.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/transfer_lines.h"
 #include "patch/transfer_private.h"
 
 #define FRAMES_MAX 16
@@ -18,6 +19,11 @@ struct call_site {
 };
 
 typedef LIST(struct call_site) call_sites;
+
+struct file_lines {
+    const char *name;
+    struct line_map map;
+};
 
 static void find_sites(struct code *code, const struct code_index *index, call_sites *ret)
 {
@@ -52,47 +58,6 @@ static bool same_group(const struct call_site *a, const struct call_site *b)
     return true;
 }
 
-/* The order of the source: by lines, from the outermost on. */
-static int by_source(const void *left, const void *right)
-{
-    const struct call_site *a = left, *b = right;
-
-    for (size_t i = 1; i <= a->frames.count && i <= b->frames.count; i++) {
-        const struct code_frame *one = &a->frames.items[a->frames.count - i];
-        const struct code_frame *other = &b->frames.items[b->frames.count - i];
-        if (one->line != other->line) {
-            return one->line < other->line ? -1 : 1;
-        }
-    }
-    return a->at < b->at ? -1 : a->at > b->at;
-}
-
-static bool same_lines(const struct call_site *a, const struct call_site *b)
-{
-    for (size_t i = 0; i < a->frames.count; i++) {
-        if (a->frames.items[i].line != b->frames.items[i].line) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Whether all lines on the way to the two calls have the same text. */
-static bool same_texts(const struct match *match, const struct call_site *old, const struct call_site *new)
-{
-    for (size_t i = 0; i < old->frames.count; i++) {
-        const struct code_frame *a = &old->frames.items[i], *b = &new->frames.items[i];
-        if (!same_word(a->file, b->file)) {
-            return false;
-        }
-        if (match->lines ? !match->lines(match->lines_context, b->file, a->line, b->line)
-                         : a->line != b->line) {
-            return false;
-        }
-    }
-    return true;
-}
-
 typedef LIST(const struct call_site *) site_group;
 
 static void gather(const call_sites *sites, const struct call_site *like, site_group *ret)
@@ -104,133 +69,160 @@ static void gather(const call_sites *sites, const struct call_site *like, site_g
     }
 }
 
-/* How many of GROUP have the lines' texts of SITE, which is old or, OLD being false, new. */
-static unsigned look_alikes(const struct match *match, const site_group *group, const struct call_site *site,
-                            bool old)
+/* What the calls of two versions are paired by. */
+struct pairing {
+    const struct match *match;
+    call_sites old, new;
+    LIST(struct file_lines) files; /* by name, made when they are needed */
+};
+
+#define CONTEXT 30 /* lines around calls that are compared, too */
+
+static void add_lines(const call_sites *sites, const char *file, struct line_range *range)
 {
-    unsigned count = 0;
-
-    for (size_t i = 0; i < group->count; i++) {
-        count += old ? same_texts(match, site, group->items[i]) : same_texts(match, group->items[i], site);
-    }
-    return count;
-}
-
-static bool shares_line(const site_group *group, size_t index)
-{
-    for (size_t i = 0; i < group->count; i++) {
-        if (i != index && same_lines(group->items[i], group->items[index])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How many of the lines next to the two calls, from DISTANCE in front of them to as many behind, read the same. */
-static unsigned same_neighbours(const struct match *match, const struct call_site *old,
-                                const struct call_site *new, unsigned distance)
-{
-    const struct code_frame *a = &old->frames.items[0], *b = &new->frames.items[0];
-    unsigned count = 0;
-
-    for (unsigned i = 1; i <= distance && match->lines && a->line > i && b->line > i; i++) {
-        count += match->lines(match->lines_context, b->file, a->line - i, b->line - i);
-        count += match->lines(match->lines_context, b->file, a->line + i, b->line + i);
-    }
-    return count;
-}
-
-/* Whether each of OLD reads as the one of NEW in its place. */
-static bool same_sequence(const struct match *match, const site_group *old, const site_group *new)
-{
-    bool same = old->count == new->count;
-
-    for (size_t i = 0; i < old->count && same; i++) {
-        same = same_texts(match, old->items[i], new->items[i]);
-    }
-    return same;
-}
-
-/* Whether OLD and NEW look like each other and like nothing else. */
-static bool is_only_like(const struct match *match, const site_group *old, const site_group *new,
-                         const struct call_site *site, const struct call_site *found)
-{
-    return same_texts(match, site, found) && look_alikes(match, new, site, true) == 1 &&
-           look_alikes(match, old, found, false) == 1;
-}
-
-/*
- * The INDEXth of OLD and of NEW, groups of equally many. A line that was edited where it stands is still the same; but a call that was removed, and
- * one added elsewhere, make two groups of equally many, too.
- */
-static const struct call_site *in_order(const struct match *match, const site_group *old,
-                                        const site_group *new, size_t index)
-{
-    const struct call_site *site = old->items[index], *found = new->items[index];
-
-    if (same_sequence(match, old, new)) {
-        return !match->lines || is_only_like(match, old, new, site, found) ||
-                       same_neighbours(match, site, found, 1)
-                   ? found
-                   : NULL;
-    }
-    bool edited = look_alikes(match, new, site, true) == 0 && look_alikes(match, old, found, false) == 0 &&
-                  same_neighbours(match, site, found, 1) == 2 && same_neighbours(match, site, found, 2) >= 3;
-    return edited ? found : NULL;
-}
-
-/* Those of GROUP that are inside a loop, or outside of all; in order. */
-static void select_by_loop(const struct code *code, const site_group *group, bool loop, site_group *ret)
-{
-    for (size_t i = 0; i < group->count; i++) {
-        if (code_repeats(code, group->items[i]->at) == loop) {
-            LIST_ADD(ret, group->items[i]);
+    for (size_t i = 0; i < sites->count; i++) {
+        for (size_t k = 0; k < sites->items[i].frames.count; k++) {
+            const struct code_frame *frame = &sites->items[i].frames.items[k];
+            if (same_word(frame->file, file)) {
+                range->first = frame->line < range->first ? frame->line : range->first;
+                range->end = frame->line >= range->end ? frame->line + 1 : range->end;
+            }
         }
     }
 }
 
-/* Where compilers have made two of the condition of a loop, one in front of it and one in it, they stand on one line. */
-static const struct call_site *by_loop(const struct match *match, const site_group *old,
-                                       const site_group *new, const struct call_site *site)
+/* The lines of FILE that frames of either version are on, and some around: what only one of them has inlined counts in both. */
+static struct line_range lines_of(const struct pairing *pairing, const char *file)
 {
+    struct line_range range = { UINT32_MAX, 0 };
+
+    add_lines(&pairing->old, file, &range);
+    add_lines(&pairing->new, file, &range);
+    range.first = range.first > CONTEXT ? range.first - CONTEXT : 1;
+    range.end += CONTEXT;
+    return range;
+}
+
+static const struct line_map *lines_in(struct pairing *pairing, const char *file)
+{
+    for (size_t i = 0; i < pairing->files.count; i++) {
+        if (same_word(pairing->files.items[i].name, file)) {
+            return &pairing->files.items[i].map;
+        }
+    }
+    LIST_ADD(&pairing->files, (struct file_lines){ .name = file });
+    struct line_map *map = &pairing->files.items[pairing->files.count - 1].map;
+    struct line_range range = lines_of(pairing, file);
+    line_map_init(map, pairing->match->lines, pairing->match->lines_context, file, range, range);
+    return map;
+}
+
+/* How closely two calls are compared, from the surest way on. */
+enum closeness { BY_COLUMN, BY_LINE, EDITED, CLOSENESSES };
+
+/* Whether a frame of the new version is on the line that one of the old was on. */
+static bool same_frame(struct pairing *pairing, const struct code_frame *old, const struct code_frame *new)
+{
+    return !pairing->match->lines || !old->file
+               ? old->line == new->line
+               : line_map_same(lines_in(pairing, old->file), old->line, new->line);
+}
+
+/* Whether NEW is where OLD was. EDITED: one of the lines was edited where it stands. */
+static bool same_place(struct pairing *pairing, const struct call_site *old, const struct call_site *new,
+                       enum closeness closeness)
+{
+    unsigned edited = 0;
+
+    for (size_t i = 0; i < old->frames.count; i++) {
+        const struct code_frame *a = &old->frames.items[i], *b = &new->frames.items[i];
+        if (!same_word(a->file, b->file) || (closeness == BY_COLUMN && a->column != b->column)) {
+            return false;
+        }
+        if (!same_frame(pairing, a, b)) {
+            if (closeness != EDITED || !pairing->match->lines || !a->file ||
+                !line_map_edited(lines_in(pairing, a->file), a->line, b->line)) {
+                return false;
+            }
+            edited++;
+        }
+    }
+    return edited == (closeness == EDITED);
+}
+
+/* Whether two calls of one version are in one place, as far as CLOSENESS can tell. */
+static bool one_place(const struct call_site *a, const struct call_site *b, enum closeness closeness)
+{
+    for (size_t i = 0; i < a->frames.count; i++) {
+        const struct code_frame *one = &a->frames.items[i], *other = &b->frames.items[i];
+        if (one->line != other->line || (closeness == BY_COLUMN && one->column != other->column)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Where a compiler has made several of one call, or does not tell calls on one line apart: the aligned one, or the only one that is inside a
+ * loop, or outside of all, as SITE is. OLD and NEW are those on the line. */
+static const struct call_site *one_of(const struct match *match, const site_group *old, const site_group *new,
+                                      const struct call_site *site)
+{
+    const struct call_site *found = NULL;
     bool loop = code_repeats(match->old, site->at);
+    unsigned own = 0, others = 0;
+
+    for (size_t i = 0; i < new->count; i++) {
+        if (match->old_of[new->items[i]->at] == site->at && !match->unsure[new->items[i]->at]) {
+            return new->items[i];
+        }
+        if (code_repeats(match->new, new->items[i]->at) == loop) {
+            found = new->items[i];
+            others++;
+        }
+    }
+    for (size_t i = 0; i < old->count; i++) {
+        own += code_repeats(match->old, old->items[i]->at) == loop;
+    }
+    return own == 1 && others == 1 ? found : NULL;
+}
+
+/* Which of NEW, calls of the same function, is SITE, one of OLD; NULL: none is surely. */
+static const struct call_site *counterpart_by(struct pairing *pairing, const site_group *old,
+                                              const site_group *new, const struct call_site *site,
+                                              enum closeness closeness)
+{
     site_group own = { 0 }, others = { 0 };
     const struct call_site *found = NULL;
 
-    select_by_loop(match->old, old, loop, &own);
-    select_by_loop(match->new, new, loop, &others);
-    for (size_t i = 0; i < own.count && own.count == others.count && old->count == new->count; i++) {
-        if (own.items[i] == site && !shares_line(&own, i) && !shares_line(&others, i) &&
-            same_sequence(match, &own, &others)) {
-            found = in_order(match, &own, &others, i);
+    for (size_t i = 0; i < old->count; i++) {
+        if (one_place(site, old->items[i], closeness)) {
+            LIST_ADD(&own, old->items[i]);
         }
+    }
+    for (size_t i = 0; i < new->count; i++) {
+        if (same_place(pairing, site, new->items[i], closeness)) {
+            LIST_ADD(&others, new->items[i]);
+        }
+    }
+    if (own.count == 1 && others.count == 1) {
+        found = others.items[0];
+    } else if (own.count == others.count && closeness != EDITED) {
+        found = one_of(pairing->match, &own, &others, site);
     }
     LIST_FREE(&own);
     LIST_FREE(&others);
     return found;
 }
 
-static const struct call_site *counterpart(const struct match *match, const site_group *old,
-                                           const site_group *new, size_t index)
+static const struct call_site *counterpart(struct pairing *pairing, const site_group *old,
+                                           const site_group *new, const struct call_site *site)
 {
-    const struct call_site *site = old->items[index], *found = NULL;
+    const struct call_site *found = NULL;
 
-    if (old->count == new->count && !shares_line(old, index) && !shares_line(new, index)) {
-        found = in_order(match, old, new, index);
+    for (unsigned closeness = 0; closeness < CLOSENESSES && !found; closeness++) {
+        found = counterpart_by(pairing, old, new, site, closeness);
     }
-    for (size_t i = 0; i < new->count && !found; i++) {
-        if (is_only_like(match, old, new, site, new->items[i]) &&
-            same_neighbours(match, site, new->items[i], 1)) {
-            found = new->items[i];
-        }
-    }
-    for (size_t i = 0; i < new->count && old->count == new->count && !found; i++) {
-        if (match->old_of[new->items[i]->at] == site->at && !match->unsure[new->items[i]->at] &&
-            (!match->lines || same_neighbours(match, site, new->items[i], 1))) {
-            found = new->items[i];
-        }
-    }
-    return found ? found : by_loop(match, old, new, site);
+    return found;
 }
 
 static void free_sites(call_sites *sites)
@@ -241,22 +233,19 @@ static void free_sites(call_sites *sites)
     LIST_FREE(sites);
 }
 
-static void pair_site(const struct transfer_work *work, const call_sites *old, const call_sites *new,
-                      const struct call_site *site, uint32_t *pairs)
+static void pair_site(struct pairing *pairing, const struct call_site *site, uint32_t *pairs)
 {
-    site_group old_group = { 0 }, new_group = { 0 };
+    const struct match *match = pairing->match;
+    site_group old = { 0 }, new = { 0 };
 
-    gather(old, site, &old_group);
-    gather(new, site, &new_group);
-    for (size_t i = 0; i < old_group.count; i++) {
-        const struct call_site *found =
-            old_group.items[i] == site ? counterpart(&work->match, &old_group, &new_group, i) : NULL;
-        if (found && code_repeats(&work->old.code, site->at) == code_repeats(&work->new.code, found->at)) {
-            pairs[site->at] = found->at;
-        }
+    gather(&pairing->old, site, &old);
+    gather(&pairing->new, site, &new);
+    const struct call_site *found = counterpart(pairing, &old, &new, site);
+    if (found && code_repeats(match->old, site->at) == code_repeats(match->new, found->at)) {
+        pairs[site->at] = found->at;
     }
-    LIST_FREE(&old_group);
-    LIST_FREE(&new_group);
+    LIST_FREE(&old);
+    LIST_FREE(&new);
 }
 
 uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
@@ -264,23 +253,21 @@ uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_ind
 {
     size_t count = work->old.code.instructions.count;
     uint32_t *pairs = must_calloc(count + 1, sizeof(*pairs));
-    call_sites old = { 0 }, new = { 0 };
+    struct pairing pairing = { .match = &work->match };
 
     for (size_t i = 0; i < count; i++) {
         pairs[i] = NO_INSTRUCTION;
     }
-    find_sites(&work->old.code, old_index, &old);
-    find_sites(&work->new.code, new_index, &new);
-    if (old.count) {
-        qsort(old.items, old.count, sizeof(*old.items), by_source);
+    find_sites(&work->old.code, old_index, &pairing.old);
+    find_sites(&work->new.code, new_index, &pairing.new);
+    for (size_t i = 0; i < pairing.old.count; i++) {
+        pair_site(&pairing, &pairing.old.items[i], pairs);
     }
-    if (new.count) {
-        qsort(new.items, new.count, sizeof(*new.items), by_source);
+    for (size_t i = 0; i < pairing.files.count; i++) {
+        line_map_deinit(&pairing.files.items[i].map);
     }
-    for (size_t i = 0; i < old.count; i++) {
-        pair_site(work, &old, &new, &old.items[i], pairs);
-    }
-    free_sites(&old);
-    free_sites(&new);
+    LIST_FREE(&pairing.files);
+    free_sites(&pairing.old);
+    free_sites(&pairing.new);
     return pairs;
 }

@@ -216,6 +216,30 @@ static void test_a_call_less(void **state)
     end(&versions);
 }
 
+/* One call less and one more, of the same function: equally many, and yet others. */
+static void test_a_call_less_and_one_more(void **state)
+{
+#define TWO(first, last)                                                                                     \
+    DECLARATIONS "int f(int n)\n{\n    for (;;) {\n        step(n, 1);\n" first "        step(n, 2);\n"      \
+                 "        if (wait_event(n) < 0)\n            return n;\n        step(n, 3);\n" last         \
+                 "    }\n}\n"
+    struct versions versions;
+
+    start(&versions, TWO("        wait_event(1);\n", ""), TWO("", "        wait_event(9);\n"));
+    work_out(&versions, "f");
+    unsigned same = 0;
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        const struct recipe *recipe = &versions.recipes.items[i];
+        if (strcmp(recipe->callee, "wait_event") == 0 && recipe->line == 11) {
+            expect_reason(recipe, "no call");
+        } else if (strcmp(recipe->callee, "wait_event") == 0) {
+            same += !recipe->reason;
+        }
+    }
+    assert_int_equal(same, 1);
+    end(&versions);
+}
+
 static void test_a_call_leaves_its_loop(void **state)
 {
     struct versions versions;
@@ -432,6 +456,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_statement_more),
         cmocka_unit_test(test_a_variable_more),
         cmocka_unit_test(test_a_call_less),
+        cmocka_unit_test(test_a_call_less_and_one_more),
         cmocka_unit_test(test_a_call_leaves_its_loop),
         cmocka_unit_test(test_a_wider_variable),
         cmocka_unit_test(test_another_structure),
