@@ -266,14 +266,31 @@ struct visit {
     const bool *wanted;
     heap_visitor *visitor;
     void *context;
-    size_t extent; /* the first that ends behind what was looked at last */
-    uintptr_t end; /* of the last block: what starts before it was freed behind our back */
+    size_t extent;  /* the first that ends behind what was looked at last */
+    uintptr_t end;  /* of the last block: what starts before it was freed behind our back */
+    uintptr_t part; /* where the part begins of which no block has been met yet; 0: none is awaited */
 };
+
+/* A block that begins before the part may reach into it. It is not looked for before there is a block to be told: the way to it may be long. */
+static __attribute__((noinline)) void enter_part(struct visit *visit)
+{
+    const struct extent *before = find_extent(visit->part);
+    struct heap_block block;
+    const uint16_t *entry;
+
+    if (before && search(before, visit->part, &block, &entry)) {
+        visit->end = block.start == visit->part ? 0 : block.start + block.usable;
+    }
+    visit->part = 0;
+}
 
 static inline bool visit_block(struct visit *visit, uintptr_t start, const uint16_t *entry)
 {
     struct heap_block block;
 
+    if (__builtin_expect(visit->part != 0, 0)) {
+        enter_part(visit);
+    }
     while (visit->extent < map.count && map.extents[visit->extent].end <= start) {
         visit->extent++;
     }
@@ -401,13 +418,8 @@ void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit_one, 
     struct visit visit = { .wanted = wanted, .visitor = visit_one, .context = context };
     size_t region = parts.items[number] / PARTS_EACH, first = parts.items[number] % PARTS_EACH * PART_PAGES;
     uintptr_t start = (uintptr_t)region << SHADOW_REGION_SHIFT | (uintptr_t)first << SHADOW_PAGE_SHIFT;
-    const struct extent *before = find_extent(start);
-    struct heap_block block;
-    const uint16_t *entry;
 
-    if (before && search(before, start, &block, &entry)) { /* reaches into it */
-        visit.end = block.start == start ? 0 : block.start + block.usable;
-    }
+    visit.part = start;
     visit.extent = find_extent_from(start);
     visit_region(&visit, region, first, first + PART_PAGES);
 }

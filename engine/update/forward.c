@@ -16,6 +16,8 @@
 
 #define FEW_PARTS 16     /* of the heap: not worth a second processor */
 #define FEW_IN_PLACE 256 /* the same, if nothing has moved: then few blocks are visited */
+#define QUICK_MAX 1024   /* bytes of an object that are looked at quickly first, */
+#define QUICK_WORDS 4    /* if it has that many words: fewer are looked at as quickly one by one */
 #define WORDS_EACH 2     /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
@@ -305,7 +307,8 @@ static bool visit_block(void *context, const struct heap_block *block)
     }
     uint32_t layout = state->layouts.items[place.layout].becomes;
     const struct layout *type = &state->layouts.items[layout];
-    if (type->aligned && place.start % sizeof(uintptr_t) == 0 &&
+    if (type->aligned && place.start % sizeof(uintptr_t) == 0 && place.size <= QUICK_MAX &&
+        type->word_count >= QUICK_WORDS &&
         !holds_any(state->forwarding, place.start, place.start + place.size)) {
         return true;
     }
@@ -421,12 +424,21 @@ static void work(void *context, unsigned number)
     }
 }
 
+/* Blocks of sites that one_pass.c has emptied are all old. */
+static void leave_moved(struct state *state)
+{
+    for (unsigned id = 1; id <= HEAP_SITE_MAX && state->in_passing && !state->left; id++) {
+        state->wanted[id] = state->wanted[id] && !state->places.sites[id];
+    }
+}
+
 /* The heap, by as many as may. */
 static void visit_heap(struct state *state)
 {
     struct forwarding *forwarding = state->forwarding;
 
     state_want(state, holds_addresses);
+    leave_moved(state);
     sites_meaning(&state->sites, 0); /* and all of them are known from here on */
     if (!forwarding->parts) {
         heap_walk(state->wanted, visit_block, &forwarding->workers[0]);
