@@ -14,6 +14,7 @@
 #include "cli/targets.h"
 #include "cli/wrapper_tables.h"
 #include "link/directory.h"
+#include "patch/image.h"
 #include "patch/memory.h"
 #include "patch/session.h"
 
@@ -89,6 +90,16 @@ static void check_wrappers(struct findings *findings, const char *path)
     free(none);
 }
 
+/* What of the ways to build a program only its debug information tells. */
+static void check_debug_information(struct findings *findings, const struct image *image)
+{
+    note(findings, !image || !image->lto, false, "the program was not built with -flto",
+         "build without -flto: objects of single files cannot be compared with such a program");
+    note(findings, !image || !image->split, false,
+         "the debug information is in the program, or in its debug file",
+         "build without -gsplit-dwarf: patches cannot be made from .dwo files");
+}
+
 static void check_program(struct findings *findings, const char *path)
 {
     struct program program;
@@ -101,18 +112,25 @@ static void check_program(struct findings *findings, const char *path)
     }
     note(findings, program.dynamic || program.script, true, "the program is dynamically linked",
          "link it without -static: the engine is loaded by the dynamic linker");
+    note(findings, !program.is_musl, true, "the program is linked with glibc",
+         "build it with glibc: the engine cannot be loaded beside musl");
     note(findings, !program.privileged, true, "the program is not set-user-id",
          "run a copy without these bits");
     note(findings, program.has_build_id || program.script, true, "the program has a build-id",
          "link with -Wl,--build-id");
+    struct image *image = NULL; /* with its separate debug file, if it has one */
+    molt_error_destroy(image_open(program.path, &image));
+    program.has_debug_info |= image && image->units.count;
     note(findings, program.has_debug_info || program.script, false, "the program has debug information",
          "compile with -g, or install its separate debug file: patches cannot be made without");
-    note(findings, program.has_symbols || program.script, false, "the program has a symbol table",
+    note(findings, program.has_symbols || program.script || image, false, "the program has a symbol table",
          "do not strip it where patches are made; where they are applied it may be stripped");
-    note(findings, !program.is_lto, false, "the program was not built with -flto",
-         "build without -flto: objects of single files cannot be compared with such a program");
     if (program.has_debug_info) {
+        check_debug_information(findings, image);
         check_wrappers(findings, program.path);
+    }
+    if (image) {
+        image_close(image);
     }
     program_deinit(&program);
 }

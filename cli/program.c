@@ -81,8 +81,16 @@ static void read_sections(Elf *elf, struct program *program)
         program->has_build_id |= strcmp(name, ".note.gnu.build-id") == 0;
         program->has_debug_info |= strcmp(name, ".debug_info") == 0 || strcmp(name, ".zdebug_info") == 0;
         program->has_symbols |= header.sh_type == SHT_SYMTAB;
-        program->is_lto |= strncmp(name, ".gnu.lto_", 9) == 0;
     }
+}
+
+/* Whether the dynamic linker that SEGMENT names is musl's. */
+static bool has_musl(int file, const GElf_Phdr *segment)
+{
+    char path[256] = "";
+    size_t size = segment->p_filesz < sizeof(path) ? segment->p_filesz : sizeof(path) - 1;
+
+    return pread(file, path, size, (off_t)segment->p_offset) > 0 && strstr(path, "/ld-musl");
 }
 
 static struct molt_error *read_elf(int file, struct program *program)
@@ -99,7 +107,10 @@ static struct molt_error *read_elf(int file, struct program *program)
     } else if (elf_getphdrnum(elf, &segments) == 0) {
         for (size_t i = 0; i < segments; i++) {
             GElf_Phdr segment;
-            program->dynamic |= gelf_getphdr(elf, (int)i, &segment) && segment.p_type == PT_INTERP;
+            if (gelf_getphdr(elf, (int)i, &segment) && segment.p_type == PT_INTERP) {
+                program->dynamic = true;
+                program->is_musl = has_musl(file, &segment);
+            }
         }
         read_sections(elf, program);
     }

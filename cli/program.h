@@ -10,10 +10,11 @@ struct program {
     char *path;      /* absolute or as found on PATH, owned */
     bool script;     /* starts with #!: its interpreter is what runs */
     bool dynamic;    /* has a dynamic linker, so that the engine can be preloaded */
+    bool is_musl;    /* that is musl's, which cannot load the engine */
     bool privileged; /* set-user-id, set-group-id: the dynamic linker ignores LD_PRELOAD */
     char *
         sanitizer; /* file name of a sanitizer's runtime that it is linked with, which has to be loaded first; NULL, owned */
-    bool has_build_id, has_debug_info, has_symbols, is_lto;
+    bool has_build_id, has_debug_info, has_symbols;
 };
 
 /* Finds NAME as a shell would and reads its headers. NOT_FOUND, or REFUSED if it is no x86-64 program. */

@@ -24,6 +24,12 @@ static struct molt_error *check_program(const struct program *program)
             "%s is statically linked: the engine cannot be preloaded into it; link it without -static",
             program->path);
     }
+    if (program->is_musl) {
+        return molt_error_new(
+            MOLT_ERROR_REFUSED,
+            "%s is linked with musl: the engine needs glibc; build it with gcc or clang and glibc",
+            program->path);
+    }
     return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include "patch/build_private.h"
 #include "patch/build_state.h"
 #include "patch/build_transfer.h"
+#include "patch/command.h"
 #include "patch/definition_line.h"
 
 /* How many compile units of IMAGE were made from the file of ENTRY. */
@@ -69,10 +70,13 @@ static struct molt_error *baseline_refusal(struct build *build, const struct con
         const struct baseline_difference *difference = &differences->items[i];
         struct object *old = contribution->comparison->old;
         unsigned line = definition_line(old, difference->symbol);
-        char *message = must_printf(
-            "%s was not built from this source or with these flags: %s %s of %s differs (%s)",
-            contribution->image->path, symbol_is_function(old, difference->symbol) ? "function" : "variable",
-            difference->symbol->name, contribution->name, difference->why);
+        bool is_lto = command_is_lto(build_unit_of(build, contribution->comparison)->unit->entry);
+        char *message =
+            must_printf("%s was %s: %s %s of %s differs (%s)", contribution->image->path,
+                        is_lto ? "built with -flto, which compiles all files as one: build it without"
+                               : "not built from this source or with these flags",
+                        symbol_is_function(old, difference->symbol) ? "function" : "variable",
+                        difference->symbol->name, contribution->name, difference->why);
         molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_ERROR, contribution->source, line, 0,
                              "baseline-differs", "%s", message);
         if (!error) {

@@ -180,6 +180,18 @@ static void add_probe(arguments *list, const struct compile_entry *entry)
     add(list, "-c");
 }
 
+bool command_is_lto(const struct compile_entry *entry)
+{
+    bool is_lto = false;
+
+    for (size_t i = 1; i < entry->argument_count; i++) {
+        const char *argument = entry->arguments[i];
+        is_lto = (is_lto && strcmp(argument, "-fno-lto") != 0) || strcmp(argument, "-flto") == 0 ||
+                 starts(argument, "-flto=");
+    }
+    return is_lto;
+}
+
 static void add_kind(arguments *list, const struct compile_entry *entry, enum command_kind kind,
                      const char *dependencies, bool compile)
 {
@@ -194,6 +206,7 @@ static void add_kind(arguments *list, const struct compile_entry *entry, enum co
         return;
     case COMMAND_PREPROCESSED:
         add(list, "-E");
+        add(list, "-g0"); /* with -g3 the macros' definitions would stand in the text */
         break;
     default:
         add_sections(list, entry, kind);

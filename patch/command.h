@@ -28,4 +28,7 @@ char **command_make_for(const struct compile_entry *entry, const struct tree *tr
 /* Whether the compiler is clang, by its name. */
 bool command_is_clang(const struct compile_entry *entry);
 
+/* Whether the user's compiler leaves the optimising to the linker, which then compiles all files together. */
+bool command_is_lto(const struct compile_entry *entry);
+
 #endif

@@ -261,6 +261,15 @@ bool image_is_exported(const struct image *image, const char *name)
     return table_get(&image->exports, name) != NULL;
 }
 
+/* gcc's second compiler, which the linker calls for all files together, names itself so. */
+static bool is_made_by_linker(Dwarf_Die *unit)
+{
+    Dwarf_Attribute attribute;
+    const char *producer = dwarf_attr(unit, DW_AT_producer, &attribute) ? dwarf_formstring(&attribute) : NULL;
+
+    return producer && strncmp(producer, "GNU GIMPLE", 10) == 0;
+}
+
 static void index_units(struct image *image)
 {
     Dwarf_CU *unit = NULL;
@@ -273,6 +282,8 @@ static void index_units(struct image *image)
         const char *directory =
             name && dwarf_attr(&die, DW_AT_comp_dir, &attribute) ? dwarf_formstring(&attribute) : NULL;
         char *path = name ? path_normalise(directory ? directory : "/", name) : NULL;
+        image->split = image->split || kind == DW_UT_skeleton;
+        image->lto = image->lto || is_made_by_linker(&die);
         if (path) {
             LIST_ADD(&image->units,
                      (struct image_unit){ .path = path,
@@ -309,9 +320,10 @@ static struct molt_error *open_image(struct image *image)
     }
     read_segments(image);
     image->symbolic = image->elf;
-    if (!find_symtab(image->elf)) {
-        image->stripped = true;
-        if (!find_debug_file(image)) {
+    image->stripped = !find_symtab(image->elf);
+    if (image->stripped ||
+        (!find_section(image->elf, ".debug_info") && !find_section(image->elf, ".zdebug_info"))) {
+        if (!find_debug_file(image) && image->stripped) {
             return molt_error_new(
                 MOLT_ERROR_REFUSED,
                 "%s is stripped and its debug file was not found: keep it beside the program as %s.debug "

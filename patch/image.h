@@ -50,6 +50,8 @@ struct image {
     bool executable;
     bool fixed; /* not position independent */
     bool stripped;
+    bool split;    /* its debug information is elsewhere (-gsplit-dwarf): nothing is known of its units */
+    bool lto;      /* gcc compiled it when it was linked */
     Elf *elf;      /* the file itself */
     Elf *symbolic; /* where symbols are: the same or the debug file */
     Dwarf *dwarf;

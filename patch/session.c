@@ -58,12 +58,14 @@ static bool is_ours(const struct patch_session *session, const struct image *ima
 static struct molt_error *open_images(struct patch_session *session, const path_list *paths, bool named)
 {
     struct molt_error *first = NULL;
+    char *split = NULL;
 
     for (size_t i = 0; i < paths->count; i++) {
         struct image *image = NULL;
         struct molt_error *error = image_open(paths->items[i], &image);
         if (error && named) {
             molt_error_destroy(first);
+            free(split);
             return error;
         }
         if (error) {
@@ -72,6 +74,7 @@ static struct molt_error *open_images(struct patch_session *session, const path_
             continue;
         }
         if (!named && !is_ours(session, image)) {
+            split = split || !image->split ? split : must_strdup(image->path);
             image_close(image);
             continue;
         }
@@ -79,7 +82,16 @@ static struct molt_error *open_images(struct patch_session *session, const path_
     }
     if (session->images.count) {
         molt_error_destroy(first);
+        free(split);
         return NULL;
+    }
+    if (split) {
+        molt_error_destroy(first);
+        first = molt_error_new(
+            MOLT_ERROR_REFUSED,
+            "%s was built with -gsplit-dwarf, so that its debug information is elsewhere: build it without",
+            split);
+        free(split);
     }
     return first ? first
                  : molt_error_new(

@@ -49,6 +49,47 @@ async function noBuild() {
     demandRefusal('a broken compile database', await victim.diff(out(victim)), [1, 2], ['compile_commands.json']);
 }
 
+/** Builds the fixture body again, all of it with FLAGS. */
+async function builtWith(...flags) {
+    const victim = await Victim.create('body', { start: false });
+    const database = path.join(victim.directory, 'compile_commands.json');
+    const commands = JSON.parse(fs.readFileSync(database, 'utf8'));
+    for (const command of commands) {
+        command.arguments.push(...flags);
+        await run(command.arguments[0], command.arguments.slice(1), { cwd: victim.directory });
+    }
+    fs.writeFileSync(database, JSON.stringify(commands));
+    await run('gcc', [...flags, '-pie', ...commands.map((command) => command.output), '-o', 'program', '-Wl,--build-id'],
+        { cwd: victim.directory });
+    return victim;
+}
+
+/** What cannot be updated, since the files' objects are not what was linked, or their debug information is not there: by its name. */
+async function otherWaysToBuild() {
+    for (const flag of ['-flto', '-gsplit-dwarf']) {
+        const victim = await builtWith(flag);
+        const result = await victim.diff(out(victim));
+        demand(result.status === 2 && result.output.includes(`built with ${flag}`), `${flag}: ${result.output}`);
+        const doctor = await molt.call(['doctor', '-p', victim.directory, victim.file]);
+        demand(doctor.output.includes(`build without ${flag}`), `doctor, ${flag}: ${doctor.output}`);
+    }
+    const victim = await builtWith('-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1');
+    demandRefusal('molt run', await molt.call(['run', '--', victim.file]), [2], ['musl']);
+}
+
+/** Debug information in a file of its own, while the symbols are still in the program. */
+async function separateDebugFile() {
+    const victim = await Victim.create('body', { start: false });
+    for (const [command, ...args] of [['objcopy', '--only-keep-debug', 'program', 'program.debug'], ['strip', '-g', 'program'],
+        ['objcopy', '--add-gnu-debuglink=program.debug', 'program']])
+        await run(command, args, { cwd: victim.directory });
+    victim.start();
+    await victim.ask('call');
+    const doctor = await molt.call(['doctor', '-p', victim.directory, victim.file]);
+    demand(!doctor.output.includes('compile with -g'), `doctor: ${doctor.output}`);
+    await victim.demandHealthy('hello from one', 'hello from two, 42');
+}
+
 async function noCompiler() {
     const victim = await Victim.create('body', { start: false });
     const database = path.join(victim.directory, 'compile_commands.json');
@@ -108,5 +149,6 @@ async function noSuchProgram() {
 }
 
 export const cases = { 'wrong sources': wrongSources, 'wrong flags': wrongFlags, 'stripped binary': strippedBinary,
-    'no build': noBuild, 'no compiler': noCompiler, 'no space': noSpace, 'no permission': noPermission,
+    'no build': noBuild, 'no compiler': noCompiler,
+    'other ways to build': otherWaysToBuild, 'separate debug file': separateDebugFile, 'no space': noSpace, 'no permission': noPermission,
     'no such program': noSuchProgram };
