@@ -28,10 +28,6 @@ struct link_listener {
  * room above or FD is negative. */
 int link_descriptor_raise(int fd);
 
-/* Takes FD; moves it up out of the program's way and makes it close-on-exec. 0, or negative errno and FD is
- * closed. */
-int link_descriptor_init(struct link_descriptor *descriptor, int fd);
-
 /* Whether the descriptor still stands for what it stood for. */
 bool link_descriptor_intact(const struct link_descriptor *descriptor);
 

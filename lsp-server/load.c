@@ -58,7 +58,8 @@ int load_lock(const char *root, char **ret_holder)
     return fd;
 }
 
-json_t *load_build_ids(const json_t *modules)
+/* The distinct build-ids of MODULES: a new array of strings. */
+static json_t *distinct_build_ids(const json_t *modules)
 {
     json_t *ids = json_array(), *seen = json_object(), *module;
     size_t i;
@@ -95,7 +96,7 @@ static void open_build(struct load *load)
 /* Takes the baseline of the build as it is, unless it is there already. */
 static void open_baseline(struct load *load)
 {
-    json_t *ids = load_build_ids(load->modules);
+    json_t *ids = distinct_build_ids(load->modules);
     struct molt_error *error = baseline_load(load->root, &load->baseline);
     char *directory = NULL;
 

@@ -41,7 +41,4 @@ void load_free(struct load *load);
  * RET_HOLDER, owned by the caller. */
 int load_lock(const char *root, char **ret_holder);
 
-/* The distinct build-ids of MODULES: a new array of strings. */
-json_t *load_build_ids(const json_t *modules);
-
 #endif

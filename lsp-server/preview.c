@@ -82,12 +82,22 @@ static void quiet(uv_timer_t *timer)
     preview_resume(timer->data);
 }
 
+/* The changes are in the program, or gone: there is nothing to show. */
+static void forget(struct workspace *workspace)
+{
+    uv_timer_stop(&workspace->plan_timer);
+    workspace->plan_wanted = 0;
+    workspace->plan_due = false;
+    if (workspace->plan)
+        set_plan(workspace, NULL);
+}
+
 void preview_consider(struct workspace *workspace, const struct change_set *set, int revision)
 {
     bool types = about_types(set);
 
     if (!types && !(about_functions(set) && engines_ready(workspace->server->engines, workspace))) {
-        preview_forget(workspace);
+        forget(workspace);
         return;
     }
     if (workspace->plan_wanted == revision)
@@ -97,15 +107,6 @@ void preview_consider(struct workspace *workspace, const struct change_set *set,
     if (workspace->previewing)
         workspace->stop_warming = 1; /* what it is made of is out of date */
     uv_timer_start(&workspace->plan_timer, quiet, QUIET_MS, 0);
-}
-
-void preview_forget(struct workspace *workspace)
-{
-    uv_timer_stop(&workspace->plan_timer);
-    workspace->plan_wanted = 0;
-    workspace->plan_due = false;
-    if (workspace->plan)
-        set_plan(workspace, NULL);
 }
 
 /* SUSPENDED: what waits in the programs; borrowed, may be NULL. */

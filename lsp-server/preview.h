@@ -21,9 +21,6 @@ void preview_resume(struct workspace *workspace);
 /* What a build of the files themselves came to is better than a preview. */
 void preview_take(struct workspace *workspace, const struct patch_result *result);
 
-/* The changes are in the program, or gone: there is nothing to show. */
-void preview_forget(struct workspace *workspace);
-
 /* The entry of the type NAME ("struct conn") in the plan, or NULL. Borrowed. */
 const json_t *preview_type(const struct workspace *workspace, const char *name);
 

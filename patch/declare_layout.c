@@ -7,11 +7,12 @@
 
 #include "patch/declare_private.h"
 
-uint32_t declared_alignment(const struct type *type)
+/* The alignment that TYPE has as it is written. */
+static uint32_t alignment_as_written(const struct type *type)
 {
     type = type_strip(type);
     if (type->kind == TYPE_ARRAY) {
-        return declared_alignment(type->inner);
+        return alignment_as_written(type->inner);
     }
     if (type->kind == TYPE_BASE) {
         uint64_t size = type->encoding == TYPE_COMPLEX ? type->size / 2 : type->size;
@@ -28,7 +29,7 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 /* Where the compiler puts MEMBER if NEXT is the first free bit. */
 static uint64_t natural_place(const struct type_member *member, uint64_t next)
 {
-    uint64_t alignment = declared_alignment(member->type);
+    uint64_t alignment = alignment_as_written(member->type);
 
     alignment = 8 * (member->alignment > alignment ? member->alignment : alignment);
     if (member->bit_size) {
@@ -52,7 +53,7 @@ static bool is_natural(const struct type *type, uint32_t *ret_alignment)
 
     for (size_t i = 0; i < type->member_count; i++) {
         const struct type_member *member = &type->members[i];
-        uint32_t own = declared_alignment(member->type);
+        uint32_t own = alignment_as_written(member->type);
         own = member->alignment > own ? member->alignment : own;
         alignment = own > alignment ? own : alignment;
         if ((member->alignment && member->alignment < own) ||

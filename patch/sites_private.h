@@ -96,9 +96,6 @@ struct site_verdict {
 /* sites_select.c: fills in `calls` and `jumps` from the code of SUBJECT. */
 void site_select_calls(struct site_work *work, const struct site_subject *subject);
 
-/* Whether FUNCTION, an address of the code, ends in a jump to memory. */
-bool site_jumps_to_memory(const struct site_work *work, uint64_t function);
-
 bool site_is_named(const char *const *names, const char *name); /* NAMES: NULL-terminated, or NULL */
 
 /* sites_ask.c: finds the frames of all calls and asks the sources of their units. */

@@ -20,7 +20,7 @@ bool site_is_named(const char *const *names, const char *name)
 }
 
 /* A function that is known to end in a jump to memory. */
-bool site_jumps_to_memory(const struct site_work *work, uint64_t function)
+static bool jumps_to_memory(const struct site_work *work, uint64_t function)
 {
     for (size_t i = 0; function && i < work->jumps.count; i++) {
         if (work->jumps.items[i].start == function) {
@@ -37,7 +37,7 @@ static bool leads_to_memory(const struct site_work *work, const struct call *cal
         return true;
     }
     if (allocator_find(call->callee) || wrappers_at(work->wrappers, call->target) ||
-        site_jumps_to_memory(work, call->target)) {
+        jumps_to_memory(work, call->target)) {
         return true;
     }
     char *base = site_base_name(call->callee);

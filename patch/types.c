@@ -32,17 +32,9 @@ struct type_model *type_model_create(void)
 {
     struct type_model *model = must_calloc(1, sizeof(*model));
     struct type *nothing = types_own(model, 1, sizeof(*nothing));
-    struct type *pointer = types_own(model, 1, sizeof(*pointer));
 
     *nothing = (struct type){ .kind = TYPE_VOID, .alignment = 1, .hash = 1, .name = "void" };
-    *pointer = (struct type){ .kind = TYPE_POINTER,
-                              .encoding = TYPE_UNSIGNED,
-                              .size = sizeof(void *),
-                              .alignment = sizeof(void *),
-                              .hash = 2,
-                              .inner = nothing };
     model->nothing = nothing;
-    model->nothing_pointer = pointer;
     return model;
 }
 
@@ -169,11 +161,6 @@ const struct type *type_of_object(struct type_model *model, const Dwarf_Die *die
 const struct type *type_void(struct type_model *model)
 {
     return model->nothing;
-}
-
-const struct type *type_void_pointer(struct type_model *model)
-{
-    return model->nothing_pointer;
 }
 
 static bool is_called(const struct type *type, const char *name)

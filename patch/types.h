@@ -110,9 +110,7 @@ const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die);
 /* The type of the variable, member, parameter or function (what it returns) that DIE describes; void if it has none. */
 const struct type *type_of_object(struct type_model *model, const Dwarf_Die *die);
 
-/* void, and a pointer to it. */
 const struct type *type_void(struct type_model *model);
-const struct type *type_void_pointer(struct type_model *model);
 
 /* All structures, unions and enumerations with a name (or an alias) that the model's units define, one after another:
  * calls VISIT with each until it returns false. */

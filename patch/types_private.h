@@ -50,7 +50,7 @@ struct type_model {
     char *chunk;        /* of small memory, itself owned */
     size_t chunk_left;
     bool indexed, building;
-    const struct type *nothing, *nothing_pointer;
+    const struct type *nothing; /* void */
 };
 
 #define HASH_START 14695981039346656037u

@@ -94,7 +94,8 @@ static bool is_pointer_to_void(Dwarf_Die *die)
     return pointee_of(die, &inner) == POINTEE_POINTER && !plain_type(&inner, &beyond);
 }
 
-bool wrapper_may_be(Dwarf_Die *die, bool *ret_generic)
+/* Whether what the function DIE describes may be a wrapper at all, by its return type and parameters. */
+static bool may_be_wrapper(Dwarf_Die *die, bool *ret_generic)
 {
     Dwarf_Die inner, child, origin = *die;
     Dwarf_Attribute attribute;
@@ -114,7 +115,8 @@ bool wrapper_may_be(Dwarf_Die *die, bool *ret_generic)
     return *ret_generic || (returned == POINTEE_TYPED && number);
 }
 
-void code_calls(const struct code_source *code, uint64_t start, uint64_t end, call_list *ret)
+/* Adds the calls in [START, END) to RET. */
+static void code_calls(const struct code_source *code, uint64_t start, uint64_t end, call_list *ret)
 {
     if (code->targets) {
         calls_of_image(code->targets, start, end - start, ret);
@@ -152,7 +154,7 @@ static void find_suspects(const struct code_source *code, const struct code_inde
         struct suspect suspect = { .offset = dwarf_dieoffset(&range.die) };
         const char *name = dwarf_diename(&range.die);
         bool named = name && is_named(names, name);
-        if (!name || (!wrapper_may_be(&range.die, &suspect.wrapper.generic) && !named)) {
+        if (!name || (!may_be_wrapper(&range.die, &suspect.wrapper.generic) && !named)) {
             continue;
         }
         char *key = must_printf("%lx", (unsigned long)suspect.offset);

@@ -27,9 +27,6 @@ struct code_source {
     struct object *object;
 };
 
-/* Adds the calls in [START, END) to RET. */
-void code_calls(const struct code_source *code, uint64_t start, uint64_t end, call_list *ret);
-
 /* Adds what is found in CODE, INDEX being that of its debug information. NAMES: further functions that are to count as
  * wrappers, here or elsewhere, NULL-terminated; may be NULL. */
 void wrappers_find(struct wrappers *wrappers, const struct code_source *code, const struct code_index *index,
@@ -38,9 +35,6 @@ void wrappers_deinit(struct wrappers *wrappers);
 
 /* The wrapper that starts at ADDRESS, or NULL. */
 const struct wrapper *wrappers_at(const struct wrappers *wrappers, uint64_t address);
-
-/* Whether what the function DIE describes may be a wrapper at all, by its return type and parameters. */
-bool wrapper_may_be(Dwarf_Die *die, bool *ret_generic);
 
 /* Writes the table for IMAGE to PATH. */
 struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct image *image,
@@ -52,7 +46,7 @@ struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct 
  * PATIENT, binaries with more debug information than can be read without delay are left out and named in *RET_LEFT_OUT,
  * separated by ", " (owned by the caller, "" if none is). An error is returned if the cache cannot be written.
  */
-struct molt_error *wrappers_of_program(const char *program, const char *const *names, bool patient, char **ret,
-                                       char **ret_left_out);
+struct molt_error *wrappers_of_program(const char *program, const char *const *names, bool patient,
+                                       char **ret, char **ret_left_out);
 
 #endif

@@ -22,16 +22,6 @@
 
 #define SECOND_WAIT_MS 1000 /* at least, for the safe point behind a rehearsal */
 
-const char *update_outcome_word(enum update_outcome outcome)
-{
-    static const char *const words[] = {
-#define X(name, word) [UPDATE_##name] = word,
-        UPDATE_OUTCOMES(X)
-#undef X
-    };
-    return words[outcome];
-}
-
 int engine_core_init(void)
 {
     stop_init();

@@ -9,20 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* name, word in results */
-#define UPDATE_OUTCOMES(X)                                                                                   \
-    X(PREPARED, "prepared")           /* loaded and planned; the program is untouched */                     \
-    X(UPDATED, "updated")             /* committed */                                                        \
-    X(NOTHING, "nothing to update")   /* the patch changes nothing */                                        \
-    X(ROLLED_BACK, "rolled back")     /* the last update was undone */                                       \
-    X(REFUSED, "refused")             /* cannot be applied to this program; `reason` says why */             \
-    X(NO_SAFE_POINT, "no safe point") /* `blocked_by` names threads and functions */                         \
-    X(FAILED, "failed")               /* a validation failed; discarded */
-
 enum update_outcome {
-#define X(name, word) UPDATE_##name,
-    UPDATE_OUTCOMES(X)
-#undef X
+    UPDATE_PREPARED,      /* loaded and planned; the program is untouched */
+    UPDATE_UPDATED,       /* committed */
+    UPDATE_NOTHING,       /* the patch changes nothing */
+    UPDATE_ROLLED_BACK,   /* the last update was undone */
+    UPDATE_REFUSED,       /* cannot be applied to this program; `reason` says why */
+    UPDATE_NO_SAFE_POINT, /* `blocked_by` names threads and functions */
+    UPDATE_FAILED,        /* a validation failed; discarded */
 };
 
 #define UPDATE_SHOWN_MAX 512 /* bytes of an instance that are shown */
@@ -79,9 +73,6 @@ struct update; /* a prepared update */
 /* PHASE is a word of the transaction (safe-point, commit, ...); both strings are borrowed for the call. Returns whether
  * to go on: what still waits for a safe point then is given up when nobody waits for it any more. */
 typedef bool update_progress(void *context, const char *phase, const char *message);
-
-/* Word for OUTCOME. */
-const char *update_outcome_word(enum update_outcome outcome);
 
 /* Finds the program's modules and makes ready to stop threads. Called once on the engine's thread; 0 or
  * negative errno. */
