@@ -176,7 +176,7 @@ static void compare(const struct transfer_pair *pair, bool itself, const char *f
             continue;
         }
         clock_t start = clock();
-        transfer_function(pair, symbol, other, &list);
+        transfer_function(pair, NULL, symbol, other, &list, NULL);
         add_function(sums, file, symbol, &list, (clock() - start) * 1e3 / CLOCKS_PER_SEC);
         recipes_free(&list);
     }

@@ -365,12 +365,11 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     recipe_list forward = { 0 }, back = { 0 };
 
     function.waits = must_have(json_array());
-    transfer_function(&unit->forward, old, new, &forward);
+    transfer_function(&unit->forward, &unit->back, old, new, &forward, &back);
     for (size_t i = 0; i < forward.count; i++) {
         add_record(&function, &forward.items[i]);
     }
     function.inverse = true;
-    transfer_function(&unit->back, new, old, &back);
     for (size_t i = 0; i < back.count; i++) {
         add_record(&function, &back.items[i]);
     }

@@ -259,7 +259,7 @@ static void judge(const struct code *code, const struct judged *judged)
 
     transfer_side_init(&side, code->object);
     transfer_pair_init(&pair, &side, &side, NULL, NULL, NULL);
-    transfer_function(&pair, whole, whole, &recipes);
+    transfer_function(&pair, NULL, whole, whole, &recipes, NULL);
     for (size_t i = 0; i < recipes.count && !found; i++) {
         found = is_at(code, judged, &recipes.items[i]) ? &recipes.items[i] : NULL;
     }

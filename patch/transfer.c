@@ -150,12 +150,31 @@ static void version_init(struct version *version, const struct transfer_side *si
 
 static void version_deinit(struct version *version)
 {
+    for (size_t i = 0; version->known && i < version->code.instructions.count; i++) {
+        if (version->known[i]) {
+            locals_free(version->known[i]);
+            free(version->known[i]);
+        }
+    }
+    free(version->known);
     code_deinit(&version->code);
     LIST_FREE(&version->objects);
     LIST_FREE(&version->escaped);
-    locals_free(&version->locals);
     version_forget_scopes(version);
     address_flow_deinit(&version->addresses);
+}
+
+/* The locals at the call CALL, found out once for both directions. */
+static const local_list *version_locals(struct version *version, uint32_t call)
+{
+    if (!version->known) {
+        version->known = must_calloc(version->code.instructions.count, sizeof(local_list *));
+    }
+    if (!version->known[call]) {
+        version->known[call] = must_calloc(1, sizeof(local_list));
+        locals_at_call(&version->debug, call, version->known[call]);
+    }
+    return version->known[call];
 }
 
 /* Where PLACE stands in what is noted of a frame; NO_OFFSET: it is no part of it. */
@@ -260,7 +279,7 @@ static bool is_clobbered(const struct code *code, uint32_t call, unsigned number
 
 static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t call)
 {
-    uint32_t block = work->new.code.instructions.items[work->new.at].block;
+    uint32_t block = work->new->code.instructions.items[work->new->at].block;
 
     for (unsigned i = 0; i < REGISTERS; i++) {
         uint32_t size = 0;
@@ -271,7 +290,7 @@ static char *add_registers(struct transfer_work *work, struct recipe *recipe, ui
             continue;
         }
         if (!register_is_preserved(i)) {
-            if (i != RAX && i != RDX && !is_clobbered(&work->new.code, call, i)) {
+            if (i != RAX && i != RDX && !is_clobbered(&work->new->code, call, i)) {
                 return must_printf(
                     "the new version relies on %s, which the called function happens to leave alone",
                     register_name(i));
@@ -314,12 +333,12 @@ static void keep_bytes(struct transfer_work *work, struct recipe *recipe, int32_
 static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t offset, bool direct)
 {
     const struct local_piece *piece = NULL;
-    const struct local *local = local_at(&work->new.locals, PLACE_CFA + offset, &piece);
+    const struct local *local = local_at(work->new->locals, PLACE_CFA + offset, &piece);
 
     if (local) {
         return add_value(work, recipe, PLACE_CFA + offset, (uint32_t)(piece->value + piece->size - offset));
     }
-    uint32_t unit = direct ? version_unit_at(&work->new, offset) : 1;
+    uint32_t unit = direct ? version_unit_at(work->new, offset) : 1;
     char *reason =
         direct ? add_value(work, recipe, PLACE_CFA + offset, unit)
                : must_printf("an object without a name on the stack (at CFA%+d) may be in use", offset);
@@ -335,15 +354,15 @@ static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t
 static char *check_argument(struct transfer_work *work, int32_t offset)
 {
     const struct local_piece *piece = NULL, *other;
-    const struct local *local = local_at(&work->new.locals, PLACE_CFA + offset, &piece);
-    const struct local *old = local ? local_counterpart(&work->old.locals, &work->new.locals, local) : NULL;
+    const struct local *local = local_at(work->new->locals, PLACE_CFA + offset, &piece);
+    const struct local *old = local ? local_counterpart(work->old->locals, work->new->locals, local) : NULL;
     int32_t place = PLACE_CFA + offset;
 
-    if (old && local_at(&work->old.locals, place, &other) == old && other->value == piece->value &&
+    if (old && local_at(work->old->locals, place, &other) == old && other->value == piece->value &&
         other->offset == piece->offset) {
         return NULL;
     }
-    if (match_finds(&work->match, work->new.at, place, work->old.at, &place, 1, 1) == 0) {
+    if (match_finds(&work->match, work->new->at, place, work->old->at, &place, 1, 1) == 0) {
         return NULL;
     }
     return must_printf("an argument on the stack (at CFA%+d) is used otherwise in the new version", offset);
@@ -351,7 +370,7 @@ static char *check_argument(struct transfer_work *work, int32_t offset)
 
 static char *add_frame(struct transfer_work *work, struct recipe *recipe)
 {
-    uint32_t block = work->new.code.instructions.items[work->new.at].block;
+    uint32_t block = work->new->code.instructions.items[work->new->at].block;
     int32_t low = work->all.low > -(int32_t)recipe->new_size ? work->all.low : -(int32_t)recipe->new_size;
 
     for (int32_t offset = low; offset < work->all.high; offset++) {
@@ -364,7 +383,7 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe)
         if (offset >= -ADDRESS && offset < 0) {
             continue; /* the return address */
         }
-        if (version_is_idle(&work->new, offset)) {
+        if (version_is_idle(work->new, offset)) {
             continue;
         }
         if (offset >= 0) {
@@ -385,7 +404,7 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe)
 /* Slots and registers that hold what a register held on entry, though this code may never restore it: unwinders do. */
 static void add_saved(struct transfer_work *work, struct recipe *recipe)
 {
-    const struct code *code = &work->new.code;
+    const struct code *code = &work->new->code;
 
     for (uint32_t i = 0; i < code->touches.count + REGISTERS; i++) {
         bool is_register = i < REGISTERS;
@@ -396,7 +415,7 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
                           : touch->written && touch->size == ADDRESS && place_in_frame(place) &&
                                 place < PLACE_CFA - ADDRESS && place >= PLACE_CFA - (int32_t)recipe->new_size;
         if (!counts || has_value(work, place) ||
-            code_origin(code, work->new.at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
+            code_origin(code, work->new->at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
             !register_is_preserved(place_register(entry))) {
             continue;
         }
@@ -413,9 +432,9 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
  * go along where they can. */
 static void add_described(struct transfer_work *work, struct recipe *recipe)
 {
-    for (size_t i = 0; i < work->new.locals.count; i++) {
-        const struct local *local = &work->new.locals.items[i];
-        const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, local);
+    for (size_t i = 0; i < work->new->locals->count; i++) {
+        const struct local *local = &work->new->locals->items[i];
+        const struct local *old = local_counterpart(work->old->locals, work->new->locals, local);
         for (size_t k = 0; old && old->pieces.count && k < local->pieces.count; k++) {
             const struct local_piece *piece = &local->pieces.items[k];
             bool in_register = piece->kind == LOCAL_REGISTER;
@@ -441,9 +460,9 @@ static void add_described(struct transfer_work *work, struct recipe *recipe)
 
 static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_t old_call, uint32_t new_call)
 {
-    const struct code_instruction *old = &work->old.code.instructions.items[old_call + 1];
-    const struct code_instruction *new = &work->new.code.instructions.items[new_call + 1];
-    uint64_t call = work->new.code.instructions.items[new_call].address;
+    const struct code_instruction *old = &work->old->code.instructions.items[old_call + 1];
+    const struct code_instruction *new = &work->new->code.instructions.items[new_call + 1];
+    uint64_t call = work->new->code.instructions.items[new_call].address;
 
     recipe->new_place = new->address;
     if (old->stack == NO_OFFSET || new->stack == NO_OFFSET) {
@@ -453,11 +472,11 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     recipe->old_size = -old->stack;
     recipe->new_size = -new->stack;
     covered_reset(&work->covered, -new->stack);
-    work->old.at = old_call + 1;
-    work->new.at = new_call + 1;
-    version_enter(&work->new, call);
-    locals_at_call(&work->old.debug, old_call, &work->old.locals);
-    locals_at_call(&work->new.debug, new_call, &work->new.locals);
+    work->old->at = old_call + 1;
+    work->new->at = new_call + 1;
+    version_enter(work->new, call);
+    work->old->locals = version_locals(work->old, old_call);
+    work->new->locals = version_locals(work->new, new_call);
     char *reason = transfer_check_locals(work, old_call);
     reason = reason ? reason : add_registers(work, recipe, new_call);
     reason = reason ? reason : add_frame(work, recipe);
@@ -466,15 +485,13 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
         add_described(work, recipe);
         reason = transfer_check_values(work, recipe);
     }
-    locals_free(&work->old.locals);
-    locals_free(&work->new.locals);
     return reason;
 }
 
 static void add_recipes(struct transfer_work *work, const struct code_index *old_index,
                         const struct code_index *new_index, recipe_list *ret)
 {
-    const struct code *old = &work->old.code;
+    const struct code *old = &work->old->code;
     uint32_t *pairs = transfer_match_calls(work, old_index, new_index);
 
     for (uint32_t i = 0; i < old->instructions.count; i++) {
@@ -499,8 +516,8 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
 /* The calls from which control comes back, where one of the versions has a problem: for each the same reason. */
 static void add_refusals(const struct transfer_work *work, recipe_list *ret)
 {
-    const struct code *old = &work->old.code;
-    const char *problem = old->problem ? old->problem : work->new.code.problem;
+    const struct code *old = &work->old->code;
+    const char *problem = old->problem ? old->problem : work->new->code.problem;
 
     for (uint32_t i = 0; i + 1 < old->instructions.count; i++) {
         const struct code_instruction *call = &old->instructions.items[i];
@@ -515,35 +532,51 @@ static void add_refusals(const struct transfer_work *work, recipe_list *ret)
     }
 }
 
-void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
-                       const struct object_symbol *new_symbol, recipe_list *ret)
+/* Adds the recipes from one version to the other. */
+static void add_direction(const struct transfer_pair *pair, struct version *old, struct version *new,
+                          bool same_parameters, recipe_list *ret)
 {
-    struct transfer_work work = { .captures = pair->captures };
+    struct transfer_work work = { .old = old, .new = new, .captures = pair->captures };
 
-    version_init(&work.old, pair->old, old_symbol);
-    version_init(&work.new, pair->new, new_symbol);
-    if (!work.old.code.problem && !work.new.code.problem) {
-        char *old_parameters = parameters_text(&work.old.debug),
-             *new_parameters = parameters_text(&work.new.debug);
-        match_init(&work.match, &work.old.code, &work.new.code, pair->lines, pair->lines_context);
-        work.match.members = &pair->members;
-        work.match.comparison = pair->comparison;
-        work.match.same_parameters = strcmp(old_parameters, new_parameters) == 0;
-        work.match.old_escaped = &work.old.escaped;
-        work.match.new_escaped = &work.new.escaped;
-        liveness_init(&work.direct, &work.new.code, NULL, 0);
-        liveness_init(&work.all, &work.new.code, work.new.escaped.items, work.new.escaped.count);
-        add_recipes(&work, &pair->old->index, &pair->new->index, ret);
-        liveness_deinit(&work.direct);
-        liveness_deinit(&work.all);
-        kept_deinit(&work.kept);
-        free(work.covered.bytes);
-        match_deinit(&work.match);
+    if (old->code.problem || new->code.problem) {
+        add_refusals(&work, ret);
+        return;
+    }
+    match_init(&work.match, &old->code, &new->code, pair->lines, pair->lines_context);
+    work.match.members = &pair->members;
+    work.match.comparison = pair->comparison;
+    work.match.same_parameters = same_parameters;
+    work.match.old_escaped = &old->escaped;
+    work.match.new_escaped = &new->escaped;
+    liveness_init(&work.direct, &new->code, NULL, 0);
+    liveness_init(&work.all, &new->code, new->escaped.items, new->escaped.count);
+    add_recipes(&work, &pair->old->index, &pair->new->index, ret);
+    liveness_deinit(&work.direct);
+    liveness_deinit(&work.all);
+    kept_deinit(&work.kept);
+    free(work.covered.bytes);
+    match_deinit(&work.match);
+}
+
+void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
+                       const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
+                       recipe_list *ret_forward, recipe_list *ret_back)
+{
+    struct version old, new;
+    bool same_parameters = false;
+
+    version_init(&old, forward->old, old_symbol);
+    version_init(&new, forward->new, new_symbol);
+    if (!old.code.problem && !new.code.problem) {
+        char *old_parameters = parameters_text(&old.debug), *new_parameters = parameters_text(&new.debug);
+        same_parameters = strcmp(old_parameters, new_parameters) == 0;
         free(old_parameters);
         free(new_parameters);
-    } else {
-        add_refusals(&work, ret);
     }
-    version_deinit(&work.old);
-    version_deinit(&work.new);
+    add_direction(forward, &old, &new, same_parameters, ret_forward);
+    if (back) {
+        add_direction(back, &new, &old, same_parameters, ret_back);
+    }
+    version_deinit(&old);
+    version_deinit(&new);
 }

@@ -62,10 +62,11 @@ void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *
                         const struct comparison *comparison);
 void transfer_pair_deinit(struct transfer_pair *pair);
 
-/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version. Everything is borrowed
- * as long as RET. */
-void transfer_function(const struct transfer_pair *pair, const struct object_symbol *old_symbol,
-                       const struct object_symbol *new_symbol, recipe_list *ret);
+/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version; and (unless BACK, the same
+ * pair the other way round, is NULL) those from NEW_SYMBOL back to it. Everything is borrowed as long as the results. */
+void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
+                       const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
+                       recipe_list *ret_forward, recipe_list *ret_back);
 void recipes_free(recipe_list *recipes);
 
 #endif

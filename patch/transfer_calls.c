@@ -251,15 +251,15 @@ static void pair_site(struct pairing *pairing, const struct call_site *site, uin
 uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
                                const struct code_index *new_index)
 {
-    size_t count = work->old.code.instructions.count;
+    size_t count = work->old->code.instructions.count;
     uint32_t *pairs = must_calloc(count + 1, sizeof(*pairs));
     struct pairing pairing = { .match = &work->match };
 
     for (size_t i = 0; i < count; i++) {
         pairs[i] = NO_INSTRUCTION;
     }
-    find_sites(&work->old.code, old_index, &pairing.old);
-    find_sites(&work->new.code, new_index, &pairing.new);
+    find_sites(&work->old->code, old_index, &pairing.old);
+    find_sites(&work->new->code, new_index, &pairing.new);
     for (size_t i = 0; i < pairing.old.count; i++) {
         pair_site(&pairing, &pairing.old.items[i], pairs);
     }

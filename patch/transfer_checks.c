@@ -28,7 +28,7 @@ static bool is_known_elsewhere(const struct version *version, const struct local
 /* Whether nobody has the address of LOCAL when CALL returns, though it was taken. */
 static bool may_move(struct transfer_work *work, const struct local *local, uint32_t call)
 {
-    struct version *old = &work->old;
+    struct version *old = work->old;
 
     if (!work->captures) {
         return false;
@@ -49,12 +49,12 @@ static bool may_move(struct transfer_work *work, const struct local *local, uint
 /* Objects that others may know the address of must have the same place. */
 static char *check_addresses(struct transfer_work *work, uint32_t call)
 {
-    for (size_t i = 0; i < work->old.locals.count; i++) {
-        const struct local *old = &work->old.locals.items[i];
-        if (!is_known_elsewhere(&work->old, old, call)) {
+    for (size_t i = 0; i < work->old->locals->count; i++) {
+        const struct local *old = &work->old->locals->items[i];
+        if (!is_known_elsewhere(work->old, old, call)) {
             continue;
         }
-        const struct local *new = local_counterpart(&work->new.locals, &work->old.locals, old);
+        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
         bool stays = new != NULL &&new->pieces.count == old->pieces.count;
         for (size_t k = 0; stays && k < old->pieces.count; k++) {
             const struct local_piece *a = &old->pieces.items[k], *b = &new->pieces.items[k];
@@ -78,9 +78,9 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
 /* A part of a variable that the new version has turned into a number, which the running one does not surely have in it. */
 static char *check_constants(const struct transfer_work *work)
 {
-    for (size_t i = 0; i < work->new.locals.count; i++) {
-        const struct local *new = &work->new.locals.items[i];
-        const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, new);
+    for (size_t i = 0; i < work->new->locals->count; i++) {
+        const struct local *new = &work->new->locals->items[i];
+        const struct local *old = local_counterpart(work->old->locals, work->new->locals, new);
         for (size_t k = 0; old && k < new->pieces.count; k++) {
             const struct local_piece *piece = &new->pieces.items[k];
             const struct local_piece *now = local_piece_of(old, piece->offset, piece->size);
@@ -106,9 +106,9 @@ static bool may_be_silent(const struct local *local)
 /* A variable that the running version keeps, and the new one works out from what it may not be made of now. */
 static char *check_kept(const struct transfer_work *work)
 {
-    for (size_t i = 0; i < work->old.locals.count; i++) {
-        const struct local *old = &work->old.locals.items[i];
-        const struct local *new = local_counterpart(&work->new.locals, &work->old.locals, old);
+    for (size_t i = 0; i < work->old->locals->count; i++) {
+        const struct local *old = &work->old->locals->items[i];
+        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
         for (size_t k = 0; new &&k < old->pieces.count; k++) {
             const struct local_piece *piece = &old->pieces.items[k];
             const struct local_piece *next = local_piece_of(new, piece->offset, 1);
@@ -134,8 +134,8 @@ char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
 
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
 {
-    struct address_flow *addresses = &work->old.addresses;
-    uint32_t at = work->old.at;
+    struct address_flow *addresses = &work->old->addresses;
+    uint32_t at = work->old->at;
 
     if (!work->moves) {
         return NULL;

@@ -305,5 +305,10 @@ void code_deinit(struct code *code)
     LIST_FREE(&code->taken);
     LIST_FREE(&code->labels);
     LIST_FREE(&code->table_jumps);
+    if (code->search) {
+        free(code->search->seen);
+        LIST_FREE(&code->search->waiting);
+        free(code->search);
+    }
     *code = (struct code){ 0 };
 }

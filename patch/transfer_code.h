@@ -110,6 +110,13 @@ struct code_path {
     char *path;
 };
 
+/* What searches through the blocks need, kept between them. */
+struct code_search {
+    uint32_t *seen; /* by block: the last search that came by */
+    uint32_t number;
+    LIST(uint32_t) waiting;
+};
+
 struct code {
     struct object *object;
     const struct object_symbol *symbol;
@@ -122,6 +129,7 @@ struct code {
     LIST(struct code_label) labels;
     LIST(struct code_table_jump) table_jumps;
     LIST(struct code_path) paths;
+    struct code_search *search;
     Dwarf_Die *unit;
     const char *problem; /* why nothing can be said of it ("has no code"), or NULL */
 };

@@ -217,6 +217,8 @@ static void make_blocks(struct code *code)
     }
     cut_blocks(code);
     connect_blocks(code);
+    code->search = must_calloc(1, sizeof(*code->search));
+    code->search->seen = must_calloc(code->blocks.count + 1, sizeof(*code->search->seen));
 }
 
 void code_find_flow(struct code *code)

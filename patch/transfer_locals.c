@@ -222,6 +222,16 @@ static void read_size(Dwarf_Die *die, Dwarf_Die *ret_type, bool *ret_typed, uint
     }
 }
 
+static uint32_t name_hash(const char *name)
+{
+    uint32_t hash = 0;
+
+    for (; *name; name++) {
+        hash = hash * 31 + (unsigned char)*name;
+    }
+    return hash;
+}
+
 static void add_local(const struct frame_base *base, Dwarf_Die *die, unsigned level, uint64_t address,
                       local_list *ret)
 {
@@ -234,11 +244,12 @@ static void add_local(const struct frame_base *base, Dwarf_Die *die, unsigned le
     if (!local.name || !is_automatic(die)) {
         return;
     }
+    local.hash = name_hash(local.name);
     dwarf_decl_line(die, &line);
     local.line = line;
     read_size(die, &local.type, &local.typed, &local.size);
     for (size_t i = 0; i < ret->count; i++) {
-        local.nth += ret->items[i].level == level && strcmp(ret->items[i].name, local.name) == 0;
+        local.nth += ret->items[i].level == level && local_same_name(&ret->items[i], &local);
     }
     if (dwarf_attr(die, DW_AT_location, &attribute) &&
         dwarf_getlocation_addr(&attribute, address, operations, counts, EXPRESSIONS_MAX) == 1) {
@@ -291,6 +302,11 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
         level += dwarf_tag(&inner) == DW_TAG_inlined_subroutine;
         scope = inner;
     }
+}
+
+bool local_same_name(const struct local *one, const struct local *other)
+{
+    return one->hash == other->hash && strcmp(one->name, other->name) == 0;
 }
 
 void locals_free(local_list *locals)
@@ -402,7 +418,7 @@ static unsigned count_alike(const local_list *locals, const struct local *local)
     unsigned count = 0;
 
     for (size_t i = 0; i < locals->count; i++) {
-        count += locals->items[i].level == local->level && strcmp(locals->items[i].name, local->name) == 0;
+        count += locals->items[i].level == local->level && local_same_name(&locals->items[i], local);
     }
     return count;
 }
@@ -415,8 +431,7 @@ const struct local *local_counterpart(const local_list *others, const local_list
     }
     for (size_t i = 0; i < others->count; i++) {
         const struct local *other = &others->items[i];
-        if (other->level == local->level && other->nth == local->nth &&
-            strcmp(other->name, local->name) == 0) {
+        if (other->level == local->level && other->nth == local->nth && local_same_name(other, local)) {
             return other;
         }
     }

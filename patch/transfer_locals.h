@@ -23,6 +23,7 @@ struct local_piece {
 /* A variable that is in scope at a call. */
 struct local {
     const char *name;
+    uint32_t hash;  /* of the name */
     unsigned level; /* how many inlined calls deep it was declared */
     unsigned nth;   /* of those of this name at this level, from the outermost */
     unsigned line;
@@ -60,6 +61,7 @@ void function_debug_init(struct function_debug *debug, const struct code *code,
 /* The variables in scope at the call CALL and where they are meanwhile. */
 void locals_at_call(const struct function_debug *debug, uint32_t call, local_list *ret);
 void locals_free(local_list *locals);
+bool local_same_name(const struct local *one, const struct local *other);
 
 /* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
 const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);

@@ -78,17 +78,18 @@ static void find_writers(const struct code *code, uint32_t at, int32_t place, ui
     uint32_t entry =
         code->instructions.items[code_at(code, object_address(code->object, code->symbol))].block;
     uint64_t mask = code_place_mask(place, size);
-    LIST(uint32_t) waiting = { 0 };
+    struct code_search *search = code->search;
 
     ret->list.count = 0;
     ret->unknown = ret->parts = false;
     if (search_block(code, own->first, at, place, size, ret)) {
         return;
     }
-    bool *seen = must_calloc(code->blocks.count, sizeof(*seen));
-    LIST_ADD(&waiting, (uint32_t)(own - code->blocks.items));
-    while (waiting.count && !ret->unknown && !ret->parts) {
-        uint32_t index = waiting.items[--waiting.count];
+    search->number++;
+    search->waiting.count = 0;
+    LIST_ADD(&search->waiting, (uint32_t)(own - code->blocks.items));
+    while (search->waiting.count && !ret->unknown && !ret->parts) {
+        uint32_t index = search->waiting.items[--search->waiting.count];
         const struct code_block *block = &code->blocks.items[index];
         if (index == entry) {
             add_origin(ret, ENTRY, place, size);
@@ -96,18 +97,16 @@ static void find_writers(const struct code *code, uint32_t at, int32_t place, ui
         for (size_t i = 0; i < block->before.count; i++) {
             uint32_t before = block->before.items[i];
             const struct code_block *from = &code->blocks.items[before];
-            if (!seen[before] && from->reached) {
-                seen[before] = true;
+            if (search->seen[before] != search->number && from->reached) {
+                search->seen[before] = search->number;
                 bool wrote =
                     (from->written & mask) && search_block(code, from->first, from->end, place, size, ret);
                 if (!wrote) {
-                    LIST_ADD(&waiting, before);
+                    LIST_ADD(&search->waiting, before);
                 }
             }
         }
     }
-    free(seen);
-    LIST_FREE(&waiting);
 }
 
 /* Whether ORIGIN is a copy, and then what it copies. */

@@ -29,9 +29,10 @@ struct version {
     bool *idle;        /* by byte of the frame from `low` on: it holds nothing at the call in question */
     uint32_t *
         units; /* by byte of the frame from `low` on: the widest access that reads and starts there; 0: none does */
-    frame_slots slots; /* places in the frame that are written as one, each but once, in the code's order */
-    local_list locals; /* at the call in question */
-    uint32_t at;       /* where that call returns to */
+    frame_slots slots;  /* places in the frame that are written as one, each but once, in the code's order */
+    local_list **known; /* by call: its locals, once they were asked for; NULL: none were */
+    const local_list *locals;      /* at the call in question */
+    uint32_t at;                   /* where that call returns to */
     struct address_flow addresses; /* of objects, once somebody has asked: `code` is set then */
 };
 
@@ -50,7 +51,7 @@ struct covered {
 };
 
 struct transfer_work {
-    struct version old, new;
+    struct version *old, *new;
     struct match match;
     struct kept kept;
     struct covered covered;

@@ -115,8 +115,10 @@ static const struct origins *recall(struct match *match, const struct code *code
 static void copy_origins(const struct origins *from, struct origins *ret)
 {
     *ret = (struct origins){ .unknown = from->unknown, .parts = from->parts };
-    for (size_t i = 0; i < from->list.count; i++) {
-        LIST_ADD(&ret->list, from->list.items[i]);
+    if (from->list.count) {
+        ret->list.count = ret->list.capacity = from->list.count;
+        ret->list.items = must_calloc(from->list.count, sizeof(*ret->list.items));
+        memcpy(ret->list.items, from->list.items, from->list.count * sizeof(*ret->list.items));
     }
 }
 

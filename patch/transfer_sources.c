@@ -56,7 +56,7 @@ static bool widens(const struct local *old, const struct local *new, uint32_t si
 static char *from_local(const struct transfer_work *work, const struct local *local, uint32_t offset,
                         uint32_t size, unsigned *ret_problem, struct recipe_value *ret)
 {
-    const struct local *old = local_counterpart(&work->old.locals, &work->new.locals, local);
+    const struct local *old = local_counterpart(work->old->locals, work->new->locals, local);
     struct local a, b = *local;
     bool is_signed = false;
 
@@ -112,8 +112,8 @@ static char *from_locals(const struct transfer_work *work, int32_t place, uint32
 
     *ret_described = false;
     *ret_problems = 0;
-    for (size_t i = 0; i < work->new.locals.count; i++) {
-        const struct local *local = &work->new.locals.items[i];
+    for (size_t i = 0; i < work->new->locals->count; i++) {
+        const struct local *local = &work->new->locals->items[i];
         for (size_t k = 0; k < local->pieces.count; k++) {
             const struct local_piece *piece = &local->pieces.items[k];
             bool in_register = piece->kind == LOCAL_REGISTER;
@@ -162,8 +162,8 @@ static char *from_locals(const struct transfer_work *work, int32_t place, uint32
 static bool take_constant(const struct transfer_work *work, int32_t place, uint32_t size,
                           struct recipe_value *ret)
 {
-    const struct code *code = &work->new.code;
-    uint32_t origin = code_only_source(code, work->new.at, place, size);
+    const struct code *code = &work->new->code;
+    uint32_t origin = code_only_source(code, work->new->at, place, size);
 
     if (origin == NO_INSTRUCTION) {
         return false;
@@ -209,7 +209,7 @@ static void take_place(int32_t place, uint32_t size, struct recipe_value *ret)
 /* Where the old version has the result of the same computation. */
 static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret)
 {
-    const frame_slots *slots = &work->old.slots;
+    const frame_slots *slots = &work->old->slots;
     LIST(int32_t) candidates = { 0 };
     bool found = false;
 
@@ -231,7 +231,7 @@ static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size
             LIST_ADD(&candidates, slot->place);
         }
     }
-    size_t index = match_finds(&work->match, work->new.at, place, work->old.at, candidates.items,
+    size_t index = match_finds(&work->match, work->new->at, place, work->old->at, candidates.items,
                                candidates.count, size);
     if (index < candidates.count) {
         take_place(candidates.items[index], size, ret);
@@ -244,8 +244,8 @@ static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size
 static char *temporary_reason(const struct transfer_work *work, int32_t place, uint32_t size)
 {
     int32_t entry;
-    uint32_t origin = code_origin(&work->new.code, work->new.at, place, size, &entry);
-    unsigned line = origin == NO_INSTRUCTION ? 0 : work->new.code.instructions.items[origin].line;
+    uint32_t origin = code_origin(&work->new->code, work->new->at, place, size, &entry);
+    unsigned line = origin == NO_INSTRUCTION ? 0 : work->new->code.instructions.items[origin].line;
     char *where = place_in_frame(place) ? must_printf("at CFA%+d", place - PLACE_CFA)
                                         : must_strdup(register_name(place_register(place)));
     char *reason =
@@ -263,7 +263,7 @@ static bool extends(const struct transfer_work *work, int32_t place, uint32_t si
     if (place_in_frame(place) || value->from_size >= size || value->from_kind >= MOLT_VALUE_PLACES) {
         return true;
     }
-    enum extension extension = code_extension(&work->new.code, work->new.at, place_register(place));
+    enum extension extension = code_extension(&work->new->code, work->new->at, place_register(place));
     value->is_signed = value->is_signed || extension == EXTENSION_SIGN;
     return value->from_size == 4 && extension != EXTENSION_UNKNOWN;
 }
@@ -274,7 +274,7 @@ char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, 
     bool described;
 
     if (!place_in_frame(place)) {
-        int32_t pointer = code_pointer(&work->new.code, work->new.at, place_register(place));
+        int32_t pointer = code_pointer(&work->new->code, work->new->at, place_register(place));
         if (pointer != NO_OFFSET) {
             ret->from_kind = MOLT_VALUE_FRAME;
             ret->from = pointer;

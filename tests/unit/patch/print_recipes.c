@@ -67,7 +67,7 @@ int main(int count, char **arguments)
             continue;
         }
         clock_t start = clock();
-        transfer_function(&pair, symbol, other, &list);
+        transfer_function(&pair, NULL, symbol, other, &list, NULL);
         double ms = (clock() - start) * 1e3 / CLOCKS_PER_SEC;
         if (ms > 50) {
             fprintf(stderr, "%s: %.0f ms for %zu calls\n", symbol->name, ms, list.count);

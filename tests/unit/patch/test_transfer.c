@@ -75,7 +75,7 @@ static void work_out(struct versions *versions, const char *name)
     assert_non_null(old);
     assert_non_null(new);
     recipes_free(&versions->recipes);
-    transfer_function(&versions->pair, old, new, &versions->recipes);
+    transfer_function(&versions->pair, NULL, old, new, &versions->recipes, NULL);
 }
 
 static void end(struct versions *versions)
