@@ -11,17 +11,18 @@
 #include "patch/transfer_private.h"
 
 #define ADDRESS 8
-#define CALLS_MAX 8 /* how deep calls are followed */
 
 void transfer_side_init(struct transfer_side *side, struct object *object)
 {
     side->object = object;
     code_index_init(&side->index, object_dwarf(object));
+    side->clobbers = clobbers_create(object);
 }
 
 void transfer_side_deinit(struct transfer_side *side)
 {
     code_index_deinit(&side->index);
+    clobbers_destroy(side->clobbers);
 }
 
 void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
@@ -134,7 +135,7 @@ static const char *returned_to_twice(const struct code *code)
 static void version_init(struct version *version, const struct transfer_side *side,
                          const struct object_symbol *symbol)
 {
-    *version = (struct version){ 0 };
+    *version = (struct version){ .clobbers = side->clobbers };
     const struct code_range *range = code_index_find(&side->index, object_address(side->object, symbol));
     version->unit = range ? range->unit : (Dwarf_Die){ 0 };
     code_init(&version->code, side->object, symbol, range ? &version->unit : NULL);
@@ -231,52 +232,6 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
     return reason;
 }
 
-/* Whether a function of this object changes register NUMBER, by all that can be told. */
-static bool clobbers(struct object *object, const struct object_symbol *function, unsigned number,
-                     unsigned depth)
-{
-    bool found = false;
-    struct code code;
-
-    if (depth > CALLS_MAX) {
-        return false;
-    }
-    code_init(&code, object, function, NULL);
-    for (uint32_t i = 0; i < code.instructions.count && !found && !code.problem; i++) {
-        const struct code_instruction *instruction = &code.instructions.items[i];
-        const struct code_operand *operand = &code.operands.items[instruction->operand];
-        struct object_place place;
-        bool leaves = (instruction->flags & CODE_CALL) ||
-                      ((instruction->flags & CODE_EXIT) && (instruction->flags & CODE_ENDS) &&
-                       instruction->visible_count && operand->kind != OPERAND_OTHER);
-        if (leaves && code_named(&code, operand, &place) && place.symbol && place.section) {
-            found = clobbers(object, place.symbol, number, depth + 1);
-        } else if (leaves) {
-            found = true;
-        }
-        for (unsigned k = 0; k < instruction->operand_count && !leaves; k++) {
-            const struct code_operand *each = &code.operands.items[instruction->operand + k];
-            found = found || (each->kind == OPERAND_REGISTER && each->written && each->number == number);
-        }
-    }
-    code_deinit(&code);
-    return found;
-}
-
-static bool is_clobbered(const struct code *code, uint32_t call, unsigned number)
-{
-    const struct code_operand *operand = &code->operands.items[code->instructions.items[call].operand];
-    struct object_place place;
-
-    if (operand->kind != OPERAND_NUMBER) {
-        return true;
-    }
-    if (!code_named(code, operand, &place)) {
-        return clobbers(code->object, code->symbol, number, 0);
-    }
-    return !place.section || (place.symbol && clobbers(code->object, place.symbol, number, 0));
-}
-
 static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t call)
 {
     uint32_t block = work->new->code.instructions.items[work->new->at].block;
@@ -290,7 +245,7 @@ static char *add_registers(struct transfer_work *work, struct recipe *recipe, ui
             continue;
         }
         if (!register_is_preserved(i)) {
-            if (i != RAX && i != RDX && !is_clobbered(&work->new->code, call, i)) {
+            if (i != RAX && i != RDX && !call_clobbers(work->new->clobbers, &work->new->code, call, i)) {
                 return must_printf(
                     "the new version relies on %s, which the called function happens to leave alone",
                     register_name(i));
@@ -406,14 +361,13 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
 {
     const struct code *code = &work->new->code;
 
-    for (uint32_t i = 0; i < code->touches.count + REGISTERS; i++) {
+    for (uint32_t i = 0; i < work->new->slots.count + REGISTERS; i++) {
         bool is_register = i < REGISTERS;
-        const struct code_touch *touch = is_register ? NULL : &code->touches.items[i - REGISTERS];
-        int32_t place = is_register ? (int32_t)i * ADDRESS : touch->place, entry = 0;
-        bool counts = is_register
-                          ? register_is_preserved(i)
-                          : touch->written && touch->size == ADDRESS && place_in_frame(place) &&
-                                place < PLACE_CFA - ADDRESS && place >= PLACE_CFA - (int32_t)recipe->new_size;
+        const struct frame_slot *slot = is_register ? NULL : &work->new->slots.items[i - REGISTERS];
+        int32_t place = is_register ? (int32_t)i * ADDRESS : slot->place, entry = 0;
+        bool counts = is_register ? register_is_preserved(i)
+                                  : slot->size == ADDRESS && place < PLACE_CFA - ADDRESS &&
+                                        place >= PLACE_CFA - (int32_t)recipe->new_size;
         if (!counts || has_value(work, place) ||
             code_origin(code, work->new->at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
             !register_is_preserved(place_register(entry))) {

@@ -39,6 +39,7 @@ typedef LIST(struct recipe) recipe_list;
 struct transfer_side {
     struct object *object;
     struct code_index index;
+    struct clobbers *clobbers;
 };
 
 void transfer_side_init(struct transfer_side *side, struct object *object);

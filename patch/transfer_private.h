@@ -17,6 +17,7 @@ typedef LIST(struct frame_slot) frame_slots;
 
 /* One version. */
 struct version {
+    struct clobbers *clobbers; /* the object's */
     Dwarf_Die unit;
     struct code code;
     struct function_debug debug;
@@ -89,6 +90,13 @@ bool version_is_idle(const struct version *version, int32_t offset);
 /* How many bytes from OFFSET on are read as one: the widest access that starts there; at least one. */
 uint32_t version_unit_at(const struct version *version, int32_t offset);
 void version_forget_scopes(struct version *version);
+
+/* transfer_clobbers.c: what is known of the registers that OBJECT's functions change; borrows it. */
+struct clobbers *clobbers_create(struct object *object);
+void clobbers_destroy(struct clobbers *clobbers);
+
+/* Whether the instruction CALL of CODE may change register NUMBER, by all that can be told of what it calls. */
+bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t call, unsigned number);
 
 /* transfer_kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
