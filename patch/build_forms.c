@@ -397,17 +397,6 @@ static bool is_folded_block(const struct object *object, const struct object_sym
            symbol->bind == STB_LOCAL && !is_function_called(object, symbol->name, base);
 }
 
-static bool any_type_changed(const struct build_state *state)
-{
-    for (size_t i = 0; i < type_changes_count(state->changes); i++) {
-        const struct type_change *change = type_changes_at(state->changes, i);
-        if (change->old && change->new) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Such blocks are described nowhere: they are followed only if all of them stay as they are. */
 static struct molt_error *check_blocks(const struct unit_forms *unit)
 {
@@ -417,7 +406,7 @@ static struct molt_error *check_blocks(const struct unit_forms *unit)
     for (size_t i = 1; i < comparison->old->symbol_count; i++) {
         const struct object_symbol *old = &comparison->old->symbols[i], *new = comparison->now_of[i];
         if (is_folded_block(comparison->old, old) &&
-            (!new || new->size != old->size || any_type_changed(unit->build->state))) {
+            (!new || new->size != old->size || type_changes_any(unit->build->state->changes))) {
             lost = old;
         }
     }

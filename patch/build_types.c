@@ -142,17 +142,6 @@ void build_types_make(struct build *build, bool whole)
 
 /* ---- does anything change? --------------------------------------------------------------------------------------- */
 
-static bool any_type_changed(const struct build_state *state)
-{
-    for (size_t i = 0; i < type_changes_count(state->changes); i++) {
-        const struct type_change *change = type_changes_at(state->changes, i);
-        if (change->old && change->new) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether values of ONE are not values of OTHER as they are. Numbers that need a conversion are noted. */
 static bool value_changed(const struct build_state *state, const struct variable *one,
                           const struct variable *other)
@@ -210,7 +199,7 @@ static bool any_variable_changed(const struct build_state *state, const struct c
 bool build_types_changed(const struct build *build)
 {
     const struct build_state *state = build->state;
-    bool changed = any_type_changed(state);
+    bool changed = type_changes_any(state->changes);
 
     for (size_t i = 0; i < build->units.count; i++) {
         const struct changed_unit *unit = build->units.items[i];

@@ -193,6 +193,62 @@ static char *callee_at(const struct site_call *call, const struct site_verdict *
     return site_base_name(inlined ? inlined : call->call.callee ? call->call.callee : "");
 }
 
+/* The type that molt.toml gives the site. */
+static void take_hint(struct sites *sites, const struct site_work *work, struct site_verdict *verdict,
+                      struct site *site)
+{
+    Dwarf_Die unit;
+
+    if (find_type(work->dwarf, verdict->hint, &verdict->type, &unit)) {
+        LIST_ADD(&sites->hint_units, unit);
+        return;
+    }
+    site->kind = MOLT_SITE_UNKNOWN;
+    site->reason =
+        own(sites, must_printf("molt.toml says %s, which the program does not know", verdict->hint));
+}
+
+/* The type of what is made, and with what it is to be allocated and released. */
+static void take_type(struct sites *sites, struct site_work *work, const struct site_subject *subject,
+                      const struct site_call *call, const struct site_verdict *verdict, struct site *site)
+{
+    char *callee = callee_at(call, verdict);
+    bool header = site_form(work, callee)->shifted || (!call->call.callee && work->any_shifted);
+
+    site->type = verdict->type;
+    site->type_name = own(sites, name_of_type(verdict->type));
+    site->allocator = site_allocator_of(work, subject, sites, callee, header);
+    if (header && !site->allocator) {
+        site->type_name = "";
+        site->kind = MOLT_SITE_UNKNOWN;
+        site->reason =
+            own(sites, must_printf("%s keeps something in front of its blocks: tell how many bytes in "
+                                   "molt.toml ([heap] allocators = [{ allocate = ..., release = ..., "
+                                   "header = ... }])",
+                                   *callee ? callee : "what is called"));
+    }
+    free(callee);
+}
+
+/* Where the call is in the source: in FRAME, or else where the probe has found it. */
+static void take_place(struct sites *sites, const struct tree *tree, const struct site_call *call,
+                       const struct code_frame *frame, const struct site_verdict *verdict, struct site *site)
+{
+    char *path = NULL;
+
+    if (frame && frame->file) {
+        path = definition_path((Dwarf_Die *)&call->unit_die, frame->file);
+        site->line = frame->line;
+    } else if (verdict->probe) {
+        path = must_have(path_normalise(verdict->probe->directory, verdict->candidate->file));
+        site->line = verdict->candidate->line;
+    }
+    if (path) {
+        site->file = own(sites, tree_original_path(tree, path));
+    }
+    free(path);
+}
+
 void site_add(struct sites *sites, struct site_work *work, const struct site_subject *subject,
               const struct tree *tree, const struct site_call *call)
 {
@@ -212,44 +268,15 @@ void site_add(struct sites *sites, struct site_work *work, const struct site_sub
     site.address = call->symbol ? call->call.after - call->start : call->call.after;
     site.kind = verdict.kind;
     site.function = own(sites, must_strdup(frame && frame->function ? frame->function : call->function));
-    Dwarf_Die unit;
-    if (verdict.hint && !find_type(work->dwarf, verdict.hint, &verdict.type, &unit)) {
-        site.kind = MOLT_SITE_UNKNOWN;
-        site.reason =
-            own(sites, must_printf("molt.toml says %s, which the program does not know", verdict.hint));
-    } else if (verdict.hint) {
-        LIST_ADD(&sites->hint_units, unit);
+    if (verdict.hint) {
+        take_hint(sites, work, &verdict, &site);
     }
     if (site.kind == MOLT_SITE_OBJECT || site.kind == MOLT_SITE_ARRAY) {
-        char *callee = callee_at(call, &verdict);
-        site.type = verdict.type;
-        site.type_name = own(sites, name_of_type(verdict.type));
-        bool header = site_form(work, callee)->shifted || (!call->call.callee && work->any_shifted);
-        site.allocator = site_allocator_of(work, subject, sites, callee, header);
-        if (header && !site.allocator) {
-            site.type_name = "";
-            site.kind = MOLT_SITE_UNKNOWN;
-            site.reason =
-                own(sites, must_printf("%s keeps something in front of its blocks: tell how many bytes in "
-                                       "molt.toml ([heap] allocators = [{ allocate = ..., release = ..., "
-                                       "header = ... }])",
-                                       *callee ? callee : "what is called"));
-        }
-        free(callee);
+        take_type(sites, work, subject, call, &verdict, &site);
     }
     if (site.kind == MOLT_SITE_UNKNOWN && !*site.reason) {
         site.reason = own(sites, must_strdup(verdict.reason));
     }
-    if (frame && frame->file) {
-        char *path = definition_path((Dwarf_Die *)&call->unit_die, frame->file);
-        site.file = own(sites, tree_original_path(tree, path));
-        site.line = frame->line;
-        free(path);
-    } else if (verdict.probe) {
-        char *path = must_have(path_normalise(verdict.probe->directory, verdict.candidate->file));
-        site.file = own(sites, tree_original_path(tree, path));
-        site.line = verdict.candidate->line;
-        free(path);
-    }
+    take_place(sites, tree, call, frame, &verdict, &site);
     LIST_ADD(&sites->items, site);
 }

@@ -379,6 +379,17 @@ const struct type_change *type_changes_at(const struct type_changes *changes, si
     return changes->list.items[index];
 }
 
+bool type_changes_any(const struct type_changes *changes)
+{
+    for (size_t i = 0; i < type_changes_count(changes); i++) {
+        const struct type_change *change = type_changes_at(changes, i);
+        if (change->old && change->new) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct type_change *type_changes_of_old(const struct type_changes *changes, const struct type *old)
 {
     old = type_strip(old);

@@ -73,6 +73,9 @@ void type_changes_destroy(struct type_changes *changes);
 size_t type_changes_count(const struct type_changes *changes);
 const struct type_change *type_changes_at(const struct type_changes *changes, size_t index);
 
+/* Whether there is a type that both have and that changed. */
+bool type_changes_any(const struct type_changes *changes);
+
 /* The entry of an OLD type (of the old model), stripped of typedefs; NULL if it did not change. */
 const struct type_change *type_changes_of_old(const struct type_changes *changes, const struct type *old);
 
