@@ -74,13 +74,43 @@ static bool find_function(const struct site_subject *subject, const char *name, 
     return false;
 }
 
-/* void *NAME(size_t) */
-static bool is_allocate(const struct site_subject *subject, const char *name, uint64_t *ret)
+static bool names_size(Dwarf_Die *parameter)
+{
+    static const char *const words[] = { "size", "Size", "bytes", "Bytes", "length", "len" };
+    const char *name = dwarf_diename(parameter);
+
+    for (size_t i = 0; name && i < sizeof(words) / sizeof(*words); i++) {
+        if (strstr(name, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether PARAMETER is a number of bytes: of size_t's kind, or a number that is called so. Others count something else: slots, objects. */
+static bool is_size(Dwarf_Die *parameter, bool told)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word encoding;
+    Dwarf_Die type, plain;
+
+    if (!dwarf_attr_integrate(parameter, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
+        site_type_sort(type, &plain) != SORT_SCALAR || dwarf_tag(&plain) != DW_TAG_base_type ||
+        !dwarf_attr(&plain, DW_AT_encoding, &attribute) || dwarf_formudata(&attribute, &encoding) != 0) {
+        return false;
+    }
+    bool wide = encoding == DW_ATE_unsigned && dwarf_bytesize(&plain) == sizeof(uint64_t);
+    return wide ||
+           ((encoding == DW_ATE_signed || encoding == DW_ATE_unsigned) && (told || names_size(parameter)));
+}
+
+/* void *NAME(size_t). TOLD: molt.toml says so, whatever the number is called. */
+static bool is_allocate(const struct site_subject *subject, const char *name, bool told, uint64_t *ret)
 {
     Dwarf_Die die, parameter;
 
     return find_function(subject, name, &die, ret) && returns_memory(&die) &&
-           parameters_of(&die, &parameter) == 1 && !is_pointer(&parameter);
+           parameters_of(&die, &parameter) == 1 && is_size(&parameter, told);
 }
 
 /* void NAME(void *) */
@@ -108,7 +138,7 @@ static bool find_partner(const struct site_subject *subject, const char *release
         bool ends = length > tail && strcmp(release + length - tail, words[i].release) == 0;
         for (unsigned k = 0; ends && words[i].allocate[k]; k++) {
             snprintf(ret, LONGEST_NAME, "%.*s%s", (int)(length - tail), release, words[i].allocate[k]);
-            if (is_allocate(subject, ret, ret_address)) {
+            if (is_allocate(subject, ret, false, ret_address)) {
                 return true;
             }
         }
@@ -124,7 +154,7 @@ static bool find_told(const struct site_subject *subject, const struct heap_sett
         const struct heap_allocator *told = &settings->allocators.items[i / 2];
         bool same = strcmp(told->allocate, name) == 0;
         if ((same || (i % 2 && header && told->header)) &&
-            is_allocate(subject, told->allocate, &ret->allocate) &&
+            is_allocate(subject, told->allocate, true, &ret->allocate) &&
             is_release(subject, told->release, &ret->release)) {
             ret->header = told->header;
             snprintf(ret_name, LONGEST_NAME, "%s", told->allocate);
@@ -148,7 +178,7 @@ static bool find_pair(const struct site_subject *subject, const struct heap_sett
             continue;
         }
         snprintf(ret_name, LONGEST_NAME, "%s", name);
-        if (is_allocate(subject, name, &ret->allocate) ||
+        if (is_allocate(subject, name, false, &ret->allocate) ||
             find_partner(subject, release, ret_name, &ret->allocate)) {
             return true;
         }

@@ -251,6 +251,12 @@ static void pairs_are_recognised(void **state)
     site = site_on(sites, "a.c", line_of("struct conn *conn = malloc(sizeof *conn)"));
     assert_non_null(site);
     assert_int_equal(site->allocator, 0);
+    site = site_on(sites, "a.c", line_of("slot_alloc(1)")); /* which takes no size */
+    assert_non_null(site);
+    assert_int_equal(site->allocator, 0);
+    site = site_on(sites, "a.c", line_of("bytes_alloc(sizeof"));
+    assert_non_null(site);
+    assert_int_not_equal(site->allocator, 0);
     project_deinit(&project);
 }
 

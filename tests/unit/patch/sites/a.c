@@ -354,6 +354,18 @@ void by_header_wrapper(void)
     keep(conn);
 }
 
+void by_slot(void)
+{
+    struct conn *conn = slot_alloc(1); /*= object struct conn */
+    keep(conn);
+}
+
+void by_bytes(void)
+{
+    struct conn *conn = bytes_alloc(sizeof(struct conn)); /*= object struct conn */
+    keep(conn);
+}
+
 /* ---- pointers to functions ---- */
 void by_pointer(struct allocator *allocator)
 {
@@ -376,6 +388,6 @@ int main(int count, char **arguments)
     in_condition(); text(arguments[0], count); buffer(count); nothing(count); of_unknown_number(count);
     by_macro(count); two_on_a_line(); by_inlined(); by_wrapper(count); by_nested_wrapper(); by_tail_wrapper();
     by_debugging_wrapper(); by_filling_wrapper(); by_resizing_wrapper(&conns, count); by_text_wrapper();
-    by_header_wrapper(); by_pointer(&allocator);
+    by_header_wrapper(); by_slot(); by_bytes(); by_pointer(&allocator);
     return 0;
 }

@@ -17,3 +17,7 @@ void *xrealloc(void *pointer, size_t size);
 char *old_alloc(unsigned size);
 void *behind_header(size_t size);
 void xfree(void *pointer);
+void *slot_alloc(int slot);
+void slot_free(void *pointer);
+void *bytes_alloc(int size);
+void bytes_free(void *pointer);

@@ -93,3 +93,34 @@ void xfree(void *pointer)
 {
     free(pointer);
 }
+
+/* As allocation functions are called, but what it takes is no size. */
+void *slot_alloc(int slot)
+{
+    void *memory = malloc(slot * 64); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void slot_free(void *pointer)
+{
+    *(volatile char *)pointer = 1; /* or compilers find that it is another of its kind */
+    free(pointer);
+}
+
+void *bytes_alloc(int size)
+{
+    void *memory = malloc(size); /*= wrapper */
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void bytes_free(void *pointer)
+{
+    *(volatile char *)pointer = 2;
+    free(pointer);
+}
