@@ -122,6 +122,19 @@ bool code_named(const struct code *code, const struct code_operand *operand, str
     return false;
 }
 
+/* Whether the function NAME jumps where a register says (-mindirect-branch, -mretpoline). */
+static bool is_thunk(const char *name)
+{
+    static const char *const names[] = { "__x86_indirect_thunk", "__llvm_retpoline", "__llvm_lvi_thunk" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strncmp(names[i], name, strlen(names[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Functions of the C library that control does not come back from. */
 static bool never_returns(const char *name)
 {
@@ -144,6 +157,7 @@ static void classify(const struct code *code, struct code_instruction *instructi
 {
     const struct code_operand *operand = &code->operands.items[instruction->operand];
     struct object_place place;
+    bool computed;
 
     switch (decoded->meta.category) {
     case ZYDIS_CATEGORY_CALL:
@@ -156,7 +170,9 @@ static void classify(const struct code *code, struct code_instruction *instructi
         instruction->flags |= CODE_ENDS | CODE_EXIT;
         break;
     case ZYDIS_CATEGORY_UNCOND_BR:
-        instruction->flags |= CODE_ENDS | (operand->kind == OPERAND_NUMBER ? 0 : CODE_INDIRECT);
+        computed = operand->kind != OPERAND_NUMBER ||
+                   (code_named(code, operand, &place) && place.symbol && is_thunk(place.symbol->name));
+        instruction->flags |= CODE_ENDS | (computed ? CODE_INDIRECT : 0);
         break;
     default:
         if (decoded->cpu_flags) {
@@ -285,6 +301,7 @@ void code_init(struct code *code, struct object *object, const struct object_sym
         code_link_again(code);
         code_find_frame(code);
     }
+    code->problem = code->problem ? code->problem : code_check_jumps(code);
 }
 
 void code_deinit(struct code *code)

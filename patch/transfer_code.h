@@ -165,6 +165,9 @@ bool code_repeats(const struct code *code, uint32_t instruction);
 /* transfer_jumps.c: finds out which computed jumps use which table, from the code linked as if each could use all. */
 void code_find_tables(struct code *code);
 
+/* transfer_jumps.c: NULL, or words if a jump may lead to more than the places that something names. */
+const char *code_check_jumps(const struct code *code);
+
 /* transfer_frame.c: follows the stack pointer, and fills in what is read and written. */
 void code_find_frame(struct code *code);
 

@@ -96,6 +96,14 @@ static void add_table_labels(struct code *code, const struct object_section *sec
     }
 }
 
+/* Where OPERAND of INSTRUCTION is, if it is a place in the same section: assemblers leave no relocation for it. 0: it is none. */
+static uint64_t near_place(const struct code_instruction *instruction, const struct code_operand *operand)
+{
+    return operand->kind == OPERAND_MEMORY && operand->relative && !operand->relocation
+               ? instruction->address + instruction->length + operand->value
+               : 0;
+}
+
 /* Places inside the function that computed jumps may lead to. */
 static void find_labels(struct code *code)
 {
@@ -110,8 +118,11 @@ static void find_labels(struct code *code)
         for (unsigned k = 0; k < instruction->visible_count; k++) {
             const struct code_operand *operand = &code->operands.items[instruction->operand + k];
             struct object_place place;
-            if (!(operand->kind == OPERAND_NUMBER && operand->relative) &&
-                code_named(code, operand, &place) && place.section && place.section->kind == SECTION_CODE) {
+            if (near_place(instruction, operand)) {
+                add_label(code, near_place(instruction, operand), NULL, 0);
+            } else if (!(operand->kind == OPERAND_NUMBER && operand->relative) &&
+                       code_named(code, operand, &place) && place.section &&
+                       place.section->kind == SECTION_CODE) {
                 add_label(code, branch_target(code, instruction, operand), NULL, 0);
             }
         }

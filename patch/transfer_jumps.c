@@ -72,3 +72,87 @@ void code_find_tables(struct code *code)
         }
     }
 }
+
+/* ---- jumps of which nothing tells where they lead ---------------------------------------------------------------- */
+
+static bool is_narrowed(const struct code *code, uint32_t at)
+{
+    for (size_t i = 0; i < code->table_jumps.count; i++) {
+        if (code->table_jumps.items[i].at == at) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool takes_labels(const struct code *code)
+{
+    for (size_t i = 0; i < code->labels.count; i++) {
+        if (!code->labels.items[i].section) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether what the jump AT takes from a register is computed: a distance may have been added to a label. */
+static bool is_sum(const struct code *code, uint32_t at)
+{
+    const struct code_operand *operand = &code->operands.items[code->instructions.items[at].operand];
+    struct origins leaves = { 0 };
+    bool sum = false;
+
+    if (operand->kind != OPERAND_REGISTER) {
+        return false;
+    }
+    find_all_sources(code, at, (int32_t)operand->number * 8, 8, &leaves);
+    for (size_t i = 0; i < leaves.list.count; i++) {
+        uint32_t leaf = leaves.list.items[i].at;
+        if (leaf == ENTRY) {
+            continue;
+        }
+        const struct code_instruction *instruction = &code->instructions.items[leaf];
+        const struct code_operand *from = &code->operands.items[instruction->operand] + 1;
+        bool address = instruction->mnemonic == ZYDIS_MNEMONIC_LEA && from->relative;
+        bool chosen =
+            instruction->mnemonic >= ZYDIS_MNEMONIC_CMOVB && instruction->mnemonic <= ZYDIS_MNEMONIC_CMOVZ;
+        sum = sum || !(address || chosen || instruction->mnemonic == ZYDIS_MNEMONIC_MOV ||
+                       (instruction->flags & CODE_CALL));
+    }
+    sum = sum || leaves.unknown;
+    LIST_FREE(&leaves.list);
+    return sum;
+}
+
+/* Whether INSTRUCTION calls a place in the middle of its own function, as jumps by way of a return address do
+ * (-mindirect-branch=thunk-inline). */
+static bool is_call_inside(const struct code *code, const struct code_instruction *instruction)
+{
+    const struct code_operand *operand = &code->operands.items[instruction->operand];
+    bool near = (instruction->flags & CODE_CALL) && operand->kind == OPERAND_NUMBER && !operand->relocation;
+    uint64_t target = instruction->address + instruction->length + operand->value;
+
+    return near && target != object_address(code->object, code->symbol) &&
+           code_at(code, target) != NO_INSTRUCTION;
+}
+
+const char *code_check_jumps(const struct code *code)
+{
+    bool labels = takes_labels(code);
+
+    for (uint32_t i = 0; i < code->instructions.count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        bool leaves = instruction->stack == -8; /* a tail call: the frame is gone */
+        if (is_call_inside(code, instruction)) {
+            return "jumps by way of a return address";
+        }
+        if (!(instruction->flags & CODE_INDIRECT) || !code->blocks.items[instruction->block].reached ||
+            is_narrowed(code, i)) {
+            continue;
+        }
+        if ((!code->labels.count && !leaves) || (labels && is_sum(code, i))) {
+            return "jumps to a place that nothing tells";
+        }
+    }
+    return NULL;
+}

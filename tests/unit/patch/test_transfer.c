@@ -10,6 +10,7 @@
 
 #include "compiled.h"
 #include "patch/transfer.h"
+#include "patch/transfer_code.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 static bool optimised;
@@ -185,6 +186,73 @@ static void test_a_statement_more(void **state)
         assert_null(recipe_of(&versions, "step")->reason);
     }
     assert_null(recipe_of(&versions, "note")->reason); /* the old one: its line has not changed */
+    end(&versions);
+}
+
+#define DISPATCH(first, then, inside)                                                                        \
+    DECLARATIONS "int f(int argc, char **argv)\n{\n    int fd = setup(argv[1]);\n    long sum = argc;\n"     \
+                 "    void *next = " first ";\n    for (;;) {\n        int event = wait_event(fd);\n"        \
+                 "        if (event < 0)\n            return event;\n"                                       \
+                 "        goto *next;\n    one:\n        note(\"sum\", sum);\n" inside                       \
+                 "        next = " then ";\n        continue;\n"                                             \
+                 "    two:\n        sum += 3;\n        next = &&one;\n    }\n}\n"
+
+/* The dispatch with FIRST and THEN as the labels that it goes on at, changed behind the first label. */
+static void dispatch(struct versions *versions, const char *first, const char *then)
+{
+    static char old[2048], new[2048];
+
+    snprintf(old, sizeof(old), DISPATCH("%s", "%s", "%s"), first, "", then);
+    snprintf(new, sizeof(new), DISPATCH("%s", "%s", "%s"), first, "        note(\"one\", event);\n", then);
+    start(versions, old, new);
+    work_out(versions, "f");
+}
+
+/* A label whose address is taken by code is a place that a computed jump may lead to, though no relocation names it. */
+static void test_labels_taken(void **state)
+{
+    struct versions versions;
+    struct code code;
+    unsigned jumps = 0;
+
+    dispatch(&versions, "argc > 3 ? &&one : &&two", "&&two");
+    code_init(&code, versions.old_object, object_find(versions.old_object, "f"), NULL);
+    assert_null(code.problem);
+    for (size_t i = 0; i < code.blocks.count; i++) {
+        const struct code_block *block = &code.blocks.items[i];
+        if (block->reached && (code.instructions.items[block->end - 1].flags & CODE_INDIRECT)) {
+            assert_true(block->next.count >= 2);
+            jumps++;
+        }
+    }
+    assert_true(jumps > 0);
+    code_deinit(&code);
+    end(&versions);
+}
+
+/* A distance from one label to another is a number like any other: the second label is named nowhere. */
+static void test_labels_computed(void **state)
+{
+    struct versions versions;
+
+    dispatch(&versions, "(char *)&&one + (argc > 3) * (&&two - &&one)",
+             "(char *)&&one + (event & 1) * (&&two - &&one)");
+    expect_reason(recipe_of(&versions, "wait_event"), "a place that nothing tells");
+    end(&versions);
+}
+
+/* A jump by way of a return that is written over has no target that anything tells. */
+static void test_call_inside(void **state)
+{
+    const char *text = DECLARATIONS
+        "int f(int a)\n{\n    int s = wait_event(a);\n"
+        "    __asm__ volatile(\"call 1f\\n ud2\\n1: addq $8, %%rsp\" : : : \"memory\", \"cc\");\n"
+        "    return s + wait_event(s);\n}\n";
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "return address");
     end(&versions);
 }
 
@@ -454,6 +522,9 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same_code),
         cmocka_unit_test(test_a_statement_more),
+        cmocka_unit_test(test_labels_taken),
+        cmocka_unit_test(test_labels_computed),
+        cmocka_unit_test(test_call_inside),
         cmocka_unit_test(test_a_variable_more),
         cmocka_unit_test(test_a_call_less),
         cmocka_unit_test(test_a_call_less_and_one_more),
