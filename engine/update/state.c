@@ -209,26 +209,17 @@ static int check_way_back(struct state *state)
     return 0;
 }
 
-static int plan(struct state *state)
+/* Which of the patch's migrations are for this program, and this way. */
+static int choose_migrations(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
+    const struct molt_patch_migration *missing;
+    int status = state->rollback ? check_way_back(state) : 0;
 
-    state->in_use = calloc(file->patch_migrations_count + 1, sizeof(*state->in_use));
-    if (!state->in_use) {
-        return -ENOMEM;
-    }
-    state->earlier = calloc(file->patch_roots_count + 1, sizeof(*state->earlier));
-    state->records = calloc(file->patch_roots_count + 1, sizeof(*state->records));
-    if (!state->earlier || !state->records) {
-        return -ENOMEM;
-    }
-    copy_roots(state);
-    int back = state->rollback ? check_way_back(state) : 0;
-    if (back < 0) {
-        return back;
+    if (status < 0) {
+        return status;
     }
     conversions_choose(state->patch, state->rollback, state->in_use);
-    const struct molt_patch_migration *missing;
     if (!conversions_are_complete(state->patch, state->rollback, state->in_use, &missing)) {
         return load_refuse(state->patch,
                            "the patch has no code for this program that migrates %s; make it again, with "
@@ -237,7 +228,13 @@ static int plan(struct state *state)
     }
     state->migrates = changes_anything(state);
     state->changes = state->migrates || file->patch_initials_count;
-    int status = layouts_init(&state->layouts, file, state->in_use);
+    return 0;
+}
+
+/* Types, variables and sites as this process has them. */
+static int bind_types(struct state *state)
+{
+    int status = layouts_init(&state->layouts, &state->patch->file, state->in_use);
 
     if (status == -EFBIG) {
         return load_refuse(state->patch, "malformed patch: its layouts");
@@ -247,25 +244,49 @@ static int plan(struct state *state)
     status = status < 0 ? status : check_roots(state);
     status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts);
     status = status < 0 ? status : check_heap(state);
-    if (status < 0) {
-        return status;
-    }
-    for (size_t i = 0; i < file->patch_migrations_count; i++) {
+    for (size_t i = 0; i < state->patch->file.patch_migrations_count && status == 0; i++) {
         state->conversion_count += state->in_use[i];
     }
+    return status;
+}
+
+/* What is filled in the stopped world. */
+static int make_tables(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+
     state->roots.capacity = file->patch_roots_count + 64;
     state->roots.items = state_map(state->roots.capacity, sizeof(*state->roots.items));
     state->wanted = calloc(HEAP_SITE_MAX + 1, sizeof(*state->wanted));
     state->invariants = calloc(state->layouts.count + 1, sizeof(*state->invariants));
     state->checks = calloc(file->patch_invariants_count + 1, sizeof(*state->checks));
     state->strays = calloc(state->layouts.count + 1, sizeof(*state->strays));
+    return state->roots.items && state->wanted && state->invariants && state->checks && state->strays
+               ? forward_init(state)
+               : -ENOMEM;
+}
+
+static int plan(struct state *state)
+{
+    const struct patch_file *file = &state->patch->file;
+
+    state->in_use = calloc(file->patch_migrations_count + 1, sizeof(*state->in_use));
+    state->earlier = calloc(file->patch_roots_count + 1, sizeof(*state->earlier));
+    state->records = calloc(file->patch_roots_count + 1, sizeof(*state->records));
+    if (!state->in_use || !state->earlier || !state->records) {
+        return -ENOMEM;
+    }
+    copy_roots(state);
+    int status = choose_migrations(state);
+    status = status < 0 ? status : bind_types(state);
+    status = status < 0 ? status : make_tables(state);
+    if (status < 0) {
+        return status;
+    }
     state->custom = has_custom(state);
     one_pass_plan(state);
     page_log_init();
-    status = forward_init(state);
-    bool complete =
-        state->roots.items && state->wanted && state->invariants && state->checks && state->strays;
-    return status < 0 ? status : complete ? 0 : -ENOMEM;
+    return 0;
 }
 
 int state_plan(struct loaded_patch *patch, bool rollback, struct state **ret)
