@@ -9,7 +9,7 @@
 
 #include "patch/transfer.h"
 
-static const char *const kinds[] = { "register", "slot", "constant", "symbol", "address", "frame", "policy" };
+static const char *const kinds[] = { "register", "slot", "policy", "constant", "symbol", "address", "frame" };
 
 static void print(const struct recipe *recipe)
 {

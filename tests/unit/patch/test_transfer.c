@@ -422,6 +422,28 @@ static void test_a_moved_member(void **state)
     end(&versions);
 }
 
+/* What is stored by an instruction that shares its name with one of strings has no address that got away. */
+static void test_doubles_that_move(void **state)
+{
+    struct versions versions;
+
+    start(&versions,
+          DECLARATIONS
+          "double f(int n)\n{\n    double w = measure(n);\n    while (wait_event(n))\n        w = w + "
+          "measure(w);\n    return w;\n}\n",
+          DECLARATIONS
+          "double f(int n)\n{\n    long more[5];\n    double w = measure(n);\n    while (wait_event(n))\n "
+          "       w = w + measure(w);\n    return w;\n}\n");
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (optimised) { /* where it lives, and what else, is up to the compiler then */
+        assert_true(!recipe->reason || !strstr(recipe->reason, "the address of local `w` is taken"));
+    } else {
+        assert_null(recipe->reason);
+    }
+    end(&versions);
+}
+
 static void test_numbers_that_code_has_in_it(void **state)
 {
     struct versions versions;
@@ -537,6 +559,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_numbers_that_code_has_in_it),
         cmocka_unit_test(test_a_buffer_that_nobody_keeps),
         cmocka_unit_test(test_a_buffer_that_somebody_keeps),
+        cmocka_unit_test(test_doubles_that_move),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
