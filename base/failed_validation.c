@@ -133,6 +133,8 @@ static char *title_of(const json_t *validation)
 
     if (!strcmp(kind, "policy"))
         text_puts(&title, "migration");
+    else if (!strcmp(kind, "transfer"))
+        text_puts(&title, "MOLT_TRANSFER of");
     else if (!strcmp(kind, "system"))
         text_puts(&title, "Molt's own check");
     else

@@ -92,6 +92,14 @@ static void print_transfers(const json_t *manifest)
             printf("        not from the call of %s in line %d: %s\n", *callee ? callee : "a pointer", line,
                    reason);
         }
+        json_array_foreach(json_object_get(transfer, "given"), inner, call)
+        {
+            const char *callee = "", *policy = "";
+            int line = 0;
+            json_unpack(call, "{s?s, s?i, s?s}", "callee", &callee, "line", &line, "policy", &policy);
+            printf("        from the call of %s in line %d with what MOLT_TRANSFER gives (%s)\n",
+                   *callee ? callee : "a pointer", line, policy);
+        }
     }
 }
 

@@ -129,6 +129,21 @@ static const char *reason_of(const json_t *transfer, const json_t *frame)
                : NULL;
 }
 
+/* "molt/serve.c:9": the policy that gives locals of FRAME; NULL: none does. */
+static const char *policy_of(const json_t *transfer, const json_t *frame)
+{
+    json_t *given;
+    size_t i;
+
+    json_array_foreach(json_object_get(transfer, "given"), i, given)
+    {
+        if (json_equal(json_object_get(given, "line"), json_object_get(frame, "line")) &&
+            json_equal(json_object_get(given, "callee"), json_object_get(frame, "callee")))
+            return json_text(given, "policy", NULL);
+    }
+    return NULL;
+}
+
 json_t *suspended_of_plan(const struct workspace *workspace)
 {
     json_t *items = json_array(), *frame;
@@ -140,11 +155,12 @@ json_t *suspended_of_plan(const struct workspace *workspace)
         const char *reason = transfer ? reason_of(transfer, frame) : NULL;
 
         if (transfer)
-            json_array_append_new(
-                items, json_pack("{s:s,s:s,s:i,s:s,s:b,s:s?}", "function", json_text(frame, "function", ""),
-                                 "unit", json_text(frame, "unit", ""), "line",
-                                 (int)json_number(frame, "line", 1) - 1, "callee",
-                                 json_text(frame, "callee", ""), "transferable", !reason, "reason", reason));
+            json_array_append_new(items, json_pack("{s:s,s:s,s:i,s:s,s:b,s:s?,s:s?}", "function",
+                                                   json_text(frame, "function", ""), "unit",
+                                                   json_text(frame, "unit", ""), "line",
+                                                   (int)json_number(frame, "line", 1) - 1, "callee",
+                                                   json_text(frame, "callee", ""), "transferable", !reason,
+                                                   "reason", reason, "policy", policy_of(transfer, frame)));
     }
     return items;
 }
@@ -171,7 +187,9 @@ void suspended_write(struct text *text, const json_t *items)
         text_puts(text, "  ");
         write_place(text, item);
         if (json_is_true(json_object_get(item, "transferable")))
-            text_puts(text, ": taken over there\n");
+            text_printf(text, ": taken over there%s%s\n",
+                        *json_text(item, "policy", "") ? ", with what MOLT_TRANSFER gives: " : "",
+                        json_text(item, "policy", ""));
         else
             text_printf(text, ": waited for, %s\n", json_text(item, "reason", ""));
     }

@@ -10,6 +10,7 @@
 
 #include "patch/build_private.h"
 #include "patch/build_state.h"
+#include "patch/frame_policy.h"
 
 static double now_ms(void)
 {
@@ -247,6 +248,7 @@ static struct molt_error *self_check(struct build *build)
 void build_close(struct build *build)
 {
     build_state_deinit(build);
+    frame_policies_destroy(build->frames);
     for (size_t i = 0; i < build->units.count; i++) {
         struct changed_unit *changed = build->units.items[i];
         if (changed->compared) {
@@ -314,6 +316,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = build_state_prepare(build);
+    }
+    if (!error) {
+        error = frame_policies_make(build);
     }
     if (!error) {
         error = build_emit(build);

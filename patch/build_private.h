@@ -19,6 +19,8 @@ struct changed_unit {
     bool uses_got;
 };
 
+struct frame_policies;
+
 struct build {
     struct patch_session *session;
     const struct patch_request *request;
@@ -34,6 +36,7 @@ struct build {
     new_sources added;
     struct object *nothing;           /* what a new file is compared with */
     struct build_state *state;        /* build_state.c; NULL: nothing is said about state */
+    struct frame_policies *frames;    /* frame_policy.c; NULL: nothing is said about suspended functions */
     LIST(const struct image *) asked; /* of a query (query.c): the binaries that it is about */
     LIST(const char *)
     stale; /* units whose sources are not what they were built from; only a query is made then */

@@ -10,6 +10,7 @@
 
 #include "patch/build_state_private.h"
 #include "patch/emit_roots.h"
+#include "patch/frame_policy.h"
 #include "patch/policy_stage.h"
 
 /* ---- sites --------------------------------------------------------------------------------------------------------- */
@@ -248,6 +249,7 @@ void build_state_contribute(struct build *build, struct emission *emission)
             LIST_ADD(&images, build->session->images.items[i]);
         }
     }
+    frame_policies_contribute(build->frames, emission, images.items, images.count);
     if (build->state && build->state->policies) {
         policies_contribute(build->state->policies, emission, images.items, images.count);
     }

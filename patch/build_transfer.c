@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "patch/baseline.h"
+#include "patch/frame_policy.h"
 #include "patch/transfer.h"
 
 /* One unit in one binary. */
@@ -36,7 +37,7 @@ struct function_transfers {
     const struct object_symbol *placed; /* of the old object: whose `places` are known */
     const struct image_symbol *found;
     uint32_t *places; /* see baseline_places */
-    json_t *waits;
+    json_t *waits, *given;
     unsigned calls, recipes;
 };
 
@@ -260,12 +261,12 @@ static char *name_symbol(struct function_transfers *function, const struct recip
     return NULL;
 }
 
-static char *add_values(struct function_transfers *function, const struct recipe *recipe)
+static char *add_values(struct function_transfers *function, const struct recipe_value *values, size_t count)
 {
     struct emission *emission = function->unit->emission;
 
-    for (size_t i = 0; i < recipe->values.count; i++) {
-        const struct recipe_value *value = &recipe->values.items[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct recipe_value *value = &values[i];
         struct molt_patch_value record = {
             .from = value->from,
             .to = value->to,
@@ -286,10 +287,49 @@ static char *add_values(struct function_transfers *function, const struct recipe
     return NULL;
 }
 
+static char *add_policy(struct function_transfers *function, const struct recipe *recipe,
+                        struct molt_patch_transfer *record)
+{
+    struct emission *emission = function->unit->emission;
+    const struct frame_policy *policy = recipe->policy;
+
+    if (!policy) {
+        return NULL;
+    }
+    const struct policy_statement *statement = policy->statement;
+    record->policy =
+        frame_policy_symbol(function->unit->build->frames, policy, function->unit->contribution->image);
+    record->policy_file = emission_string(emission, statement->file);
+    record->policy_line = statement->line;
+    record->seen_size = policy->locals[function->inverse ? FRAME_NEW : FRAME_OLD].size;
+    record->given_size = policy->locals[function->inverse ? FRAME_OLD : FRAME_NEW].size;
+    record->seen = emission->values.count;
+    char *reason = add_values(function, recipe->seen.items, recipe->seen.count);
+    record->seen_count = emission->values.count - record->seen;
+    return reason || record->policy ? reason
+                                    : must_printf("the compiled policies lack the function of %s:%u",
+                                                  statement->file, statement->line);
+}
+
+/* "molt/server.c:12" */
+static json_t *policy_place(const struct frame_policy *policy)
+{
+    char *place = must_printf("%s:%u", policy->file->name, policy->statement->line);
+    json_t *value = must_have(json_string(place));
+
+    free(place);
+    return value;
+}
+
 static void tell(struct function_transfers *function, const struct recipe *recipe, const char *reason)
 {
     function->calls++;
     function->recipes += !reason;
+    if (!reason && recipe->policy) {
+        json_array_append_new(
+            function->given, must_have(json_pack("{s:s, s:i, s:o}", "callee", recipe->callee, "line",
+                                                 (int)recipe->line, "policy", policy_place(recipe->policy))));
+    }
     if (reason) {
         json_array_append_new(function->waits,
                               must_have(json_pack("{s:s, s:i, s:s}", "callee", recipe->callee, "line",
@@ -333,14 +373,16 @@ static void add_record(struct function_transfers *function, const struct recipe 
     record.old_place = function->inverse ? patch : running;
     record.new_place = function->inverse ? running : patch;
     record.callee = emission_string(emission, recipe->callee);
-    reason = reason ? reason : add_values(function, recipe);
+    reason = reason ? reason : add_values(function, recipe->values.items, recipe->values.count);
+    record.value_count = emission->values.count - record.value;
+    reason = reason ? reason : add_policy(function, recipe, &record);
     if (reason) {
         emission->values.count = record.value;
+        record.value_count = record.policy = record.seen_count = record.seen_size = record.given_size = 0;
         record.reason = emission_string(emission, reason);
         record.cfa_offset = 0;
         record.cfa_register = 0;
     }
-    record.value_count = emission->values.count - record.value;
     LIST_ADD(&emission->transfers, record);
     if (!function->inverse) {
         tell(function, recipe, reason);
@@ -365,6 +407,7 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     recipe_list forward = { 0 }, back = { 0 };
 
     function.waits = must_have(json_array());
+    function.given = must_have(json_array());
     transfer_function(&unit->forward, &unit->back, old, new, &forward, &back);
     for (size_t i = 0; i < forward.count; i++) {
         add_record(&function, &forward.items[i]);
@@ -378,11 +421,12 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     if (function.calls) {
         json_array_append_new(
             unit->emission->json_transfers,
-            must_have(json_pack("{s:s, s:s, s:i, s:i, s:O}", "name", new->name, "unit",
+            must_have(json_pack("{s:s, s:s, s:i, s:i, s:O, s:O}", "name", new->name, "unit",
                                 unit->contribution->name, "calls", (int)function.calls, "transferable",
-                                (int)function.recipes, "waits", function.waits)));
+                                (int)function.recipes, "waits", function.waits, "given", function.given)));
     }
     json_decref(function.waits);
+    json_decref(function.given);
     free(function.places);
 }
 
@@ -462,6 +506,9 @@ void build_transfers_emit(struct build *build, struct emission *emission)
                 unit.forward.captures = &of_old;
                 unit.back.captures = &of_new;
             }
+            unit.forward.policies = unit.back.policies = build->frames;
+            unit.forward.unit = unit.back.unit = build_unit_of(build, comparison);
+            unit.back.back = true;
             add_unit(&unit);
             captures_deinit(&of_old);
             captures_deinit(&of_new);

@@ -36,7 +36,7 @@ static bool is_dropped(const struct policy_text *text, const char *word)
     for (size_t i = 0; i < text->statements.count; i++) {
         const struct policy_statement *statement = text->statements.items[i];
         bool typed = statement->kind != POLICY_INVARIANT && statement->kind != POLICY_VERSIONS &&
-                     statement->kind != POLICY_UNIT;
+                     statement->kind != POLICY_UNIT && !policy_is_for_frames(statement);
         char *own = policy_old_word(statement->old_type);
         bool about = typed && strcmp(own, word) == 0;
         free(own);

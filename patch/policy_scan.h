@@ -31,6 +31,8 @@
     X(UNION, "union", true)                                                                                  \
     X(VALIDATE, "validate", true)                                                                            \
     X(INVARIANT, "invariant", true)                                                                          \
+    X(TRANSFER, "transfer", true)                                                                            \
+    X(TRANSFER_BACK, "transfer-back", true)                                                                  \
     X(VERSIONS, "versions", false)                                                                           \
     X(UNIT, "unit", false)
 
@@ -43,8 +45,8 @@ enum policy_kind {
 /* One use of a macro. */
 struct policy_statement {
     enum policy_kind kind;
-    char *old_type, *new_type; /* "struct conn"; "" if it does not speak of one */
-    char *from, *to; /* the macro's two words: members, enumerators, versions; "" if there are none */
+    char *old_type, *new_type; /* "struct conn"; "" if it does not speak of one; TRANSFER: the function */
+    char *from, *to; /* the macro's two words: members, enumerators, versions, callee; "" if there are none */
     char *file;      /* absolute */
     unsigned line;
     char *function;       /* the symbol of the function that follows; NULL if there is none for use */
@@ -52,6 +54,12 @@ struct policy_statement {
     char *hash;           /* of the words of it all: the same policy in another update */
     bool dropped;         /* result of policy_text_reduce's caller: not for this update */
 };
+
+/* Whether STATEMENT is about suspended functions, and no type. */
+static inline bool policy_is_for_frames(const struct policy_statement *statement)
+{
+    return statement->kind == POLICY_TRANSFER || statement->kind == POLICY_TRANSFER_BACK;
+}
 
 /* A part of the text at file scope: a declaration, a function, a mark. */
 struct policy_piece {

@@ -153,6 +153,11 @@ static bool is_wanted(struct policy_plans *plans, const struct policy_file *file
 static void take(struct policy_plans *plans, struct policy_file *file, size_t index)
 {
     struct policy_statement *statement = file->text.statements.items[index];
+
+    if (policy_is_for_frames(statement)) {
+        statement->dropped = true;
+        return;
+    }
     bool old_ambiguous = false, new_ambiguous = false;
     struct policy_use use = { statement, find(plans->old_types, file, statement->old_type, &old_ambiguous),
                               find(plans->new_types, file, statement->new_type, &new_ambiguous) };

@@ -45,6 +45,7 @@ void recipes_free(recipe_list *recipes)
     for (size_t i = 0; i < recipes->count; i++) {
         free(recipes->items[i].reason);
         LIST_FREE(&recipes->items[i].values);
+        LIST_FREE(&recipes->items[i].seen);
     }
     LIST_FREE(recipes);
 }
@@ -418,6 +419,7 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     const struct code_instruction *new = &work->new->code.instructions.items[new_call + 1];
     uint64_t call = work->new->code.instructions.items[new_call].address;
 
+    work->recipe = recipe;
     recipe->new_place = new->address;
     if (old->stack == NO_OFFSET || new->stack == NO_OFFSET) {
         return must_printf("the frame of the %s version has no fixed size",
@@ -460,7 +462,9 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
                             ? must_strdup("no call in the new version is surely the same")
                             : work_out(work, &recipe, i, pairs[i]);
         if (recipe.reason) {
+            recipe.policy = NULL;
             LIST_FREE(&recipe.values);
+            LIST_FREE(&recipe.seen);
         }
         LIST_ADD(ret, recipe);
     }
@@ -490,7 +494,7 @@ static void add_refusals(const struct transfer_work *work, recipe_list *ret)
 static void add_direction(const struct transfer_pair *pair, struct version *old, struct version *new,
                           bool same_parameters, recipe_list *ret)
 {
-    struct transfer_work work = { .old = old, .new = new, .captures = pair->captures };
+    struct transfer_work work = { .old = old, .new = new, .captures = pair->captures, .pair = pair };
 
     if (old->code.problem || new->code.problem) {
         add_refusals(&work, ret);

@@ -12,13 +12,17 @@
 #include "patch/transfer_capture.h"
 #include "patch/transfer_members.h"
 
+struct changed_unit;
+struct frame_policies;
+struct frame_policy;
+
 struct recipe_value {
     int64_t from;
     int32_t to;
     enum molt_value_place to_kind, from_kind;
     uint32_t size, from_size;
     bool is_signed;
-    int64_t addend;             /* to what is read from a register or slot */
+    int64_t addend;             /* to what is read from a register, slot or policy */
     struct object_place symbol; /* SYMBOL: of the new object; `from` is the distance from it */
     const char *variable;       /* borrowed from the object; NULL: none */
 };
@@ -31,6 +35,8 @@ struct recipe {
     char *reason; /* NULL: the recipe is complete */
     uint32_t old_size, new_size;
     LIST(struct recipe_value) values;
+    const struct frame_policy *policy; /* borrowed: the user's that gives some of them; NULL: none */
+    LIST(struct recipe_value) seen;    /* what it is called with: `to` is the place in the structure */
 };
 
 typedef LIST(struct recipe) recipe_list;
@@ -55,6 +61,10 @@ struct transfer_pair {
     struct moved_members members;
     struct captures
         *captures; /* of the old side; NULL: it is not sure whose code has seen the frames' addresses */
+    const struct frame_policies
+        *policies; /* the user's; set after transfer_pair_init, with what they go by */
+    const struct changed_unit *unit;
+    bool back;
 };
 
 /* All is borrowed. */

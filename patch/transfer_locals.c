@@ -232,10 +232,10 @@ static uint32_t name_hash(const char *name)
     return hash;
 }
 
-static void add_local(const struct frame_base *base, Dwarf_Die *die, unsigned level, uint64_t address,
-                      local_list *ret)
+static void add_local(const struct frame_base *base, Dwarf_Die *die, const char *function, unsigned level,
+                      uint64_t address, local_list *ret)
 {
-    struct local local = { .name = dwarf_diename(die), .level = level };
+    struct local local = { .name = dwarf_diename(die), .function = function, .level = level };
     Dwarf_Attribute attribute;
     Dwarf_Op *operations[EXPRESSIONS_MAX];
     size_t counts[EXPRESSIONS_MAX];
@@ -285,12 +285,13 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
     if (!debug->known) {
         return;
     }
+    const char *function = dwarf_diename(&scope);
     struct frame_base base = frame_base_of(debug, call + 1);
     for (unsigned depth = 0; depth < SCOPES_MAX; depth++) {
         bool deeper = false;
         for (int more = dwarf_child(&scope, &child); more == 0; more = dwarf_siblingof(&child, &child)) {
             if (is_variable(&child)) {
-                add_local(&base, &child, level, during, ret);
+                add_local(&base, &child, function, level, during, ret);
             } else if (!deeper && is_scope(&child) && dwarf_haspc(&child, instruction->address) == 1) {
                 inner = child;
                 deeper = true;
@@ -299,7 +300,10 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
         if (!deeper) {
             return;
         }
-        level += dwarf_tag(&inner) == DW_TAG_inlined_subroutine;
+        if (dwarf_tag(&inner) == DW_TAG_inlined_subroutine) {
+            level++;
+            function = dwarf_diename(&inner);
+        }
         scope = inner;
     }
 }

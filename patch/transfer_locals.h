@@ -23,9 +23,10 @@ struct local_piece {
 /* A variable that is in scope at a call. */
 struct local {
     const char *name;
-    uint32_t hash;  /* of the name */
-    unsigned level; /* how many inlined calls deep it was declared */
-    unsigned nth;   /* of those of this name at this level, from the outermost */
+    uint32_t hash;        /* of the name */
+    const char *function; /* whose local it is: the function's, or that of an inlined call; NULL: not known */
+    unsigned level;       /* how many inlined calls deep it was declared */
+    unsigned nth;         /* of those of this name at this level, from the outermost */
     unsigned line;
     uint32_t size;
     bool typed;

@@ -60,6 +60,8 @@ struct transfer_work {
     struct liveness all;       /* by addresses, too */
     struct captures *captures; /* of the old version's program, or NULL */
     bool moves; /* an object of the old frame whose address is taken has another place in the new one */
+    const struct transfer_pair *pair;
+    struct recipe *recipe; /* that is being made */
 };
 
 /* transfer_calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
@@ -77,6 +79,21 @@ char *transfer_check_values(struct transfer_work *work, const struct recipe *rec
 /* transfer_sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
  * be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* Takes SIZE bytes at OFFSET of a variable from PIECE of the old version. False: they are nowhere. */
+bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,
+                         struct recipe_value *ret);
+
+/* Makes of the value of a variable that of a place which holds so much less. False: it cannot be told. */
+bool transfer_subtract(struct recipe_value *value, int64_t addend);
+
+/* transfer_given.c: the SIZE bytes at PLACE as a policy of the user gives them, who says what the locals there are. NULL, or why not; *RET_GIVEN
+ * tells whether one does. */
+char *transfer_given(struct transfer_work *work, int32_t place, uint32_t size, bool *ret_given,
+                     struct recipe_value *ret);
+
+/* Whether a policy gives LOCAL, of the new version. */
+bool transfer_is_given(const struct transfer_work *work, const struct local *local);
 
 /* transfer_scope.c: works out how VERSION's frame is used, and which memory by its objects only. */
 void version_find_scopes(struct version *version);

@@ -12,9 +12,8 @@
 /* Why a variable's value is not known. */
 enum { PROBLEM_NEW = 1, PROBLEM_TYPE = 2, PROBLEM_LOST = 4 };
 
-/* Takes SIZE bytes at OFFSET of a variable from PIECE of the old version. False: they are nowhere. */
-static bool take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,
-                       struct recipe_value *ret)
+bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,
+                         struct recipe_value *ret)
 {
     uint32_t inside = offset - piece->offset;
 
@@ -68,14 +67,14 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
     }
     a = *old;
     if (!a.typed || !b.typed || !same_local_type(&a.type, &b.type)) {
-        if (offset || !widens(old, local, size, &is_signed)) {
+        if (offset || transfer_is_given(work, local) || !widens(old, local, size, &is_signed)) {
             *ret_problem = PROBLEM_TYPE;
             return must_printf("local `%s` has another type", local->name);
         }
         size = old->size;
     }
     const struct local_piece *piece = local_piece_of(old, offset, size);
-    if (piece && take_piece(piece, offset, size, ret)) {
+    if (piece && transfer_take_piece(piece, offset, size, ret)) {
         ret->is_signed = is_signed;
         return NULL;
     }
@@ -90,12 +89,11 @@ static bool same_source(const struct recipe_value *a, const struct recipe_value 
            a->addend == b->addend;
 }
 
-/* A register of the new version that holds so much less than the variable. */
-static bool subtract(struct recipe_value *value, int64_t addend)
+bool transfer_subtract(struct recipe_value *value, int64_t addend)
 {
     if (value->from_kind == MOLT_VALUE_CONSTANT) {
         value->from -= addend;
-    } else if (value->from_kind == MOLT_VALUE_REGISTER || value->from_kind == MOLT_VALUE_SLOT) {
+    } else if (value->from_kind < MOLT_VALUE_PLACES) {
         value->addend -= addend;
     } else {
         return !addend;
@@ -129,7 +127,7 @@ static char *from_locals(const struct transfer_work *work, int32_t place, uint32
             struct recipe_value value = *ret;
             unsigned kind;
             char *problem = from_local(work, local, piece->offset + inside, wanted, &kind, &value);
-            if (!problem && !subtract(&value, piece->addend)) {
+            if (!problem && !transfer_subtract(&value, piece->addend)) {
                 kind = PROBLEM_LOST;
                 problem = must_printf("local `%s` is kept in the new version as something else", local->name);
             }
@@ -292,6 +290,13 @@ char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, 
         *ret = other;
         free(reason);
         return NULL;
+    }
+    bool given = false;
+    char *why = reason ? transfer_given(work, place, size, &given, &other) : NULL;
+    if (given && (why || extends(work, place, size, &other))) {
+        *ret = other;
+        free(reason);
+        return why;
     }
     if ((!described || problems == PROBLEM_NEW) && take_constant(work, place, size, &other)) {
         *ret = other;

@@ -149,7 +149,7 @@ static int say_failed(const struct giving *giving, const struct guard_result *re
     if (suspended->tid) {
         thread_name(suspended->tid, name, sizeof(name));
     }
-    failure->kind = "policy";
+    failure->kind = "transfer";
     failure->line = recipe->policy_line;
     snprintf(failure->name, sizeof(failure->name), "%s", recipe->function);
     snprintf(failure->file, sizeof(failure->file), "%s", recipe->policy_file);
@@ -160,6 +160,35 @@ static int say_failed(const struct giving *giving, const struct guard_result *re
              recipe->function, recipe->policy_file, (unsigned)recipe->policy_line, failure->instance,
              (unsigned)recipe->line, result->message);
     return -EFAULT;
+}
+
+/* Whether what policy INDEX has given leads into what it was shown, which is a copy and does not last. */
+static bool leads_into_copy(const struct frames *frames, const struct safe_point *point, size_t index)
+{
+    const struct transfer *recipe = policy_of(point, index);
+    uintptr_t start = (uintptr_t)frames->piece, word;
+
+    for (uint32_t at = 0; recipe && at + sizeof(word) <= recipe->given_size; at += sizeof(word)) {
+        memcpy(&word, point->suspended[index].given + at, sizeof(word));
+        if (word - start < frames->piece->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Under no guard: nothing here is the program's. */
+static int check_given(const struct frames *frames, struct giving *giving, struct update_report *report)
+{
+    struct guard_result result = { .message = "it gives an address inside of old or new, which are copies" };
+
+    for (size_t i = 0; i < giving->point->suspended_count; i++) {
+        if (leads_into_copy(frames, giving->point, i)) {
+            giving->current = i;
+            return say_failed(giving, &result, report);
+        }
+    }
+    return 0;
 }
 
 static int run(struct frames *frames, struct giving *giving, const struct world *world, struct state *state,
@@ -180,7 +209,7 @@ static int run(struct frames *frames, struct giving *giving, const struct world 
         status = say_failed(giving, &result, report);
     }
     page_log_pause(log);
-    return status;
+    return status < 0 ? status : check_given(frames, giving, report);
 }
 
 int frames_give(struct frames *frames, struct safe_point *point, const struct world *world,

@@ -23,7 +23,7 @@ enum update_outcome {
 
 /* What a function of the patch said, or did, that made the update fail. */
 struct update_failure {
-    const char *kind;  /* policy, validation, invariant, system; NULL: it was none */
+    const char *kind;  /* policy, transfer, validation, invariant, system; NULL: it was none */
     char name[128];    /* of the invariant; else "" */
     char file[256];    /* of the function's source, "" if it was generated */
     unsigned line;     /* 0 if unknown */

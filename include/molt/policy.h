@@ -146,6 +146,38 @@
     MOLT_POLICY_("invariant", #type, #type, "", "")                                                          \
     MOLT_FUNCTION_(int, (const type *instance))
 
+/* ---- functions that are suspended ---------------------------------------------------------------------------- */
+
+/*
+ * How an activation of FUNCTION that waits in a call goes on in the new version where Molt cannot tell by itself what one of its locals is
+ * (a new one, one of another type, one that the running code does not keep): the function that follows gives NEW->LOCAL a value for each that
+ * it is to decide. OLD has the locals of the running version, NEW those of the new one; parameters are locals, static variables are not. Both may
+ * only be used as old->LOCAL and new->LOCAL: that tells Molt what it reads and gives. A local of the same type that Molt derives keeps its
+ * value, whatever this says of it. NEW is zero at first.
+ *
+ * It runs once for each activation, when the program stands still and all else is new already: pointers lead to new
+ * instances. What it gives is what the local has when the call returns, even if that is much later.
+ *
+ * Where several variables of FUNCTION have one name, old->name is the innermost one around the call; if they are of different types, old->name
+ * is the one that is declared first, old->name_2 the next.
+ */
+#define MOLT_TRANSFER(function, old, new)                                                                    \
+    MOLT_POLICY_("transfer", #function, "", "", "")                                                          \
+    MOLT_FUNCTION_(void, (const struct molt_frame_##function##_molt_old *old,                                \
+                          struct molt_frame_##function##_molt_new *new))
+
+/* The same for activations that wait in a call of CALLEE; it goes before MOLT_TRANSFER. */
+#define MOLT_TRANSFER_AT(function, callee, old, new)                                                         \
+    MOLT_POLICY_("transfer", #function, "", #callee, "")                                                     \
+    MOLT_FUNCTION_(void, (const struct molt_frame_##function##_molt_old *old,                                \
+                          struct molt_frame_##function##_molt_new *new))
+
+/* The way back, for a rollback: gives locals of OLD, the version before the update. */
+#define MOLT_TRANSFER_BACK(function, new, old)                                                               \
+    MOLT_POLICY_("transfer-back", #function, "", "", "")                                                     \
+    MOLT_FUNCTION_(void, (const struct molt_frame_##function##_molt_new *new,                                \
+                          struct molt_frame_##function##_molt_old *old))
+
 /* ---- which update ---------------------------------------------------------------------------------------------- */
 
 /* This file's policies about TYPE are for the change between these two versions of it alone (`molt inspect` tells their
@@ -153,7 +185,7 @@
 #define MOLT_VERSIONS(type, from, to) MOLT_POLICY_("versions", #type, #type, from, to)
 
 /* TYPE is the one that the source file UNIT (a string: its path from the root) means, where another file means something else
- * by the same name. */
+ * by the same name. The function of a MOLT_TRANSFER likewise. */
 #define MOLT_UNIT(type, unit) MOLT_POLICY_("unit", #type, "", unit, "")
 
 /* ---- for the bodies -------------------------------------------------------------------------------------------- */

@@ -136,6 +136,11 @@ static void choose_factor(const void *seen, void *given)
     ((struct given *)given)->factor = ((const struct seen *)seen)->sum - 8;
 }
 
+static void give_address_of_copy(const void *seen, void *given)
+{
+    ((struct given *)given)->factor = (long)&((const struct seen *)seen)->sum;
+}
+
 static void write_and_crash(const void *seen, void *given)
 {
     *written = 7;
@@ -431,10 +436,13 @@ static void a_policy_that_fails_changes_nothing(void **state)
     written = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     by_policy.policy = write_and_crash;
     assert_true(update((const char *)sum_old, sum_old_end, &by_policy, &back, 0) < 0);
-    by_policy.policy = choose_factor;
     assert_int_equal(*written, 0);
     assert_int_equal(report.outcome, UPDATE_FAILED);
     assert_non_null(strstr(report.reason, "MOLT_TRANSFER of sum (molt/sum.c:12)"));
+    by_policy.policy = give_address_of_copy;
+    assert_true(update((const char *)sum_old, sum_old_end, &by_policy, &back, 0) < 0);
+    assert_non_null(strstr(report.reason, "copies"));
+    by_policy.policy = choose_factor;
     hand(10);
     assert_int_equal(finish_sum(thread), 11);
 }
