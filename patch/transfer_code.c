@@ -323,6 +323,10 @@ void code_deinit(struct code *code)
     LIST_FREE(&code->labels);
     LIST_FREE(&code->table_jumps);
     if (code->search) {
+        for (size_t i = 0; i < code->blocks.count; i++) {
+            free(code->search->reached[i]);
+        }
+        free(code->search->reached);
         free(code->search->seen);
         LIST_FREE(&code->search->waiting);
         free(code->search);

@@ -115,6 +115,7 @@ struct code_search {
     uint32_t *seen; /* by block: the last search that came by */
     uint32_t number;
     LIST(uint32_t) waiting;
+    uint64_t **reached; /* by block: a bit for each that its end leads to; NULL: nobody has asked */
 };
 
 struct code {

@@ -230,6 +230,7 @@ static void make_blocks(struct code *code)
     connect_blocks(code);
     code->search = must_calloc(1, sizeof(*code->search));
     code->search->seen = must_calloc(code->blocks.count + 1, sizeof(*code->search->seen));
+    code->search->reached = must_calloc(code->blocks.count + 1, sizeof(*code->search->reached));
 }
 
 void code_find_flow(struct code *code)
@@ -292,11 +293,36 @@ static bool leads(const struct code *code, uint32_t from, uint32_t to)
     return found;
 }
 
+/* All blocks that the end of block FROM leads to, as bits. */
+static const uint64_t *reached_from(const struct code *code, uint32_t from)
+{
+    struct code_search *search = code->search;
+    uint64_t *reached = search->reached[from];
+
+    if (reached) {
+        return reached;
+    }
+    reached = search->reached[from] = must_calloc(code->blocks.count / 64 + 1, sizeof(*reached));
+    search->waiting.count = 0;
+    LIST_ADD(&search->waiting, from);
+    while (search->waiting.count) {
+        const struct code_block *block = &code->blocks.items[search->waiting.items[--search->waiting.count]];
+        for (size_t i = 0; i < block->next.count; i++) {
+            uint32_t next = block->next.items[i];
+            if (!(reached[next / 64] >> next % 64 & 1)) {
+                reached[next / 64] |= UINT64_C(1) << next % 64;
+                LIST_ADD(&search->waiting, next);
+            }
+        }
+    }
+    return reached;
+}
+
 bool code_reaches(const struct code *code, uint32_t from, uint32_t to)
 {
     uint32_t start = code->instructions.items[from].block, end = code->instructions.items[to].block;
 
-    return (start == end && from <= to) || leads(code, start, end);
+    return (start == end && from <= to) || (reached_from(code, start)[end / 64] >> end % 64 & 1);
 }
 
 bool code_repeats(const struct code *code, uint32_t instruction)

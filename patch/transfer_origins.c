@@ -144,6 +144,32 @@ static void settle(const struct code *code, struct origins *origins)
     }
 }
 
+uint32_t find_earliest(const struct code *code, uint32_t at, int32_t place, uint32_t size)
+{
+    const struct code_block *block = &code->blocks.items[code->instructions.items[at].block];
+    uint32_t entry =
+        code->instructions.items[code_at(code, object_address(code->object, code->symbol))].block;
+    uint64_t mask = code_place_mask(place, size);
+
+    if (at != block->first && (block->written & mask)) {
+        return at;
+    }
+    for (size_t steps = 0; steps < code->blocks.count; steps++) {
+        uint32_t only = NO_INSTRUCTION, ways = 0;
+        for (size_t i = 0; i < block->before.count; i++) {
+            if (code->blocks.items[block->before.items[i]].reached) {
+                only = block->before.items[i];
+                ways++;
+            }
+        }
+        if (ways != 1 || block == &code->blocks.items[entry] || (code->blocks.items[only].written & mask)) {
+            break;
+        }
+        block = &code->blocks.items[only];
+    }
+    return block->first;
+}
+
 void find_origins(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret)
 {
     find_writers(code, at, place, size, ret);

@@ -22,6 +22,9 @@ struct origins {
 /* Fills RET, which may hold an earlier answer, with all that may have written SIZE bytes at PLACE in front of instruction AT. */
 void find_origins(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret);
 
+/* An instruction in front of AT that the same has written last whatever SIZE bytes at PLACE hold at AT, as far back as only one way leads. */
+uint32_t find_earliest(const struct code *code, uint32_t at, int32_t place, uint32_t size);
+
 /* Fills RET, empty at first, with what is left when all copies are followed, whatever their number. */
 void find_all_sources(const struct code *code, uint32_t at, int32_t place, uint32_t size,
                       struct origins *ret);

@@ -99,6 +99,7 @@ static struct asked *slot_of(struct proofs *proofs, const struct question *quest
 static const struct origins *recall(struct match *match, const struct code *code, uint32_t at, int32_t place,
                                     uint32_t size)
 {
+    at = find_earliest(code, at, place, size);
     struct question key = { .new_at = at, .new_place = place, .size = size };
     struct remembered *all = code == match->new ? match->proofs->new : match->proofs->old;
     struct remembered *one = &all[hash_of(&key) & (REMEMBERED - 1)];
