@@ -118,9 +118,13 @@ void version_enter(struct version *version, uint64_t address)
     for (size_t i = 0; i < version->objects.count; i++) {
         set_idle(version, &version->objects.items[i], true);
     }
+    bool in_scope = false;
     for (size_t i = 0; i < version->objects.count; i++) {
-        if (frame_object_in_scope(&version->objects.items[i], address)) {
-            set_idle(version, &version->objects.items[i], false);
+        const struct frame_object *object = &version->objects.items[i];
+        bool asked = i && object[-1].scope.addr == object->scope.addr && object[-1].whole == object->whole;
+        in_scope = asked ? in_scope : frame_object_in_scope(object, address);
+        if (in_scope) {
+            set_idle(version, object, false);
         }
     }
 }
