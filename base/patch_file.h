@@ -268,7 +268,12 @@ struct molt_patch_migration {
 /* A part of the old instance that has kept its meaning: pointers into it follow. */
 struct molt_patch_segment {
     uint32_t old_offset, size, new_offset;
-    uint32_t reserved;
+    uint32_t flags;
+};
+
+enum molt_segment_flags {
+    MOLT_SEGMENT_COPIED =
+        1, /* a generated migration copies its bytes, each of them, and writes nothing else there */
 };
 
 /* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration. */
@@ -407,7 +412,8 @@ struct patch_file {
     X(definitions, definition)                                                                               \
     X(layouts, layout)                                                                                       \
     X(fields, field)                                                                                         \
-    X(sites, site) X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)     \
+    X(sites, site)                                                                                           \
+    X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)                    \
         X(invariants, invariant) X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \

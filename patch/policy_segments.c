@@ -8,11 +8,24 @@
 
 #include "patch/policy_compose.h"
 
-static void add_segment(policy_segments *list, uint64_t old, uint64_t size, uint64_t new)
+static void add_segment(policy_segments *list, uint64_t old, uint64_t size, uint64_t new, uint32_t flags)
 {
     if (size) {
-        LIST_ADD(list, (struct molt_patch_segment){ .old_offset = old, .size = size, .new_offset = new });
+        LIST_ADD(list, (struct molt_patch_segment){ old, size, new, flags });
     }
+}
+
+/* Whether an assignment of TYPE copies each byte: structures have bytes that are no member's, bool need not be copied as it is, long double
+ * has bytes that do not count. */
+static bool has_only_value_bytes(const struct type *type)
+{
+    type = type_strip(type);
+    while (type->kind == TYPE_ARRAY) {
+        type = type_strip(type->inner);
+    }
+    return type->kind == TYPE_ENUM || type->kind == TYPE_POINTER ||
+           (type->kind == TYPE_BASE && type->size <= sizeof(uint64_t) && type->encoding != TYPE_BOOL &&
+            type->encoding != TYPE_COMPLEX);
 }
 
 static void add_plan_segments(const struct policy_plans *plans, const struct policy_plan *plan, uint64_t old,
@@ -36,7 +49,10 @@ static void add_value_segments(const struct policy_plans *plans, const struct ty
                                new + i * new_type->inner->size, list);
         }
     } else if (conversion != TYPE_CONVERT_NONE) {
-        add_segment(list, old, old_type->size < new_type->size ? old_type->size : new_type->size, new);
+        bool copied = conversion == TYPE_CONVERT_COPY && old_type->size == new_type->size &&
+                      has_only_value_bytes(old_type) && has_only_value_bytes(new_type);
+        add_segment(list, old, old_type->size < new_type->size ? old_type->size : new_type->size, new,
+                    copied ? MOLT_SEGMENT_COPIED : 0);
     }
 }
 
@@ -48,7 +64,7 @@ static void add_plan_segments(const struct policy_plans *plans, const struct pol
         bool bits = (step->old.member && step->old.member->bit_size) ||
                     (step->new.member && step->new.member->bit_size);
         if (step->kind == POLICY_STEP_UNION) {
-            add_segment(list, old + step->old.bit / 8, step->size, new + step->new.bit / 8);
+            add_segment(list, old + step->old.bit / 8, step->size, new + step->new.bit / 8, 0);
         } else if (step->kind == POLICY_STEP_VALUE && !step->choice && !step->indirect && !bits) {
             add_value_segments(plans, step->old.type, old + step->old.bit / 8, step->new.type,
                                new + step->new.bit / 8, list);
@@ -74,10 +90,11 @@ static void tidy_segments(policy_segments *list)
     for (size_t i = 0; i < list->count; i++) {
         struct molt_patch_segment next = list->items[i], *last = kept ? &list->items[kept - 1] : NULL;
         if (last && next.old_offset < last->old_offset + last->size) {
+            last->flags = 0; /* what overlaps in the old type may overlap otherwise in the new one */
             continue;
         }
         if (last && next.old_offset == last->old_offset + last->size &&
-            next.new_offset == last->new_offset + last->size) {
+            next.new_offset == last->new_offset + last->size && next.flags == last->flags) {
             last->size += next.size;
         } else {
             list->items[kept++] = next;

@@ -58,6 +58,10 @@ void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 /* The same in parts, by several threads: heap_parts says how many there are, 0 without memory for that; each block is in one of them, NUMBER from 0.
  * Visitors may call heap_site_at and nothing else that looks at blocks, unless they do so one at a time. */
 size_t heap_parts(void);
+size_t heap_part_turn(
+    size_t turn,
+    size_t
+        count); /* the number of the part of COUNT to be walked in its TURN, so that few are waited for at the end */
 void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end);
 void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context);
 

@@ -405,6 +405,12 @@ size_t heap_parts(void)
     return parts.count;
 }
 
+/* The longest ones, in which large blocks lie, are mostly at either end: tables that a program makes at first, and what is mapped. */
+size_t heap_part_turn(size_t turn, size_t count)
+{
+    return turn % 2 ? count - 1 - turn / 2 : turn / 2;
+}
+
 void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
 {
     size_t region = parts.items[number] / PARTS_EACH, first = parts.items[number] % PARTS_EACH * PART_PAGES;

@@ -256,6 +256,40 @@ void conversion_run_many(const struct conversion *conversion, enum place_kind ki
     memcpy(target + count * to, source + count * from, size % from);
 }
 
+/* ---- back ---------------------------------------------------------------------------------------------------------- */
+
+bool conversion_is_exact(const struct conversion *conversion)
+{
+    const struct molt_patch_segment *segments =
+        &conversion->layouts->file->patch_segments[conversion->record->segment];
+    uint32_t count = conversion->record->segment_count, next = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        bool apart = segments[i].flags & MOLT_SEGMENT_COPIED && segments[i].old_offset == next &&
+                     segments[i].new_offset + (uint64_t)segments[i].size <= conversion->to->size;
+        for (uint32_t k = 0; k < i && apart; k++) {
+            apart = segments[k].new_offset + segments[k].size <= segments[i].new_offset ||
+                    segments[i].new_offset + segments[i].size <= segments[k].new_offset;
+        }
+        if (!apart) {
+            return false;
+        }
+        next += segments[i].size;
+    }
+    return next == conversion->from->size;
+}
+
+void conversion_reverse(const struct conversion *conversion, const void *new, void *old)
+{
+    const struct molt_patch_segment *segments =
+        &conversion->layouts->file->patch_segments[conversion->record->segment];
+
+    for (uint32_t i = 0; i < conversion->record->segment_count; i++) {
+        memcpy((uint8_t *)old + segments[i].old_offset, (const uint8_t *)new + segments[i].new_offset,
+               segments[i].size);
+    }
+}
+
 /* ---- where what was is ----------------------------------------------------------------------------------------- */
 
 /* The first segment that ends behind OFFSET, or their end. */

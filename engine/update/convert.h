@@ -70,7 +70,9 @@ struct conversion {
     void (*back)(
         const void *new,
         void *old); /* which leads back, and is as harmless as `migrate`; NULL: none, or not asked for */
-    bool shifts;    /* some part of an object gets another distance from its start */
+    bool
+        exact; /* it moves each byte of an old instance to a place of its own: nothing else is needed to lead back */
+    bool shifts; /* some part of an object gets another distance from its start */
     struct staging items;
     uint64_t count;           /* of items */
     unsigned synthetic;       /* the site that its items got last; 0: none yet */
@@ -128,6 +130,11 @@ static inline void conversion_run(const struct conversion *conversion, enum plac
         conversion_run_many(conversion, kind, old, size, new, index);
     }
 }
+
+/* Whether CONVERSION, which is generated, moves each byte of an old instance to a place of its own; and the old instance at OLD, made of the
+ * new one at NEW, if it does. */
+bool conversion_is_exact(const struct conversion *conversion);
+void conversion_reverse(const struct conversion *conversion, const void *new, void *old);
 
 /* Where what was OFFSET bytes into an old object of SIZE bytes is in the new one. WANTED is the layout that a pointer to it
  * promises, 0 if none is known. False: it is gone. */

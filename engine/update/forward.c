@@ -419,7 +419,7 @@ static void work(void *context, unsigned number)
 
     while (state->status == 0 && !atomic_load(&parallel_broken) &&
            (part = atomic_fetch_add(&forwarding->next_part, 1)) < forwarding->parts) {
-        heap_walk_part(forwarding->parts - 1 - part, state->wanted, visit_block,
+        heap_walk_part(heap_part_turn(part, forwarding->parts), state->wanted, visit_block,
                        &forwarding->workers[number]);
     }
 }

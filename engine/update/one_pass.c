@@ -4,7 +4,8 @@
  * trace.c and migrate.c, which it meets as it was.
  *
  * Of an instance that its generated way back restores to the byte, nothing is saved: that is tried when it is made, since bytes that
- * no member owns are lost on the way. So its item is sixteen bytes, and an update needs a quarter of the memory.
+ * no member owns are lost on the way, unless there are none: if the way there merely moves all bytes, it can be gone backwards, and a few
+ * trials are enough. So its item is sixteen bytes, and an update needs a quarter of the memory.
  *
  *     pointers are looked at quickly | copied | migrated in its place | and back, aside: the same?  -> nothing saved
  *       not what they promise: trace.c                                                  no          -> the copy is
@@ -25,7 +26,7 @@
 #define LINES 128 /* bytes that the processor fetches together */
 #define SIMPLE_MAX 64
 #define WORDS_MAX 12
-#define TRIES 64 /* ways back that are tried before it is given up */
+#define TRIES 64 /* ways back that are tried before it is given up, or relied upon */
 
 /* Of one conversion, by one worker. Workers write to cache lines of their own. */
 struct one_pass_items {
@@ -141,6 +142,8 @@ void one_pass_plan(struct state *state)
         void *back =
             conversion->in_passing && !conversion->validate ? find_way_back(state, conversion) : NULL;
         memcpy(&conversion->back, &back, sizeof(back));
+        conversion->exact =
+            conversion->in_passing && !conversion->validate && conversion_is_exact(conversion);
     }
 }
 
@@ -153,7 +156,7 @@ bool one_pass_may_derive(const struct conversion *conversion)
     for (uint32_t i = 0; i < conversion->record->segment_count; i++) {
         bytes += segments[i].size;
     }
-    return conversion->back && bytes >= conversion->from->size;
+    return conversion->exact || (conversion->back && bytes >= conversion->from->size);
 }
 
 bool one_pass_is_possible(const struct state *state)
@@ -175,6 +178,16 @@ static bool is_wanted(const struct state *state, const struct meaning *meaning)
 
 /* ---- one instance ------------------------------------------------------------------------------------------------------ */
 
+/* The old instance that was made the new one at PLACE. OLD is zeroed. */
+static inline void lead_back(const struct conversion *conversion, const void *place, void *old)
+{
+    if (conversion->exact) {
+        conversion_reverse(conversion, place, old);
+    } else {
+        conversion->back(place, old);
+    }
+}
+
 static bool is_restored(const struct conversion *conversion, const uint8_t *place, const uint8_t *old)
 {
     _Alignas(16) uint8_t again[SIZE_MAX_IN_PASSING];
@@ -182,7 +195,7 @@ static bool is_restored(const struct conversion *conversion, const uint8_t *plac
     uint64_t differ = 0;
 
     clear(again, size);
-    conversion->back(place, again);
+    lead_back(conversion, place, again);
     for (; at + 8 <= size; at += 8) { /* as most members were written: wider words would be waited for */
         uint64_t one, other;
         memcpy(&one, again + at, 8);
@@ -200,10 +213,12 @@ static bool note(struct worker *worker, const struct conversion *conversion, str
                  uint8_t *place)
 {
     size_t size = conversion->from->size;
-    bool tries = conversion->back && (items->saved < TRIES || items->saved < items->count / 2);
+    bool sure = conversion->exact && !items->saved && items->count >= TRIES;
+    bool tries =
+        (conversion->exact || conversion->back) && (items->saved < TRIES || items->saved < items->count / 2);
     struct item item = worker->item;
 
-    item.derived = tries && is_restored(conversion, place, worker->old);
+    item.derived = sure || (tries && is_restored(conversion, place, worker->old));
     struct item *pushed = staging_push(&items->items, sizeof(item) + (item.derived ? 0 : size));
     if (!pushed) {
         return false;
@@ -416,15 +431,13 @@ static bool goes_on(const struct state *state)
     return state->status == 0 && !atomic_load(&parallel_broken);
 }
 
-/* Large blocks mostly have the highest addresses. They come first, so that nobody has to wait for them. */
 static void work(void *context, unsigned number)
 {
     struct state *state = context;
     struct one_pass *pass = state->pass;
     size_t part;
-
     while (goes_on(state) && (part = atomic_fetch_add(&pass->next_part, 1)) < pass->parts) {
-        heap_walk_part(pass->parts - 1 - part, state->wanted, visit, &pass->workers[number]);
+        heap_walk_part(heap_part_turn(part, pass->parts), state->wanted, visit, &pass->workers[number]);
         atomic_fetch_add(&pass->parts_done, 1);
     }
     while (pass->moves && atomic_load(&pass->parts_done) < pass->parts && goes_on(state)) {
@@ -633,6 +646,6 @@ void one_pass_undo(const struct conversion *conversion, const struct item *item)
     _Alignas(16) uint8_t old[SIZE_MAX_IN_PASSING];
 
     clear(old, item->size);
-    conversion->back(item_place(item), old);
+    lead_back(conversion, item_place(item), old);
     copy(item_place(item), old, item->size);
 }

@@ -193,6 +193,11 @@ size_t heap_parts(void)
     return (heap->count + PART - 1) / PART;
 }
 
+size_t heap_part_turn(size_t turn, size_t count)
+{
+    return count - 1 - turn;
+}
+
 void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
 {
     size_t last = (number + 1) * PART < heap->count ? (number + 1) * PART : heap->count - 1;

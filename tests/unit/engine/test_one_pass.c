@@ -28,10 +28,16 @@ struct after {
     int32_t number;
 };
 
+static bool exact_there; /* the bytes that nobody owns go along */
+
 static void there(const void *from, void *to)
 {
     const struct before *old = from;
     struct after *new = to;
+
+    if (exact_there) {
+        memcpy((char *)to + 20, (const char *)from + 12, 4);
+    }
 
     new->next = (struct after *)old->next;
     new->a = old->a;
@@ -114,6 +120,27 @@ static void goes_there_and_back(void (*invert)(const void *, void *), int pairth
     assert_int_equal(state_migrate(program.state, &program.world, &program.report), 0);
     state_commit(program.state, &program.report);
     check_new(pairth);
+    program_end(&program);
+}
+
+/* Each byte is a member's, and is moved: nothing tries whether the way back, which is wrong, restores it. */
+static void test_each_byte_is_moved(void **state)
+{
+    struct program program;
+
+    begin(&program, there, back_wrong, 0);
+    struct molt_patch_segment *segments = program.fixture->segments;
+    for (int i = 0; i < 3; i++) {
+        segments[i].flags = MOLT_SEGMENT_COPIED;
+    }
+    segments[1].size = 8; /* it has four bytes more in both */
+    exact_there = true;
+    uint64_t before = fake_heap_hash();
+    assert_int_equal(program_migrate(&program), 0);
+    exact_there = false;
+    check_new(0);
+    state_revert(program.state);
+    assert_int_equal(fake_heap_hash(), before);
     program_end(&program);
 }
 
@@ -267,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_each_byte_is_moved),
         cmocka_unit_test(test_pointers_into_instances),
         cmocka_unit_test(test_policies_that_fail),
     };

@@ -104,6 +104,8 @@ static void records(void **state)
     assert_int_equal(segment[0].new_offset, 8);
     assert_int_equal(segment[1].old_offset, 8);
     assert_int_equal(segment[1].new_offset, 0);
+    assert_int_equal(segment[0].flags, 0); /* int -> long */
+    assert_int_equal(segment[1].flags, MOLT_SEGMENT_COPIED);
     const struct molt_patch_migration *back = migration_of(file, MOLT_MIGRATION_INVERSE, true);
     assert_int_equal(back->old_layout, forth->new_layout);
     assert_int_equal(back->new_layout, forth->old_layout);
