@@ -23,17 +23,11 @@ static bool starts(const char *string, const char *prefix)
 static unsigned dropped(const char *argument, enum command_kind kind)
 {
     static const char *const with_value[] = { "-o", "-MF", "-MT", "-MQ", "-MJ" };
-    static const char *const alone[] = { "-M",
-                                         "-flto",
-                                         "-ffat-lto-objects",
-                                         "-fno-fat-lto-objects",
-                                         "-Wp,-M",
-                                         "-gz",
-                                         "-gsplit-dwarf",
-                                         "-save-temps",
-                                         "--save-temps",
-                                         "-fuse-linker-plugin",
-                                         "-fdebug-types-section" };
+    static const char *const alone[] = {
+        "-M",          "-flto",        "-ffat-lto-objects",   "-fno-fat-lto-objects",
+        "-Wp,-M",      "-gz",          "-fdebug-prefix-map=", "-gsplit-dwarf",
+        "-save-temps", "--save-temps", "-fuse-linker-plugin", "-fdebug-types-section"
+    };
     static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
                                             "-fno-function-sections", "-fno-data-sections" };
 
@@ -192,6 +186,29 @@ bool command_is_lto(const struct compile_entry *entry)
     return is_lto;
 }
 
+/*
+ * Maps the mirror to what it stands for. The user's own maps (-ffile-prefix-map=$PWD=., as Debian's packages are built) are to hold for
+ * what the code says, __FILE__, but not for the debug information: sources are read where they are. Of two maps for one path compilers
+ * take the first or the last, so there is but one.
+ */
+static void add_map(arguments *list, const struct compile_entry *entry, const struct tree *tree)
+{
+    bool own = false, same = false;
+
+    for (size_t i = 1; i < entry->argument_count; i++) {
+        const char *argument = entry->arguments[i];
+        if (starts(argument, "-ffile-prefix-map=") || starts(argument, "-fmacro-prefix-map=")) {
+            const char *path = strchr(argument, '=') + 1;
+            own = true;
+            same = same || (starts(path, tree->top) && path[strlen(tree->top)] == '=');
+        }
+    }
+    LIST_ADD(list, must_printf("-f%s-prefix-map=%s=%s", own ? "debug" : "file", tree->mirror, tree->top));
+    if (own && !same) {
+        LIST_ADD(list, must_printf("-fmacro-prefix-map=%s=%s", tree->mirror, tree->top));
+    }
+}
+
 static void add_kind(arguments *list, const struct compile_entry *entry, enum command_kind kind,
                      const char *dependencies, bool compile)
 {
@@ -241,7 +258,7 @@ char **command_make_for(const struct compile_entry *entry, const struct tree *tr
             continue;
         }
         if (i > 0 && !mapped && argument[0] == '-') {
-            LIST_ADD(&list, must_printf("-ffile-prefix-map=%s=%s", tree->mirror, tree->top));
+            add_map(&list, entry, tree);
             mapped = true;
         }
         debug = debug || (starts(argument, "-g") && strcmp(argument, "-g0") != 0);
@@ -252,10 +269,13 @@ char **command_make_for(const struct compile_entry *entry, const struct tree *tr
             add(&list, source);
             continue;
         }
-        LIST_ADD(&list, i > 0 ? place_argument(tree, argument) : must_strdup(argument));
+        char *placed = i > 0 ? place_argument(tree, argument) : must_strdup(argument);
+        const char *map = starts(argument, "-ffile-prefix-map=") ? strchr(placed, '=') : NULL;
+        LIST_ADD(&list, map ? must_printf("-fmacro-prefix-map%s", map) : must_strdup(placed));
+        free(placed);
     }
     if (!mapped) {
-        LIST_ADD(&list, must_printf("-ffile-prefix-map=%s=%s", tree->mirror, tree->top));
+        add_map(&list, entry, tree);
     }
     if (!debug) {
         add(&list, "-g");

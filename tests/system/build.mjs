@@ -40,7 +40,8 @@ export async function build(fixture, tree, directory, configuration) {
     for (const file of fs.readdirSync(tree).filter((name) => name.endsWith('.c')).sort()) {
         const name = file.slice(0, -2);
         const flags = shared.includes(name) ? [...compile.slice(0, -1), '-fPIC'] : compile;
-        const args = [...flags, ...fixture.flags, '-c', path.join(tree, file), '-o', `${name}.o`];
+        const own = fixture.flags.map((flag) => flag.replaceAll('TREE', tree));
+        const args = [...flags, ...own, '-c', path.join(tree, file), '-o', `${name}.o`];
         commands.push({ directory, file: path.join(tree, file), output: `${name}.o`, arguments: [compiler, ...args] });
         if (!shared.includes(name))
             objects.push(`${name}.o`);

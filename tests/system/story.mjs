@@ -3,7 +3,7 @@
 // A story is a conversation with the program, line by line:
 //
 //   about TEXT            what the fixture is for
-//   flags FLAG...         more flags for the compiler; INCLUDE stands for the directory of Molt's headers
+//   flags FLAG...         more flags for the compiler; INCLUDE stands for the directory of Molt's headers, TREE for that of the sources
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
