@@ -10,7 +10,7 @@ import { root } from '../tests/system/story.mjs';
 const rows = ['save', 'apply', 'safe_point', 'pause', 'calls', 'many_updates', 'memcached', 'idle', 'heap', 'keystroke', 'instances'];
 const longRows = ['frames']; /* of programs that are fetched and built first: only when asked for */
 const usage = `usage: bench/run [--write] [--quick] [ROW...]
-  --write   put the table into docs/benchmarks.md
+  --write   put the table into docs/benchmarks.md; of some rows, their lines
   --quick   few rounds: does it work at all?
 rows: ${rows.join(' ')}; not by itself: ${longRows.join(' ')}`;
 
@@ -38,8 +38,26 @@ function line(figure) {
     return [figure.what, `${shown(figure.value)} ${figure.unit}`.trim(), budget, figure.held ? '' : 'MISSED', figure.detail];
 }
 
-function table(figures) {
-    const all = [['what', 'measured', 'budget', '', 'beside it'], ...figures.map(line)];
+/** The lines of the page's table, as line() makes them. */
+function written() {
+    const [, rest] = fs.readFileSync(page, 'utf8').split(marks[0]);
+    return rest.split(marks[1])[0].split('\n').filter((text) => text.startsWith('| ')).slice(1)
+        .map((text) => text.split('|').slice(1, -1).map((cell) => cell.trim()));
+}
+
+/** LINES where they stand in the page's table, new ones at its end. */
+function merged(lines) {
+    const left = new Map(lines.map((cells) => [cells[0], cells]));
+    const all = written().map((cells) => {
+        const now = left.get(cells[0]);
+        left.delete(cells[0]);
+        return now ?? cells;
+    });
+    return [...all, ...left.values()];
+}
+
+function table(lines) {
+    const all = [['what', 'measured', 'budget', '', 'beside it'], ...lines];
     const widths = all[0].map((_, column) => Math.max(3, ...all.map((cells) => cells[column].length)));
     const text = all.map((cells) => `| ${cells.map((cell, i) => cell.padEnd(widths[i])).join(' | ')} |`);
     text.splice(1, 0, `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`);
@@ -67,7 +85,7 @@ for (const name of positionals.length ? positionals : rows) {
         console.log(`${row.title}: FAILED: ${error.message}`);
     }
 }
-console.log(`\n${table(figures)}`);
+console.log(`\n${table(figures.map(line))}`);
 if (options.write)
-    write(table(figures));
+    write(table(positionals.length ? merged(figures.map(line)) : figures.map(line)));
 process.exit(failed || figures.some((figure) => !figure.held) ? 1 : 0);
