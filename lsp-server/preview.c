@@ -69,6 +69,7 @@ static void set_plan(struct workspace *workspace, json_t *plan)
     workspace->plan = plan;
     if (same)
         return;
+    workspace->plan_revision++;
     status_send(workspace);
     review_refresh(workspace);
     inlay_hint_refresh(workspace->server);

@@ -14,6 +14,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/preview.h"
 #include "lsp-server/review.h"
+#include "lsp-server/suspended.h"
 #include "lsp-server/update.h"
 #include "lsp-server/validation.h"
 #include "lsp-server/workspace.h"
@@ -208,20 +209,35 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
     return text_steal(&text);
 }
 
-/* How much the builder makes of the pending changes: {"types", "stops", "unknown"}; NULL: nothing. */
+/* How many suspended functions the plan speaks of, and how many of them would be waited for. */
+static int count_suspended(const struct workspace *workspace, int *ret_waited)
+{
+    json_t *items = suspended_of_plan(workspace), *item;
+    int count = (int)json_array_size(items);
+    size_t i;
+
+    *ret_waited = 0;
+    json_array_foreach(items, i, item) *ret_waited += !json_is_true(json_object_get(item, "transferable"));
+    json_decref(items);
+    return count;
+}
+
+/* How much the builder makes of the pending changes; NULL: nothing. Its revision tells editors which learn of it by the status alone to ask
+ * for the review again. */
 static json_t *plan_of(const struct workspace *workspace)
 {
     const json_t *types = json_object_get(workspace->plan, "types");
     const json_t *unknown = json_at(workspace->plan, "sites", "unknown", NULL);
-    int stops = 0;
+    int stops = 0, waited, suspended = count_suspended(workspace, &waited);
     json_t *type;
     size_t i;
 
-    if (!json_array_size(types) && !json_object_get(workspace->plan, "sites"))
+    if (!json_array_size(types) && !json_object_get(workspace->plan, "sites") && !suspended)
         return NULL;
     json_array_foreach(types, i, type) stops += json_is_string(json_object_get(type, "stops"));
-    return json_pack("{s:i,s:i,s:i}", "types", (int)json_array_size(types), "stops", stops, "unknown",
-                     (int)json_array_size(unknown));
+    return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i}", "types", (int)json_array_size(types), "stops", stops,
+                     "unknown", (int)json_array_size(unknown), "suspended", suspended, "waited", waited,
+                     "revision", workspace->plan_revision);
 }
 
 json_t *status_to_json(struct workspace *workspace)
