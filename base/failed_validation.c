@@ -1,6 +1,6 @@
 /*
- * The engine knows bytes, the manifest what they mean. Old and new values are put side by side by the names that members had
- * and have.
+ * The engine knows bytes, the manifest what they mean. Old and new values are put side by side by the names
+ * that members had and have.
  */
 #include "base/failed_validation.h"
 
@@ -63,7 +63,8 @@ static uint8_t *bytes_of(const char *hex, size_t *ret_size)
     return bytes;
 }
 
-/* Values by member of INSTANCE: {"bytes": hex} is read by SHAPE, anything else is taken as it is. A new object. */
+/* Values by member of INSTANCE: {"bytes": hex} is read by SHAPE, anything else is taken as it is. A new
+ * object. */
 static json_t *values_of(const json_t *instance, const json_t *shape)
 {
     const char *hex = json_string_value(json_object_get(instance, "bytes"));
@@ -79,7 +80,8 @@ static json_t *values_of(const json_t *instance, const json_t *shape)
     return values;
 }
 
-/* What the member PATH of the new type was called, by the entries of TYPE; PATH itself if nothing else is known. */
+/* What the member PATH of the new type was called, by the entries of TYPE; PATH itself if nothing else is
+ * known. */
 static const char *old_path(const json_t *type, const char *path)
 {
     json_t *member;

@@ -1,6 +1,7 @@
 /*
- * Values in words. Each kind of member has a function that writes one element; arrays, bounds and bit-fields are dealt with
- * around it. Shapes come out of patch files and bytes out of processes: nothing in them is believed.
+ * Values in words. Each kind of member has a function that writes one element; arrays, bounds and bit-fields
+ * are dealt with around it. Shapes come out of patch files and bytes out of processes: nothing in them is
+ * believed.
  */
 #include "base/instance.h"
 

@@ -71,7 +71,8 @@ static bool read_message(struct jsonrpc_message *message)
     return message->result != NULL;
 }
 
-/* Whether brackets nest so deeply that parsing them could overflow a small stack. Words in strings do not count. */
+/* Whether brackets nest so deeply that parsing them could overflow a small stack. Words in strings do not
+ * count. */
 static bool nests_too_deep(const char *bytes, size_t length)
 {
     unsigned depth = 0;

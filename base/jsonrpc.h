@@ -55,8 +55,8 @@ struct jsonrpc_message {
 
 /*
  * Parses one message of LENGTH bytes. Returns 0; -EBADMSG: not JSON (answer PARSE_ERROR); -EPROTO: JSON but
- * no JSON-RPC 2.0 message, batches included, or nested too deeply (answer INVALID_REQUEST). Strings may hold NUL characters: see
- * json_string_length.
+ * no JSON-RPC 2.0 message, batches included, or nested too deeply (answer INVALID_REQUEST). Strings may hold
+ * NUL characters: see json_string_length.
  */
 int jsonrpc_parse(const char *bytes, size_t length, struct jsonrpc_message *ret);
 

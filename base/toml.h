@@ -1,8 +1,8 @@
 /*
  * The part of TOML 1.0 that a settings file needs, read into JSON: comments, bare and quoted keys, [tables],
  * basic and literal strings on one line with \-escapes, integers, floats, booleans, and arrays (over several
- * lines, nested, with a trailing comma), inline tables. Not in it, and refused with a line number: dates, multi-line
- * strings, dotted keys, [[arrays of tables]]. Debian has no TOML library for C.
+ * lines, nested, with a trailing comma), inline tables. Not in it, and refused with a line number: dates,
+ * multi-line strings, dotted keys, [[arrays of tables]]. Debian has no TOML library for C.
  */
 #ifndef MOLT_BASE_TOML_H
 #define MOLT_BASE_TOML_H

@@ -1,4 +1,5 @@
-/* Manifest entries in words. Words that are not known here are shown as they are: a newer builder may have made the patch. */
+/* Manifest entries in words. Words that are not known here are shown as they are: a newer builder may have
+ * made the patch. */
 #include "base/type_change.h"
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /*
- * Which functions of a program hand on memory that somebody else asked for (xmalloc, zmalloc): what `molt run`
- * works out from the debug information and tells the engine, so that it notes who called them, too. One file per
- * executable or shared library; MOLT_WRAPPERS names them, separated by colons. A file that is missing or damaged is
- * no error: then the engine notes two callers for every block.
+ * Which functions of a program hand on memory that somebody else asked for (xmalloc, zmalloc): what `molt
+ * run` works out from the debug information and tells the engine, so that it notes who called them, too. One
+ * file per executable or shared library; MOLT_WRAPPERS names them, separated by colons. A file that is
+ * missing or damaged is no error: then the engine notes two callers for every block.
  */
 #ifndef MOLT_BASE_WRAPPER_TABLE_H
 #define MOLT_BASE_WRAPPER_TABLE_H

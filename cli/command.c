@@ -172,7 +172,8 @@ struct molt_error *cli_timeout(const struct cli_arguments *arguments, int fallba
 
 /* ---- running ----------------------------------------------------------------------------------------- */
 
-/* Prints ERROR, as JSON to stdout if that was asked for, else as a line to stderr. Returns the exit status. */
+/* Prints ERROR, as JSON to stdout if that was asked for, else as a line to stderr. Returns the exit
+ * status. */
 static int report(struct molt_error *error, bool as_json)
 {
     int status = molt_error_exit_status(error->code);

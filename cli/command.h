@@ -1,6 +1,6 @@
 /*
- * The shape of a subcommand. Each describes itself in one table, from which the parser, `--help` and the manual page are
- * made, so that they cannot differ.
+ * The shape of a subcommand. Each describes itself in one table, from which the parser, `--help` and the
+ * manual page are made, so that they cannot differ.
  */
 #ifndef MOLT_CLI_COMMAND_H
 #define MOLT_CLI_COMMAND_H
@@ -62,7 +62,8 @@ extern const struct cli_command command_run, command_status, command_diff, comma
 /* All subcommands, NULL at the end. */
 extern const struct cli_command *const cli_commands[];
 
-/* Parses ARGV (argv[0] is the subcommand) by COMMAND's table. *ret_help: --help was asked for, the rest is not valid. */
+/* Parses ARGV (argv[0] is the subcommand) by COMMAND's table. *ret_help: --help was asked for, the rest is
+ * not valid. */
 struct molt_error *cli_parse(const struct cli_command *command, int argc, char **argv,
                              struct cli_arguments *ret, bool *ret_help);
 void cli_arguments_deinit(struct cli_arguments *arguments);

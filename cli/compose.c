@@ -1,6 +1,6 @@
 /*
- * Each step is built as it would be for a program that has taken the steps before: their patches stand in a directory of this
- * command's. Nobody applies them; what is kept is what their policies are.
+ * Each step is built as it would be for a program that has taken the steps before: their patches stand in a
+ * directory of this command's. Nobody applies them; what is kept is what their policies are.
  */
 #include "cli/compose.h"
 

@@ -1,6 +1,6 @@
 /*
- * molt diff: a patch from two states of the sources. Where the states come from (directories, revisions, the baseline that the editor keeps)
- * is decided here; what a patch is, is patch/'s business.
+ * molt diff: a patch from two states of the sources. Where the states come from (directories, revisions, the
+ * baseline that the editor keeps) is decided here; what a patch is, is patch/'s business.
  */
 #include <errno.h>
 #include <fcntl.h>

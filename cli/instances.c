@@ -1,6 +1,7 @@
 /*
- * molt instances: what a running program's memory holds, by type. The sources and patches that the program is made of are looked for where the
- * editor keeps them, so that nothing need be said when it has made the updates.
+ * molt instances: what a running program's memory holds, by type. The sources and patches that the program is
+ * made of are looked for where the editor keeps them, so that nothing need be said when it has made the
+ * updates.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,8 @@ static bool has_build_id(const json_t *status, const json_t *ids)
     return false;
 }
 
-/* Whether the editor's record in ROOT is of the program with STATUS, with just its updates; then their patches are in *RET. */
+/* Whether the editor's record in ROOT is of the program with STATUS, with just its updates; then their
+ * patches are in *RET. */
 static bool find_record(const char *root, const json_t *status, json_t **ret)
 {
     char *path = in_state(root, "baseline.json");
@@ -305,7 +307,8 @@ static struct molt_error *read_limit(struct question *question)
     return cli_timeout(question->arguments, TIMEOUT_MS, &question->timeout_ms);
 }
 
-/* The nearest directory from that of BUILD upwards in which an editor keeps its record: the source root that it uses. NULL: none. */
+/* The nearest directory from that of BUILD upwards in which an editor keeps its record: the source root
+ * that it uses. NULL: none. */
 static char *find_root(const char *build)
 {
     char *root = realpath(build, NULL), *slash;

@@ -1,6 +1,7 @@
 /*
- * A function that is there at every look, in the same thread and at the same place on its stack, has not returned meanwhile; nearly so:
- * one that is called from a loop, again and again, lies at the same place each time. For an update both are the same.
+ * A function that is there at every look, in the same thread and at the same place on its stack, has not
+ * returned meanwhile; nearly so: one that is called from a loop, again and again, lies at the same place each
+ * time. For an update both are the same.
  */
 #include "cli/lasting.h"
 

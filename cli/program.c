@@ -12,7 +12,8 @@
 
 #include "base/text.h"
 
-/* NAME as it is if it has a slash, else the first executable of that name on PATH. Owned; NULL: none, or no memory. */
+/* NAME as it is if it has a slash, else the first executable of that name on PATH. Owned; NULL: none, or
+ * no memory. */
 static char *find_on_path(const char *name)
 {
     const char *path = getenv("PATH");

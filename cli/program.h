@@ -21,7 +21,8 @@ struct program {
 struct molt_error *program_inspect(const char *name, struct program *ret);
 void program_deinit(struct program *program);
 
-/* The engine's library, beside this command or where MOLT_ENGINE says. Owned by the caller; NOT_FOUND with the remedy. */
+/* The engine's library, beside this command or where MOLT_ENGINE says. Owned by the caller; NOT_FOUND with
+ * the remedy. */
 struct molt_error *program_engine(char **ret_path);
 
 #endif

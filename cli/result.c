@@ -1,4 +1,5 @@
-/* Results in words. The summary is one line, as DESIGN's users read it; what went wrong with an instance is a table. */
+/* Results in words. The summary is one line, as DESIGN's users read it; what went wrong with an instance
+ * is a table. */
 #include "cli/result.h"
 
 #include <stdbool.h>

@@ -1,8 +1,9 @@
 /*
- * Revisions by libgit2: a checkout into a directory of its own leaves the user's working tree and index alone.
+ * Revisions by libgit2: a checkout into a directory of its own leaves the user's working tree and index
+ * alone.
  *
- * The library is loaded when it is needed: it brings twenty others with it, whose loading would take longer than all of
- * `molt apply`.
+ * The library is loaded when it is needed: it brings twenty others with it, whose loading would take longer
+ * than all of `molt apply`.
  */
 #include "cli/revisions.h"
 

@@ -1,4 +1,5 @@
-/* molt run: a program with the engine in it. This process becomes the program, so that pid, signals and terminal are its own. */
+/* molt run: a program with the engine in it. This process becomes the program, so that pid, signals and
+ * terminal are its own. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,8 +54,8 @@ static struct molt_error *set_environment(const struct program *program, const c
     return set ? NULL : molt_error_nomem();
 }
 
-/* Tells the engine which functions hand on memory. Without this it still knows two callers of each block, so a cache that
- * cannot be written stops no program; a mistake in molt.toml does. */
+/* Tells the engine which functions hand on memory. Without this it still knows two callers of each block,
+ * so a cache that cannot be written stops no program; a mistake in molt.toml does. */
 static struct molt_error *set_wrappers(const struct program *program)
 {
     char *paths = NULL, *left_out = NULL;

@@ -1,4 +1,5 @@
-/* Finding engines: every socket of this user is asked for its status, since names are known by the engines only. */
+/* Finding engines: every socket of this user is asked for its status, since names are known by the engines
+ * only. */
 #include "cli/targets.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ struct molt_error *target_error(const struct target *target, int status, json_t 
     return error;
 }
 
-/* Connects to PEER. *ret_gone: nothing listens there any more, which is no error when all engines are asked. */
+/* Connects to PEER. *ret_gone: nothing listens there any more, which is no error when all engines are
+ * asked. */
 static struct molt_error *open_target(const struct link_peer *peer, struct target *ret, bool *ret_gone)
 {
     struct target target = { .pid = peer->pid };
@@ -131,9 +133,10 @@ static bool is_molt_run(const char *pid)
     return size == 5 && memcmp(name, "molt\n", 5) == 0;
 }
 
-/* Whether the process has been started by molt run a moment ago and its engine is on the way. A process in the
-   middle of execve has an empty environment, and takes its new name before its new environment; so the name is
-   looked at on both sides of the environment. */
+/* Whether the process has been started by molt run a moment ago and its engine is on the way. A process in
+ * the
+ *   middle of execve has an empty environment, and takes its new name before its new environment; so the name is
+ *   looked at on both sides of the environment. */
 static bool is_starting(const char *pid)
 {
     char bytes[65536];

@@ -20,8 +20,8 @@ struct targets {
     size_t count;
 };
 
-/* Connects to the engines of WHO: a pid, a name (all processes that bear it), or NULL (all). NOT_FOUND if there is none;
- * with WHO NULL none is no error. */
+/* Connects to the engines of WHO: a pid, a name (all processes that bear it), or NULL (all). NOT_FOUND if
+ * there is none; with WHO NULL none is no error. */
 struct molt_error *targets_find(const char *who, struct targets *ret);
 void targets_deinit(struct targets *targets);
 

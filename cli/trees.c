@@ -1,4 +1,5 @@
-/* The states of the sources that molt diff is asked about: revisions are checked out into directories of their own. */
+/* The states of the sources that molt diff is asked about: revisions are checked out into directories of
+ * their own. */
 #include "cli/trees.h"
 
 #include <errno.h>

@@ -10,8 +10,8 @@ struct trees {
     char **checkouts; /* to be removed afterwards, NULL-terminated */
 };
 
-/* Finds what ARGUMENTS name: a range of revisions, directories, or the baseline that the editor keeps below ROOT. *RET is
- * given to trees_deinit in any case. */
+/* Finds what ARGUMENTS name: a range of revisions, directories, or the baseline that the editor keeps
+ * below ROOT. *RET is given to trees_deinit in any case. */
 struct molt_error *trees_find(const struct cli_arguments *arguments, const char *root, struct trees *ret);
 void trees_deinit(struct trees *trees);
 

@@ -1,6 +1,7 @@
 /*
- * molt apply and molt rollback. Several processes of one program change together: all are prepared before the first
- * commits, and if one fails to commit, those that did are rolled back. A rollback of several can be taken back until all have.
+ * molt apply and molt rollback. Several processes of one program change together: all are prepared before the
+ * first commits, and if one fails to commit, those that did are rolled back. A rollback of several can be
+ * taken back until all have.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -164,7 +165,8 @@ static struct molt_error *prepare_one(struct batch *batch, size_t index, const v
     return error;
 }
 
-/* Drops what was prepared and not committed, from INDEX on. The connection's end would do it, too; this is sooner. */
+/* Drops what was prepared and not committed, from INDEX on. The connection's end would do it, too; this is
+ * sooner. */
 static void discard_from(struct batch *batch, size_t index)
 {
     for (; index < batch->targets.count; index++) {
@@ -277,7 +279,8 @@ static struct molt_error *read_file(const char *path, void **ret_bytes, size_t *
     return NULL;
 }
 
-/* Of failed validations: what the members of the instances are called is known by the patch at PATH, if there is one. */
+/* Of failed validations: what the members of the instances are called is known by the patch at PATH, if
+ * there is one. */
 static void explain_failures(struct batch *batch, const char *path)
 {
     json_t *manifest = NULL;
@@ -334,7 +337,8 @@ static struct molt_error *check_revertible(const struct targets *targets)
     return NULL;
 }
 
-/* Ends what roll_back_all began in targets [0, count): RESTORE brings the update back. Results of those that are final stay. */
+/* Ends what roll_back_all began in targets [0, count): RESTORE brings the update back. Results of those
+ * that are final stay. */
 static struct molt_error *settle_all(struct batch *batch, size_t count, bool restore)
 {
     struct molt_error *first = NULL;

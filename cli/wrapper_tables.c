@@ -1,4 +1,5 @@
-/* Tables of wrappers for a program about to be run, which may lie anywhere: its project is taken to be where the user stands. */
+/* Tables of wrappers for a program about to be run, which may lie anywhere: its project is taken to be
+ * where the user stands. */
 #include "cli/wrapper_tables.h"
 
 #include <limits.h>

@@ -183,8 +183,9 @@ __attribute__((constructor)) static void load(void)
     errno = saved;
 }
 
-/* In place of libc's: forked children end so, without running destructors, and would leave their sockets behind. After vfork the
- * process is another than the socket's, whose name stays. What libc itself calls is not led here; that is after the destructors. */
+/* In place of libc's: forked children end so, without running destructors, and would leave their sockets
+ * behind. After vfork the process is another than the socket's, whose name stays. What libc itself calls
+ * is not led here; that is after the destructors. */
 __attribute__((visibility("default"), noreturn)) void _exit(int status)
 {
     guard_left("_exit");

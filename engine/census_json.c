@@ -1,5 +1,6 @@
 /*
- * The answer's size is bounded: of very many types, places and sites only the largest are told, and how many there are.
+ * The answer's size is bounded: of very many types, places and sites only the largest are told, and how many
+ * there are.
  */
 #include "engine/census_json.h"
 
@@ -200,7 +201,8 @@ static json_t *types_value(const struct census_result *result)
 
 enum untyped { UNTYPED_BUFFERS, UNTYPED_UNKNOWN, UNTYPED_FOREIGN };
 
-/* What the blocks of TALLY, which have no type, are: what code without debug information holds is a library's own business. */
+/* What the blocks of TALLY, which have no type, are: what code without debug information holds is a
+ * library's own business. */
 static enum untyped untyped_kind(const struct census_result *result, const struct census_tally *tally)
 {
     const struct meaning *meaning = sites_meaning((struct sites *)&result->state->sites, tally->site);

@@ -385,8 +385,8 @@ static void call_settle(struct link_call *call)
     finish(call, &report);
 }
 
-/* While a rollback may be taken back nothing else is changed: for whoever holds it that makes it final, all others are told. Returns
- * whether CALL may go on; else it has been answered. */
+/* While a rollback may be taken back nothing else is changed: for whoever holds it that makes it final,
+ * all others are told. Returns whether CALL may go on; else it has been answered. */
 static bool may_change(struct link_call *call, enum link_method method)
 {
     struct update_report report = { 0 };

@@ -1,6 +1,6 @@
 /*
- * What policies and validations call of the engine: <molt/policy.h>. These are the only names, malloc's and exit's families apart, that
- * libmolt.so shows to the program.
+ * What policies and validations call of the engine: <molt/policy.h>. These are the only names, malloc's and
+ * exit's families apart, that libmolt.so shows to the program.
  */
 #include <stdarg.h>
 #include <stdlib.h>

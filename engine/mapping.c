@@ -1,6 +1,6 @@
 /*
- * The list of the engine's mappings. It lives in memory that is mapped for it, since the heap is one of its users. There are
- * a few dozen, so it is searched from its end.
+ * The list of the engine's mappings. It lives in memory that is mapped for it, since the heap is one of its
+ * users. There are a few dozen, so it is searched from its end.
  */
 #include "engine/mapping.h"
 
@@ -152,8 +152,8 @@ bool mapping_destroy(void *start)
     return size > 0;
 }
 
-/* The C library puts a thread's control block into the last page of its stack. The stack gets no name: in a forked child, the C library may
- * hand the memory to a thread of the program. */
+/* The C library puts a thread's control block into the last page of its stack. The stack gets no name: in
+ * a forked child, the C library may hand the memory to a thread of the program. */
 void mapping_adopt_stack(size_t size)
 {
     uintptr_t end = ((uintptr_t)__builtin_thread_pointer() | (PAGE - 1)) + 1;

@@ -1,7 +1,7 @@
 /*
- * A helper is a process that shares this one's memory and files (clone without CLONE_THREAD), as the child of vfork does. It uses the
- * thread-local memory of the engine's thread, and is a child without an exit signal: the program's waiting for its children passes it over.
- * It goes with its parent, should that be killed.
+ * A helper is a process that shares this one's memory and files (clone without CLONE_THREAD), as the child of
+ * vfork does. It uses the thread-local memory of the engine's thread, and is a child without an exit signal:
+ * the program's waiting for its children passes it over. It goes with its parent, should that be killed.
  */
 #include "engine/parallel.h"
 

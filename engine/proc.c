@@ -1,6 +1,6 @@
 /*
- * The kernel writes these files anew for each reading, a page at a time. So a line may be cut anywhere: what is left of the
- * last one is kept in front of what is read next.
+ * The kernel writes these files anew for each reading, a page at a time. So a line may be cut anywhere: what
+ * is left of the last one is kept in front of what is read next.
  *
  *     55d1fff91000-55d1fffb2000 rw-p 00000000 00:00 0                          [heap]
  */

@@ -1,4 +1,5 @@
-/* Addresses become offsets in modules, as their symbols and debug information have them; code of patches is told by the function's name. */
+/* Addresses become offsets in modules, as their symbols and debug information have them; code of patches
+ * is told by the function's name. */
 #include "engine/stacks_json.h"
 
 #include <limits.h>
@@ -46,7 +47,8 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *context)
     return 0;
 }
 
-/* The function whose version that is in force holds ADDRESS, in the range at *RET_START; NULL if none of a patch does. */
+/* The function whose version that is in force holds ADDRESS, in the range at *RET_START; NULL if none of a
+ * patch does. */
 static const struct function *find_patched(uintptr_t address, uintptr_t *ret_start)
 {
     const struct function *function;

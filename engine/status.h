@@ -8,8 +8,9 @@
  * dynamic linker's lock. */
 json_t *status_describe(const char *name);
 
-/* The engine's own memory, which is no part of the program: {mappings: [{start, end, what}], thread_local: {offset, size}}.
- * Every thread has the latter, at that distance from its thread pointer. NULL without memory. */
+/* The engine's own memory, which is no part of the program: {mappings: [{start, end, what}], thread_local:
+ * {offset, size}}. Every thread has the latter, at that distance from its thread pointer. NULL without
+ * memory. */
 json_t *status_describe_memory(void);
 
 /* Path of the executable in TARGET, "" if it cannot be read. */

@@ -1,7 +1,8 @@
 /*
  * What --wrap leads here: the functions of the C library that hand out memory, over the private heap. One
  * that is wrapped (see meson.build) and not here fails to link, so no library can bring in a new one
- * unnoticed. And mmap, so that all that the engine maps is on its list, and localeconv, whose result is the program's.
+ * unnoticed. And mmap, so that all that the engine maps is on its list, and localeconv, whose result is the
+ * program's.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -131,7 +132,8 @@ int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...)
     return length;
 }
 
-/* libunwind maps memory for its caches. Only what is mapped from nowhere is kept on the list: files are told by their name. */
+/* libunwind maps memory for its caches. Only what is mapped from nowhere is kept on the list: files are
+ * told by their name. */
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
     if (!(flags & MAP_ANONYMOUS) || (flags & MAP_SHARED)) {
@@ -161,8 +163,8 @@ int __wrap_getifaddrs(struct ifaddrs **ret)
     return -1;
 }
 
-/* jansson asks for the decimal point. libc would write its answer into memory that the program's own localeconv gave out;
- * the engine's thread runs in the C locale, whose answer is known. */
+/* jansson asks for the decimal point. libc would write its answer into memory that the program's own
+ * localeconv gave out; the engine's thread runs in the C locale, whose answer is known. */
 struct lconv *__wrap_localeconv(void)
 {
     static char point[] = ".", none[] = "";

@@ -1,6 +1,7 @@
 /*
- * Descriptors that the engine and its libraries open are moved out of the program's way: programs count on getting the
- * lowest free number, and close ranges of them. Led here by --wrap, as the functions of wrap.c are.
+ * Descriptors that the engine and its libraries open are moved out of the program's way: programs count on
+ * getting the lowest free number, and close ranges of them. Led here by --wrap, as the functions of wrap.c
+ * are.
  */
 #include <fcntl.h>
 #include <stdarg.h>

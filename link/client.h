@@ -28,8 +28,8 @@ typedef void link_notify(void *context, const char *method, json_t *params);
 int link_discover(struct link_peer **ret_peers, size_t *ret_count);
 void link_peers_free(struct link_peer *peers, size_t count);
 
-/* Connects within two seconds. -ECONNREFUSED: nobody listens there (the socket of a dead process is removed); -ENOENT,
- * -EACCES, -ETIMEDOUT, -EPROTO (somebody else listens there), -ENOMEM. */
+/* Connects within two seconds. -ECONNREFUSED: nobody listens there (the socket of a dead process is
+ * removed); -ENOENT, -EACCES, -ETIMEDOUT, -EPROTO (somebody else listens there), -ENOMEM. */
 int link_client_open(const char *socket_path, struct link_client **ret_client);
 
 /* NULL is fine. */

@@ -24,8 +24,8 @@ struct link_listener {
     char path[LINK_PATH_MAX];
 };
 
-/* Moves FD up out of the program's way and makes it close-on-exec. Returns the new number, FD itself if there is no
- * room above or FD is negative. */
+/* Moves FD up out of the program's way and makes it close-on-exec. Returns the new number, FD itself if
+ * there is no room above or FD is negative. */
 int link_descriptor_raise(int fd);
 
 /* Whether the descriptor still stands for what it stood for. */

@@ -20,27 +20,32 @@
  *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
  *   stacks    {}                            -> {pause_ms, all, modules: [path], threads: [{tid, name, lost, frames}]}
  *
- * `stacks` stops the program for a moment and changes nothing. Frames are innermost first: {suspended: it waits for a call, slot: where its own
- * return address stands, and module: index, offset | function, unit, offset: of a patch's code, from its start}, the offset being that of the return address
- * in the module's file; lost: the outer frames of the thread are not known; all false: there was no room for all.
+ * `stacks` stops the program for a moment and changes nothing. Frames are innermost first: {suspended: it
+ * waits for a call, slot: where its own return address stands, and module: index, offset | function, unit,
+ * offset: of a patch's code, from its start}, the offset being that of the return address in the module's
+ * file; lost: the outer frames of the thread are not known; all false: there was no room for all.
  *
- * `coroutines` are the stacks that the program has made itself, by makecontext or registered with <molt/engine.h>, as far as the engine knows (ended ones
- * included), and the first 16 of them; `overflow`: there have been more than it can keep account of, and updates are refused.
+ * `coroutines` are the stacks that the program has made itself, by makecontext or registered with
+ * <molt/engine.h>, as far as the engine knows (ended ones included), and the first 16 of them; `overflow`:
+ * there have been more than it can keep account of, and updates are refused.
  *
  * `memory` is the engine's own, and only told if asked for with true.
  *
- * A function that waits for a call is waited for during `transfer_ms` (200), then it is taken over where it waits, if the patch says how; never
- * if `strict`; at once if nothing else blocks than what had to be taken over in an earlier update. `transferred` of the result says how many were, `transfers` which: ["thread 123 (name) in main, line 12"].
+ * A function that waits for a call is waited for during `transfer_ms` (200), then it is taken over where it
+ * waits, if the patch says how; never if `strict`; at once if nothing else blocks than what had to be taken
+ * over in an earlier update. `transferred` of the result says how many were, `transfers` which: ["thread 123
+ * (name) in main, line 12"].
  *
- * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a copy of the process first;
- * "always" any that changes instances. A dry run then is that and nothing else.
+ * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a
+ * copy of the process first; "always" any that changes instances. A dry run then is that and nothing else.
  *
- * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"), without it, or when the
- * connection closes, the rollback is final. Until then other connections are refused changes.
+ * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"),
+ * without it, or when the connection closes, the rollback is final. Until then other connections are refused
+ * changes.
  *
- * `instances` takes a prepared query (patch/query.h) and counts what the program holds, stopping it for `pause_ms`; "prepared": it
- * was done. `layouts`: those that are asked for, by their index in the query (all of them without), `limit`: as many of their instances
- * are copied out. The answer:
+ * `instances` takes a prepared query (patch/query.h) and counts what the program holds, stopping it for
+ * `pause_ms`; "prepared": it was done. `layouts`: those that are asked for, by their index in the query (all
+ * of them without), `limit`: as many of their instances are copied out. The answer:
  *
  *   types     [{layout, name, unit, size, count, bytes, place_count, places}], by bytes; each place {kind, count, ...}: kind is heap or
  *             array (of blocks; {blocks, bytes, guessed, file, line}), tail (of objects of {owner}), variable or thread-local ({name, file,
@@ -57,13 +62,12 @@
  *   progress  {phase, message}
  *
  * and every connection is sent `changed` {} after the status has changed. `result` is the object of `molt
- * apply
- * --json`: {result, functions, types, instances, moved, waited_ms, pause_ms, total_ms, blocked_by, reason,
- * rewritten: {typed, untyped}, warnings: [text], validation: null or {kind, name, file, line, type, instance, message, old, new, rehearsal},
- * rehearsal: null or {passed, pause_ms, total_ms}}.
- * `rewritten` counts addresses that lead to another place now, found by their types or by their values. `validation` is what made the
- * update fail: kind is policy (what happens between the old and the new instance), validation, invariant or system; old and new are {"bytes": hex} or null;
- * `rehearsal` is true if it failed in the copy.
+ * apply --json`: {result, functions, types, instances, moved, waited_ms, pause_ms, total_ms, blocked_by,
+ * reason, rewritten: {typed, untyped}, warnings: [text], validation: null or {kind, name, file, line, type,
+ * instance, message, old, new, rehearsal}, rehearsal: null or {passed, pause_ms, total_ms}}. `rewritten`
+ * counts addresses that lead to another place now, found by their types or by their values. `validation` is
+ * what made the update fail: kind is policy (what happens between the old and the new instance), validation,
+ * invariant or system; old and new are {"bytes": hex} or null; `rehearsal` is true if it failed in the copy.
  */
 #ifndef MOLT_LINK_PROTOCOL_H
 #define MOLT_LINK_PROTOCOL_H

@@ -1,8 +1,9 @@
 /*
  * The service loop. It waits by a poll of its own over the listening socket and the clients, without a
  * time-out, and lets libwebsockets work (never wait) when there is something to do: so nothing inside
- * libwebsockets can wake the process up. Requests are collected in libwebsockets' callbacks (server_bytes.c) and carried out
- * afterwards, outside of it (server_calls.c); that is why a long call may let the loop work in between to send its progress.
+ * libwebsockets can wake the process up. Requests are collected in libwebsockets' callbacks (server_bytes.c)
+ * and carried out afterwards, outside of it (server_calls.c); that is why a long call may let the loop work
+ * in between to send its progress.
  */
 #include "link/server.h"
 

@@ -27,8 +27,8 @@ struct link_call {
 struct link_handler {
     /* Answers CALL, with one link_call_result or link_call_fail, before it returns. */
     void (*call)(void *context, struct link_call *call);
-    /* Whether METHOD may be carried out in the middle of another client's call, while that sends a notification. NULL:
-     * none may. */
+    /* Whether METHOD may be carried out in the middle of another client's call, while that sends a
+     * notification. NULL: none may. */
     bool (*quick)(const char *method);
     /* The connection is gone, and what belonged to it can be dropped. Never called during call. */
     void (*closed)(void *context, uint64_t connection);

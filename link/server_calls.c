@@ -1,6 +1,6 @@
 /*
- * Requests are carried out one at a time, and answered by whoever is asked. A long call takes turns of the loop by itself, to send its
- * progress: then it answers what others ask, if that is quick.
+ * Requests are carried out one at a time, and answered by whoever is asked. A long call takes turns of the
+ * loop by itself, to send its progress: then it answers what others ask, if that is quick.
  */
 #include <poll.h>
 #include <stdarg.h>

@@ -54,11 +54,13 @@ void server_service(struct link_server *server);
 void server_flush(struct link_server *server);
 bool client_has_unsent(const struct client *client);
 
-/* server_calls.c: one request of each client in turn, until none is left: nobody waits behind another's whole queue. */
+/* server_calls.c: one request of each client in turn, until none is left: nobody waits behind another's
+ * whole queue. */
 void server_carry_out(struct link_server *server);
 
-/* server.c: finds out whether the program has closed or replaced any of our descriptors. If so, those of libwebsockets that we do
- * not know of must be thought lost, too. 0, or negative errno: nobody can connect any more. */
+/* server.c: finds out whether the program has closed or replaced any of our descriptors. If so, those of
+ * libwebsockets that we do not know of must be thought lost, too. 0, or negative errno: nobody can connect
+ * any more. */
 int server_recover(struct link_server *server);
 
 /* Takes the connection that waits. 0, or negative errno if the listening socket is of no more use. */

@@ -205,8 +205,8 @@ static int copy_if_there(const char *from_directory, const char *name, const cha
     return error == -ENOENT || error == -ENOTDIR ? 0 : error;
 }
 
-/* What stat says about both files, or "" if that does not identify their content: one is missing, or was written so recently that a
- * later change could bear the same time. */
+/* What stat says about both files, or "" if that does not identify their content: one is missing, or was
+ * written so recently that a later change could bear the same time. */
 static void signature(const char *a, const char *b, char *ret, size_t size)
 {
     struct stat sa, sb;

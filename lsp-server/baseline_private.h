@@ -13,7 +13,8 @@ struct molt_error *baseline_failed(int error, const char *what);
 /* Writes baseline.json. 0 or negative errno. */
 int baseline_save(const struct baseline *baseline);
 
-/* "ROOT/.molt/updates/NNNN-ID" of the update with INDEX (from 0). Owned by the caller; NULL without memory. */
+/* "ROOT/.molt/updates/NNNN-ID" of the update with INDEX (from 0). Owned by the caller; NULL without
+ * memory. */
 char *baseline_update_directory(const struct baseline *baseline, size_t index, const char *id);
 
 /* The directory of the last update, NULL if there is none or without memory. */

@@ -1,6 +1,6 @@
 /*
- * Asking running programs what they hold, as one job: a query is built for each of them, and their answers become one. Blocking; runs
- * on a job's thread with the session lent to it.
+ * Asking running programs what they hold, as one job: a query is built for each of them, and their answers
+ * become one. Blocking; runs on a job's thread with the session lent to it.
  */
 #ifndef MOLT_LSP_SERVER_CENSUS_H
 #define MOLT_LSP_SERVER_CENSUS_H

@@ -1,6 +1,7 @@
 /*
- * One lens on the first line of each open file, and one above each structure, for as long as a program is attached: only their words change,
- * for a lens that comes and goes moves the text. How many instances live is found out when a lens is to be shown (codeLens/resolve).
+ * One lens on the first line of each open file, and one above each structure, for as long as a program is
+ * attached: only their words change, for a lens that comes and goes moves the text. How many instances live
+ * is found out when a lens is to be shown (codeLens/resolve).
  */
 #include "lsp-server/code_lens.h"
 

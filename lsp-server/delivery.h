@@ -37,8 +37,9 @@ struct delivery {
 /*
  * Returns a new result object as in link/protocol.h, about all programs: numbers added up, pauses and waits
  * the longest of them. Its "result" may also be "failed": a program could not be reached, `reason` says what
- * happened, and the one of a program that failed has its "validation", and "program": {name, pid}. "applied": true if at least one program runs the update now (or went back). NULL without memory.
- * A commit that fails in one program is rolled back in the others; a rollback that fails in one is taken back in the others.
+ * happened, and the one of a program that failed has its "validation", and "program": {name, pid}. "applied":
+ * true if at least one program runs the update now (or went back). NULL without memory. A commit that fails
+ * in one program is rolled back in the others; a rollback that fails in one is taken back in the others.
  */
 json_t *delivery_run(const struct delivery *delivery);
 

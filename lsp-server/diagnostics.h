@@ -9,8 +9,8 @@
 
 struct workspace;
 
-/* Publishes LIST, and ERROR (may be NULL) under CODE (a static word) if it names a place that LIST does not; what was
- * published before and is not in them is cleared. Both are borrowed. */
+/* Publishes LIST, and ERROR (may be NULL) under CODE (a static word) if it names a place that LIST does
+ * not; what was published before and is not in them is cleared. Both are borrowed. */
 void diagnostics_publish(struct workspace *workspace, const struct molt_diagnostics *list,
                          const struct molt_error *error, const char *code);
 

@@ -47,10 +47,12 @@ bool engine_belongs(const struct engine *engine, const struct workspace *workspa
 json_t *engine_updates(const struct engine *engine);
 const char *engine_name(const struct engine *engine);
 
-/* An update was delivered to, or rolled back in, the engine of PID: it runs UPDATES (borrowed) now. What it says itself comes a moment later. */
+/* An update was delivered to, or rolled back in, the engine of PID: it runs UPDATES (borrowed) now. What
+ * it says itself comes a moment later. */
 void engines_expect(struct engines *engines, pid_t pid, json_t *updates);
 
-/* Whether all programs that are there have said what they are; workspace_engines_changed is called when it becomes so. */
+/* Whether all programs that are there have said what they are; workspace_engines_changed is called when it
+ * becomes so. */
 bool engines_settled(const struct engines *engines);
 
 /* Those that are ready for WORKSPACE, for delivery_targets_free. */

@@ -1,6 +1,7 @@
 /*
- * Following the programs: the baseline is moved to what the running ones say they run, whoever made it so (this server, another one, the command
- * line, a restart), and the build is read again when a program comes from a newer one.
+ * Following the programs: the baseline is moved to what the running ones say they run, whoever made it so
+ * (this server, another one, the command line, a restart), and the build is read again when a program comes
+ * from a newer one.
  */
 #include <stdio.h>
 

@@ -1,6 +1,7 @@
 /*
- * The updates that the running program has, one directory each, and how the baseline moves along them. An update is named before the
- * program is asked to commit it; what the program says it runs decides afterwards (see baseline.h).
+ * The updates that the running program has, one directory each, and how the baseline moves along them. An
+ * update is named before the program is asked to commit it; what the program says it runs decides afterwards
+ * (see baseline.h).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -128,7 +129,8 @@ static json_t *entry_of(const json_t *files, const char *name)
     return NULL;
 }
 
-/* Takes FILE, staged in PENDING, into the update in DIRECTORY whose files are RECORD: its old text unless the update has one, its new text. */
+/* Takes FILE, staged in PENDING, into the update in DIRECTORY whose files are RECORD: its old text unless
+ * the update has one, its new text. */
 static int merge_file(const char *pending, const char *directory, json_t *record, json_t *file)
 {
     static const char *const kinds[] = { "before", "after" };
@@ -152,7 +154,8 @@ static int merge_file(const char *pending, const char *directory, json_t *record
     return error;
 }
 
-/* Without an effect of its own, the change belongs to the last update from now on: who undoes that must undo this, too. */
+/* Without an effect of its own, the change belongs to the last update from now on: who undoes that must
+ * undo this, too. */
 static int merge_into_last(struct baseline *baseline, const char *pending, const json_t *files)
 {
     char *directory = baseline_last_update(baseline),

@@ -1,6 +1,7 @@
 /*
- * Hints come from the last preview (preview.h) and are shown where the recorder finds the members now, so they stay with their
- * members while lines are inserted. A member that keeps its value as it was needs no hint.
+ * Hints come from the last preview (preview.h) and are shown where the recorder finds the members now, so
+ * they stay with their members while lines are inserted. A member that keeps its value as it was needs no
+ * hint.
  */
 #include "lsp-server/inlay_hint.h"
 

@@ -1,9 +1,9 @@
 /*
- * One job at a time, with the session lent to it: for the counts of all types, or for one type that somebody wants to see. A save does not
- * wait for it: it is stopped like the warm-up, and tried again afterwards.
+ * One job at a time, with the session lent to it: for the counts of all types, or for one type that somebody
+ * wants to see. A save does not wait for it: it is stopped like the warm-up, and tried again afterwards.
  *
- * The counts are those of the moment when they were asked for. A minute later they are asked for again if anybody still looks; while nobody
- * does, no program is stopped.
+ * The counts are those of the moment when they were asked for. A minute later they are asked for again if
+ * anybody still looks; while nobody does, no program is stopped.
  */
 #include "lsp-server/instances.h"
 

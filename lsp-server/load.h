@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "lsp-server/workspace.h"
 
-/* In: folder, options, want_recorder, lock. Out: the rest; each is NULL if it could not be had, and `error` says
- * why. */
+/* In: folder, options, want_recorder, lock. Out: the rest; each is NULL if it could not be had, and
+ * `error` says why. */
 struct load {
     struct workspace *workspace;
     char *folder;

@@ -17,7 +17,8 @@ static void append_count(struct text *text, const char *separator, double count,
     text_printf(text, "%s%.0f %s%s", separator, count, one, count == 1 ? "" : "s");
 }
 
-/* "updated: 2 functions, 1 type, 12408 instances (312 moved), 1 suspended function taken over in 41 ms, paused 0.8 ms" */
+/* "updated: 2 functions, 1 type, 12408 instances (312 moved), 1 suspended function taken over in 41 ms,
+ * paused 0.8 ms" */
 static void say_updated(struct text *text, const struct outcome *outcome)
 {
     const json_t *d = outcome->delivery;

@@ -1,6 +1,7 @@
 /*
- * A policy file per type, molt/NAME.c. The first piece of it is the builder's own skeleton if a preview has one, else made of what
- * the recorder knows; each further one is added at the end. What is there already is only shown.
+ * A policy file per type, molt/NAME.c. The first piece of it is the builder's own skeleton if a preview has
+ * one, else made of what the recorder knows; each further one is added at the end. What is there already is
+ * only shown.
  */
 #include "lsp-server/policy_file.h"
 
@@ -108,7 +109,8 @@ static char *first_changed(struct workspace *workspace)
 
 /* ---- what is written ---------------------------------------------------------------------------------- */
 
-/* The file among the changed ones that defines the type, relative to the root. Owned by the caller; NULL if it is none of them. */
+/* The file among the changed ones that defines the type, relative to the root. Owned by the caller; NULL
+ * if it is none of them. */
 static char *defining_file(const struct writing *writing)
 {
     struct change_set *set = NULL;
@@ -320,7 +322,8 @@ static void edited(struct server *server, void *context, json_t *result)
     showing_free(showing);
 }
 
-/* What a new file holds: what the builder has for the type, with all that it knows, else what is wanted alone. */
+/* What a new file holds: what the builder has for the type, with all that it knows, else what is wanted
+ * alone. */
 static void write_new_file(struct text *text, const struct writing *writing)
 {
     const char *skeleton =

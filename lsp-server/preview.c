@@ -1,6 +1,7 @@
 /*
- * Previews. The buffers that differ from the disk are written to a tree of their own, .molt/preview/, which stands for the root in
- * the build: what is not in it is taken from the root. A save never waits for a preview; it is stopped like the warm-up.
+ * Previews. The buffers that differ from the disk are written to a tree of their own, .molt/preview/, which
+ * stands for the root in the build: what is not in it is taken from the root. A save never waits for a
+ * preview; it is stopped like the warm-up.
  */
 #include "lsp-server/preview.h"
 

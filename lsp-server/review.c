@@ -22,7 +22,8 @@
 
 enum { DIFF_LINES_MAX = 400 };
 
-/* What becomes of the lines of CHANGE, as a JSON string; one that has far too many for a person to review is cut. */
+/* What becomes of the lines of CHANGE, as a JSON string; one that has far too many for a person to review
+ * is cut. */
 static json_t *diff_of(struct workspace *workspace, const struct change *change)
 {
     struct text text = { 0 };
@@ -114,7 +115,8 @@ static void write_diff(struct text *text, const char *diff)
     }
 }
 
-/* The entry for CHANGE. FOLLOWED: the next one is about the same declaration, and shows what becomes of it. */
+/* The entry for CHANGE. FOLLOWED: the next one is about the same declaration, and shows what becomes of
+ * it. */
 static void write_change(struct text *text, const json_t *change, bool followed)
 {
     const char *diff = json_text(change, "diff", "");

@@ -1,4 +1,5 @@
-/* The plan (preview.h) in the review. The words are those of molt inspect (base/type_change.h); places become the editor's. */
+/* The plan (preview.h) in the review. The words are those of molt inspect (base/type_change.h); places
+ * become the editor's. */
 #include "lsp-server/review_types.h"
 
 #include <stdlib.h>

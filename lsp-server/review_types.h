@@ -1,5 +1,6 @@
 /*
- * The review's part about types: what becomes of their members, by which policies, and what of the program's memory is not understood.
+ * The review's part about types: what becomes of their members, by which policies, and what of the program's
+ * memory is not understood.
  */
 #ifndef MOLT_LSP_SERVER_REVIEW_TYPES_H
 #define MOLT_LSP_SERVER_REVIEW_TYPES_H

@@ -1,6 +1,6 @@
 /*
- * Fills in a round on the loop, before its jobs run. What they report while they run is copied and posted to the loop, where the update takes
- * note of it.
+ * Fills in a round on the loop, before its jobs run. What they report while they run is copied and posted to
+ * the loop, where the update takes note of it.
  */
 #include "lsp-server/round.h"
 

@@ -19,14 +19,16 @@ struct round {
     json_t *result; /* of the delivery */
 };
 
-/* A round for WORKSPACE, whose session and baseline it borrows. The jobs look at *CANCEL. NULL without memory. */
+/* A round for WORKSPACE, whose session and baseline it borrows. The jobs look at *CANCEL. NULL without
+ * memory. */
 struct round *round_create(struct workspace *workspace, volatile int *cancel);
 void round_free(struct round *round);
 
 /* Tells the build what the recorder knows: structural changes, files that may be new, a title. */
 void round_describe(struct round *round);
 
-/* The programs that the delivery is for. One that is behind catches up with a patch, and has nothing to roll back. False: no memory. */
+/* The programs that the delivery is for. One that is behind catches up with a patch, and has nothing to
+ * roll back. False: no memory. */
 bool round_find_targets(struct round *round);
 
 #endif

@@ -37,7 +37,8 @@ static uint32_t hash_more(uint32_t hash, const char *text)
     return (hash ^ 0xff) * 16777619u;
 }
 
-/* A number that is another one when the change set reads differently: clients then ask for the review again. */
+/* A number that is another one when the change set reads differently: clients then ask for the review
+ * again. */
 static int revision_of(const struct change_set *set)
 {
     uint32_t hash = 2166136261u;

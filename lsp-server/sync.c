@@ -63,7 +63,8 @@ static struct document *add_document(struct workspace *workspace, const char *pa
     return document;
 }
 
-/* Whether the file at PATH holds something else than TEXT: editors open buffers that were changed already, after a restart say. */
+/* Whether the file at PATH holds something else than TEXT: editors open buffers that were changed already,
+ * after a restart say. */
 static bool differs_from_disk(const char *path, const json_t *text)
 {
     char *bytes = NULL;

@@ -1,6 +1,7 @@
 /*
- * The state machine of an update. The work is done by two jobs (build.h, delivery.h; update_jobs.c starts them and says what comes of
- * each); here is what comes around them: requests, waiting for other saves, starting again when one comes late, and the end.
+ * The state machine of an update. The work is done by two jobs (build.h, delivery.h; update_jobs.c starts
+ * them and says what comes of each); here is what comes around them: requests, waiting for other saves,
+ * starting again when one comes late, and the end.
  *
  * Requests that come while an update is being delivered are remembered and make another round. There is no
  * moment at which the server waits for anything: each wait ends with a call of update_resume or the DONE of a

@@ -1,6 +1,6 @@
 /*
- * The two jobs of a round: what each is given, and what comes of it. A build leads to a delivery if there is a patch; when the programs
- * have it, the baseline moves; the user is told either way.
+ * The two jobs of a round: what each is given, and what comes of it. A build leads to a delivery if there is
+ * a patch; when the programs have it, the baseline moves; the user is told either way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,8 @@ static void follow_commit(struct round *round)
         workspace_baseline_moved(workspace, forward ? round->build.files : NULL);
 }
 
-/* Diagnostics and message for what a delivery came to. A client that shows failed validations itself needs no message. */
+/* Diagnostics and message for what a delivery came to. A client that shows failed validations itself needs
+ * no message. */
 static void tell_result(struct round *round, const char *result, const char *reason)
 {
     struct workspace *workspace = round->workspace;
@@ -74,8 +75,8 @@ static void tell_result(struct round *round, const char *result, const char *rea
         server_show(workspace->server, 1, "Molt: the program was not updated: %s", reason);
 }
 
-/* A rollback that nobody asked for by that name, since edits were undone, is only the short way: if it is refused, a patch is made.
- * Returns whether that is so. */
+/* A rollback that nobody asked for by that name, since edits were undone, is only the short way: if it is
+ * refused, a patch is made. Returns whether that is so. */
 static bool goes_the_long_way(const struct round *round, const char *result)
 {
     struct workspace *workspace = round->workspace;

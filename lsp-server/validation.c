@@ -1,7 +1,7 @@
 /*
- * The failed validation, as status, review and diagnostic show it. The engine says which function failed and on which bytes; the
- * manifest of the patch has the members' places (base/failed_validation.h); here it becomes a place in the editor. A check that
- * nobody wrote is shown at the type's declaration.
+ * The failed validation, as status, review and diagnostic show it. The engine says which function failed and
+ * on which bytes; the manifest of the patch has the members' places (base/failed_validation.h); here it
+ * becomes a place in the editor. A check that nobody wrote is shown at the type's declaration.
  */
 #include "lsp-server/validation.h"
 
@@ -22,7 +22,8 @@ static bool names_type(const json_t *entry, const char *key, const char *type)
     return *type && (!strcmp(name, type) || (tag && !strcmp(name, tag + 1)));
 }
 
-/* The declaration of TYPE: among the changed types, else among the changes. *RET_FILE stays if it is not found. */
+/* The declaration of TYPE: among the changed types, else among the changes. *RET_FILE stays if it is not
+ * found. */
 static void find_declaration(const json_t *manifest, const char *type, const char **ret_file,
                              json_int_t *ret_line)
 {
@@ -41,7 +42,8 @@ static void find_declaration(const json_t *manifest, const char *type, const cha
     }
 }
 
-/* VALIDATION, explained, with the place where it is shown: "uri" and "row", 0-based; null if there is none. */
+/* VALIDATION, explained, with the place where it is shown: "uri" and "row", 0-based; null if there is
+ * none. */
 static void locate(const struct workspace *workspace, json_t *validation, const json_t *manifest)
 {
     const char *file = json_text(validation, "file", "");

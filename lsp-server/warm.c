@@ -1,7 +1,7 @@
 /*
- * Warming up: the baseline's objects are built in the background, those of open files first, and checked against the
- * binaries, so that a save costs one compile, and so that a program built from other sources is noticed before the first save. A
- * save that comes meanwhile stops it and does not wait.
+ * Warming up: the baseline's objects are built in the background, those of open files first, and checked
+ * against the binaries, so that a save costs one compile, and so that a program built from other sources is
+ * noticed before the first save. A save that comes meanwhile stops it and does not wait.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -126,7 +126,8 @@ void workspace_state_baseline(struct workspace *workspace, const char *path, boo
 /* The engines have changed: follow their updates, say so. */
 void workspace_engines_changed(struct workspace *workspace);
 
-/* If another server held the workspace and is gone now: takes it over. True if it did; the workspace is loading then. */
+/* If another server held the workspace and is gone now: takes it over. True if it did; the workspace is
+ * loading then. */
 bool workspace_take_lock(struct workspace *workspace);
 
 /* The baseline moved for FILES (array of {"path"} relative to the root, NULL: any): recorder and client are

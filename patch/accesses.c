@@ -1,6 +1,6 @@
 /*
- * Accesses to one variable: the relocations that name it, and for each what its instruction does there. Where neither an index nor
- * an address is involved, the instruction tells which bytes.
+ * Accesses to one variable: the relocations that name it, and for each what its instruction does there. Where
+ * neither an index nor an address is involved, the instruction tells which bytes.
  */
 #include "patch/accesses.h"
 
@@ -23,7 +23,8 @@ static void take(struct range *range)
     range->found = (struct accesses){ true, true };
 }
 
-/* Whether a relocation of TYPE stands for the variable's own place, rather than for a slot that leads to it. */
+/* Whether a relocation of TYPE stands for the variable's own place, rather than for a slot that leads to
+ * it. */
 static bool is_place(uint32_t type)
 {
     return type == R_X86_64_PC32 || type == R_X86_64_PLT32 || type == R_X86_64_32 || type == R_X86_64_32S ||
@@ -43,7 +44,8 @@ static void note(struct range *range, const ZydisDecodedOperand *operand, uint64
     range->found.writes = range->found.writes || (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
 }
 
-/* Notes what INSTRUCTION does with the range by the field of RELOCATION, which names OFFSET of the variable. */
+/* Notes what INSTRUCTION does with the range by the field of RELOCATION, which names OFFSET of the
+ * variable. */
 static void look(struct range *range, const struct instruction *instruction,
                  const struct object_relocation *relocation, uint64_t offset)
 {

@@ -8,8 +8,9 @@ struct accesses {
     bool reads, writes; /* both where the address is taken */
 };
 
-/* What the code of OBJECT may do with SIZE bytes at OFFSET of its variable SYMBOL. Exact for code that is not optimised, which names a
- * variable in each instruction that uses it; what goes by way of an index or of an address may be anywhere in it. */
+/* What the code of OBJECT may do with SIZE bytes at OFFSET of its variable SYMBOL. Exact for code that is
+ * not optimised, which names a variable in each instruction that uses it; what goes by way of an index or
+ * of an address may be anywhere in it. */
 struct accesses accesses_of(struct object *object, const struct object_symbol *symbol, uint64_t offset,
                             uint64_t size);
 

@@ -1,5 +1,5 @@
-/* Allocators by name: the C library's, which every chain of wrappers ends in, and those of libraries that come without
- * debug information. */
+/* Allocators by name: the C library's, which every chain of wrappers ends in, and those of libraries that
+ * come without debug information. */
 #include "patch/allocators.h"
 
 #include <stdio.h>

@@ -17,8 +17,9 @@ struct allocator {
 /* The allocator with NAME, or NULL. */
 const struct allocator *allocator_find(const char *name);
 
-/* The usual name of the function that releases what the function NAME allocates: "xfree" for "xmalloc", "conn_free" for
- * "conn_alloc". Writes it to RET (of SIZE bytes); false if the name says nothing. ATTEMPT: 0, 1, ... until false. */
+/* The usual name of the function that releases what the function NAME allocates: "xfree" for "xmalloc",
+ * "conn_free" for "conn_alloc". Writes it to RET (of SIZE bytes); false if the name says nothing. ATTEMPT:
+ * 0, 1, ... until false. */
 bool allocator_release_name(const char *name, unsigned attempt, char *ret, unsigned size);
 
 #endif

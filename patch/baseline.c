@@ -1,8 +1,9 @@
 /*
- * Comparing an object with a linked binary. What a linker and an assembler may do is no difference: fields of relocations
- * are resolved, jumps may be short or long, padding may be anywhere, accesses through the GOT and to thread-local
- * storage may have been relaxed (which keeps their length). So instructions are decoded side by side; the places they
- * correspond at are noted, and targets of jumps and entries of jump tables are checked against these notes.
+ * Comparing an object with a linked binary. What a linker and an assembler may do is no difference: fields of
+ * relocations are resolved, jumps may be short or long, padding may be anywhere, accesses through the GOT and
+ * to thread-local storage may have been relaxed (which keeps their length). So instructions are decoded side
+ * by side; the places they correspond at are noted, and targets of jumps and entries of jump tables are
+ * checked against these notes.
  *
  * Most functions are equal byte by byte outside the fields, and for them no operand is looked at.
  */
@@ -81,7 +82,8 @@ static bool same_constant(struct code *code, struct object_place place, uint64_t
                 : differ(code, "another constant");
 }
 
-/* Whether ADDRESS holds the constant that PLACE leads into: constants with a name may be merged with others too. */
+/* Whether ADDRESS holds the constant that PLACE leads into: constants with a name may be merged with
+ * others too. */
 static bool same_named_constant(const struct code *code, struct object_place place, uint64_t address)
 {
     const struct object_section *section = place.section;

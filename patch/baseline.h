@@ -13,14 +13,16 @@ struct baseline_difference {
 typedef LIST(struct baseline_difference) baseline_differences;
 
 /*
- * Compares each function and each initialised variable of OBJECT, compiled from what the program is said to be built from,
- * with the contribution's binary, those that EARLIER patches replaced left out, and appends what differs to RET.
+ * Compares each function and each initialised variable of OBJECT, compiled from what the program is said to
+ * be built from, with the contribution's binary, those that EARLIER patches replaced left out, and appends
+ * what differs to RET.
  */
 void baseline_compare(const struct contribution *contribution, struct object *object,
                       const struct earlier_patch *earlier, size_t earlier_count, baseline_differences *ret);
 
-/* Where each byte of SYMBOL, a function of OBJECT, is in the binary's FOUND: distances from its start by distances from
- * SYMBOL's start, UINT32_MAX where no instruction begins. NULL if the code is not the same. Owned by the caller. */
+/* Where each byte of SYMBOL, a function of OBJECT, is in the binary's FOUND: distances from its start by
+ * distances from SYMBOL's start, UINT32_MAX where no instruction begins. NULL if the code is not the same.
+ * Owned by the caller. */
 uint32_t *baseline_places(const struct contribution *contribution, struct object *object,
                           const struct object_symbol *symbol, const struct image_symbol *found);
 

@@ -1,7 +1,7 @@
 /*
- * Binding: what the names in new code mean in the running program. A definition that the program has is bound to its
- * address, or to what an earlier patch defined; anything else that is undefined is looked up by the engine as
- * the dynamic linker would.
+ * Binding: what the names in new code mean in the running program. A definition that the program has is bound
+ * to its address, or to what an earlier patch defined; anything else that is undefined is looked up by the
+ * engine as the dynamic linker would.
  */
 #include <stdlib.h>
 #include <string.h>

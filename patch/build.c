@@ -121,7 +121,8 @@ struct molt_error *session_dependencies(struct patch_session *session, const str
     return error;
 }
 
-/* A unit counts as changed unless its files are known and the same; if the preprocessor failed, the compiler will tell. */
+/* A unit counts as changed unless its files are known and the same; if the preprocessor failed, the
+ * compiler will tell. */
 static void find_changed(struct build *build)
 {
     struct patch_session *session = build->session;
@@ -351,7 +352,8 @@ static bool is_first(const struct patch_request *request, const char *path)
     return false;
 }
 
-/* When the unit's turn is: 0 if its source is one of REQUEST->first, 1 if it is known to read one of them, else 2. */
+/* When the unit's turn is: 0 if its source is one of REQUEST->first, 1 if it is known to read one of them,
+ * else 2. */
 static unsigned turn_of(struct build *build, const struct unit *unit)
 {
     const struct patch_request *request = build->request;

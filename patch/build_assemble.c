@@ -1,6 +1,6 @@
 /*
- * From comparisons to the file: which binaries hold each unit, whether they were made from the old state, and the patch
- * with its manifest.
+ * From comparisons to the file: which binaries hold each unit, whether they were made from the old state, and
+ * the patch with its manifest.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,8 +87,8 @@ static struct molt_error *baseline_refusal(struct build *build, const struct con
     return error;
 }
 
-/* Functions that only differ because of our own flags: the object compiled exactly as the program was has them. They are
- * replaced, since what is known of them is not what runs. False: others differ too. */
+/* Functions that only differ because of our own flags: the object compiled exactly as the program was has
+ * them. They are replaced, since what is known of them is not what runs. False: others differ too. */
 static struct molt_error *differences_by_flags(struct build *build, struct changed_unit *changed,
                                                struct contribution *contribution,
                                                const baseline_differences *differences, bool *ret)
@@ -229,9 +229,9 @@ static struct molt_error *place_in(struct build *build, struct changed_unit *cha
 }
 
 /*
- * Finds the binaries that hold the unit and were made from its old state. A file may be compiled with other flags for
- * another binary of the same build (a test program, a debug variant): a binary that does not agree is left out as long as one
- * does. *RET_PLACED: one does; else the error says what the first one lacks.
+ * Finds the binaries that hold the unit and were made from its old state. A file may be compiled with other
+ * flags for another binary of the same build (a test program, a debug variant): a binary that does not agree
+ * is left out as long as one does. *RET_PLACED: one does; else the error says what the first one lacks.
  */
 static struct molt_error *place_unit(struct build *build, struct changed_unit *changed, bool *ret_placed)
 {
@@ -291,7 +291,8 @@ static unsigned idle_commands(const struct build *build, const struct compile_en
     return count;
 }
 
-/* Refuses to change one of several units of a file in a binary while another, which changes too, was not found. */
+/* Refuses to change one of several units of a file in a binary while another, which changes too, was not
+ * found. */
 static struct molt_error *check_twins(const struct build *build)
 {
     for (size_t i = 0; i < build->contributions.count; i++) {

@@ -1,10 +1,11 @@
 /*
- * Types that exist behind pointers only: no allocation call is known to make one, no variable is or holds one, and no function has
- * one by value. What makes their instances is not known then (a pool, a wrapper that was not seen through), and where no pointer of their type
- * leads to them, nobody would notice that they were missed. The engine is told, and refuses if there may be any.
+ * Types that exist behind pointers only: no allocation call is known to make one, no variable is or holds
+ * one, and no function has one by value. What makes their instances is not known then (a pool, a wrapper that
+ * was not seen through), and where no pointer of their type leads to them, nobody would notice that they were
+ * missed. The engine is told, and refuses if there may be any.
  *
- * A union that changed by its members alone is left out: those that it is made of count for themselves, and a union of all kinds of objects is
- * often nothing but a name to cast by.
+ * A union that changed by its members alone is left out: those that it is made of count for themselves, and a
+ * union of all kinds of objects is often nothing but a name to cast by.
  */
 #include <dwarf.h>
 #include <stdlib.h>
@@ -80,7 +81,8 @@ static void mark_held(candidate_list *list)
 
 /* ---- by value in functions ---------------------------------------------------------------------------------------- */
 
-/* The name by which patches know the structure or union that DIE is of, or an array of; NULL: none. Owned by the caller. */
+/* The name by which patches know the structure or union that DIE is of, or an array of; NULL: none. Owned
+ * by the caller. */
 static char *name_of_value(const Dwarf_Die *die)
 {
     struct die_facts facts;

@@ -1,11 +1,12 @@
 /*
- * Functions too short for a jump: `void nothing(void) {}` at -Os is one byte, and the next function begins right after it. Such
- * a one is changed by changing all that call it: they come along in the patch and call the new definition directly,
- * and a caller may be too short itself. This holds only if all callers are known, so a function whose address is taken
- * anywhere is refused. The baseline's objects say who refers to it, the binary whether that is all.
+ * Functions too short for a jump: `void nothing(void) {}` at -Os is one byte, and the next function begins
+ * right after it. Such a one is changed by changing all that call it: they come along in the patch and call
+ * the new definition directly, and a caller may be too short itself. This holds only if all callers are
+ * known, so a function whose address is taken anywhere is refused. The baseline's objects say who refers to
+ * it, the binary whether that is all.
  *
- * A function that an earlier patch bypassed stays bypassed: the engine leads new calls to the version in force, but the new
- * code must not take its address either.
+ * A function that an earlier patch bypassed stays bypassed: the engine leads new calls to the version in
+ * force, but the new code must not take its address either.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +153,8 @@ static bool is_branch(const struct mention *mention)
 
 typedef struct molt_error *on_mention(struct build *build, const struct mention *mention);
 
-/* Whether what is in the section can call, hold or make addresses: not its debug information, for instance. */
+/* Whether what is in the section can call, hold or make addresses: not its debug information, for
+ * instance. */
 static bool counts(const struct object_section *section)
 {
     return section->kind >= SECTION_CODE && section->kind <= SECTION_INIT &&
@@ -308,7 +310,8 @@ static struct molt_error *on_new(struct build *build, const struct mention *ment
     return is_branch(mention) ? NULL : refuse_taken(build, mention);
 }
 
-/* Functions in one section with a short one, as the attribute `section` makes them: the assembler has resolved their calls. */
+/* Functions in one section with a short one, as the attribute `section` makes them: the assembler has
+ * resolved their calls. */
 static void mark_neighbours(struct build *build, const short_functions *functions)
 {
     for (size_t i = 0; i < functions->count; i++) {

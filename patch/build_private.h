@@ -42,7 +42,8 @@ struct build {
     stale; /* units whose sources are not what they were built from; only a query is made then */
 };
 
-/* build.c: opens the sources and the earlier patches of BUILD, whose session, request and result are set; closes what it holds. */
+/* build.c: opens the sources and the earlier patches of BUILD, whose session, request and result are set;
+ * closes what it holds. */
 struct molt_error *build_open(struct build *build);
 void build_close(struct build *build);
 
@@ -61,17 +62,19 @@ struct changed_unit *build_unit_of(const struct build *build, const struct compa
 /* build_widen.c: adds the new files that what changed refers to, and those that they refer to. */
 struct molt_error *build_add_new_sources(struct build *build);
 
-/* Adds the units that refer to an extern constant that has moved because it grew, their functions marked as changed. */
+/* Adds the units that refer to an extern constant that has moved because it grew, their functions marked
+ * as changed. */
 struct molt_error *build_follow_moved(struct build *build);
 
 /* Adds all other units that are linked, compared with themselves. */
 struct molt_error *build_take_all(struct build *build);
 
-/* build_bypass.c: takes along the callers of functions too short for a jump. REFUSED: not all of them are known. */
+/* build_bypass.c: takes along the callers of functions too short for a jump. REFUSED: not all of them are
+ * known. */
 struct molt_error *build_bypass(struct build *build);
 
-/* build_assemble.c: finds the binaries of each unit that differs and has none yet. REFUSED: none was made from its old
- * state. */
+/* build_assemble.c: finds the binaries of each unit that differs and has none yet. REFUSED: none was made
+ * from its old state. */
 struct molt_error *build_place(struct build *build);
 
 /* Makes the patch and its manifest of what was placed. */

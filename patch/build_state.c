@@ -1,7 +1,8 @@
 /*
- * State in a build. Most changes touch no type: that shows in the objects of the units that changed, and then nothing more is
- * done. Otherwise the types of the whole program are asked for, from its debug information (or, where earlier patches
- * have changed them, from all units compiled as patched), since instances may be anywhere.
+ * State in a build. Most changes touch no type: that shows in the objects of the units that changed, and then
+ * nothing more is done. Otherwise the types of the whole program are asked for, from its debug information
+ * (or, where earlier patches have changed them, from all units compiled as patched), since instances may be
+ * anywhere.
  */
 #include "patch/build_state.h"
 
@@ -52,7 +53,8 @@ static bool earlier_told_sites(const struct build *build)
     return false;
 }
 
-/* The sites of IMAGE. Sources that earlier patches changed have other lines than the program's debug information. */
+/* The sites of IMAGE. Sources that earlier patches changed have other lines than the program's debug
+ * information. */
 static struct molt_error *find_image_sites(struct build *build, const struct image *image,
                                            const struct sites **ret)
 {
@@ -78,7 +80,8 @@ static struct molt_error *find_image_sites(struct build *build, const struct ima
     return error;
 }
 
-/* The sites of the binaries are told by the first patch that migrates, or by an earlier one if it costs nothing. */
+/* The sites of the binaries are told by the first patch that migrates, or by an earlier one if it costs
+ * nothing. */
 struct molt_error *build_find_sites(struct build *build)
 {
     struct build_state *state = build->state;
@@ -239,7 +242,8 @@ struct molt_error *build_state_prepare(struct build *build)
     return error;
 }
 
-/* Policies are there once for each binary that the patch changes: which of them a program has, nobody knows before. */
+/* Policies are there once for each binary that the patch changes: which of them a program has, nobody
+ * knows before. */
 void build_state_contribute(struct build *build, struct emission *emission)
 {
     LIST(const struct image *) images = { 0 };
@@ -278,7 +282,8 @@ static void emit_other_roots(struct build *build, struct root_emission *roots, c
     }
 }
 
-/* The same where earlier patches changed types: by all units as they are compiled from the patched sources. */
+/* The same where earlier patches changed types: by all units as they are compiled from the patched
+ * sources. */
 static void emit_patched_roots(struct build *build, struct root_emission *roots, const struct image *image)
 {
     for (size_t i = 0; i < build->units.count; i++) {
@@ -297,8 +302,8 @@ static void emit_patched_roots(struct build *build, struct root_emission *roots,
     }
 }
 
-/* All variables that hold addresses or instances if anything migrates or is asked about; with VALUES_ONLY those that begin with another
- * value now. */
+/* All variables that hold addresses or instances if anything migrates or is asked about; with VALUES_ONLY
+ * those that begin with another value now. */
 static void emit_roots(struct build *build, struct state_emission *records, struct type_model *new,
                        bool values_only)
 {

@@ -1,12 +1,13 @@
-/* What a build says about state: the types of both sides, the policies between them, and the records of it. */
+/* What a build says about state: the types of both sides, the policies between them, and the records of
+ * it. */
 #ifndef MOLT_PATCH_BUILD_STATE_H
 #define MOLT_PATCH_BUILD_STATE_H
 
 #include "patch/build_private.h"
 
 /*
- * Works out which types and variables changed in the units of BUILD and, if any did, all that is needed to migrate them. After
- * build_place. REFUSED: something cannot be migrated, or a policy does not compile.
+ * Works out which types and variables changed in the units of BUILD and, if any did, all that is needed to
+ * migrate them. After build_place. REFUSED: something cannot be migrated, or a policy does not compile.
  */
 struct molt_error *build_state_prepare(struct build *build);
 

@@ -47,20 +47,20 @@ struct molt_error *build_find_sites(struct build *build);
 /* Emits the sites of the binaries and all variables, whose types are those of NEW afterwards. */
 void build_emit_program(struct build *build, struct state_emission *records, struct type_model *new);
 
-/* build_behind.c: flags the layouts of changed types of which nothing tells where their instances are. All other records of RECORDS are there.
- * USAGE: molt.toml is wrong. */
+/* build_behind.c: flags the layouts of changed types of which nothing tells where their instances are. All
+ * other records of RECORDS are there. USAGE: molt.toml is wrong. */
 struct molt_error *build_mark_behind(struct build *build, const struct state_emission *records);
 
 /*
- * build_types.c: makes the models of the changed units and, with WHOLE, of all of the program and of what its sites speak of; and finds
- * out what changed.
+ * build_types.c: makes the models of the changed units and, with WHOLE, of all of the program and of what its
+ * sites speak of; and finds out what changed.
  */
 void build_types_make(struct build *build, bool whole);
 void build_types_forget(struct build_state *state);
 
 /*
- * build_forms.c: finds the variables that the new code takes for constants (`folded`). REFUSED: what a variable holds cannot be found
- * again, since the compiler keeps it in another form, or nowhere.
+ * build_forms.c: finds the variables that the new code takes for constants (`folded`). REFUSED: what a
+ * variable holds cannot be found again, since the compiler keeps it in another form, or nowhere.
  */
 struct molt_error *build_forms_check(struct build *build);
 

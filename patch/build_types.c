@@ -1,7 +1,7 @@
 /*
- * The types of a build: models of both sides, and whether anything in them changed. The changed units' own objects are enough to
- * tell; for the rest of the program its debug information is asked, or, where earlier patches have changed types since, all units
- * as they are compiled from the patched sources.
+ * The types of a build: models of both sides, and whether anything in them changed. The changed units' own
+ * objects are enough to tell; for the rest of the program its debug information is asked, or, where earlier
+ * patches have changed types since, all units as they are compiled from the patched sources.
  */
 #include <dwarf.h>
 #include <stdlib.h>

@@ -1,13 +1,13 @@
 /*
- * What takes part in a patch besides the units whose files differ: files that are new to the build, as far as what
- * changed refers to them, and the users of constants that have moved.
+ * What takes part in a patch besides the units whose files differ: files that are new to the build, as far as
+ * what changed refers to them, and the users of constants that have moved.
  */
 #include <stdlib.h>
 
 #include "patch/build_private.h"
 
-/* Compiles the files that are new to the build. One that does not compile is no reason to refuse: it may not belong to the
- * program at all. */
+/* Compiles the files that are new to the build. One that does not compile is no reason to refuse: it may
+ * not belong to the program at all. */
 static struct molt_error *compile_added(struct build *build, struct changed_unit *candidates)
 {
     struct compile_setup setup = build_setup(build->session, build->request);
@@ -185,7 +185,8 @@ struct molt_error *build_take_all(struct build *build)
     return error;
 }
 
-/* An extern constant that grew has moved: functions of all units that refer to it change, although their source did not. */
+/* An extern constant that grew has moved: functions of all units that refer to it change, although their
+ * source did not. */
 struct molt_error *build_follow_moved(struct build *build)
 {
     struct molt_error *error = any_moved(build) ? build_take_all(build) : NULL;

@@ -1,7 +1,8 @@
 /*
- * Calls, read from machine code. A call or jump names its target relative to itself, or through a slot that the dynamic
- * linker fills in: by way of a stub (.plt, .plt.sec) whose only work is to jump through such a slot, or at once
- * (-fno-plt). What is called through a register or through the program's own memory is left without a name.
+ * Calls, read from machine code. A call or jump names its target relative to itself, or through a slot that
+ * the dynamic linker fills in: by way of a stub (.plt, .plt.sec) whose only work is to jump through such a
+ * slot, or at once (-fno-plt). What is called through a register or through the program's own memory is left
+ * without a name.
  */
 #include "patch/calls.h"
 
@@ -158,8 +159,8 @@ static bool name_target(const struct call_targets *targets, uint64_t address, st
     return call->callee || !call->tail;
 }
 
-/* Whether the register of the first argument holds a number from the code behind INSTRUCTION, BEFORE being whether it did in
- * front of it. Where that is not plain the answer is no. */
+/* Whether the register of the first argument holds a number from the code behind INSTRUCTION, BEFORE being
+ * whether it did in front of it. Where that is not plain the answer is no. */
 static bool first_argument_is_constant(const ZydisDecodedInstruction *instruction, bool before)
 {
     enum { RDI = 7 };

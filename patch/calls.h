@@ -1,4 +1,5 @@
-/* The calls that a function's machine code makes, and what they lead to: of a linked binary, or of an object. */
+/* The calls that a function's machine code makes, and what they lead to: of a linked binary, or of an
+ * object. */
 #ifndef MOLT_PATCH_CALLS_H
 #define MOLT_PATCH_CALLS_H
 
@@ -16,7 +17,8 @@ struct call {
 
 typedef LIST(struct call) call_list;
 
-/* Addresses that a binary's calls lead to without being a function of it: stubs and slots for other modules. */
+/* Addresses that a binary's calls lead to without being a function of it: stubs and slots for other
+ * modules. */
 struct call_targets {
     const struct image *image;
     struct call_slot {
@@ -30,7 +32,8 @@ struct call_targets {
 void call_targets_init(struct call_targets *targets, const struct image *image);
 void call_targets_deinit(struct call_targets *targets);
 
-/* Adds the calls in [ADDRESS, ADDRESS + SIZE) to RET. Jumps count if they leave this range for the start of a function. */
+/* Adds the calls in [ADDRESS, ADDRESS + SIZE) to RET. Jumps count if they leave this range for the start
+ * of a function. */
 void calls_of_image(const struct call_targets *targets, uint64_t address, uint64_t size, call_list *ret);
 
 /* The same for SYMBOL, a function of OBJECT. */

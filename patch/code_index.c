@@ -1,7 +1,7 @@
 /*
- * Addresses to places in the source. libdw finds scopes by walking the whole unit for each address; here the functions of
- * all units are sorted once, and only the tree of the one that holds the address is walked. Its inlined calls tell
- * where each was called from; the line table tells the innermost line.
+ * Addresses to places in the source. libdw finds scopes by walking the whole unit for each address; here the
+ * functions of all units are sorted once, and only the tree of the one that holds the address is walked. Its
+ * inlined calls tell where each was called from; the line table tells the innermost line.
  */
 #include "patch/code_index.h"
 

@@ -1,4 +1,5 @@
-/* Which function an address belongs to, and which line of the source, through all functions that were inlined there. */
+/* Which function an address belongs to, and which line of the source, through all functions that were
+ * inlined there. */
 #ifndef MOLT_PATCH_CODE_INDEX_H
 #define MOLT_PATCH_CODE_INDEX_H
 
@@ -36,8 +37,8 @@ void code_index_deinit(struct code_index *index);
 /* The function at ADDRESS, or NULL. */
 const struct code_range *code_index_find(const struct code_index *index, uint64_t address);
 
-/* Adds the place of the instruction at ADDRESS: in the innermost inlined function first, in the function itself last. Nothing
- * if the debug information does not know it. */
+/* Adds the place of the instruction at ADDRESS: in the innermost inlined function first, in the function
+ * itself last. Nothing if the debug information does not know it. */
 void code_index_frames(const struct code_index *index, uint64_t address, code_frames *ret);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * gcc counts columns as a terminal shows them: tabs go to the next multiple of eight, most characters take one, those of
- * East Asian scripts and pictures two, marks that combine none. There is a flag for bytes, but older compilers
- * stop at flags that they do not know, so the columns are counted back.
+ * gcc counts columns as a terminal shows them: tabs go to the next multiple of eight, most characters take
+ * one, those of East Asian scripts and pictures two, marks that combine none. There is a flag for bytes, but
+ * older compilers stop at flags that they do not know, so the columns are counted back.
  */
 #include "patch/column.h"
 

@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* The 1-based byte of LINE (LENGTH bytes) at which display column COLUMN (1-based, tabs to every eighth) begins, as gcc
- * has counted since version 11. A column behind the end counts as if the line went on with spaces. */
+/* The 1-based byte of LINE (LENGTH bytes) at which display column COLUMN (1-based, tabs to every eighth)
+ * begins, as gcc has counted since version 11. A column behind the end counts as if the line went on with
+ * spaces. */
 unsigned column_to_byte(const char *line, size_t length, unsigned column);
 
 #endif

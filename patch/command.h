@@ -15,8 +15,8 @@ enum command_kind {
     COMMAND_PROBE,        /* types only: preprocessed source in the place of the unit's own, nothing optimised */
 };
 
-/* Arguments from ENTRY, NULL-terminated, to be freed by command_free. OUTPUT: the object; DEPENDENCIES: the file for make
- * rules; both absolute, both may be NULL to leave them out (for hashing). */
+/* Arguments from ENTRY, NULL-terminated, to be freed by command_free. OUTPUT: the object; DEPENDENCIES:
+ * the file for make rules; both absolute, both may be NULL to leave them out (for hashing). */
 char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                     const char *output, const char *dependencies);
 void command_free(char **arguments);

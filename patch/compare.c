@@ -1,12 +1,12 @@
 /*
  * Comparing two objects definition by definition. Code is equal if its bytes are, fields of relocations left
- * out, and if the relocations at the same places name the same things: the same definition and offset, or without a
- * name the same content (a string, a constant, a jump table that leads to the same places), followed as deep as it
- * goes. So a string that moved within its section is no change, and one that changed is, in every function that uses
- * it. An inlined callee that changed shows as the caller's own bytes.
+ * out, and if the relocations at the same places name the same things: the same definition and offset, or
+ * without a name the same content (a string, a constant, a jump table that leads to the same places),
+ * followed as deep as it goes. So a string that moved within its section is no change, and one that changed
+ * is, in every function that uses it. An inlined callee that changed shows as the caller's own bytes.
  *
- * Pairs are made first, by key; then a function's comparison may ask whether two definitions are a pair without
- * caring about their contents, which makes recursion end.
+ * Pairs are made first, by key; then a function's comparison may ask whether two definitions are a pair
+ * without caring about their contents, which makes recursion end.
  */
 #include "patch/compare.h"
 
@@ -48,7 +48,8 @@ static bool same_string(const struct object_section *old_section, uint64_t old_o
     return false;
 }
 
-/* Contents known by no name: how long they are shows only by where the next one begins, and padding may follow. */
+/* Contents known by no name: how long they are shows only by where the next one begins, and padding may
+ * follow. */
 static bool same_anonymous(const struct comparison *comparison, struct object_place old,
                            struct object_place new, unsigned depth)
 {
@@ -90,7 +91,8 @@ static bool same_place(const struct comparison *comparison, struct object_place 
     return strcmp(old.symbol->name, new.symbol->name) == 0 && !new.symbol->section == !old.symbol->section;
 }
 
-/* The place that a field of a table of offsets names: such entries are relative to the table, not to themselves. */
+/* The place that a field of a table of offsets names: such entries are relative to the table, not to
+ * themselves. */
 static struct object_place table_target(struct object *object, const struct object_section *section,
                                         const struct object_relocation *relocation, uint64_t start)
 {

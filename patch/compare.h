@@ -13,7 +13,8 @@ enum change {
     CHANGE_REMOVED,
 };
 
-/* Whether line OLD_LINE of FILE in the old sources is the same text as line NEW_LINE of it in the new ones. */
+/* Whether line OLD_LINE of FILE in the old sources is the same text as line NEW_LINE of it in the new
+ * ones. */
 typedef bool same_line(void *context, const char *file, unsigned old_line, unsigned new_line);
 
 struct comparison {
@@ -36,18 +37,18 @@ void comparison_init(struct comparison *comparison, struct object *old, struct o
                      void *context);
 void comparison_deinit(struct comparison *comparison);
 
-/* Makes *RET the comparison FROM, but with NEW in its new object's place: the same sources compiled with other flags for how
- * code reaches data. */
+/* Makes *RET the comparison FROM, but with NEW in its new object's place: the same sources compiled with
+ * other flags for how code reaches data. */
 void comparison_transfer(const struct comparison *from, struct object *new, struct comparison *ret);
 
-/* Whether SIZE bytes at OLD_START and NEW_START, of sections of the two objects, hold the same: equal bytes, and pointers to the
- * same things. */
+/* Whether SIZE bytes at OLD_START and NEW_START, of sections of the two objects, hold the same: equal
+ * bytes, and pointers to the same things. */
 bool comparison_same_value(const struct comparison *comparison, struct object_section *old_section,
                            uint64_t old_start, struct object_section *new_section, uint64_t new_start,
                            uint64_t size);
 
-/* Marks function SYMBOL of `new` as changed for REASON (borrowed as long as the comparison). When all are marked,
- * comparison_spread marks their parts and the data that leads into them. */
+/* Marks function SYMBOL of `new` as changed for REASON (borrowed as long as the comparison). When all are
+ * marked, comparison_spread marks their parts and the data that leads into them. */
 void comparison_mark(struct comparison *comparison, struct object_symbol *symbol, const char *reason);
 void comparison_spread(struct comparison *comparison);
 

@@ -1,10 +1,10 @@
 /*
- * Running compilers. Each gets its own process group, so that giving up ends the compiler proper along with its
- * driver, and writes its messages to a file: no pipe has to be served meanwhile. Processes are awaited through pidfds;
- * the caller's other children are none of our business.
+ * Running compilers. Each gets its own process group, so that giving up ends the compiler proper along with
+ * its driver, and writes its messages to a file: no pipe has to be served meanwhile. Processes are awaited
+ * through pidfds; the caller's other children are none of our business.
  *
- * A file saved while the compiler runs would put an object under the name of contents it was not made from: when a
- * file turns out younger than the start, the compiler runs again.
+ * A file saved while the compiler runs would put an object under the name of contents it was not made from:
+ * when a file turns out younger than the start, the compiler runs again.
  */
 #include "patch/compile.h"
 
@@ -62,8 +62,8 @@ static bool from_cache(const struct compile_setup *setup, struct compile_job *jo
     return false;
 }
 
-/* The environment in which a compiler speaks English, as parse_message understands, and reads sources as the user's does.
- * Array and strings from *RET_OWN on belong to the caller. */
+/* The environment in which a compiler speaks English, as parse_message understands, and reads sources as
+ * the user's does. Array and strings from *RET_OWN on belong to the caller. */
 static char **english_environment(size_t *ret_own)
 {
     const char *all = getenv("LC_ALL");

@@ -29,9 +29,9 @@ struct compile_setup {
 };
 
 /*
- * Brings each job to its result, from the cache where it can be. Compile errors go to DIAGNOSTICS, with files as the
- * root names them, and mark the job as failed; an error is returned when the compiler could not be run at all
- * or when *cancel was set.
+ * Brings each job to its result, from the cache where it can be. Compile errors go to DIAGNOSTICS, with files
+ * as the root names them, and mark the job as failed; an error is returned when the compiler could not be run
+ * at all or when *cancel was set.
  */
 struct molt_error *compile_run(const struct compile_setup *setup, compile_jobs *jobs,
                                struct molt_diagnostics *diagnostics);

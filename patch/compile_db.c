@@ -1,7 +1,7 @@
 /*
- * Reading compile_commands.json (clang's JSON Compilation Database). Each record has its working directory and
- * either "arguments", a list, or "command", a line quoted for the shell, which is split by the shell's rules
- * for words without expansions.
+ * Reading compile_commands.json (clang's JSON Compilation Database). Each record has its working directory
+ * and either "arguments", a list, or "command", a line quoted for the shell, which is split by the shell's
+ * rules for words without expansions.
  */
 #include "patch/compile_db.h"
 
@@ -90,7 +90,8 @@ static bool is_c_file(const char *path)
     return dot && strcmp(dot, ".c") == 0;
 }
 
-/* Whether the command is one that a clang driver gave itself: bear notes these, too, beside the one that the user gave. */
+/* Whether the command is one that a clang driver gave itself: bear notes these, too, beside the one that
+ * the user gave. */
 static bool is_inner_command(const struct compile_entry *entry)
 {
     return entry->argument_count > 1 && strcmp(entry->arguments[1], "-cc1") == 0;

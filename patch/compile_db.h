@@ -24,8 +24,9 @@ struct compile_db {
     LIST(struct compile_entry *) entries;
 };
 
-/* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out, by TREE if that is not NULL, see patch/source_root.h.
- * REFUSED if there is no database or it cannot be understood, or TREE is none of its sources. */
+/* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out, by TREE if that is
+ * not NULL, see patch/source_root.h. REFUSED if there is no database or it cannot be understood, or TREE
+ * is none of its sources. */
 struct molt_error *compile_db_load(const char *build, const char *root, const char *tree,
                                    struct compile_db *ret);
 void compile_entry_free(struct compile_entry *entry);

@@ -1,6 +1,7 @@
 /*
- * Declarations in the order that C wants: what lies in a type first, what is only pointed to as a name in advance. Each type
- * is declared once; types of one name that are not the same (file scope of two units) get a number.
+ * Declarations in the order that C wants: what lies in a type first, what is only pointed to as a name in
+ * advance. Each type is declared once; types of one name that are not the same (file scope of two units) get
+ * a number.
  */
 #include "patch/declare.h"
 
@@ -314,7 +315,8 @@ static void need_named(struct declarations *declarations, const struct type *typ
     }
 }
 
-/* What a function takes or returns by value needs a name, and without a tag it has none before it is declared. */
+/* What a function takes or returns by value needs a name, and without a tag it has none before it is
+ * declared. */
 static void need_by_value(struct declarations *declarations, const struct type *type)
 {
     type = type_strip(type);

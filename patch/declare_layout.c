@@ -1,7 +1,8 @@
 /*
- * The body of a structure or union. First it is tried as anybody would write it: where the compiler's own rules put each member
- * where it is, nothing needs to be said. If not, the type is packed, so that nothing is placed but where the text before
- * it ends, and all gaps are written out as members; that reproduces whatever layout.
+ * The body of a structure or union. First it is tried as anybody would write it: where the compiler's own
+ * rules put each member where it is, nothing needs to be said. If not, the type is packed, so that nothing is
+ * placed but where the text before it ends, and all gaps are written out as members; that reproduces whatever
+ * layout.
  */
 #include <stdlib.h>
 
@@ -175,7 +176,8 @@ void declare_compound(struct declarations *declarations, const struct type *type
     text_puts(ret, "}");
 }
 
-/* Adds a condition for each member of TYPE that has a name and an address, and for what lies in those without type names. */
+/* Adds a condition for each member of TYPE that has a name and an address, and for what lies in those
+ * without type names. */
 static void check_members(const struct type *type, const char *name, const char *path, uint64_t at,
                           struct text *ret)
 {

@@ -21,7 +21,8 @@ struct declarations {
 /* How a leaf of a declarator is written; for type_write. */
 void declare_leaf(void *declarations, const struct type *leaf, bool pointed, struct text *ret);
 
-/* declare_layout.c: writes "struct NAME { ... }" with what reproduces the layout of TYPE, indented by DEPTH. NAME may be "". */
+/* declare_layout.c: writes "struct NAME { ... }" with what reproduces the layout of TYPE, indented by
+ * DEPTH. NAME may be "". */
 void declare_compound(struct declarations *declarations, const struct type *type, const char *name,
                       unsigned depth, struct text *ret);
 

@@ -1,4 +1,5 @@
-/* Where definitions stand: the top level of the debug information is searched by name, clones by the name before the dot. */
+/* Where definitions stand: the top level of the debug information is searched by name, clones by the name
+ * before the dot. */
 #include "patch/definition_line.h"
 
 #include <dwarf.h>

@@ -1,6 +1,6 @@
 /*
- * Attributes of types and members. libdw finds an attribute by walking all of them from the first, so asking for
- * ten takes ten walks; here one walk hands out all.
+ * Attributes of types and members. libdw finds an attribute by walking all of them from the first, so asking
+ * for ten takes ten walks; here one walk hands out all.
  */
 #include "patch/die_facts.h"
 

@@ -1,4 +1,5 @@
-/* What one entry of the debug information says about a type or a member, read in one pass over its attributes. */
+/* What one entry of the debug information says about a type or a member, read in one pass over its
+ * attributes. */
 #ifndef MOLT_PATCH_DIE_FACTS_H
 #define MOLT_PATCH_DIE_FACTS_H
 

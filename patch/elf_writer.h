@@ -36,7 +36,8 @@ uint32_t out_section(struct elf_writer *writer, const char *name, uint32_t type,
                      uint64_t align, uint64_t entry_size);
 struct out_section *out_section_at(struct elf_writer *writer, uint32_t index);
 
-/* Adds a symbol. NAME must outlive the writer. The result is for relocations; elf_writer_final tells its final index. */
+/* Adds a symbol. NAME must outlive the writer. The result is for relocations; elf_writer_final tells its
+ * final index. */
 uint32_t out_symbol(struct elf_writer *writer, const char *name, unsigned char type, unsigned char bind,
                     uint32_t section, uint64_t value, uint64_t size);
 

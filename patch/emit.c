@@ -1,7 +1,8 @@
 /*
- * Emitting. It starts from the definitions that differ (emit_definitions.c) and follows relocations: what a relocation names is either
- * part of the patch (changed and new functions, new data), or without a name (strings, constants, jump tables: copied), or in
- * the program already (bound). Sections are copied whole: the compiler gave each definition its own.
+ * Emitting. It starts from the definitions that differ (emit_definitions.c) and follows relocations: what a
+ * relocation names is either part of the patch (changed and new functions, new data), or without a name
+ * (strings, constants, jump tables: copied), or in the program already (bound). Sections are copied whole:
+ * the compiler gave each definition its own.
  */
 #include "patch/emit.h"
 
@@ -59,8 +60,8 @@ bool emission_redefines(const struct contribution *contribution, const struct ob
     return change == CHANGE_NEW || (change == CHANGE_CHANGED && symbol_is_function(comparison->new, symbol));
 }
 
-/* Whether the field holds a place inside a function rather than the function: a label, an entry of a jump table. Such
- * fields name the section, since a function's symbol means its identity, the old address. */
+/* Whether the field holds a place inside a function rather than the function: a label, an entry of a jump
+ * table. Such fields name the section, since a function's symbol means its identity, the old address. */
 static bool leads_inside(const struct object_section *section, const struct object_relocation *relocation,
                          const struct object_symbol *named, struct object_place place)
 {

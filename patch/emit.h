@@ -1,6 +1,6 @@
 /*
- * Emitting a patch: the definitions that differ, what they need, and what their names mean in the running program.
- * base/patch_file.h says what is written.
+ * Emitting a patch: the definitions that differ, what they need, and what their names mean in the running
+ * program. base/patch_file.h says what is written.
  */
 #ifndef MOLT_PATCH_EMIT_H
 #define MOLT_PATCH_EMIT_H
@@ -78,10 +78,12 @@ void emission_fail(struct emission *emission, struct molt_error *error);
 uint32_t emission_define(struct emission *emission, struct contribution *contribution,
                          struct object_symbol *symbol);
 
-/* Whether the new definition itself is what references to SYMBOL mean, rather than the place of the old one. */
+/* Whether the new definition itself is what references to SYMBOL mean, rather than the place of the old
+ * one. */
 bool emission_redefines(const struct contribution *contribution, const struct object_symbol *symbol);
 
-/* The emitted symbol that stands for SYMBOL of the contribution's new object, emitting or binding it. 0 on failure. */
+/* The emitted symbol that stands for SYMBOL of the contribution's new object, emitting or binding it. 0 on
+ * failure. */
 uint32_t emission_symbol(struct emission *emission, struct contribution *contribution,
                          struct object_symbol *symbol);
 
@@ -103,8 +105,8 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
 uint32_t bind_undefined(struct emission *emission, struct contribution *contribution,
                         struct object_symbol *symbol);
 
-/* The symbol of the binary for SYMBOL, a definition of the old object; NULL if it has none or, *RET_AMBIGUOUS then being
- * set, if that of another unit may be meant. */
+/* The symbol of the binary for SYMBOL, a definition of the old object; NULL if it has none or,
+ * *RET_AMBIGUOUS then being set, if that of another unit may be meant. */
 const struct image_symbol *bind_find(const struct contribution *contribution,
                                      const struct object_symbol *symbol, bool *ret_ambiguous);
 
@@ -113,7 +115,8 @@ const struct image_symbol *bind_find_or_fail(struct emission *emission,
                                              const struct contribution *contribution,
                                              const struct object_symbol *symbol);
 
-/* The definition of one of COUNT earlier patches, the latest first, NULL if there is none. NAME as in definitions, UNIT "" for extern ones. */
+/* The definition of one of COUNT earlier patches, the latest first, NULL if there is none. NAME as in
+ * definitions, UNIT "" for extern ones. */
 const struct molt_patch_definition *bind_earlier(const struct earlier_patch *earlier, size_t count,
                                                  const char *name, const char *unit);
 

@@ -1,6 +1,6 @@
 /*
- * Where emitting starts: the definitions that differ, one by one. Each becomes a record of the patch, and is told in its manifest.
- * Extern ones get their symbols before any is emitted, so that units find each other's.
+ * Where emitting starts: the definitions that differ, one by one. Each becomes a record of the patch, and is
+ * told in its manifest. Extern ones get their symbols before any is emitted, so that units find each other's.
  */
 #include <string.h>
 
@@ -57,7 +57,8 @@ static bool address_known(const struct emission *emission, uint32_t module, uint
     return false;
 }
 
-/* Adds the entry of a function that the program has (OLD) and the patch changes (to NEW, NULL if it is gone). */
+/* Adds the entry of a function that the program has (OLD) and the patch changes (to NEW, NULL if it is
+ * gone). */
 static void record_function(struct emission *emission, struct contribution *contribution,
                             struct object_symbol *old, struct object_symbol *new)
 {
@@ -185,7 +186,8 @@ static bool is_announced(const struct contribution *contribution, const struct o
     return symbol->key && symbol->bind != STB_LOCAL && emission_redefines(contribution, symbol);
 }
 
-/* Makes extern definitions of the patch known to all units before any is emitted, so that they find each other. */
+/* Makes extern definitions of the patch known to all units before any is emitted, so that they find each
+ * other. */
 static void announce(struct emission *emission, struct contribution *contribution)
 {
     const struct comparison *comparison = contribution->comparison;

@@ -1,4 +1,5 @@
-/* What was emitted as a file: the records grow as arrays, and become sections when the last symbol has its place. */
+/* What was emitted as a file: the records grow as arrays, and become sections when the last symbol has its
+ * place. */
 #include <stdlib.h>
 #include <string.h>
 

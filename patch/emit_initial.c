@@ -1,10 +1,12 @@
 /*
- * Initial values that changed. An update must not overwrite what the program has set since it started, nor keep what it never set: so
- * the patch says, part by part, what variables began with and what they begin with now, and the engine compares. A part is what a
- * programmer sets at once: a scalar, a string, a union; of structures each member, of arrays each element.
+ * Initial values that changed. An update must not overwrite what the program has set since it started, nor
+ * keep what it never set: so the patch says, part by part, what variables began with and what they begin with
+ * now, and the engine compares. A part is what a programmer sets at once: a scalar, a string, a union; of
+ * structures each member, of arrays each element.
  *
- * Both values come along whole, with their relocations, so that the engine has them as the program would. Pointers to
- * constants without a name are compared by what they lead to: copies of a string have many addresses.
+ * Both values come along whole, with their relocations, so that the engine has them as the program would.
+ * Pointers to constants without a name are compared by what they lead to: copies of a string have many
+ * addresses.
  */
 #include "patch/emit_initial.h"
 
@@ -357,7 +359,8 @@ static bool is_plain(const struct object_place *old)
                                     old->offset + object_anonymous_extent(old->section, old->offset));
 }
 
-/* Takes the parts out that have [OFFSET, OFFSET + 8) in their old value: it cannot be had, so nothing can be compared with it. */
+/* Takes the parts out that have [OFFSET, OFFSET + 8) in their old value: it cannot be had, so nothing can
+ * be compared with it. */
 static void give_up(struct initial_value *value, uint64_t offset)
 {
     size_t kept = 0;

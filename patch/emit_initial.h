@@ -16,17 +16,19 @@ struct initial_value {
     LIST(struct molt_patch_part) parts;     /* result: those that begin with something else now */
 };
 
-/* Finds the parts whose initial values differ, and whether there are any. The caller frees the list `parts`. */
+/* Finds the parts whose initial values differ, and whether there are any. The caller frees the list
+ * `parts`. */
 bool initial_value_changed(struct initial_value *value);
 
 /* Records them for the variable with root record ROOT. */
 void emit_initial_value(struct initial_value *value, uint32_t root);
 
-/* Records what the variable with root record ROOT began with, in all its parts, since the new code has that baked in. `new` is not looked
- * at. */
+/* Records what the variable with root record ROOT began with, in all its parts, since the new code has
+ * that baked in. `new` is not looked at. */
 void emit_folded_value(struct initial_value *value, uint32_t root);
 
-/* Records what threads to come begin with, for a thread-local variable at OFFSET of its module's TLS segment. */
+/* Records what threads to come begin with, for a thread-local variable at OFFSET of its module's TLS
+ * segment. */
 void emit_thread_template(struct initial_value *value, uint64_t offset);
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * Layouts. A type's parts come before it in the table, since the engine descends into members; what pointers lead to is made
- * afterwards. A type that did not change is there once, as the old one.
+ * Layouts. A type's parts come before it in the table, since the engine descends into members; what pointers
+ * lead to is made afterwards. A type that did not change is there once, as the old one.
  *
- * The hash is of what the engine goes by, name and places, and of nothing that an update may change without touching
- * instances (names of members, enumerators, what pointers lead to): a site remembers it from one update to the next.
+ * The hash is of what the engine goes by, name and places, and of nothing that an update may change without
+ * touching instances (names of members, enumerators, what pointers lead to): a site remembers it from one
+ * update to the next.
  */
 #include "patch/emit_state.h"
 
@@ -47,8 +48,8 @@ void state_emission_deinit(struct state_emission *state)
 
 static uint64_t shape(const struct type *type);
 
-/* A structure may be put around members, taken away, or get another name, and nothing is in another place: its members count as those
- * of the whole, in which it begins at bit START. */
+/* A structure may be put around members, taken away, or get another name, and nothing is in another place:
+ * its members count as those of the whole, in which it begins at bit START. */
 static uint64_t hash_members(uint64_t hash, const struct type *type, uint64_t start)
 {
     for (size_t i = 0; i < type->member_count; i++) {
@@ -319,7 +320,8 @@ static const struct type *tail_of(const struct type *type, uint64_t *ret_offset)
     return type->kind == TYPE_ARRAY && type->flexible ? type->inner : NULL;
 }
 
-/* TAIL, the element of the flexible array of TYPE, or the type that stands for it if its numbers become others. */
+/* TAIL, the element of the flexible array of TYPE, or the type that stands for it if its numbers become
+ * others. */
 static const struct type *converted_tail(const struct state_emission *state, const struct type *type,
                                          const struct type *tail, enum side side)
 {

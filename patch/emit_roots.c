@@ -1,7 +1,7 @@
 /*
- * Roots: every variable with static or thread storage whose value the engine has to look at, since it holds addresses or becomes
- * something else. One of another size is defined anew by the patch, with its new initial value, and takes the old one's
- * over; otherwise it stays where it is.
+ * Roots: every variable with static or thread storage whose value the engine has to look at, since it holds
+ * addresses or becomes something else. One of another size is defined anew by the patch, with its new initial
+ * value, and takes the old one's over; otherwise it stays where it is.
  */
 #include "patch/emit_roots.h"
 
@@ -203,7 +203,8 @@ static uint32_t new_place(struct root_emission *roots, struct contribution *cont
                : 0;
 }
 
-/* What a variable of type OLD is after the update if its unit did not change: the same but for what its type's name means. */
+/* What a variable of type OLD is after the update if its unit did not change: the same but for what its
+ * type's name means. */
 static const struct type *type_after(const struct root_emission *roots, const struct type *old)
 {
     const struct type *stripped = type_strip(old);
@@ -235,7 +236,8 @@ static char *display_name(const struct root *root, const struct variable *variab
     return must_have(text_steal(&text));
 }
 
-/* Records ROOT, and what it begins with if that is something else now. NEW is by the contribution's comparison. */
+/* Records ROOT, and what it begins with if that is something else now. NEW is by the contribution's
+ * comparison. */
 static void emit_with_value(struct root_emission *roots, struct contribution *contribution,
                             struct object_symbol *old, const struct variable *before, struct root *root)
 {
@@ -266,8 +268,8 @@ static void emit_with_value(struct root_emission *roots, struct contribution *co
 }
 
 /*
- * Whether the variable is in no source any more and too small for what its type has become. It stays as it is then: code that knows it is gone,
- * and a rollback finds it as it was.
+ * Whether the variable is in no source any more and too small for what its type has become. It stays as it is
+ * then: code that knows it is gone, and a rollback finds it as it was.
  */
 static bool is_left_behind(const struct root_emission *roots, const struct object_symbol *new,
                            const struct root *root)

@@ -18,9 +18,9 @@ struct root_emission {
 };
 
 /*
- * The variables of a unit that was compiled: CONTRIBUTION tells where it is in a binary, COMPARISON (the same, or what it was
- * transferred from) is the one whose objects' debug information the models are made of. After emission_build. What cannot be
- * converted fails the emission.
+ * The variables of a unit that was compiled: CONTRIBUTION tells where it is in a binary, COMPARISON (the
+ * same, or what it was transferred from) is the one whose objects' debug information the models are made of.
+ * After emission_build. What cannot be converted fails the emission.
  */
 void emit_roots_of_unit(struct root_emission *roots, struct contribution *contribution,
                         const struct comparison *comparison);

@@ -1,15 +1,15 @@
 /*
  * Unwind and debug information of what a patch holds.
  *
- * .eh_frame is a list of records; those of functions that are not in the patch are left out, each kept FDE follows a
- * copy of its CIE:
+ * .eh_frame is a list of records; those of functions that are not in the patch are left out, each kept FDE
+ * follows a copy of its CIE:
  *
  *     length | 0            | CIE ...
  *     length | back to CIE  | start of function | size | instructions ...
  *
- * Debug sections are kept whole, one after the other's, as a linker would: what one says about another is resolved here
- * (the offsets are final), what it says about code in the patch stays a relocation, and code that is not in the
- * patch becomes address 0, which debuggers take for "was dropped".
+ * Debug sections are kept whole, one after the other's, as a linker would: what one says about another is
+ * resolved here (the offsets are final), what it says about code in the patch stays a relocation, and code
+ * that is not in the patch becomes address 0, which debuggers take for "was dropped".
  */
 #include <stdlib.h>
 #include <string.h>

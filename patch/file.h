@@ -17,14 +17,15 @@ struct molt_error *file_write(const char *path, const void *bytes, size_t size);
 /* Makes DIRECTORY and those above it. */
 struct molt_error *file_make_directory(const char *directory);
 
-/* Hash of the file's content, "" if there is no such file. Remembered as long as time, size and inode stay, in a
- * cache that belongs to the caller. */
+/* Hash of the file's content, "" if there is no such file. Remembered as long as time, size and inode
+ * stay, in a cache that belongs to the caller. */
 struct file_hashes;
 struct file_hashes *file_hashes_create(void);
 void file_hashes_destroy(struct file_hashes *hashes);
 const char *file_hash(struct file_hashes *hashes, const char *path);
 
-/* Files are looked at once until this is called: at the start of a build and whenever a compiler has ended. */
+/* Files are looked at once until this is called: at the start of a build and whenever a compiler has
+ * ended. */
 void file_hashes_refresh(struct file_hashes *hashes);
 unsigned file_hashes_generation(const struct file_hashes *hashes);
 

@@ -1,8 +1,8 @@
 /*
- * The debug information describes a variable several times if its function was inlined, and its location may stand at any of
- * these descriptions; all lead to the one that its declaration made. Optimised compilers leave the entry and
- * take the location away when a variable is folded, so a variable that is kept nowhere can be told from one that the source has
- * not.
+ * The debug information describes a variable several times if its function was inlined, and its location may
+ * stand at any of these descriptions; all lead to the one that its declaration made. Optimised compilers
+ * leave the entry and take the location away when a variable is folded, so a variable that is kept nowhere
+ * can be told from one that the source has not.
  */
 #include "patch/forms.h"
 

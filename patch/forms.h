@@ -1,4 +1,5 @@
-/* The variables of a source as it writes them, and in which form a compiler keeps each: whole, in parts, as one bit, or not at all. */
+/* The variables of a source as it writes them, and in which form a compiler keeps each: whole, in parts,
+ * as one bit, or not at all. */
 #ifndef MOLT_PATCH_FORMS_H
 #define MOLT_PATCH_FORMS_H
 
@@ -45,8 +46,8 @@ struct forms {
     LIST(struct form_place) places; /* by address */
 };
 
-/* The variables that DWARF (may be NULL) describes, but for those of functions that are not static. Owned by the caller:
- * forms_deinit. */
+/* The variables that DWARF (may be NULL) describes, but for those of functions that are not static. Owned
+ * by the caller: forms_deinit. */
 void forms_of(Dwarf *dwarf, struct forms *ret);
 void forms_deinit(struct forms *forms);
 

@@ -1,4 +1,5 @@
-/* The [heap] table of molt.toml. What it says is checked here, whether or not the program has such functions and types. */
+/* The [heap] table of molt.toml. What it says is checked here, whether or not the program has such
+ * functions and types. */
 #include "patch/heap_settings.h"
 
 #include <ctype.h>

@@ -36,8 +36,8 @@ struct heap_settings {
     void *json; /* owns the strings */
 };
 
-/* Reads FOLDER/molt.toml; without one, *RET is empty. USAGE: something is wrong in its [heap]; file and line as far as they are
- * known. *RET must be given to heap_settings_deinit unless there was an error. */
+/* Reads FOLDER/molt.toml; without one, *RET is empty. USAGE: something is wrong in its [heap]; file and
+ * line as far as they are known. *RET must be given to heap_settings_deinit unless there was an error. */
 struct molt_error *heap_settings_read(const char *folder, struct heap_settings *ret);
 void heap_settings_deinit(struct heap_settings *settings);
 

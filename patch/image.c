@@ -1,4 +1,5 @@
-/* Binaries of the build. Symbols are indexed once, debug information is only opened: what is in a unit is read when asked. */
+/* Binaries of the build. Symbols are indexed once, debug information is only opened: what is in a unit is
+ * read when asked. */
 #include "patch/image.h"
 
 #include <dwarf.h>
@@ -193,8 +194,9 @@ static const char *plain_name(const char *name, string_list *owned)
     return copy;
 }
 
-/* Whether SYMBOL, in the table behind the symbol of FILE, had internal linkage. Extern definitions of hidden visibility become local
- * when a binary is linked: they keep their visibility, or (GNU ld) stand behind a file without a name. */
+/* Whether SYMBOL, in the table behind the symbol of FILE, had internal linkage. Extern definitions of
+ * hidden visibility become local when a binary is linked: they keep their visibility, or (GNU ld) stand
+ * behind a file without a name. */
 static bool is_of_one_unit(const Elf64_Sym *symbol, const char *file)
 {
     unsigned char visibility = ELF64_ST_VISIBILITY(symbol->st_other);

@@ -1,6 +1,7 @@
 /*
- * An executable or shared library of the build: its symbols, its code, and which translation units it was made from.
- * Where the file itself is stripped, symbols and debug information come from its separate debug file.
+ * An executable or shared library of the build: its symbols, its code, and which translation units it was
+ * made from. Where the file itself is stripped, symbols and debug information come from its separate debug
+ * file.
  */
 #ifndef MOLT_PATCH_IMAGE_H
 #define MOLT_PATCH_IMAGE_H
@@ -77,11 +78,12 @@ void image_close(struct image *image);
 /* Whether the file at PATH is an x86-64 executable or shared library. */
 bool image_is_binary(const char *path);
 
-/* The compile unit made from the source at PATH (absolute), NAME being its path relative to the source root for sources
- * that lay elsewhere then; NULL if there is none. */
+/* The compile unit made from the source at PATH (absolute), NAME being its path relative to the source
+ * root for sources that lay elsewhere then; NULL if there is none. */
 const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name);
 
-/* The next compile unit made from the same source as UNIT, with other flags perhaps; NULL if there is none. */
+/* The next compile unit made from the same source as UNIT, with other flags perhaps; NULL if there is
+ * none. */
 const struct image_unit *image_next_twin(const struct image *image, const struct image_unit *unit);
 
 /* image_local.c: whether the debug information says that SYMBOL belongs to UNIT. */
@@ -91,12 +93,13 @@ bool image_unit_has(const struct image *image, const struct image_unit *unit,
 /* The extern definition NAME, or NULL. */
 const struct image_symbol *image_find_global(const struct image *image, const char *name);
 
-/* Whether NAME is a definition of a shared library that another module may take the place of: then only the dynamic
- * linker's rules tell what the name means. */
+/* Whether NAME is a definition of a shared library that another module may take the place of: then only
+ * the dynamic linker's rules tell what the name means. */
 bool image_is_exported(const struct image *image, const char *name);
 
-/* image_local.c: the definition with internal linkage NAME of UNIT, made from the file at PATH. NULL if it has none, or,
- * *RET_AMBIGUOUS then being set, if it cannot be told from that of another unit with the same file name. */
+/* image_local.c: the definition with internal linkage NAME of UNIT, made from the file at PATH. NULL if it
+ * has none, or, *RET_AMBIGUOUS then being set, if it cannot be told from that of another unit with the
+ * same file name. */
 const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
                                             const char *path, const char *name, bool *ret_ambiguous);
 
@@ -122,15 +125,16 @@ struct image_reference {
 
 typedef LIST(struct image_reference) image_references;
 
-/* image_references.c: all places of the binary, whatever it was made from, that name one of the sorted addresses TARGETS of
- * code. */
+/* image_references.c: all places of the binary, whatever it was made from, that name one of the sorted
+ * addresses TARGETS of code. */
 void image_find_references(const struct image *image, const uint64_t *targets, size_t count,
                            image_references *ret);
 
 /* Whether other modules may find NAME by the dynamic linker. */
 bool image_is_visible(const struct image *image, const char *name);
 
-/* The source line that the code at ADDRESS was compiled from, 0 if nothing tells; *RET_FILE is the caller's then. */
+/* The source line that the code at ADDRESS was compiled from, 0 if nothing tells; *RET_FILE is the
+ * caller's then. */
 unsigned image_line(const struct image *image, uint64_t address, char **ret_file);
 
 #endif

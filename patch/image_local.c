@@ -1,9 +1,9 @@
 /*
- * Which symbol is the static definition of a unit. The symbol table only tells the file's name without its directory
- * (and "util.c" is in every other directory), so where that leaves a choice the debug information decides: code
- * lies in a unit's ranges, a variable is where one of the unit says it is. What it does not describe, such as
- * tables that the compiler made, belongs to the unit of the other symbols from the same object file, which stand
- * together in the symbol table.
+ * Which symbol is the static definition of a unit. The symbol table only tells the file's name without its
+ * directory (and "util.c" is in every other directory), so where that leaves a choice the debug information
+ * decides: code lies in a unit's ranges, a variable is where one of the unit says it is. What it does not
+ * describe, such as tables that the compiler made, belongs to the unit of the other symbols from the same
+ * object file, which stand together in the symbol table.
  */
 #include <dwarf.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * Who names a function of a binary, asked of the binary itself: so objects are counted in whose sources nobody knows. A field
- * in code is told by the byte before it: the opcode of a branch, or the operand byte for an address relative to the next
- * instruction. What else holds an address is 8 bytes in data of programs at fixed
- * addresses, or the addend of a dynamic relocation.
+ * Who names a function of a binary, asked of the binary itself: so objects are counted in whose sources
+ * nobody knows. A field in code is told by the byte before it: the opcode of a branch, or the operand byte
+ * for an address relative to the next instruction. What else holds an address is 8 bytes in data of programs
+ * at fixed addresses, or the addend of a dynamic relocation.
  *
  * Bytes that look like such a field by chance must also hit one of a few addresses among 2^32.
  */

@@ -1,10 +1,11 @@
 /*
- * The debug information of a function names what was inlined into it, and its line table says which lines of each that
- * are. An inlined function whose lines read otherwise in the old sources is a reason for the change; so is one that the old
- * sources do not have. This explains a difference that the objects have shown; it decides nothing.
+ * The debug information of a function names what was inlined into it, and its line table says which lines of
+ * each that are. An inlined function whose lines read otherwise in the old sources is a reason for the
+ * change; so is one that the old sources do not have. This explains a difference that the objects have shown;
+ * it decides nothing.
  *
- * The top level of a unit's debug information is read once: large files have thousands of changed functions when a header
- * changes.
+ * The top level of a unit's debug information is read once: large files have thousands of changed functions
+ * when a header changes.
  */
 #include "patch/inlining.h"
 

@@ -11,8 +11,9 @@ struct inlining;
 struct inlining *inlining_create(struct source_lines *lines, const char *root);
 void inlining_destroy(struct inlining *inlining);
 
-/* Why SYMBOL of the new object, one of COMPARISON's changed functions, differs: "inlines helper (util.h:12)", after "changed; " if
- * its own lines do too. NULL if no inlined function has other lines than before. Owned by the caller. */
+/* Why SYMBOL of the new object, one of COMPARISON's changed functions, differs: "inlines helper
+ * (util.h:12)", after "changed; " if its own lines do too. NULL if no inlined function has other lines
+ * than before. Owned by the caller. */
 char *inlining_reason(struct inlining *inlining, const struct comparison *comparison,
                       const struct object_symbol *symbol);
 

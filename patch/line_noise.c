@@ -1,7 +1,7 @@
 /*
- * Line numbers in code. Which files and lines a function was compiled from, inlined functions included, is in the line
- * table of the debug information; an immediate that falls into one of those ranges and whose line reads the same in
- * the new source, at the new immediate's number, is such a number.
+ * Line numbers in code. Which files and lines a function was compiled from, inlined functions included, is in
+ * the line table of the debug information; an immediate that falls into one of those ranges and whose line
+ * reads the same in the new source, at the new immediate's number, is such a number.
  */
 #include "patch/line_noise.h"
 

@@ -5,8 +5,8 @@
 #include "patch/compare.h"
 
 /*
- * Whether functions OLD and NEW, of equal size and with equal relocations, differ only in immediate operands that were
- * the number of a line the old function was compiled from and are the number of the same text now.
+ * Whether functions OLD and NEW, of equal size and with equal relocations, differ only in immediate operands
+ * that were the number of a line the old function was compiled from and are the number of the same text now.
  */
 bool line_noise_only(struct object *old_object, const struct object_symbol *old, struct object *new_object,
                      const struct object_symbol *new, same_line *lines, void *context);

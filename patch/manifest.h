@@ -23,7 +23,8 @@
 /* Reads the manifest out of the patch file at PATH, for `molt inspect`. The caller owns *RET. */
 struct molt_error *patch_manifest_load(const char *path, json_t **ret);
 
-/* The generated migration policies in the patch of SIZE bytes at BYTES, as C: a new string, "" if it has none. NULL if that is no patch. */
+/* The generated migration policies in the patch of SIZE bytes at BYTES, as C: a new string, "" if it has
+ * none. NULL if that is no patch. */
 char *patch_source_of(const void *bytes, size_t size);
 
 /* The same of the patch file at PATH. The caller owns *RET. */

@@ -1,7 +1,8 @@
 /*
- * Memory for the builder. It runs in the user's tools, never inside the updated program, works on megabytes of
- * objects and debug information and has nothing useful left to do once memory is exhausted: these functions
- * say so on standard error and end the process. Files on disk are only ever replaced whole, so nothing is lost.
+ * Memory for the builder. It runs in the user's tools, never inside the updated program, works on megabytes
+ * of objects and debug information and has nothing useful left to do once memory is exhausted: these
+ * functions say so on standard error and end the process. Files on disk are only ever replaced whole, so
+ * nothing is lost.
  */
 #ifndef MOLT_PATCH_MEMORY_H
 #define MOLT_PATCH_MEMORY_H

@@ -1,6 +1,6 @@
 /*
- * How fields name functions. In a patch file a function of the program is named by a symbol that is bound to its address, or,
- * if the patch brought a new version of it, by that definition.
+ * How fields name functions. In a patch file a function of the program is named by a symbol that is bound to
+ * its address, or, if the patch brought a new version of it, by that definition.
  */
 #include "patch/mentions.h"
 

@@ -1,6 +1,6 @@
 /*
- * New source files. Which of them belong to the program only the next build will tell; until then a file does if something
- * that changed refers to what it defines.
+ * New source files. Which of them belong to the program only the next build will tell; until then a file does
+ * if something that changed refers to what it defines.
  */
 #include "patch/new_sources.h"
 

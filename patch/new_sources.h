@@ -15,8 +15,8 @@ struct new_source {
 
 typedef LIST(struct new_source *) new_sources;
 
-/* Finds those in the directories of the database's files. In the root itself (the user's working tree) only files younger
- * than the binaries count: the others were left out of the build on purpose. */
+/* Finds those in the directories of the database's files. In the root itself (the user's working tree)
+ * only files younger than the binaries count: the others were left out of the build on purpose. */
 void new_sources_find(const struct patch_session *session, const struct tree *from, const struct tree *to,
                       const struct earlier_patch *earlier, size_t earlier_count, new_sources *ret);
 void new_sources_free(new_sources *list);

@@ -102,8 +102,8 @@ size_t object_relocation_at(const struct object_section *section, uint64_t offse
 /* Index of the first of SECTION's anonymous places behind OFFSET, or their count. */
 size_t object_anonymous_above(const struct object_section *section, uint64_t offset);
 
-/* How many bytes at OFFSET of SECTION belong to one anonymous constant: up to the next thing that has a name or is
- * referred to. */
+/* How many bytes at OFFSET of SECTION belong to one anonymous constant: up to the next thing that has a
+ * name or is referred to. */
 uint64_t object_anonymous_extent(const struct object_section *section, uint64_t offset);
 
 /* The definition with KEY, or NULL. */

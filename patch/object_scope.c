@@ -1,12 +1,12 @@
 /*
- * gcc calls the static variables `buf` of three functions buf.0, buf.1 and buf.2, counting through the file, so
- * one more of them renumbers the others. As long as only one symbol of the base name exists, that name is the
- * key ("buf@"). Otherwise the debug information says which function each belongs to: "f::buf#0", the
- * number counting those of the same name within the function. Constants that stay ambiguous lose their key: they
- * are compared by content. (clang's names, "f.buf", already tell the function.)
+ * gcc calls the static variables `buf` of three functions buf.0, buf.1 and buf.2, counting through the file,
+ * so one more of them renumbers the others. As long as only one symbol of the base name exists, that name is
+ * the key ("buf@"). Otherwise the debug information says which function each belongs to: "f::buf#0", the
+ * number counting those of the same name within the function. Constants that stay ambiguous lose their key:
+ * they are compared by content. (clang's names, "f.buf", already tell the function.)
  *
- * clang keeps the members of a static structure apart if nobody takes its address, as hidden.0, hidden.1, counting those that
- * are used. Their key is the member's name, "hidden{at.x}".
+ * clang keeps the members of a static structure apart if nobody takes its address, as hidden.0, hidden.1,
+ * counting those that are used. Their key is the member's name, "hidden{at.x}".
  */
 #include "patch/object_scope.h"
 

@@ -4,11 +4,12 @@
 
 #include "patch/object.h"
 
-/* Sets the keys of local definitions whose names end in a number. ALL: by scope even if the base name occurs once. */
+/* Sets the keys of local definitions whose names end in a number. ALL: by scope even if the base name
+ * occurs once. */
 void object_scope_keys(struct object *object, bool all);
 
-/* Makes the keys of two objects that are to be compared of one kind: a base name that occurs once in one of them may occur
- * twice in the other. */
+/* Makes the keys of two objects that are to be compared of one kind: a base name that occurs once in one
+ * of them may occur twice in the other. */
 void object_scope_align(struct object *one, struct object *other);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Reading what the preprocessor left. Valid C without macros, comments and conditionals: braces and parentheses can be
- * trusted, so one pass over the bytes finds each function's definition, where a parser of C without types would lose its way
- * in the extensions of system headers.
+ * Reading what the preprocessor left. Valid C without macros, comments and conditionals: braces and
+ * parentheses can be trusted, so one pass over the bytes finds each function's definition, where a parser of
+ * C without types would lose its way in the extensions of system headers.
  */
 #include "patch/preprocessed.h"
 

@@ -31,10 +31,12 @@ struct preprocessed {
 void preprocessed_init(struct preprocessed *source, const char *text, size_t length);
 void preprocessed_deinit(struct preprocessed *source);
 
-/* The line that the byte at OFFSET came from, and its file ("" before the first marker) in *RET_FILE, the source's. */
+/* The line that the byte at OFFSET came from, and its file ("" before the first marker) in *RET_FILE, the
+ * source's. */
 unsigned preprocessed_line(const struct preprocessed *source, size_t offset, const char **ret_file);
 
-/* Behind the string or character constant at OFFSET, or the group in brackets of any kind that begins there. At most LIMIT. */
+/* Behind the string or character constant at OFFSET, or the group in brackets of any kind that begins
+ * there. At most LIMIT. */
 size_t preprocessed_skip(const char *text, size_t offset, size_t limit);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Asking the compiler. Preprocess, find the calls, write the source with the questions, compile; a question that the compiler
- * does not like is taken back and the rest compiled again. What was found and the answers are kept in the unit's cache:
+ * Asking the compiler. Preprocess, find the calls, write the source with the questions, compile; a question
+ * that the compiler does not like is taken back and the rest compiled again. What was found and the answers
+ * are kept in the unit's cache:
  *
  *     KEY-probe-NAMES.txt   calls and their surroundings (probe_store.c)
  *     KEY-probe-NAMES.o     an object whose debug information has the types; none if there was nothing to ask

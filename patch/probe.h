@@ -1,10 +1,10 @@
 /*
  * What a unit's source says about its allocation calls.
  *
- * A call's surroundings name types: the operand of a `sizeof`, a cast, the pointer that takes the result. They are found
- * in the preprocessed source; what they mean is not worked out here but asked of the user's own compiler: next to the
- * call a variable is declared with `__typeof__` of each of them, the whole is compiled once, and the types of these
- * variables are read from the debug information.
+ * A call's surroundings name types: the operand of a `sizeof`, a cast, the pointer that takes the result.
+ * They are found in the preprocessed source; what they mean is not worked out here but asked of the user's
+ * own compiler: next to the call a variable is declared with `__typeof__` of each of them, the whole is
+ * compiled once, and the types of these variables are read from the debug information.
  */
 #ifndef MOLT_PATCH_PROBE_H
 #define MOLT_PATCH_PROBE_H
@@ -94,7 +94,8 @@ struct probe_request {
     struct probe *probe; /* result, owned by the caller */
 };
 
-/* Asks about all REQUESTS, from the cache where it can be. An error is returned when compilers could not be run at all. */
+/* Asks about all REQUESTS, from the cache where it can be. An error is returned when compilers could not
+ * be run at all. */
 struct molt_error *probe_run(const struct compile_setup *setup, struct probe_request *requests, size_t count);
 void probe_destroy(struct probe *probe);
 
@@ -105,9 +106,9 @@ void probe_find_calls(struct probe *probe, const char *text, size_t length, cons
 #define PROBE_NAME "\001"
 
 /*
- * probe_text.c: the source with the questions of PROBE in it. The question of evidence number I (counted from 1 through
- * all candidates) declares "molt_site_I" and stands on line I of the made-up file FILE. WHOLE: bodies of functions without
- * any question are kept, too. Owned by the caller.
+ * probe_text.c: the source with the questions of PROBE in it. The question of evidence number I (counted from
+ * 1 through all candidates) declares "molt_site_I" and stands on line I of the made-up file FILE. WHOLE:
+ * bodies of functions without any question are kept, too. Owned by the caller.
  */
 char *probe_write(const struct probe *probe, const char *text, size_t length, const char *file, bool whole,
                   size_t *ret_length);

@@ -1,7 +1,7 @@
 /*
- * Calls in preprocessed source. Only functions that mention a wanted name are parsed, each on its own, in a copy where
- * the compilers' extensions that the grammar does not know are blanked out byte for byte, so that places in the tree are
- * places in the text.
+ * Calls in preprocessed source. Only functions that mention a wanted name are parsed, each on its own, in a
+ * copy where the compilers' extensions that the grammar does not know are blanked out byte for byte, so that
+ * places in the tree are places in the text.
  */
 #include "patch/probe_calls.h"
 
@@ -158,7 +158,8 @@ static bool is_wanted(const struct scan *scan, const char *name)
            bsearch(name, scan->names, scan->name_count, sizeof(*scan->names), compare_names) != NULL;
 }
 
-/* Whether TEXT[start, end) may have a call that is of interest: a wanted name, or a size for a call through a pointer. */
+/* Whether TEXT[start, end) may have a call that is of interest: a wanted name, or a size for a call
+ * through a pointer. */
 static bool mentions_calls(const struct scan *scan, size_t start, size_t end)
 {
     for (size_t at = start; at < end;) {

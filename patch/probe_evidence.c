@@ -1,6 +1,7 @@
 /*
- * What surrounds a call. Up from the call, as long as its value stays the same: casts, assignments, initialisers, `return`,
- * arguments of other calls. Sideways: what becomes of the variable that took the block.
+ * What surrounds a call. Up from the call, as long as its value stays the same: casts, assignments,
+ * initialisers, `return`, arguments of other calls. Sideways: what becomes of the variable that took the
+ * block.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +129,8 @@ static bool returns_first_argument(const char *function)
     return false;
 }
 
-/* node is an argument of CALL. Returns whether it is the call's value, too: a cast in fact, (T *)(node); memset(node, ...). */
+/* node is an argument of CALL. Returns whether it is the call's value, too: a cast in fact, (T *)(node);
+ * memset(node, ...). */
 static bool meet_argument(struct climb *climb, TSNode node, TSNode list, TSNode call)
 {
     TSNode function = scan_child(call, "function");
@@ -166,7 +168,8 @@ static bool is_value_of_block(TSNode node, TSNode *ret_whole)
            ts_node_eq(ts_node_named_child(block, count - 1), node);
 }
 
-/* Whether PARENT adds to the address that NODE is, *RET_GOES_ON being set if the sum is a value that goes on upwards. */
+/* Whether PARENT adds to the address that NODE is, *RET_GOES_ON being set if the sum is a value that goes
+ * on upwards. */
 static bool adds(const struct climb *climb, TSNode parent, TSNode node, bool *ret_goes_on)
 {
     TSNode sign = scan_child(parent, "operator");

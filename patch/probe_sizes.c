@@ -1,6 +1,6 @@
 /*
- * What a call's arguments say about the size: `sizeof` and how it is multiplied and added, lengths of strings, the function's own
- * parameters; behind a variable, what it was defined as.
+ * What a call's arguments say about the size: `sizeof` and how it is multiplied and added, lengths of
+ * strings, the function's own parameters; behind a variable, what it was defined as.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -102,8 +102,8 @@ static void read_binary(struct sizing *sizing, TSNode node, bool product)
     }
 }
 
-/* What the local variable NAME is defined as: its initialiser, or the value of the only assignment. Null if that is not
- * plain. */
+/* What the local variable NAME is defined as: its initialiser, or the value of the only assignment. Null
+ * if that is not plain. */
 static void find_definition_of(const struct scan *scan, TSNode node, TSNode name, unsigned *count,
                                TSNode *ret)
 {

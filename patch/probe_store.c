@@ -1,4 +1,5 @@
-/* What was found in a unit's source, as JSON in the cache. The questions are not in it: their answers are in the object. */
+/* What was found in a unit's source, as JSON in the cache. The questions are not in it: their answers are
+ * in the object. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -7,10 +7,11 @@
  *     # 120 "file.c"
  *     EXPRESSION; }))
  *
- * which gcc and clang take wherever an expression may stand inside a function, with all names in scope that are there. The
- * line markers make the compiler say which question it does not like. Bodies without questions become ';': they
- * make up nearly all of the time, and what is optimised away elsewhere would be missed here (a call that
- * must not remain, a function that must be inlined), so attributes to that effect are blanked out.
+ * which gcc and clang take wherever an expression may stand inside a function, with all names in scope that
+ * are there. The line markers make the compiler say which question it does not like. Bodies without questions
+ * become ';': they make up nearly all of the time, and what is optimised away elsewhere would be missed here
+ * (a call that must not remain, a function that must be inlined), so attributes to that effect are blanked
+ * out.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -87,7 +88,8 @@ static void write_question(const struct writing *writing, const struct insertion
     text_printf(out, "molt_site_%zu%s\n# %u \"%s\"\n", insertion->first, name + 1, line, file);
 }
 
-/* Whether the group at OPEN asks for what only an optimising compiler can do, or needs a body that is left out. */
+/* Whether the group at OPEN asks for what only an optimising compiler can do, or needs a body that is left
+ * out. */
 static bool is_demanding(const char *text, size_t open, size_t end)
 {
     static const char *const words[] = { "always_inline", "gnu_inline", "error",
@@ -100,7 +102,8 @@ static bool is_demanding(const char *text, size_t open, size_t end)
     return found;
 }
 
-/* Blanks the word at AT with its group if it is an attribute that demands too much. Returns where to go on. */
+/* Blanks the word at AT with its group if it is an attribute that demands too much. Returns where to go
+ * on. */
 static size_t relax_attribute(char *text, size_t at, size_t length)
 {
     size_t open = at + strcspn(text + at, "(\n;{");

@@ -1,4 +1,5 @@
-/* Answers: the types of the variables that the questions declared, wherever they ended up in the debug information. */
+/* Answers: the types of the variables that the questions declared, wherever they ended up in the debug
+ * information. */
 #include <dwarf.h>
 #include <stdio.h>
 #include <string.h>

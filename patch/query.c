@@ -1,6 +1,7 @@
 /*
- * Making a query: the state part of a build in which nothing changes. Each type is emitted, whether or not anything is known to lead to
- * it, since what the engine remembers of earlier updates names types by their hashes.
+ * Making a query: the state part of a build in which nothing changes. Each type is emitted, whether or not
+ * anything is known to lead to it, since what the engine remembers of earlier updates names types by their
+ * hashes.
  */
 #include "patch/query.h"
 
@@ -88,7 +89,8 @@ static const char *newer_file(struct build *build, const struct unit *unit, cons
     return NULL;
 }
 
-/* The lines of a source that was edited since are not those that the program's debug information speaks of. */
+/* The lines of a source that was edited since are not those that the program's debug information speaks
+ * of. */
 static void find_stale(struct build *build, const struct image *image)
 {
     const char *first = NULL;
@@ -180,7 +182,8 @@ static bool visit_type(void *context, const struct type *type)
     return true;
 }
 
-/* The key of what NAME means: with its tag, or by it, or by a typedef. NULL if it means no structure or union. */
+/* The key of what NAME means: with its tag, or by it, or by a typedef. NULL if it means no structure or
+ * union. */
 static char *key_of(struct type_model *model, const char *name)
 {
     static const char *const tags[] = { "", "struct ", "union " };

@@ -1,6 +1,6 @@
 /*
- * A session: what one build of one source tree looks like, and what was compiled of it. patch/build.c makes patches out
- * of it.
+ * A session: what one build of one source tree looks like, and what was compiled of it. patch/build.c makes
+ * patches out of it.
  */
 #include "patch/session_private.h"
 

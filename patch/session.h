@@ -46,8 +46,9 @@ struct patch_request {
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
     json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */
-    /* Composing (patch/policy_stage.h): with is_stage this is one of several updates that are to be made one, and `stages` (may be
-     * NULL) are those in front of it; else `stages` are all of them, and `from` and `to` those of the first and the last. */
+    /* Composing (patch/policy_stage.h): with is_stage this is one of several updates that are to be made
+     * one, and `stages` (may be NULL) are those in front of it; else `stages` are all of them, and `from`
+     * and `to` those of the first and the last. */
     bool is_stage;
     const json_t *stages;
     const char *title;        /* one line for people; may be NULL */
@@ -81,8 +82,8 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
                                        struct patch_result *ret);
 void patch_result_deinit(struct patch_result *result);
 
-/* Builds the baseline objects of all units and checks them against the binaries, ahead of the first save. The units of
- * REQUEST->first are built first, then those known to include one of them. */
+/* Builds the baseline objects of all units and checks them against the binaries, ahead of the first save.
+ * The units of REQUEST->first are built first, then those known to include one of them. */
 struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request);
 
 /* Copies all files below the root that any unit depends on to the same relative places below DIRECTORY. */
@@ -91,8 +92,8 @@ struct molt_error *patch_session_snapshot(struct patch_session *session, const c
 /* The source root in use, absolute; valid as long as the session. */
 const char *patch_session_root(const struct patch_session *session);
 
-/* The binaries in use: a new JSON array of {"path", "build_id" (hex)}, or NULL without memory. An engine belongs to this
- * session if one of its modules has one of these build-ids. */
+/* The binaries in use: a new JSON array of {"path", "build_id" (hex)}, or NULL without memory. An engine
+ * belongs to this session if one of its modules has one of these build-ids. */
 json_t *patch_session_modules(const struct patch_session *session);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * From a binary to its sites: find the calls that lead to memory (sites_select.c), ask the sources of their units (sites_ask.c), judge
- * each by its surroundings (sites_resolve.c, sites_judge.c), and tell the result (sites_make.c). What a binary's code says is
- * worked out once per session, what its sources say once per state of them.
+ * From a binary to its sites: find the calls that lead to memory (sites_select.c), ask the sources of their
+ * units (sites_ask.c), judge each by its surroundings (sites_resolve.c, sites_judge.c), and tell the result
+ * (sites_make.c). What a binary's code says is worked out once per session, what its sources say once per
+ * state of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,8 +70,8 @@ static void make_sites(struct site_work *work, const struct site_subject *subjec
     }
 }
 
-/* Works out the sites of SUBJECT, WORK having its index, wrappers and settings, and frees WORK. PROGRAM: of the whole program;
- * NULL if the subject is that. */
+/* Works out the sites of SUBJECT, WORK having its index, wrappers and settings, and frees WORK. PROGRAM:
+ * of the whole program; NULL if the subject is that. */
 static struct molt_error *work_out(struct patch_session *session, const struct patch_request *request,
                                    struct tree *tree, const struct site_subject *subject,
                                    struct site_work *work, const struct sites *program, struct sites **ret)
@@ -262,8 +263,8 @@ void session_forget_sites(struct patch_session *session)
 
 /* ---- new code ------------------------------------------------------------------------------------------------------- */
 
-/* The sites of IMAGE as far as they are known already, else from what TREE holds: new code goes by how the functions it calls
- * take their sizes. */
+/* The sites of IMAGE as far as they are known already, else from what TREE holds: new code goes by how the
+ * functions it calls take their sizes. */
 static struct molt_error *sites_of_program(struct patch_session *session, const struct patch_request *request,
                                            struct tree *tree, const struct image *image,
                                            const struct heap_settings *settings, const struct sites **ret)

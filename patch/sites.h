@@ -1,10 +1,10 @@
 /*
  * Which type each allocation call of a program makes.
  *
- * A call is known by the address of the instruction after it, since that is what a stack holds. Debug information leads
- * from there to a line of the source, through all functions that were inlined; the unit's preprocessed source and the
- * user's own compiler (patch/probe.h) say which type the call on that line makes. Where the function that calls decides
- * nothing, as xmalloc does not, its caller is asked.
+ * A call is known by the address of the instruction after it, since that is what a stack holds. Debug
+ * information leads from there to a line of the source, through all functions that were inlined; the unit's
+ * preprocessed source and the user's own compiler (patch/probe.h) say which type the call on that line makes.
+ * Where the function that calls decides nothing, as xmalloc does not, its caller is asked.
  */
 #ifndef MOLT_PATCH_SITES_H
 #define MOLT_PATCH_SITES_H
@@ -50,11 +50,11 @@ struct sites {
 };
 
 /*
- * The sites of IMAGE, which was built from what FROM holds. They stay the session's, until sites of it are asked for from other
- * sources. STALE (NULL-terminated, may be NULL): units that FROM no longer has as they were built; what they allocate is not
- * known, and if there are any the result had better come from sites_known. What cannot be worked out is an UNKNOWN site with its
- * reason, never an error; an error is returned when compilers could not be run at all, or for a mistake in the `[heap]` of
- * molt.toml.
+ * The sites of IMAGE, which was built from what FROM holds. They stay the session's, until sites of it are
+ * asked for from other sources. STALE (NULL-terminated, may be NULL): units that FROM no longer has as they
+ * were built; what they allocate is not known, and if there are any the result had better come from
+ * sites_known. What cannot be worked out is an UNKNOWN site with its reason, never an error; an error is
+ * returned when compilers could not be run at all, or for a mistake in the `[heap]` of molt.toml.
  */
 struct molt_error *sites_of_image(struct patch_session *session, const struct patch_request *request,
                                   struct tree *from, const char *const *stale, const struct image *image,
@@ -63,14 +63,15 @@ struct molt_error *sites_of_image(struct patch_session *session, const struct pa
 /* The sites of IMAGE that the session has, NULL if they were not asked for yet. */
 const struct sites *sites_known(const struct patch_session *session, const struct image *image);
 
-/* Those of the functions of OBJECT, compiled of UNIT in TREE, that are marked in WANTED (by index of their symbol). IMAGE:
- * the binary that the new code will belong to. Owned by the caller. */
+/* Those of the functions of OBJECT, compiled of UNIT in TREE, that are marked in WANTED (by index of their
+ * symbol). IMAGE: the binary that the new code will belong to. Owned by the caller. */
 struct molt_error *sites_of_object(struct patch_session *session, const struct patch_request *request,
                                    struct tree *tree, struct unit *unit, struct object *object,
                                    const bool *wanted, const struct image *image, struct sites **ret);
 void sites_destroy(struct sites *sites);
 
-/* {"typed": 12, "bytes": 3, "wrapper": 1, "unknown": [{"file", "line", "function", "reason"}]}, as manifests have it. */
+/* {"typed": 12, "bytes": 3, "wrapper": 1, "unknown": [{"file", "line", "function", "reason"}]}, as
+ * manifests have it. */
 json_t *sites_to_json(const struct sites *sites);
 
 #endif

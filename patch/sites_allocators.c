@@ -1,6 +1,7 @@
 /*
- * The program's own allocation functions: what a moved instance is to be allocated with and its old place released with. Told by
- * molt.toml, or recognised when both of a pair with the usual names exist and take what such functions take.
+ * The program's own allocation functions: what a moved instance is to be allocated with and its old place
+ * released with. Told by molt.toml, or recognised when both of a pair with the usual names exist and take
+ * what such functions take.
  */
 #include <dwarf.h>
 #include <stdio.h>
@@ -87,7 +88,8 @@ static bool names_size(Dwarf_Die *parameter)
     return false;
 }
 
-/* Whether PARAMETER is a number of bytes: of size_t's kind, or a number that is called so. Others count something else: slots, objects. */
+/* Whether PARAMETER is a number of bytes: of size_t's kind, or a number that is called so. Others count
+ * something else: slots, objects. */
 static bool is_size(Dwarf_Die *parameter, bool told)
 {
     Dwarf_Attribute attribute;
@@ -122,7 +124,8 @@ static bool is_release(const struct site_subject *subject, const char *name, uin
            is_pointer(&parameter);
 }
 
-/* The allocating function that goes with RELEASE, whatever other one of its kind was called: zmalloc for zcalloc_num. */
+/* The allocating function that goes with RELEASE, whatever other one of its kind was called: zmalloc for
+ * zcalloc_num. */
 static bool find_partner(const struct site_subject *subject, const char *release, char *ret,
                          uint64_t *ret_address)
 {

@@ -1,4 +1,5 @@
-/* Asking the sources of all units that have calls of interest: where each call is, and what the probes of its unit know. */
+/* Asking the sources of all units that have calls of interest: where each call is, and what the probes of
+ * its unit know. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,8 @@ static void add_names_of(struct site_work *work, const struct site_call *call, n
     }
 }
 
-/* The functions that the sources are searched for: whatever is called, in machine code or inlined. Sorted, NULL behind. */
+/* The functions that the sources are searched for: whatever is called, in machine code or inlined. Sorted,
+ * NULL behind. */
 static void find_names(struct site_work *work, name_list *ret)
 {
     size_t kept = 0;

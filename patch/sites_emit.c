@@ -1,5 +1,5 @@
-/* Sites as records. The types were read from the probes' objects; the model that they become part of knows them as those of the
- * program, since equal types are there once. */
+/* Sites as records. The types were read from the probes' objects; the model that they become part of knows
+ * them as those of the program, since equal types are there once. */
 #include "patch/sites_emit.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * One call, judged by its surroundings. What the size is made of says most: `sizeof` of a structure is meant. Then the
- * pointers that the block goes to. Where there is nothing but a size that the function was told itself, its caller
- * knows.
+ * One call, judged by its surroundings. What the size is made of says most: `sizeof` of a structure is meant.
+ * Then the pointers that the block goes to. Where there is nothing but a size that the function was told
+ * itself, its caller knows.
  */
 #include <dwarf.h>
 #include <stdio.h>
@@ -249,7 +249,8 @@ static bool judge_structures(const struct sizes *sizes, struct site_verdict *ret
     return true;
 }
 
-/* The pointer that says most about the block; NULL if none says more than "bytes", *RET_BYTES then being set if one does. */
+/* The pointer that says most about the block; NULL if none says more than "bytes", *RET_BYTES then being
+ * set if one does. */
 static const struct evidence *best_pointer(const struct candidate *candidate,
                                            const struct allocation_form *form, bool *ret_bytes)
 {
@@ -327,7 +328,8 @@ static bool judge_scalar(const struct candidate *candidate, const struct allocat
     return true;
 }
 
-/* Whether what the call makes leaves the function without a type: returned, or put where the function was told. */
+/* Whether what the call makes leaves the function without a type: returned, or put where the function was
+ * told. */
 bool site_escapes(const struct candidate *candidate, bool *ret_stored)
 {
     bool returned = false;

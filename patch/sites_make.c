@@ -165,8 +165,8 @@ static bool is_plain_function(struct site_work *work, const char *name)
     return has_calls;
 }
 
-/* Whether what CALL calls looked as if it led to memory that somebody else asks for, but its source shows that it knows what it
- * makes, and so do the functions that it may end in a jump to. */
+/* Whether what CALL calls looked as if it led to memory that somebody else asks for, but its source shows
+ * that it knows what it makes, and so do the functions that it may end in a jump to. */
 static bool is_other_function(struct site_work *work, const struct call *call, unsigned depth)
 {
     if (allocator_find(call->callee) || !call->target || depth > 8) {

@@ -118,16 +118,17 @@ enum type_sort { SORT_NONE, SORT_BYTE, SORT_SCALAR, SORT_POINTER, SORT_STRUCT };
 enum type_sort site_type_sort(Dwarf_Die type, Dwarf_Die *ret_plain);
 bool site_same_type(Dwarf_Die one, Dwarf_Die other);
 
-/* sites_allocators.c: 1 + the index in SITES of the pair that the program's function NAME belongs to; 0: none. HEADER: NAME
- * keeps something in front of its blocks, so that only what molt.toml says will do. */
+/* sites_allocators.c: 1 + the index in SITES of the pair that the program's function NAME belongs to; 0:
+ * none. HEADER: NAME keeps something in front of its blocks, so that only what molt.toml says will do. */
 unsigned site_allocator_of(struct site_work *work, const struct site_subject *subject, struct sites *sites,
                            const char *name, bool header);
 
 /* sites_resolve.c: the verdict on CALL, through all frames. */
 void site_resolve(struct site_work *work, const struct site_call *call, struct site_verdict *ret);
 
-/* What the source of the function NAME says about calls like CALL, if they agree; false if it has none. For functions without
- * debug information: gcc makes such ones when it finds that two functions do the same. */
+/* What the source of the function NAME says about calls like CALL, if they agree; false if it has none.
+ * For functions without debug information: gcc makes such ones when it finds that two functions do the
+ * same. */
 bool site_judge_by_name(struct site_work *work, const struct site_call *call, const char *name,
                         struct site_verdict *ret);
 

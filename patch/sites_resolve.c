@@ -1,7 +1,7 @@
 /*
- * From a call in machine code to the call in the source, frame by frame: the innermost one first, and outwards as long as
- * the function there decides nothing and was inlined. Several calls of one function on one line are told apart by their
- * columns, which have the order of the text.
+ * From a call in machine code to the call in the source, frame by frame: the innermost one first, and
+ * outwards as long as the function there decides nothing and was inlined. Several calls of one function on
+ * one line are told apart by their columns, which have the order of the text.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,8 @@ static void form_of_library(const struct allocator *allocator, struct allocation
     ret->pointer |= allocator->pointer ? 1u << (allocator->pointer - 1) : 0;
 }
 
-/* Adds what CANDIDATE, a call in the function whose form is asked for, says about that function's parameters. */
+/* Adds what CANDIDATE, a call in the function whose form is asked for, says about that function's
+ * parameters. */
 static void add_to_form(struct site_work *work, const struct candidate *candidate,
                         struct allocation_form *ret)
 {
@@ -304,8 +305,8 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
     }
 }
 
-/* Calls through pointers may lead to any function whose address is taken: whether one of these is a wrapper that keeps
- * something in front of its blocks. */
+/* Calls through pointers may lead to any function whose address is taken: whether one of these is a
+ * wrapper that keeps something in front of its blocks. */
 void site_find_shifted(struct site_work *work, const struct image *image)
 {
     for (size_t i = 0; !work->any_shifted && i < work->wrappers->items.count; i++) {

@@ -1,8 +1,9 @@
 /*
  * Which of a binary's calls lead to memory.
  *
- * A function that ends in a jump to an allocator leaves no return address of its own: what the stack then holds is that of its
- * caller's call. So calls of such functions count, too, and what they make is what the jump makes.
+ * A function that ends in a jump to an allocator leaves no return address of its own: what the stack then
+ * holds is that of its caller's call. So calls of such functions count, too, and what they make is what the
+ * jump makes.
  */
 #include <stdlib.h>
 #include <string.h>

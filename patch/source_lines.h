@@ -12,8 +12,8 @@ struct source_lines;
 struct source_lines *source_lines_create(const struct tree *from, const struct tree *to);
 void source_lines_destroy(struct source_lines *lines);
 
-/* Whether line OLD_LINE of FILE in the old tree reads as line NEW_LINE in the new one (and says anything at all). A
- * same_line of patch/compare.h. */
+/* Whether line OLD_LINE of FILE in the old tree reads as line NEW_LINE in the new one (and says anything
+ * at all). A same_line of patch/compare.h. */
 bool source_lines_same(void *lines, const char *file, unsigned old_line, unsigned new_line);
 
 /* Whether the two lines read the same, be they empty; false where there is none. */

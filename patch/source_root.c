@@ -1,6 +1,7 @@
 /*
- * Which directory is the source root: the one that trees of sources stand for. What is outside of it is taken to be the same in every tree,
- * so it should hold the project's headers, too; but who names a tree that holds the C files alone means the directory of these.
+ * Which directory is the source root: the one that trees of sources stand for. What is outside of it is taken
+ * to be the same in every tree, so it should hold the project's headers, too; but who names a tree that holds
+ * the C files alone means the directory of these.
  */
 #include "patch/source_root.h"
 
@@ -37,8 +38,9 @@ static char *directory_of_files(const struct compile_db *db)
     return common;
 }
 
-/* How far up the sources of which DIRECTORY holds the C files may reach: the working tree of the version control that holds
- * it, else a directory beside it at most. "" if there is no bound below the file system's root. */
+/* How far up the sources of which DIRECTORY holds the C files may reach: the working tree of the version
+ * control that holds it, else a directory beside it at most. "" if there is no bound below the file
+ * system's root. */
 static char *project_bound(const char *directory)
 {
     static const char *const marks[] = { ".git", ".hg", ".svn" };
@@ -86,8 +88,8 @@ static void widen_over_includes(const struct compile_db *db, const struct compil
     }
 }
 
-/* The directory of the whole project, as far as the database tells: its own, if it lies above all C files; else the deepest that
- * holds FILES and the project's own directories in which they look for headers. */
+/* The directory of the whole project, as far as the database tells: its own, if it lies above all C files;
+ * else the deepest that holds FILES and the project's own directories in which they look for headers. */
 static char *directory_of_project(const struct compile_db *db, const char *files)
 {
     if (path_below(db->build, files) && strcmp(db->build, "/") != 0) {

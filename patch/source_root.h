@@ -7,10 +7,11 @@
 struct compile_db;
 
 /*
- * The directory that trees of sources stand for, absolute. It is the deepest directory that holds all C files of DB, or that of the project: DB's
- * own, if it lies above all of them, else the deepest that holds them and the project's directories in which they look for headers. Of
- * these the one for which TREE holds more of the files, the former if as many; the project's if TREE is NULL. *ret is the
- * caller's. REFUSED if TREE holds none of the files.
+ * The directory that trees of sources stand for, absolute. It is the deepest directory that holds all C files
+ * of DB, or that of the project: DB's own, if it lies above all of them, else the deepest that holds them and
+ * the project's directories in which they look for headers. Of these the one for which TREE holds more of the
+ * files, the former if as many; the project's if TREE is NULL. *ret is the caller's. REFUSED if TREE holds
+ * none of the files.
  */
 struct molt_error *source_root_find(const struct compile_db *db, const char *tree, char **ret);
 

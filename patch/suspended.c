@@ -1,7 +1,7 @@
 /*
- * From return addresses to verdicts: the debug information of the binary tells function and unit; the unit is compiled as it is and
- * found in the binary, as for an update; then the function's recipes against itself are made, and the one is looked for that
- * begins at the return address.
+ * From return addresses to verdicts: the debug information of the binary tells function and unit; the unit is
+ * compiled as it is and found in the binary, as for an update; then the function's recipes against itself are
+ * made, and the one is looked for that begins at the return address.
  */
 #include "patch/suspended.h"
 
@@ -99,7 +99,8 @@ static struct changed_unit *unit_named(struct build *build, const char *name)
     return NULL;
 }
 
-/* What the debug information says of the call before ADDRESS: the function itself, not what is inlined there. */
+/* What the debug information says of the call before ADDRESS: the function itself, not what is inlined
+ * there. */
 static void tell_place(const struct judging *judging, uint64_t address, json_t *frame)
 {
     code_frames places = { 0 };

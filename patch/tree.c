@@ -224,7 +224,8 @@ static void make_link(struct mirroring *mirroring, const char *source, const cha
         return;
     }
     unlink(target);
-    /* Another build may mirror the same tree at the same time: whoever makes the link, it is the one wanted. */
+    /* Another build may mirror the same tree at the same time: whoever makes the link, it is the one
+     * wanted. */
     if (symlink(source, target) < 0 && !(errno == EEXIST && leads_to(target, source)) && !mirroring->error) {
         mirroring->error = molt_error_errno(errno, "%s", target);
     }

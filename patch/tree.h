@@ -1,8 +1,9 @@
 /*
  * A source tree that stands in the root's place: FROM and TO of a patch.
  *
- * The root itself is compiled where it is. Any other tree is compiled in a mirror: directories and symbolic links
- * under the cache, made so that everything the compiler sees has the same place relative to everything else:
+ * The root itself is compiled where it is. Any other tree is compiled in a mirror: directories and symbolic
+ * links under the cache, made so that everything the compiler sees has the same place relative to everything
+ * else:
  *
  *     MIRROR stands for TOP (the root, or the deepest directory that holds root and build directory)
  *     MIRROR/<root>/a.c       -> TREE/a.c

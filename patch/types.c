@@ -1,6 +1,7 @@
 /*
- * The model as its users see it: made of units, asked by name or by entry of the debug information, and what can be
- * said of a type by itself. types_index.c finds what the units define, types_hash.c tells types apart, types_build.c makes them.
+ * The model as its users see it: made of units, asked by name or by entry of the debug information, and what
+ * can be said of a type by itself. types_index.c finds what the units define, types_hash.c tells types apart,
+ * types_build.c makes them.
  */
 #include "patch/types.h"
 

@@ -1,14 +1,15 @@
 /*
- * C types, as debug information tells them, without the compiler's ways: DWARF 4 and 5, gcc and clang give the same
- * model for the same source. A model holds the types of one state of a program; a patch is made with two.
+ * C types, as debug information tells them, without the compiler's ways: DWARF 4 and 5, gcc and clang give
+ * the same model for the same source. A model holds the types of one state of a program; a patch is made with
+ * two.
  *
- * A type is there once, however many units declare it: two are the same if everything that lies in them by value is;
- * what a pointer leads to counts by its name, unless that name means different things in different units (static
- * knowledge of one file each): then there are as many types, each with its unit. So equal pointers are equal types within
- * one model, and equal hashes are equal types in two.
+ * A type is there once, however many units declare it: two are the same if everything that lies in them by
+ * value is; what a pointer leads to counts by its name, unless that name means different things in different
+ * units (static knowledge of one file each): then there are as many types, each with its unit. So equal
+ * pointers are equal types within one model, and equal hashes are equal types in two.
  *
- * Qualifiers are left out: they change nothing about what an object holds. Typedefs are kept, since names matter
- * (uintptr_t, a structure without a tag); type_strip leads past them.
+ * Qualifiers are left out: they change nothing about what an object holds. Typedefs are kept, since names
+ * matter (uintptr_t, a structure without a tag); type_strip leads past them.
  */
 #ifndef MOLT_PATCH_TYPES_H
 #define MOLT_PATCH_TYPES_H
@@ -91,37 +92,38 @@ struct type_model *type_model_create(void);
 /* Frees the model with all its types. */
 void type_model_destroy(struct type_model *model);
 
-/* Adds the compile unit with the debug entry UNIT, borrowed (with its Dwarf) as long as the model, under NAME, copied:
- * the unit's as in patches. All units are added before the first question is asked. */
+/* Adds the compile unit with the debug entry UNIT, borrowed (with its Dwarf) as long as the model, under
+ * NAME, copied: the unit's as in patches. All units are added before the first question is asked. */
 void type_model_add(struct type_model *model, const Dwarf_Die *unit, const char *name);
 
 /* Adds all units of DWARF under the NAME of the one source. */
 void type_model_add_all(struct type_model *model, Dwarf *dwarf, const char *name);
 
-/* The type that NAME ("struct conn", "enum state", "conn_t", "unsigned long") means in UNIT. If that unit does not know it, or
- * UNIT is NULL, what it means in all others, *RET_AMBIGUOUS (may be NULL) saying whether they disagree. NULL if it is not
- * known or, for tags, defined nowhere. */
+/* The type that NAME ("struct conn", "enum state", "conn_t", "unsigned long") means in UNIT. If that unit
+ * does not know it, or UNIT is NULL, what it means in all others, *RET_AMBIGUOUS (may be NULL) saying
+ * whether they disagree. NULL if it is not known or, for tags, defined nowhere. */
 const struct type *type_model_find(struct type_model *model, const char *name, const char *unit,
                                    bool *ret_ambiguous);
 
 /* The type that DIE, an entry of an added unit, describes. Never NULL. */
 const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die);
 
-/* The type of the variable, member, parameter or function (what it returns) that DIE describes; void if it has none. */
+/* The type of the variable, member, parameter or function (what it returns) that DIE describes; void if it
+ * has none. */
 const struct type *type_of_object(struct type_model *model, const Dwarf_Die *die);
 
 const struct type *type_void(struct type_model *model);
 
-/* All structures, unions and enumerations with a name (or an alias) that the model's units define, one after another:
- * calls VISIT with each until it returns false. */
+/* All structures, unions and enumerations with a name (or an alias) that the model's units define, one
+ * after another: calls VISIT with each until it returns false. */
 void type_model_walk(struct type_model *model, bool (*visit)(void *context, const struct type *type),
                      void *context);
 
 /* TYPE without typedefs around it. */
 const struct type *type_strip(const struct type *type);
 
-/* The element of arrays of arrays, without typedefs; *RET_COUNT (may be NULL) how many there are in all. TYPE itself and 1
- * if it is no array. */
+/* The element of arrays of arrays, without typedefs; *RET_COUNT (may be NULL) how many there are in all.
+ * TYPE itself and 1 if it is no array. */
 const struct type *type_element(const struct type *type, uint64_t *ret_count);
 
 static inline bool type_is_compound(const struct type *type)
@@ -129,17 +131,20 @@ static inline bool type_is_compound(const struct type *type)
     return type->kind == TYPE_STRUCT || type->kind == TYPE_UNION;
 }
 
-/* The part of an object of TYPE that is SIZE bytes at OFFSET; with SIZE 0 TYPE itself. NULL if there is none. */
+/* The part of an object of TYPE that is SIZE bytes at OFFSET; with SIZE 0 TYPE itself. NULL if there is
+ * none. */
 const struct type *type_part(const struct type *type, uint64_t offset, uint64_t size);
 
-/* Whether TYPE is an integer that is declared to hold addresses, or may: uintptr_t, intptr_t, a saved register (greg_t). */
+/* Whether TYPE is an integer that is declared to hold addresses, or may: uintptr_t, intptr_t, a saved
+ * register (greg_t). */
 bool type_is_word(const struct type *type);
 
 /* Whether objects of TYPE hold pointers (by value, unions counted in), or words. */
 bool type_has_pointers(const struct type *type);
 
-/* How types are written: the name that stands for LEAF (anything but a pointer, array or function; a typedef if those are
- * kept), appended to RET. POINTED: behind a pointer or in a function's signature, where it need not be complete. */
+/* How types are written: the name that stands for LEAF (anything but a pointer, array or function; a
+ * typedef if those are kept), appended to RET. POINTED: behind a pointer or in a function's signature,
+ * where it need not be complete. */
 typedef void type_namer(void *context, const struct type *leaf, bool pointed, struct text *ret);
 
 /* Appends a declaration of NAME ("" for a type name) as TYPE: "struct conn *(*name[4])(int)". */
@@ -149,8 +154,8 @@ void type_write(const struct type *type, const char *name, bool typedefs, type_n
 /* "struct conn", "conn_t" for one without a tag, "unsigned int [4]", "struct {...}"; appended to RET. */
 void type_describe(const struct type *type, struct text *ret);
 
-/* The key of TYPE, a structure, union or enumeration, in patches: "struct conn", a typedef's name for one without a tag, or
- * "struct {HASH}". Owned by the caller. */
+/* The key of TYPE, a structure, union or enumeration, in patches: "struct conn", a typedef's name for one
+ * without a tag, or "struct {HASH}". Owned by the caller. */
 char *type_key(const struct type *type);
 
 #endif

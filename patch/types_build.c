@@ -1,7 +1,8 @@
 /*
- * Types from entries of the debug information. An entry's hash tells whether the type is there already, from whatever
- * unit; so only the first of a hundred copies of a header's structure is read whole. Parts that lie in a type are made
- * before it is finished; what pointers lead to is made afterwards, from a list, since it may lead back.
+ * Types from entries of the debug information. An entry's hash tells whether the type is there already, from
+ * whatever unit; so only the first of a hundred copies of a header's structure is read whole. Parts that lie
+ * in a type are made before it is finished; what pointers lead to is made afterwards, from a list, since it
+ * may lead back.
  */
 #include <dwarf.h>
 #include <stdlib.h>
@@ -41,8 +42,9 @@ static uint32_t allowed_alignment(uint32_t alignment, uint64_t offset)
 }
 
 /*
- * The debug information tells alignments only where the source asked for one. Elsewhere it is that of the strictest member.
- * A member that does not lie at a multiple of its own shows that the type is packed, and to how much at most.
+ * The debug information tells alignments only where the source asked for one. Elsewhere it is that of the
+ * strictest member. A member that does not lie at a multiple of its own shows that the type is packed, and to
+ * how much at most.
  */
 static uint32_t compound_alignment(const struct type *type)
 {
@@ -78,8 +80,9 @@ static struct type_member make_member(struct type_model *model, const struct mod
 }
 
 /*
- * clang's debug information says nothing of a bit-field as wide as its type, and names the byte in which it begins. In a packed
- * structure it may begin inside of that byte: just behind the bit-field BEFORE, since nothing else can share a byte with that.
+ * clang's debug information says nothing of a bit-field as wide as its type, and names the byte in which it
+ * begins. In a packed structure it may begin inside of that byte: just behind the bit-field BEFORE, since
+ * nothing else can share a byte with that.
  */
 static void mend_full_bit_field(const struct type_member *before, struct type_member *member)
 {

@@ -1,7 +1,7 @@
 /*
- * What became of each type. Two types are compared at most once; the comparison of a structure asks for those of the types in
- * it, which ends, since nothing contains itself. Types of equal hash are equal, so that of the thousands that a program's
- * headers declare only those that differ are looked at.
+ * What became of each type. Two types are compared at most once; the comparison of a structure asks for those
+ * of the types in it, which ends, since nothing contains itself. Types of equal hash are equal, so that of
+ * the thousands that a program's headers declare only those that differ are looked at.
  */
 #include "patch/types_compare.h"
 
@@ -153,7 +153,8 @@ static bool is_vague(const struct type *target)
     return target->kind == TYPE_VOID || (target->kind == TYPE_BASE && target->size == 1);
 }
 
-/* Whether pointers to OLD are pointers to NEW. Units that only declare a type do not know more than its name. */
+/* Whether pointers to OLD are pointers to NEW. Units that only declare a type do not know more than its
+ * name. */
 static bool same_target(struct type_changes *changes, const struct type *old, const struct type *new)
 {
     if (!is_named(old) || !is_named(new) || types_correspond(changes, old, new)) {

@@ -23,7 +23,8 @@ struct type_changes {
 const struct type_change *types_compared(struct type_changes *changes, const struct type *old,
                                          const struct type *new);
 
-/* Whether NEW, stripped, is what OLD, stripped, became: both have a name and it is the same, or one was renamed. */
+/* Whether NEW, stripped, is what OLD, stripped, became: both have a name and it is the same, or one was
+ * renamed. */
 bool types_correspond(struct type_changes *changes, const struct type *old, const struct type *new);
 
 /* types_pair.c: the members of the two, sorted. Strings belong to CHANGES. */

@@ -1,6 +1,6 @@
 /*
- * What changed, in a word for programs and in a clause for people. Nothing changed if old bits are right as they are: every
- * member of either has its partner in the same place and takes over its bits.
+ * What changed, in a word for programs and in a clause for people. Nothing changed if old bits are right as
+ * they are: every member of either has its partner in the same place and takes over its bits.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * What a type is, as a number. What lies in it by value is hashed whole, and that ends, since nothing contains itself; what
- * a pointer leads to is hashed by its name.
+ * What a type is, as a number. What lies in it by value is hashed whole, and that ends, since nothing
+ * contains itself; what a pointer leads to is hashed by its name.
  */
 #include <dwarf.h>
 

@@ -15,9 +15,9 @@ struct rename_hint {
     const char *evidence;
 };
 
-/* What the type, member or enumerator (KIND: "type", "typedef", "member", "enumerator") that is NAME now, in a type called OWNER
- * (NULL for types; "" if it has no name), was called. CHANGES (may be NULL) is the recorder's array; the result points
- * into it. */
+/* What the type, member or enumerator (KIND: "type", "typedef", "member", "enumerator") that is NAME now,
+ * in a type called OWNER (NULL for types; "" if it has no name), was called. CHANGES (may be NULL) is the
+ * recorder's array; the result points into it. */
 struct rename_hint hint_renamed(const json_t *changes, const char *kind, const char *owner, const char *name);
 
 /* Whether the recorder says that the type KIND ("type", "typedef") NAME was removed. */

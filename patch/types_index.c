@@ -1,8 +1,8 @@
 /*
- * Which names the units define. All of them are looked at once, at file scope only, and each definition's hash is worked
- * out; then it is known which names mean the same wherever they are used. Hashes count a name behind a pointer by
- * what it means as soon as that name is known to be ambiguous; this may make further names ambiguous, so it is repeated
- * while their number grows.
+ * Which names the units define. All of them are looked at once, at file scope only, and each definition's
+ * hash is worked out; then it is known which names mean the same wherever they are used. Hashes count a name
+ * behind a pointer by what it means as soon as that name is known to be ambiguous; this may make further
+ * names ambiguous, so it is repeated while their number grows.
  */
 #include <dwarf.h>
 

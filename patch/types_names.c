@@ -1,6 +1,7 @@
 /*
- * Base types by one name. C allows the words of "unsigned long int" in any order and leaves some of them out; gcc
- * writes "long unsigned int" where clang writes "unsigned long". Here the words are counted and written as people do.
+ * Base types by one name. C allows the words of "unsigned long int" in any order and leaves some of them out;
+ * gcc writes "long unsigned int" where clang writes "unsigned long". Here the words are counted and written
+ * as people do.
  */
 #include <dwarf.h>
 #include <stdio.h>

@@ -1,8 +1,9 @@
 /*
- * Which member is which. Members of one name in one place of the tree of members are the same; then those that the recorder
- * saw being renamed; then one that left a structure and turned up under its name in another part of the whole, if it is the only one.
- * Structures are gone into where the two cannot be compared as such: without a name, or of different names. What lies in a
- * structure that has a comparison of its own is left to that, but for members that moved in or out.
+ * Which member is which. Members of one name in one place of the tree of members are the same; then those
+ * that the recorder saw being renamed; then one that left a structure and turned up under its name in another
+ * part of the whole, if it is the only one. Structures are gone into where the two cannot be compared as
+ * such: without a name, or of different names. What lies in a structure that has a comparison of its own is
+ * left to that, but for members that moved in or out.
  */
 #include <stdlib.h>
 #include <string.h>

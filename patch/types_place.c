@@ -1,6 +1,6 @@
 /*
- * From a place in a new object to the one in the old object, member by member, as type_change pairs them; arrays by their indices.
- * Whatever is the same type on both sides need not be entered.
+ * From a place in a new object to the one in the old object, member by member, as type_change pairs them;
+ * arrays by their indices. Whatever is the same type on both sides need not be entered.
  */
 #include "patch/types_place.h"
 

@@ -14,7 +14,8 @@ struct type_place {
     uint64_t offset, size; /* in the old object, bytes */
 };
 
-/* Finds in objects of the type OLD, which become objects of NEW, what is SIZE bytes at OFFSET of the latter. */
+/* Finds in objects of the type OLD, which become objects of NEW, what is SIZE bytes at OFFSET of the
+ * latter. */
 enum place_found types_place(const struct type_changes *changes, const struct type *old,
                              const struct type *new, uint64_t offset, uint64_t size, struct type_place *ret);
 

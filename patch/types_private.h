@@ -7,8 +7,9 @@
 #include "patch/number_map.h"
 #include "patch/types.h"
 
-/* Two views of what a type is. EXACT: as written, typedefs and names of base types counted in, and names that are ambiguous
- * told apart: by it types are there once. PURE: by what lies in an object: the same in any model. */
+/* Two views of what a type is. EXACT: as written, typedefs and names of base types counted in, and names
+ * that are ambiguous told apart: by it types are there once. PURE: by what lies in an object: the same in
+ * any model. */
 struct type_hash {
     uint64_t exact, pure;
 };
@@ -71,8 +72,8 @@ struct definition *types_definition_in(const struct type_model *model, int tag, 
 /* The first of the definitions of TAG NAME, or NULL. */
 struct definition *types_definitions(const struct type_model *model, int tag, const char *name);
 
-/* The entry that DIE stands for, seen from UNIT: without qualifiers, a declaration replaced by the definition it means if
- * that is known. False for void. */
+/* The entry that DIE stands for, seen from UNIT: without qualifiers, a declaration replaced by the
+ * definition it means if that is known. False for void. */
 bool types_resolve(const struct type_model *model, const struct model_unit *unit, const Dwarf_Die *die,
                    Dwarf_Die *ret);
 
@@ -82,7 +83,8 @@ struct type_hash types_hash(struct type_model *model, const struct model_unit *u
 /* types_build.c: the type that DIE describes, seen from UNIT. */
 const struct type *types_build(struct type_model *model, const struct model_unit *unit, const Dwarf_Die *die);
 
-/* types_names.c: the one spelling of a base type's NAME ("long unsigned int": "unsigned long"), in BUFFER of SIZE bytes. */
+/* types_names.c: the one spelling of a base type's NAME ("long unsigned int": "unsigned long"), in BUFFER
+ * of SIZE bytes. */
 const char *types_base_name(const char *name, char *buffer, size_t size);
 
 /* The enum type_encoding of FACTS, a base type or an enumeration. */

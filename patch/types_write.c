@@ -1,6 +1,7 @@
 /*
- * Writing types as C. A declarator grows from the name outwards: "*" before it, "[]" and "()" after it, brackets around it
- * where a pointer leads to an array or a function; last the name of what is left comes in front.
+ * Writing types as C. A declarator grows from the name outwards: "*" before it, "[]" and "()" after it,
+ * brackets around it where a pointer leads to an array or a function; last the name of what is left comes in
+ * front.
  */
 #include <stdio.h>
 #include <stdlib.h>

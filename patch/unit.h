@@ -1,13 +1,13 @@
 /*
- * A translation unit and what is known of it from earlier compiles: which files it included, and the objects kept in
- * the cache. Both are named by content:
+ * A translation unit and what is known of it from earlier compiles: which files it included, and the objects
+ * kept in the cache. Both are named by content:
  *
  *     CACHE/units/COMMAND/KEY.d      the files that a compile read, one a line
  *     CACHE/units/COMMAND/KEY.o      its object; KEY-indirect.o, KEY-plain.o, KEY-unoptimised.o: other kinds of it
  *     CACHE/units/COMMAND/KEY-probe-NAMES.o, .txt   what its source says about calls of NAMES (a hash): patch/probe.h
  *
- * COMMAND is a hash of the compiler and its arguments, KEY one of the files' names and contents. A tree whose files hash
- * to KEY needs no compiler.
+ * COMMAND is a hash of the compiler and its arguments, KEY one of the files' names and contents. A tree whose
+ * files hash to KEY needs no compiler.
  */
 #ifndef MOLT_PATCH_UNIT_H
 #define MOLT_PATCH_UNIT_H
@@ -44,8 +44,8 @@ const struct dependencies *unit_dependencies(const struct unit *unit, const stru
 bool unit_same_files(const struct dependencies *files, const struct tree *one, const struct tree *other,
                      struct file_hashes *hashes);
 
-/* Reads the make rule that a compiler left at RULE after it ran in TREE, and remembers the files. KEY is by what they
- * hold now. */
+/* Reads the make rule that a compiler left at RULE after it ran in TREE, and remembers the files. KEY is
+ * by what they hold now. */
 struct molt_error *unit_learn(struct unit *unit, const struct tree *tree, struct file_hashes *hashes,
                               const char *rule, const struct dependencies **ret);
 

@@ -52,7 +52,8 @@ static bool number_of(const Dwarf_Op *operation, uint64_t *ret)
     return literal || constant;
 }
 
-/* "address, deref_size, factor, mul, base, plus, stack_value" is how clang describes a number that it keeps as one bit. */
+/* "address, deref_size, factor, mul, base, plus, stack_value" is how clang describes a number that it
+ * keeps as one bit. */
 bool variable_scale(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size_t count,
                     struct variable_scale *ret)
 {
@@ -73,7 +74,8 @@ bool variable_scale(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size
     return true;
 }
 
-/* Whether the bytes at the address of SCALE are what the variable DIE would be anyway: a bool is one bit in any case. */
+/* Whether the bytes at the address of SCALE are what the variable DIE would be anyway: a bool is one bit
+ * in any case. */
 static bool is_itself(Dwarf_Die *die, const struct variable_scale *scale)
 {
     Dwarf_Attribute attribute;

@@ -1,6 +1,7 @@
 /*
- * Variables, found by walking down into functions and blocks. A static variable of an inlined function is described several
- * times; what counts is its place. One in parts has a location of several addresses with a size each, in the order of the parts.
+ * Variables, found by walking down into functions and blocks. A static variable of an inlined function is
+ * described several times; what counts is its place. One in parts has a location of several addresses with a
+ * size each, in the order of the parts.
  */
 #include "patch/variables.h"
 
@@ -106,7 +107,8 @@ const struct variable *variables_find(const variable_list *list, uint64_t addres
     return list->count ? bsearch(&wanted, list->items, list->count, sizeof(*list->items), by_place) : NULL;
 }
 
-/* The member of the structure TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that member then. */
+/* The member of the structure TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that member
+ * then. */
 static bool member_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, struct die_facts *ret)
 {
     Dwarf_Die child;
@@ -127,8 +129,8 @@ static bool member_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, struct d
     return false;
 }
 
-/* Appends the element of the array TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that element then. Dimensions are
- * counted through. */
+/* Appends the element of the array TYPE that SIZE bytes at *OFFSET are, or lie in; *OFFSET is in that
+ * element then. Dimensions are counted through. */
 static bool element_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, Dwarf_Die *ret, struct text *path)
 {
     Dwarf_Attribute attribute;

@@ -9,8 +9,8 @@
 #include "base/text.h"
 #include "patch/memory.h"
 
-/* A variable, or a member of one that the compiler keeps apart from the others (clang does so with static structures whose
- * address nobody takes). */
+/* A variable, or a member of one that the compiler keeps apart from the others (clang does so with static
+ * structures whose address nobody takes). */
 struct variable {
     uint64_t address; /* or offset in the thread-local storage */
     bool tls;
@@ -21,8 +21,8 @@ struct variable {
 /* Sorted; no two with the same place. */
 typedef LIST(struct variable) variable_list;
 
-/* Those of the compile unit with entry UNIT: of the file, static ones of functions, thread-local ones. Owned by the caller,
- * LIST_FREE. */
+/* Those of the compile unit with entry UNIT: of the file, static ones of functions, thread-local ones.
+ * Owned by the caller, LIST_FREE. */
 void variables_of_unit(const Dwarf_Die *unit, variable_list *ret);
 
 /* Those of all units of DWARF, which may be NULL. */

@@ -1,7 +1,8 @@
 /*
- * Tables of wrappers for `molt run`. In most starts they are in the cache, and all that is read of each binary is its headers:
- * build-id, what it needs, whether there is debug information. Libraries are looked for where the dynamic linker would, as far
- * as that can be told from here; one that is not found is done without.
+ * Tables of wrappers for `molt run`. In most starts they are in the cache, and all that is read of each
+ * binary is its headers: build-id, what it needs, whether there is debug information. Libraries are looked
+ * for where the dynamic linker would, as far as that can be told from here; one that is not found is done
+ * without.
  */
 #include <fcntl.h>
 #include <gelf.h>
@@ -126,7 +127,8 @@ static char *find_in(const char *directory, size_t length, const char *origin, c
     return NULL;
 }
 
-/* The library NAME that BINARY needs, as the dynamic linker would find it. Owned by the caller; NULL: not found. */
+/* The library NAME that BINARY needs, as the dynamic linker would find it. Owned by the caller; NULL: not
+ * found. */
 static char *find_library(const struct binary *binary, const char *name)
 {
     const char *lists[] = { getenv("LD_LIBRARY_PATH"), binary->run_path,
@@ -176,7 +178,8 @@ static void collect(const char *program, binaries *ret)
     }
 }
 
-/* Works out the table of BINARY and writes it to PATH. A binary without symbols or debug information has none. */
+/* Works out the table of BINARY and writes it to PATH. A binary without symbols or debug information has
+ * none. */
 static struct molt_error *make_table(const struct binary *binary, const char *const *names, const char *path)
 {
     struct call_targets targets;

@@ -1,9 +1,10 @@
 /*
- * Wrappers. A function may be one if its type allows it: it returns void *, or fills in a void **; or it returns
- * characters or a structure and is told a number, which may be a size. It is one if its code calls, or ends in a jump to, an
- * allocator or another wrapper. The second kind counts only directly above allocators and the first kind, as chains of
- * functions that build strings are no use to anybody. A call through a pointer may lead to any wrapper whose address is
- * taken, so a function of the first kind that makes one counts, if there is any wrapper at all.
+ * Wrappers. A function may be one if its type allows it: it returns void *, or fills in a void **; or it
+ * returns characters or a structure and is told a number, which may be a size. It is one if its code calls,
+ * or ends in a jump to, an allocator or another wrapper. The second kind counts only directly above
+ * allocators and the first kind, as chains of functions that build strings are no use to anybody. A call
+ * through a pointer may lead to any wrapper whose address is taken, so a function of the first kind that
+ * makes one counts, if there is any wrapper at all.
  */
 #include "patch/wrappers.h"
 

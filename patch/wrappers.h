@@ -1,7 +1,8 @@
 /*
- * Functions that hand on memory which somebody else asked for: xmalloc, zmalloc, pool_get. Found in a binary by its debug
- * information and code alone, without sources, since `molt run` tells the engine of them (base/wrapper_table.h) and
- * the builder has to come to the same answer. One too many does no harm: the engine then notes one caller more.
+ * Functions that hand on memory which somebody else asked for: xmalloc, zmalloc, pool_get. Found in a binary
+ * by its debug information and code alone, without sources, since `molt run` tells the engine of them
+ * (base/wrapper_table.h) and the builder has to come to the same answer. One too many does no harm: the
+ * engine then notes one caller more.
  */
 #ifndef MOLT_PATCH_WRAPPERS_H
 #define MOLT_PATCH_WRAPPERS_H
@@ -27,8 +28,8 @@ struct code_source {
     struct object *object;
 };
 
-/* Adds what is found in CODE, INDEX being that of its debug information. NAMES: further functions that are to count as
- * wrappers, here or elsewhere, NULL-terminated; may be NULL. */
+/* Adds what is found in CODE, INDEX being that of its debug information. NAMES: further functions that are
+ * to count as wrappers, here or elsewhere, NULL-terminated; may be NULL. */
 void wrappers_find(struct wrappers *wrappers, const struct code_source *code, const struct code_index *index,
                    const char *const *names);
 void wrappers_deinit(struct wrappers *wrappers);
@@ -41,10 +42,11 @@ struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct 
                                   const struct code_index *index, const char *path);
 
 /*
- * wrapper_files.c: the files with the tables of the executable at PROGRAM and of the libraries it needs, separated by colons,
- * made if they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller; "" if there are none. NAMES as above. Unless
- * PATIENT, binaries with more debug information than can be read without delay are left out and named in *RET_LEFT_OUT,
- * separated by ", " (owned by the caller, "" if none is). An error is returned if the cache cannot be written.
+ * wrapper_files.c: the files with the tables of the executable at PROGRAM and of the libraries it needs,
+ * separated by colons, made if they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller; "" if
+ * there are none. NAMES as above. Unless PATIENT, binaries with more debug information than can be read
+ * without delay are left out and named in *RET_LEFT_OUT, separated by ", " (owned by the caller, "" if none
+ * is). An error is returned if the cache cannot be written.
  */
 struct molt_error *wrappers_of_program(const char *program, const char *const *names, bool patient,
                                        char **ret, char **ret_left_out);

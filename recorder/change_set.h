@@ -98,8 +98,8 @@ void change_set_destroy(struct change_set *set);
  */
 json_t *change_set_to_json(const struct change_set *set);
 
-/* A JSON string of source text. Sources need not be UTF-8, JSON must be: if TEXT is not, "?" stands for each byte that is
- * not ASCII. NULL without memory. */
+/* A JSON string of source text. Sources need not be UTF-8, JSON must be: if TEXT is not, "?" stands for
+ * each byte that is not ASCII. NULL without memory. */
 json_t *change_text_to_json(const char *text);
 
 /* Words as in JSON. */

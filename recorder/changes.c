@@ -470,9 +470,9 @@ static void compare_all(struct derivation *derivation)
     }
 }
 
-/* Whether current text and baseline differ in comments and spaces only. Segments are cut with an eye on layout, so
- * code that is not balanced may be cut in another way when it is only indented; this is the last word. Costs no
- * more than finding the first difference, if there is one. */
+/* Whether current text and baseline differ in comments and spaces only. Segments are cut with an eye on
+ * layout, so code that is not balanced may be cut in another way when it is only indented; this is the
+ * last word. Costs no more than finding the first difference, if there is one. */
 static bool only_layout_differs(const struct file *file)
 {
     const struct document *now = &file->document, *before = &file->baseline_document;

@@ -277,8 +277,8 @@ struct range extractor_range(const struct extractor *extractor, TSNode node)
     return (struct range){ start, end < start ? start : end };
 }
 
-/* The name of a function whose head the grammar does not understand is the first word before a parenthesis outside of
- * all others that is not the very first word; in "TEST(name)" it is all of the head. */
+/* The name of a function whose head the grammar does not understand is the first word before a parenthesis
+ * outside of all others that is not the very first word; in "TEST(name)" it is all of the head. */
 static void add_function_by_tokens(const struct extractor *extractor, struct declarations *ret,
                                    const char *segment, uint32_t length)
 {

@@ -15,8 +15,8 @@
 struct molt_error *identity_match(struct file *file, const struct outline *old, struct outline *made,
                                   const struct hunks *hunks, enum evidence evidence, uint64_t *next_id);
 
-/* Puts right what became of names since, in MADE and the file's ghosts. NAMESAKES: one of several of one name has
- * changed. False without memory. */
+/* Puts right what became of names since, in MADE and the file's ghosts. NAMESAKES: one of several of one
+ * name has changed. False without memory. */
 bool identity_reconcile(struct file *file, struct outline *made, bool namesakes, uint64_t *next_id);
 
 /* Finds out which of the baseline's declarations share their name with another; none without memory. */

@@ -1,8 +1,9 @@
 /*
- * Second thoughts after each change of text, so that what is recognised does not depend on the order in which things
- * came and went. Names come first: what was pasted before the original was cut away is the original, once that has
- * gone; and a declaration that bears a name again which another one was thought to have given up gets it back.
- * Several of one name (branches of an #if, macro calls) are told apart by their content, and then by their order.
+ * Second thoughts after each change of text, so that what is recognised does not depend on the order in which
+ * things came and went. Names come first: what was pasted before the original was cut away is the original,
+ * once that has gone; and a declaration that bears a name again which another one was thought to have given
+ * up gets it back. Several of one name (branches of an #if, macro calls) are told apart by their content, and
+ * then by their order.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -174,8 +175,8 @@ static bool reconsider(struct file *file, struct outline *made, uint64_t *next_i
 
 /* --- several of one name --- */
 
-/* One of several of one name: a current declaration, or (IDENTITY is NULL) one of the baseline that some current
- * declaration or ghost may be. */
+/* One of several of one name: a current declaration, or (IDENTITY is NULL) one of the baseline that some
+ * current declaration or ghost may be. */
 struct namesake {
     uint64_t key;
     uint64_t content;

@@ -1,6 +1,7 @@
 /*
- * The recorder: what happens to files, and what is asked of them. The change list of each is kept until the file changes again;
- * the journal (recorder_journal.c) is told of everything that makes a file differ from its baseline.
+ * The recorder: what happens to files, and what is asked of them. The change list of each is kept until the
+ * file changes again; the journal (recorder_journal.c) is told of everything that makes a file differ from
+ * its baseline.
  */
 #include "recorder/recorder.h"
 

@@ -39,8 +39,9 @@ struct recorder_edit {
 struct molt_error *recorder_create(const char *root, const char *state_directory, struct recorder **ret);
 void recorder_destroy(struct recorder *recorder);
 
-/* States the text that the running program was built from, at first and after each commit. TEXT is copied; NULL: the file did not exist then.
- * Stating the same text again changes nothing. A file without a baseline counts as unchanged. */
+/* States the text that the running program was built from, at first and after each commit. TEXT is copied;
+ * NULL: the file did not exist then. Stating the same text again changes nothing. A file without a
+ * baseline counts as unchanged. */
 struct molt_error *recorder_set_baseline(struct recorder *recorder, const char *path, const char *text,
                                          size_t length);
 
@@ -82,9 +83,10 @@ bool recorder_text(const struct recorder *recorder, const char *path, const char
 bool recorder_baseline(const struct recorder *recorder, const char *path, const char **ret_text,
                        size_t *ret_length);
 
-/* The structures and unions that a file defines as it is now: a new array of {"name": "struct conn" or the typedef of one without a tag,
- * "line": of its name, "first", "last": its lines, "members": [{"name": "a.b" for one inside another, "line"}]}, lines 1-based. Empty if
- * the recorder does not know the file. NULL without memory. */
+/* The structures and unions that a file defines as it is now: a new array of {"name": "struct conn" or the
+ * typedef of one without a tag, "line": of its name, "first", "last": its lines, "members": [{"name":
+ * "a.b" for one inside another, "line"}]}, lines 1-based. Empty if the recorder does not know the file.
+ * NULL without memory. */
 json_t *recorder_types(const struct recorder *recorder, const char *path);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * What the recorder tells its journal: the state of a file when it begins to differ from its baseline, then its edits, then that it differs no
- * more. When that has grown long, the states as they are now make a new journal.
+ * What the recorder tells its journal: the state of a file when it begins to differ from its baseline, then
+ * its edits, then that it differs no more. When that has grown long, the states as they are now make a new
+ * journal.
  */
 #include "base/log.h"
 #include "base/text.h"

@@ -54,8 +54,8 @@ struct segment_ending {
     uint32_t aggregate; /* with so many open braces of a struct, union or enum: half-typed */
 };
 
-/* Reports the regions of the declaration TEXT[lead, end), each when its end is reached: those inside of another
- * before it. */
+/* Reports the regions of the declaration TEXT[lead, end), each when its end is reached: those inside of
+ * another before it. */
 struct segment_ending segment_regions(const char *text, uint32_t lead, uint32_t end, segment_visitor *visit,
                                       void *context);
 

@@ -1,7 +1,7 @@
 /*
- * Unified diffs. The lines are matched as everywhere in the recorder (compare.h); what is left is to walk both
- * sides at once, and to keep of the lines that agree only those near a difference: two differences with no more
- * than twice the context between them share a hunk.
+ * Unified diffs. The lines are matched as everywhere in the recorder (compare.h); what is left is to walk
+ * both sides at once, and to keep of the lines that agree only those near a difference: two differences with
+ * no more than twice the context between them share a hunk.
  */
 #include "recorder/text_diff.h"
 

@@ -1,4 +1,5 @@
-/* The difference of two pieces of source, line by line, in the unified format that people and editors know. */
+/* The difference of two pieces of source, line by line, in the unified format that people and editors
+ * know. */
 #ifndef MOLT_RECORDER_TEXT_DIFF_H
 #define MOLT_RECORDER_TEXT_DIFF_H
 
@@ -15,8 +16,9 @@ struct text_piece {
 };
 
 /*
- * Appends to RET the hunks that lead from OLD to NEW: "@@ -3,4 +3,5 @@", then lines that begin with ' ', '-' or '+'.
- * Nothing if they are the same. There is no file header, no word about a missing last newline, no carriage return, and no NUL.
+ * Appends to RET the hunks that lead from OLD to NEW: "@@ -3,4 +3,5 @@", then lines that begin with ' ', '-'
+ * or '+'. Nothing if they are the same. There is no file header, no word about a missing last newline, no
+ * carriage return, and no NUL.
  */
 struct molt_error *text_diff_unified(const struct text_piece *old_piece, const struct text_piece *new_piece,
                                      struct text *ret);

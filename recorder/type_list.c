@@ -1,6 +1,6 @@
 /*
- * Types by their place in a file. A type's extent begins at `struct`; if its name stands in it, that is its tag, else the name of
- * the typedef around it.
+ * Types by their place in a file. A type's extent begins at `struct`; if its name stands in it, that is its
+ * tag, else the name of the typedef around it.
  */
 #include "recorder/type_list.h"
 
@@ -39,7 +39,8 @@ static bool write_name(const struct file *file, const struct segment *segment, u
     return true;
 }
 
-/* The path of member INDEX in the type TYPE: "a.b" for one of the structure that is its member a. False if it lies elsewhere. */
+/* The path of member INDEX in the type TYPE: "a.b" for one of the structure that is its member a. False if
+ * it lies elsewhere. */
 static bool write_path(const struct segment *segment, uint32_t index, uint32_t type, struct text *ret)
 {
     const struct declaration *item = declaration_at(segment, index);

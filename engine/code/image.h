@@ -19,7 +19,8 @@ struct image {
     const uint8_t *eh_frame_header; /* search table for it */
 };
 
-/* Makes IMAGE known to the unwinders; it is borrowed until image_forget. Outside of a stopped world. 0 or -ENOMEM. */
+/* Makes IMAGE known to the unwinders; it is borrowed until image_forget. Outside of a stopped world. 0 or
+ * -ENOMEM. */
 int image_register(struct image *image);
 void image_forget(struct image *image);
 

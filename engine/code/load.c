@@ -53,7 +53,8 @@ static bool is_known(const struct loaded_patch *patch, size_t index)
     return false;
 }
 
-/* A unit that is linked into several programs and libraries makes a patch for all of them; a process has loaded some. */
+/* A unit that is linked into several programs and libraries makes a patch for all of them; a process has
+ * loaded some. */
 static int find_modules(struct loaded_patch *patch)
 {
     const struct patch_file *file = &patch->file;
@@ -152,8 +153,8 @@ static int bind_import(struct loaded_patch *patch, const struct molt_patch_bindi
                              name);
 }
 
-/* Where code that names the definition at ADDRESS of a module is to go: there, unless it is a function without room for a
- * jump that an earlier update brought a new version of. */
+/* Where code that names the definition at ADDRESS of a module is to go: there, unless it is a function
+ * without room for a jump that an earlier update brought a new version of. */
 static uintptr_t in_force(uintptr_t address)
 {
     const struct function *function = registry_function_at(address);

@@ -75,8 +75,8 @@ void load_discard(struct loaded_patch *patch);
 /* Gives back what only loading needed; code and data stay. */
 void load_finish(struct loaded_patch *patch);
 
-/* Where the bytes of DATA are written in the program, 0 if that lies outside of what they may. Thread-local variables have their
- * initial value in the module, for threads to come. */
+/* Where the bytes of DATA are written in the program, 0 if that lies outside of what they may.
+ * Thread-local variables have their initial value in the module, for threads to come. */
 uintptr_t load_data_place(const struct loaded_patch *patch, const struct molt_patch_data *data);
 
 /* ---- between load.c, place.c and relocate_x86_64.c --------------------------------------------------- */

@@ -1,11 +1,12 @@
 /*
- * Looking up symbols by the modules' own hash tables. dlsym would do, but an update that is discarded must leave the program
- * as it was, and dlsym counts its look-ups in the dynamic linker's data, binds calls of the C library lazily, and allocates from
- * the program's heap to say that there is no such symbol. dlvsym, besides, passes over definitions without a version, and so over an
- * allocator that replaces libc's.
+ * Looking up symbols by the modules' own hash tables. dlsym would do, but an update that is discarded must
+ * leave the program as it was, and dlsym counts its look-ups in the dynamic linker's data, binds calls of the
+ * C library lazily, and allocates from the program's heap to say that there is no such symbol. dlvsym,
+ * besides, passes over definitions without a version, and so over an allocator that replaces libc's.
  *
- * The global scope is the modules that the program was started with, in the order in which the dynamic linker lists them. What was
- * loaded later may be global or not, which is the dynamic linker's secret: if a later module has the symbol, dlsym is asked.
+ * The global scope is the modules that the program was started with, in the order in which the dynamic linker
+ * lists them. What was loaded later may be global or not, which is the dynamic linker's secret: if a later
+ * module has the symbol, dlsym is asked.
  */
 #include "engine/code/lookup.h"
 
@@ -143,8 +144,8 @@ static bool has_version(const struct table *table, size_t index, const char *wan
     return !*wanted || !name ? !hidden : strcmp(name, wanted) == 0;
 }
 
-/* An executable at a fixed address may be the one to say where a library's function is: all take its jump to it for the function. That
- * symbol has a value without being defined. */
+/* An executable at a fixed address may be the one to say where a library's function is: all take its jump
+ * to it for the function. That symbol has a value without being defined. */
 static bool is_definition(const Elf64_Sym *symbol)
 {
     unsigned type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info),
@@ -263,7 +264,8 @@ uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
     return address_of(&search);
 }
 
-/* By the dynamic linker's own list: a sanitizer's runtime stands in front of dl_iterate_phdr, and allocates before that works. */
+/* By the dynamic linker's own list: a sanitizer's runtime stands in front of dl_iterate_phdr, and
+ * allocates before that works. */
 uintptr_t lookup_definition(const char *name, bool behind_us)
 {
     struct search search = { .name = name, .version = "", .hash = hash_of(name), .defined = true };

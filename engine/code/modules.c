@@ -42,8 +42,8 @@ static bool read_build_id(const struct dl_phdr_info *info, struct module *module
     return false;
 }
 
-/* Static TLS lies on the stack mapping of a thread, just below its control block; TLS that was loaded later lies elsewhere. A guard
- * page ends the mapping below, and the engine's stack is small. */
+/* Static TLS lies on the stack mapping of a thread, just below its control block; TLS that was loaded
+ * later lies elsewhere. A guard page ends the mapping below, and the engine's stack is small. */
 static bool is_static_tls(uintptr_t block)
 {
     uintptr_t thread = (uintptr_t)__builtin_thread_pointer();

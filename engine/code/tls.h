@@ -19,7 +19,8 @@ intptr_t tls_thread_offset(void);
 size_t tls_module_id(void);
 size_t tls_module_offset(void);
 
-/* All thread-local memory of libmolt.so, the reserve included: relative to the thread pointer, and its size in bytes. */
+/* All thread-local memory of libmolt.so, the reserve included: relative to the thread pointer, and its
+ * size in bytes. */
 void tls_own_block(intptr_t *ret_offset, size_t *ret_size);
 
 /* Gives bytes [offset, offset + size) of the reserve their initial value, in all threads of WORLD, in the

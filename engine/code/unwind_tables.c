@@ -1,7 +1,7 @@
 /*
  * Unwind tables of loaded code. libgcc's unwinder, which serves C++ exceptions, backtrace() and
- * pthread_cancel, learns of them by __register_frame_info; our own walk (threads/unwind.c) uses a search table of
- * the kind that linkers write.
+ * pthread_cancel, learns of them by __register_frame_info; our own walk (threads/unwind.c) uses a search
+ * table of the kind that linkers write.
  */
 #include "engine/code/unwind_tables.h"
 
@@ -12,7 +12,8 @@
 #include "base/cursor.h"
 #include "engine/sort.h"
 
-/* From libgcc_s, which libmolt.so is linked to. OBJECT is libgcc's to use; __register_frame would take it from the program's heap. */
+/* From libgcc_s, which libmolt.so is linked to. OBJECT is libgcc's to use; __register_frame would take it
+ * from the program's heap. */
 void __register_frame_info(const void *begin, void *object);
 void *__deregister_frame_info(const void *begin);
 
@@ -40,8 +41,8 @@ void unwind_tables_forget(const void *eh_frame)
     free(__deregister_frame_info(eh_frame));
 }
 
-/* A table of one function of SIZE bytes at START, whose frame address and return address are DWARF expressions. From
- * malloc; NULL without memory. */
+/* A table of one function of SIZE bytes at START, whose frame address and return address are DWARF
+ * expressions. From malloc; NULL without memory. */
 static uint8_t *make_table(uintptr_t start, size_t size, const uint8_t *cfa, size_t cfa_size,
                            const uint8_t *return_address, size_t return_address_size)
 {

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Goes once through what registering and forgetting call, so that the dynamic linker binds it now: an update that is
- * discarded must leave its data as they were. 0 or -ENOMEM. */
+/* Goes once through what registering and forgetting call, so that the dynamic linker binds it now: an
+ * update that is discarded must leave its data as they were. 0 or -ENOMEM. */
 int unwind_tables_init(void);
 
 /*

@@ -1,9 +1,11 @@
 /*
- * Call frame information (LSB, "Exception Frames"; DWARF 5, 6.4), as much of it as says where a return address and the
- * caller's rbp lie in a frame that is suspended in a call. A small interpreter: it follows the CFA, rbp and the return
- * address, and whatever is more than an offset (expressions, other registers) makes it give up.
+ * Call frame information (LSB, "Exception Frames"; DWARF 5, 6.4), as much of it as says where a return
+ * address and the caller's rbp lie in a frame that is suspended in a call. A small interpreter: it follows
+ * the CFA, rbp and the return address, and whatever is more than an offset (expressions, other registers)
+ * makes it give up.
  *
- * The tables are those of loaded modules, which are believed like their code; a length still bounds each reading.
+ * The tables are those of loaded modules, which are believed like their code; a length still bounds each
+ * reading.
  */
 #include "engine/heap/callers.h"
 

@@ -1,4 +1,5 @@
-/* How to get from a frame to its caller's, found in the unwind table once and cheap to follow from then on. */
+/* How to get from a frame to its caller's, found in the unwind table once and cheap to follow from then
+ * on. */
 #ifndef MOLT_ENGINE_HEAP_CALLERS_H
 #define MOLT_ENGINE_HEAP_CALLERS_H
 
@@ -6,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where a frame that is suspended in a call ends: at its CFA, which is DISTANCE above rsp, or rbp. The return address
- * lies just below. */
+/* Where a frame that is suspended in a call ends: at its CFA, which is DISTANCE above rsp, or rbp. The
+ * return address lies just below. */
 struct caller_rule {
     bool from_rbp;
     uint32_t distance;
@@ -15,8 +16,9 @@ struct caller_rule {
 };
 
 /*
- * The rule at RETURN_ADDRESS, as the table at HEADER (an .eh_frame_hdr with the search table that linkers write) says. False
- * if it says nothing, or something that does not fit. Lock-free, no allocation, little stack.
+ * The rule at RETURN_ADDRESS, as the table at HEADER (an .eh_frame_hdr with the search table that linkers
+ * write) says. False if it says nothing, or something that does not fit. Lock-free, no allocation, little
+ * stack.
  */
 bool caller_rule_find(const uint8_t *header, uintptr_t return_address, struct caller_rule *ret);
 

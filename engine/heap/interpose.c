@@ -1,10 +1,12 @@
 /*
- * malloc and its family, as the program calls them: each notes the block's site in the shadow, or forgets the block, and
- * leaves the rest to the allocator underneath (next.h). What that answers, and how it sets errno, is what the program gets.
+ * malloc and its family, as the program calls them: each notes the block's site in the shadow, or forgets the
+ * block, and leaves the rest to the allocator underneath (next.h). What that answers, and how it sets errno,
+ * is what the program gets.
  *
- * A block is forgotten before it is given back and noted after it was received, so an entry is never written by two
- * threads. All of this lies in a section of its own, and nothing is called by a jump from here (see meson.build): as long as
- * a thread is inside the allocator, it has a frame in this section, and a safe point waits for it to leave.
+ * A block is forgotten before it is given back and noted after it was received, so an entry is never written
+ * by two threads. All of this lies in a section of its own, and nothing is called by a jump from here (see
+ * meson.build): as long as a thread is inside the allocator, it has a frame in this section, and a safe point
+ * waits for it to leave.
  *
  * The functions have frame pointers, since chains of callers start at them.
  */

@@ -1,15 +1,17 @@
 /*
- * Memory that the program has mapped itself: arenas, pools, stacks of coroutines. Nothing is known of what lies in it, so each word may be
- * an address. It is told from what else is mapped without a file: stacks of threads, and what the allocator has mapped. Of the latter glibc's
- * own words about its blocks lie beside them, in
+ * Memory that the program has mapped itself: arenas, pools, stacks of coroutines. Nothing is known of what
+ * lies in it, so each word may be an address. It is told from what else is mapped without a file: stacks of
+ * threads, and what the allocator has mapped. Of the latter glibc's own words about its blocks lie beside
+ * them, in
  *
  *     a block of its own mapping     | header | block ...      |      whole pages
  *     the heap of a thread's arena   | arena | block | block | ... |  64 MB, at a multiple of that
  *
- * where a header says which of them a block is in. An arena without a live block has addresses of free memory only. Of other allocators it
- * is not known what they map: there, nothing is searched.
+ * where a header says which of them a block is in. An arena without a live block has addresses of free memory
+ * only. Of other allocators it is not known what they map: there, nothing is searched.
  *
- * Only pages that are there are looked at: the kernel tells (/proc/self/pagemap), so an arena of gigabytes costs what is used of it.
+ * Only pages that are there are looked at: the kernel tells (/proc/self/pagemap), so an arena of gigabytes
+ * costs what is used of it.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -59,7 +61,8 @@ static void visit_present(const struct search *search, uintptr_t start, uintptr_
     }
 }
 
-/* What of memory around BLOCK is the allocator's; for the main heap, where that has no place of its own, all of it up to END. */
+/* What of memory around BLOCK is the allocator's; for the main heap, where that has no place of its own,
+ * all of it up to END. */
 static void extent_of(const struct heap_block *block, uintptr_t end, uintptr_t *ret_start, uintptr_t *ret_end)
 {
     uintptr_t flags = *(const uintptr_t *)(block->start - sizeof(uintptr_t));
@@ -94,7 +97,8 @@ static void visit_between(const struct search *search, uintptr_t start, uintptr_
     }
 }
 
-/* Where the stack of a thread begins that ends in REGION: below what is in use, too, if the mapping is the thread's own. */
+/* Where the stack of a thread begins that ends in REGION: below what is in use, too, if the mapping is the
+ * thread's own. */
 static uintptr_t start_of_stack(const struct search *search, const struct region *region,
                                 const struct references_hole *stack)
 {
@@ -107,7 +111,8 @@ static uintptr_t start_of_stack(const struct search *search, const struct region
     return stack->start;
 }
 
-/* The engine's own thread has a stack, too: nobody may write there but itself. Other memory may join it above. */
+/* The engine's own thread has a stack, too: nobody may write there but itself. Other memory may join it
+ * above. */
 static uintptr_t end_of_own_stack(const struct region *region)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), control = (uintptr_t)__builtin_thread_pointer();

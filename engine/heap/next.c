@@ -1,7 +1,7 @@
 /*
- * Finding the allocator underneath: the next definition behind ours in the order of the dynamic linker (jemalloc, mimalloc,
- * linked or preloaded behind us; else glibc). It happens in the first call of the program's, which is the dynamic linker's own,
- * before any constructor.
+ * Finding the allocator underneath: the next definition behind ours in the order of the dynamic linker
+ * (jemalloc, mimalloc, linked or preloaded behind us; else glibc). It happens in the first call of the
+ * program's, which is the dynamic linker's own, before any constructor.
  *
  * glibc keeps a block's size in the word in front of it (malloc/malloc.c, "chunks"):
  *
@@ -57,8 +57,8 @@ size_t next_early_size(const void *pointer)
     return size;
 }
 
-/* Whether blocks lie as glibc's do. That they hold as much is asked first: of a debugger's allocator in libc's place, nothing is
- * read in front of them. */
+/* Whether blocks lie as glibc's do. That they hold as much is asked first: of a debugger's allocator in
+ * libc's place, nothing is read in front of them. */
 static bool looks_like_glibc(void)
 {
     static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 1 << 20 };
@@ -131,7 +131,8 @@ static struct next with_rounding(struct next functions)
 
 /* ---- finding ----------------------------------------------------------------------------------------- */
 
-/* Letter by letter: a sanitizer's runtime stands in front of strncpy and its like, too, and is not ready for them yet. */
+/* Letter by letter: a sanitizer's runtime stands in front of strncpy and its like, too, and is not ready
+ * for them yet. */
 static void note_library(uintptr_t function)
 {
     struct dl_find_object module;

@@ -35,9 +35,10 @@ struct next {
 };
 
 /*
- * Empty until next_find was called: whoever finds its function NULL calls it. If the allocator is not glibc's, requests are
- * rounded up on their way, so that blocks are 32 bytes apart at least and have rooms as the shadow wants them: 32 or 48 bytes
- * for what is smaller. Requests of no byte are left alone, as what they mean differs.
+ * Empty until next_find was called: whoever finds its function NULL calls it. If the allocator is not
+ * glibc's, requests are rounded up on their way, so that blocks are 32 bytes apart at least and have rooms as
+ * the shadow wants them: 32 or 48 bytes for what is smaller. Requests of no byte are left alone, as what they
+ * mean differs.
  */
 extern struct next next __attribute__((visibility("hidden")));
 extern bool next_glibc __attribute__((visibility("hidden")));
@@ -45,7 +46,8 @@ extern bool next_glibc __attribute__((visibility("hidden")));
 /* Finds the allocator. False if that is just being done: then next_early serves. Keeps errno. */
 bool next_find(void);
 
-/* Memory for whoever allocates while the allocator is looked for: zeroed, never given back. NULL if it is used up. */
+/* Memory for whoever allocates while the allocator is looked for: zeroed, never given back. NULL if it is
+ * used up. */
 void *next_early(size_t size);
 
 /* Whether POINTER is a block of next_early; its size. */

@@ -1,7 +1,8 @@
 /*
- * Code by address. Modules are found by `_dl_find_object`, without a lock, as malloc may be called while the dynamic linker
- * holds its own; their ELF headers, which lie at the start of their mapping, lead to the build-id, and that to the table
- * of wrappers (base/wrapper_table.h). Nothing here is quick: each return address is asked about once.
+ * Code by address. Modules are found by `_dl_find_object`, without a lock, as malloc may be called while the
+ * dynamic linker holds its own; their ELF headers, which lie at the start of their mapping, lead to the
+ * build-id, and that to the table of wrappers (base/wrapper_table.h). Nothing here is quick: each return
+ * address is asked about once.
  */
 #include "engine/heap/places.h"
 

@@ -1,4 +1,5 @@
-/* What is known of the code that a return address lies in: its unwind table, and whether it hands memory on. */
+/* What is known of the code that a return address lies in: its unwind table, and whether it hands memory
+ * on. */
 #ifndef MOLT_ENGINE_HEAP_PLACES_H
 #define MOLT_ENGINE_HEAP_PLACES_H
 
@@ -18,8 +19,8 @@ struct place {
     uint64_t identity;              /* of the code's build, never 0; 0: unknown */
 };
 
-/* What is known of RETURN_ADDRESS. False if it is in no loaded module and no patch. Lock-free, no allocation. Reads the
- * tables that MOLT_WRAPPERS names when it is first called with an environment there. */
+/* What is known of RETURN_ADDRESS. False if it is in no loaded module and no patch. Lock-free, no
+ * allocation. Reads the tables that MOLT_WRAPPERS names when it is first called with an environment there. */
 bool place_find(uintptr_t return_address, struct place *ret);
 
 /* Code that a patch brought, from START to END; HEADER may be NULL. On the engine's thread. */

@@ -1,12 +1,13 @@
 /*
- * Memory without types. What lies in typed variables and in heap blocks is somebody else's business; the rest is modules' data, stacks,
- * registers and thread-local memory:
+ * Memory without types. What lies in typed variables and in heap blocks is somebody else's business; the rest
+ * is modules' data, stacks, registers and thread-local memory:
  *
  *     module's .data and .bss    | hole: typed variable | ... | hole | ...
  *     thread's mapping           | unused stack | stack in use | thread-local | control block |
  *
- * Words are visited once each: what has been led to a new place might look like an old address again. The C library's and the
- * allocator's own data are left alone: they hold addresses next to blocks, which mean something else.
+ * Words are visited once each: what has been led to a new place might look like an old address again. The C
+ * library's and the allocator's own data are left alone: they hold addresses next to blocks, which mean
+ * something else.
  */
 #include "engine/heap/references.h"
 
@@ -91,7 +92,8 @@ void references_range(const struct references *references, uintptr_t start, uint
 
 /* ---- threads ------------------------------------------------------------------------------------------------------------ */
 
-/* What of the mapping around ADDRESS belongs to THREAD: other memory may have joined it above the control block. */
+/* What of the mapping around ADDRESS belongs to THREAD: other memory may have joined it above the control
+ * block. */
 static uintptr_t end_of_stack(const struct region *region, const struct stopped_thread *thread)
 {
     uintptr_t control = thread->thread_pointer + CONTROL_BLOCK;
@@ -149,7 +151,8 @@ static int add_thread(struct references *references, const struct stopped_thread
     return status < 0 ? status : add_first_stack(references, thread, stack);
 }
 
-/* How long the saved vector registers are: their first 512 bytes say whether more follow (struct _fpx_sw_bytes). */
+/* How long the saved vector registers are: their first 512 bytes say whether more follow (struct
+ * _fpx_sw_bytes). */
 static size_t vector_size(const uint8_t *state)
 {
     uint32_t magic, size;
@@ -159,8 +162,8 @@ static size_t vector_size(const uint8_t *state)
     return magic == XSTATE_MAGIC && size >= 576 && size < 65536 ? size : 512;
 }
 
-/* A thread's vector of thread-local blocks holds their addresses, not those of the first variables in them. Its length stands in
- * front of it. */
+/* A thread's vector of thread-local blocks holds their addresses, not those of the first variables in
+ * them. Its length stands in front of it. */
 static int leave_vector(struct references *references, const struct stopped_thread *thread)
 {
     struct slot {

@@ -1,6 +1,6 @@
 /*
- * Every word of the program's memory that may hold an address, once each, in the stopped world: with what its type says, or
- * without a type.
+ * Every word of the program's memory that may hold an address, once each, in the stopped world: with what its
+ * type says, or without a type.
  */
 #ifndef MOLT_ENGINE_HEAP_REFERENCES_H
 #define MOLT_ENGINE_HEAP_REFERENCES_H
@@ -50,7 +50,8 @@ void references_range(const struct references *references, uintptr_t start, uint
 void references_mapped(const struct references *references, const struct world *world,
                        references_visitor *visit, void *context);
 
-/* Visits what has no type outside of the heap: variables of modules and patches, stacks, saved registers and thread-local memory. */
+/* Visits what has no type outside of the heap: variables of modules and patches, stacks, saved registers
+ * and thread-local memory. */
 void references_walk(struct references *references, const struct world *world, references_visitor *visit,
                      void *context);
 

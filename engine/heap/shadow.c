@@ -1,9 +1,9 @@
 /*
- * The shadow's rare cases: mapping a region, sizes that take more than one entry, and reading it all back. shadow.h says
- * how it is laid out.
+ * The shadow's rare cases: mapping a region, sizes that take more than one entry, and reading it all back.
+ * shadow.h says how it is laid out.
  *
- * Regions are mapped by whichever thread comes first, without a lock: inside malloc there is no room for one. Large pages
- * are declined, since one would be resident for each few bytes of a sparse heap.
+ * Regions are mapped by whichever thread comes first, without a lock: inside malloc there is no room for one.
+ * Large pages are declined, since one would be resident for each few bytes of a sparse heap.
  */
 #include "engine/heap/shadow.h"
 
@@ -27,8 +27,8 @@ size_t shadow_small_room = SHADOW_ROOM_GLIBC;
 static bool is_glibc, in_use;
 static struct shadow_region *_Atomic all_regions;
 
-/* The first regions of a program, for its heap and those of its threads. What comes later is mapped with as few system calls as
- * can be: the program may have entered a sandbox by then. */
+/* The first regions of a program, for its heap and those of its threads. What comes later is mapped with
+ * as few system calls as can be: the program may have entered a sandbox by then. */
 #define POOL_REGIONS 4
 static struct {
     char *start; /* NULL if the program's address space is limited */
@@ -36,8 +36,9 @@ static struct {
     bool listed;
 } pool;
 
-/* By number: mmap leads to the list of mappings in what the engine is linked with (engine/wrap.c), which is behind a lock and names
- * them, which a sandbox may forbid. MAP_STACK declines large pages since Linux 6.7. */
+/* By number: mmap leads to the list of mappings in what the engine is linked with (engine/wrap.c), which
+ * is behind a lock and names them, which a sandbox may forbid. MAP_STACK declines large pages since Linux
+ * 6.7. */
 static void *map(size_t size)
 {
     int saved = errno;

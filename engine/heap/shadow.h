@@ -1,6 +1,7 @@
 /*
- * The shadow of the address space: what is known of each block, beside it, so that the allocator underneath need know
- * nothing. Two bytes, an *entry*, stand for 32 bytes of memory, a *granule*; no two blocks start in the same granule.
+ * The shadow of the address space: what is known of each block, beside it, so that the allocator underneath
+ * need know nothing. Two bytes, an *entry*, stand for 32 bytes of memory, a *granule*; no two blocks start in
+ * the same granule.
  *
  *     entry                     15  13 12         0
  *     no block starts here        0         0
@@ -8,9 +9,10 @@
  *     a size, under 8192        1 1 0 [  13 bits ]
  *     a longer size             1 1 1 [  13 bits ] 1 1 [ 14 bits ] 1 1 [ 14 bits ] 1 1 [ 14 bits ]
  *
- * A block's exact size stands in the entries behind its own, if no other block can start in their granules: if the block
- * reaches beyond the middle of its second granule. Smaller ones are told by their form: they fill the room that the allocator
- * gives to the smallest requests, or the next larger one, or, if they do not, the last byte of that room holds the size:
+ * A block's exact size stands in the entries behind its own, if no other block can start in their granules:
+ * if the block reaches beyond the middle of its second granule. Smaller ones are told by their form: they
+ * fill the room that the allocator gives to the smallest requests, or the next larger one, or, if they do
+ * not, the last byte of that room holds the size:
  *
  *     form                      glibc    others (see next.h)
  *     0, 1   first, second half; a size follows, or the block fills the small room
@@ -20,12 +22,12 @@
  *                               40       48        (in the second half it reaches into its second granule)
  *     5      first half, the last bytes of the next room hold the size: two as in an entry, or one if it is that room less 1
  *
- * A block's own entry becomes 0 when it is freed; a size stays, and means something only behind an entry of form 0 or 1. So whoever
- * notes a block that fills the small room sees to it that none is there.
+ * A block's own entry becomes 0 when it is freed; a size stays, and means something only behind an entry of
+ * form 0 or 1. So whoever notes a block that fills the small room sees to it that none is there.
  *
- * So nothing has to be asked of the allocator to note a size, and nothing read of a block to tell it, those last bytes
- * apart. They are behind what the program asked for; it may not write there until it asks malloc_usable_size, and from then
- * on the block's size is what the answer was.
+ * So nothing has to be asked of the allocator to note a size, and nothing read of a block to tell it, those
+ * last bytes apart. They are behind what the program asked for; it may not write there until it asks
+ * malloc_usable_size, and from then on the block's size is what the answer was.
  *
  * The shadow is mapped region by region when a block first lies in it.
  */
@@ -63,8 +65,8 @@ struct shadow_region {
 
 #pragma GCC visibility push(hidden) /* no way round by the GOT */
 extern struct shadow_region *shadow_regions[SHADOW_REGIONS];
-/* For shadow_tag_quickly: from SIZED on, blocks reach so far into their second granule that it is theirs; below QUICK their
- * rooms are glibc's (none, if another allocator is underneath). */
+/* For shadow_tag_quickly: from SIZED on, blocks reach so far into their second granule that it is theirs;
+ * below QUICK their rooms are glibc's (none, if another allocator is underneath). */
 extern size_t shadow_sized, shadow_quick;
 extern size_t shadow_small_room; /* what the allocator gives to the smallest requests */
 #pragma GCC visibility pop
@@ -81,7 +83,8 @@ void shadow_tag(void *pointer, size_t size, unsigned site);
 /* Notes the block at ADDRESS, of SITE and SIZE, of which USABLE bytes can be used, whatever these are. */
 void shadow_set(uintptr_t address, size_t size, size_t usable, unsigned site);
 
-/* What is noted of the block that starts at ADDRESS. Its last bytes have to be readable if they hold its size. */
+/* What is noted of the block that starts at ADDRESS. Its last bytes have to be readable if they hold its
+ * size. */
 struct shadow_note {
     unsigned site; /* 0: nothing is */
     size_t size;
@@ -94,7 +97,8 @@ struct shadow_note shadow_take(uintptr_t address);
 /* The block that is noted at ADDRESS is of SITE from now on. */
 static inline void shadow_change_site(uintptr_t address, unsigned site);
 
-/* Removes a size that an earlier block left at ENTRY, unless another thread has begun a block there meanwhile. */
+/* Removes a size that an earlier block left at ENTRY, unless another thread has begun a block there
+ * meanwhile. */
 void shadow_remove_size(uint16_t *entry);
 
 static inline struct shadow_region *shadow_region_of(uintptr_t address)
@@ -119,7 +123,8 @@ static inline unsigned shadow_half(uintptr_t address)
     return address >> (SHADOW_GRANULE_SHIFT - 1) & 1;
 }
 
-/* Whether reading what is noted of a block with ENTRY reads the block; if so, *ret_offset is where that ends. */
+/* Whether reading what is noted of a block with ENTRY reads the block; if so, *ret_offset is where that
+ * ends. */
 static inline bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
 {
     unsigned form = entry >> SHADOW_SITE_BITS;
@@ -145,8 +150,8 @@ static inline struct shadow_note shadow_read(const uint16_t *entry, uintptr_t ad
 
 typedef uint16_t __attribute__((may_alias)) shadow_word;
 
-/* A size between the small room and the next, which is that less 1 apart. Halves alternate, so nothing may depend on them by a
- * branch. */
+/* A size between the small room and the next, which is that less 1 apart. Halves alternate, so nothing may
+ * depend on them by a branch. */
 static inline void shadow_tag_next_room(uintptr_t address, uint16_t *entry, unsigned half, size_t size,
                                         unsigned site)
 {
@@ -197,8 +202,9 @@ static inline __attribute__((always_inline)) bool shadow_tag_quickly(void *point
     return true;
 }
 
-/* Forgets the block at POINTER. What was behind its entry stays there and means nothing. Nothing is read of the shadow, which
- * would be waited for: a heap that the caches cannot hold has a shadow that they cannot hold. */
+/* Forgets the block at POINTER. What was behind its entry stays there and means nothing. Nothing is read
+ * of the shadow, which would be waited for: a heap that the caches cannot hold has a shadow that they
+ * cannot hold. */
 static inline void shadow_clear(const void *pointer)
 {
     uintptr_t address = (uintptr_t)pointer;

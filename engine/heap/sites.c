@@ -1,14 +1,17 @@
 /*
  * Sites: which place in the program a block comes from.
  *
- * The return address of malloc decides, unless it lies in a function that hands memory on (xmalloc); then its caller's
- * does, together with it. Whether it does is found out once for each return address, together with the rule that leads to
- * the caller's frame; a call that comes there again follows the nodes of a tree, one reading of the stack per level.
+ * The return address of malloc decides, unless it lies in a function that hands memory on (xmalloc); then its
+ * caller's does, together with it. Whether it does is found out once for each return address, together with
+ * the rule that leads to the caller's frame; a call that comes there again follows the nodes of a tree, one
+ * reading of the stack per level.
  *
- * The tree lies in a hash table without locks: a slot gets its key, then its value, by compare and exchange, and keeps both
- * until the code is unloaded. A thread that finds a key without a value works the value out for itself.
+ * The tree lies in a hash table without locks: a slot gets its key, then its value, by compare and exchange,
+ * and keeps both until the code is unloaded. A thread that finds a key without a value works the value out
+ * for itself.
  *
- * Ids are finite. When three quarters are given out, chains are no longer followed; then all that is new shares one site.
+ * Ids are finite. When three quarters are given out, chains are no longer followed; then all that is new
+ * shares one site.
  */
 #include "engine/heap/sites.h"
 
@@ -177,7 +180,8 @@ static bool goes_on(const struct walk *walk, const struct place *place, struct c
            ret->distance < 1u << 24 && ret->saved_rbp < 1u << 24;
 }
 
-/* The value of the node in SLOT, which WALK has come to; PLACE of its last caller, NULL if that was not found. */
+/* The value of the node in SLOT, which WALK has come to; PLACE of its last caller, NULL if that was not
+ * found. */
 static uint64_t value_of(const struct walk *walk, size_t slot, const struct place *place)
 {
     struct caller_rule rule;
@@ -248,7 +252,8 @@ static bool is_gone(uintptr_t address, uintptr_t start, uintptr_t end)
     return start < end ? address > start && address <= end : !place_find(address, &place);
 }
 
-/* Marks the nodes of code that is gone, and those that chains reach through them. Returns how far the furthest is. */
+/* Marks the nodes of code that is gone, and those that chains reach through them. Returns how far the
+ * furthest is. */
 static uint8_t mark_doomed(uintptr_t start, uintptr_t end)
 {
     uint8_t round = 1;

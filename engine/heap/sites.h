@@ -1,6 +1,6 @@
 /*
- * Which site a call of the allocator is: chains of return addresses and their ids (heap.h). Asked at every allocation, so
- * for a call site that was met before it is one look into a table.
+ * Which site a call of the allocator is: chains of return addresses and their ids (heap.h). Asked at every
+ * allocation, so for a call site that was met before it is one look into a table.
  */
 #ifndef MOLT_ENGINE_HEAP_SITES_H
 #define MOLT_ENGINE_HEAP_SITES_H
@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /*
- * A node of the tree of chains, in an open hash table. Key: the return address, and from bit 48 on the slot + 1 of the node
- * that it is a caller of; 0 is no node. Value, 0 until it is known:
+ * A node of the tree of chains, in an open hash table. Key: the return address, and from bit 48 on the slot +
+ * 1 of the node that it is a caller of; 0 is no node. Value, 0 until it is known:
  *
  *     0 .. 12   the site, if the chain ends here
  *     13        it goes on; 14: from rbp, else rsp; 16 .. 39, 40 .. 63: to the CFA, and from there down to the saved rbp
@@ -33,8 +33,8 @@ static inline size_t site_slot(uint64_t key)
     return key * 0x9e3779b97f4a7c15 >> (64 - SITE_SLOT_BITS);
 }
 
-/* The site of a call that returns to RETURN_ADDRESS, from a function with a frame pointer at FRAME. What site_if_known does
- * not find. */
+/* The site of a call that returns to RETURN_ADDRESS, from a function with a frame pointer at FRAME. What
+ * site_if_known does not find. */
 unsigned site_find(uintptr_t return_address, const uintptr_t *frame);
 
 #define SITE_NO_CALLER ((uintptr_t)1)        /* stands for a return address that could not be found */

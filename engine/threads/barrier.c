@@ -1,6 +1,6 @@
 /*
- * Return barriers (DESIGN 4.4; gDSU section 4.4 hijacks contexts for the same purpose): stubs (stubs.c) that let the engine know
- * when they are reached.
+ * Return barriers (DESIGN 4.4; gDSU section 4.4 hijacks contexts for the same purpose): stubs (stubs.c) that
+ * let the engine know when they are reached.
  *
  * A parked thread waits in molt_barrier_reached (barrier_reached.c), which is compiled without vector and x87
  * registers: the return value of the function that was left may be in any of them.

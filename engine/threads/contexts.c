@@ -1,9 +1,11 @@
 /*
- * The table of contexts. Entries are found by a hash of the context's address and are never taken out while the program runs: whoever saves
- * a context at the same address uses the entry again, so there are as many as there are places for contexts.
+ * The table of contexts. Entries are found by a hash of the context's address and are never taken out while
+ * the program runs: whoever saves a context at the same address uses the entry again, so there are as many as
+ * there are places for contexts.
  *
- * Threads write entries of contexts that are theirs to use at the moment, so only the finding is a matter of concurrency: an entry is
- * taken by counting up, and published by one compare-and-exchange in the index. Nothing here waits, so a signal handler may switch contexts, too.
+ * Threads write entries of contexts that are theirs to use at the moment, so only the finding is a matter of
+ * concurrency: an entry is taken by counting up, and published by one compare-and-exchange in the index.
+ * Nothing here waits, so a signal handler may switch contexts, too.
  */
 #include "engine/threads/contexts.h"
 

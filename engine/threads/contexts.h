@@ -1,10 +1,10 @@
 /*
- * Stacks of the program's own making: what is known of them. The engine stands in front of the C library's getcontext, makecontext,
- * swapcontext and setcontext, and notes which contexts were saved where; programs that switch stacks in another way say where these are
- * (<molt/engine.h>).
+ * Stacks of the program's own making: what is known of them. The engine stands in front of the C library's
+ * getcontext, makecontext, swapcontext and setcontext, and notes which contexts were saved where; programs
+ * that switch stacks in another way say where these are (<molt/engine.h>).
  *
- * What is noted is a hint: contexts are copied, and their memory is given back, without a word. Who reads the table (coroutines.c) looks whether
- * the memory still holds what was noted.
+ * What is noted is a hint: contexts are copied, and their memory is given back, without a word. Who reads the
+ * table (coroutines.c) looks whether the memory still holds what was noted.
  */
 #ifndef MOLT_ENGINE_THREADS_CONTEXTS_H
 #define MOLT_ENGINE_THREADS_CONTEXTS_H
@@ -37,7 +37,8 @@ struct context_entry {
 
 #define CONTEXT_MAX 65536
 
-/* A stack as coroutines.c makes it out of the entries. It has memory here because there is none to be had in the stopped world. */
+/* A stack as coroutines.c makes it out of the entries. It has memory here because there is none to be had
+ * in the stopped world. */
 struct known_stack {
     uintptr_t low, high;
     const struct context_entry *made_by; /* NULL: a thread's own */
@@ -65,11 +66,12 @@ struct context_table {
 /* NULL: the program has no stacks of its own. */
 struct context_table *contexts(void);
 
-/* Whether a thread at PC is on its way from one context to another: what its stack is then is not to be told. */
+/* Whether a thread at PC is on its way from one context to another: what its stack is then is not to be
+ * told. */
 bool contexts_is_switching(uintptr_t pc);
 
-/* Behind the functions of the same names in contexts_entry.S. Those of ucontext return the C library's function, and run on the program's
- * threads: no lock, no system call but in the first call of all. */
+/* Behind the functions of the same names in contexts_entry.S. Those of ucontext return the C library's
+ * function, and run on the program's threads: no lock, no system call but in the first call of all. */
 typedef void context_function(void);
 context_function *molt_context_got(uintptr_t context, uintptr_t pc, uintptr_t sp);
 context_function *molt_context_made(uintptr_t context);

@@ -8,9 +8,9 @@
  *     gone back to since, and left: it came to its end, or was left for good
  *     nothing known                a registered stack: searched for return addresses
  *
- * A thread has a stack of its own, too, which waits while the thread is on another. Two stacks that overlap are not both there: the
- * one of which something was heard later is. A thread that is in the middle of a switch is neither here nor there: what it goes to counts as
- * suspended.
+ * A thread has a stack of its own, too, which waits while the thread is on another. Two stacks that overlap
+ * are not both there: the one of which something was heard later is. A thread that is in the middle of a
+ * switch is neither here nor there: what it goes to counts as suspended.
  */
 #include "engine/threads/coroutines.h"
 
@@ -307,8 +307,8 @@ bool coroutines_overflow(void)
 
 /* ---- return addresses -------------------------------------------------------------------------------------------------- */
 
-/* How long a call by way of a register or memory is whose opcode, ff /2, is followed by FORM and SIB (Intel SDM 2, 2.1.5); 0: it is
- * none. */
+/* How long a call by way of a register or memory is whose opcode, ff /2, is followed by FORM and SIB
+ * (Intel SDM 2, 2.1.5); 0: it is none. */
 static unsigned indirect_call_length(uint8_t form, uint8_t sib)
 {
     unsigned mode = form >> 6, base = form & 7, length = 2;

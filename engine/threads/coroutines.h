@@ -1,5 +1,6 @@
 /*
- * Stacks of the program's own making on which no thread runs at the moment: coroutines that wait to be gone on with.
+ * Stacks of the program's own making on which no thread runs at the moment: coroutines that wait to be gone
+ * on with.
  */
 #ifndef MOLT_ENGINE_THREADS_COROUTINES_H
 #define MOLT_ENGINE_THREADS_COROUTINES_H
@@ -26,7 +27,8 @@ void coroutines_prepare(void);
 /* Visits all, in the stopped world. Threads must have been looked at: those that are `switching` are. */
 void coroutines_visit(const struct world *world, suspended_visitor *visit, void *context);
 
-/* False if STACK, or what was saved of it, lies in a block of the heap that was given back: nobody will come back to it. */
+/* False if STACK, or what was saved of it, lies in a block of the heap that was given back: nobody will
+ * come back to it. */
 bool coroutines_is_live(const struct suspended_stack *stack);
 
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
@@ -39,8 +41,8 @@ struct coroutine_stack {
     bool registered; /* by <molt/engine.h>; else by makecontext */
 };
 
-/* How many of each kind there are, as far as is known, ended coroutines included. The first MAX are written to RET. Roughly while the
- * program runs. */
+/* How many of each kind there are, as far as is known, ended coroutines included. The first MAX are
+ * written to RET. Roughly while the program runs. */
 struct coroutine_counts {
     size_t made, registered;
 };

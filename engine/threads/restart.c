@@ -1,16 +1,18 @@
 /*
  * Restarting interrupted system calls.
  *
- * A thread that slept in a call would see EINTR. It does not: if the handler finds the thread just behind a `syscall` instruction with -EINTR
- * in rax, it puts the call's number back into rax and steps back two bytes, so that the call starts again. The number is gone
- * by then: so the call's number, program counter and stack pointer are read from /proc before the signal is sent. A thread that
- * entered the call after that is known by the instruction that loads the number, in libc's wrappers the one before.
+ * A thread that slept in a call would see EINTR. It does not: if the handler finds the thread just behind a
+ * `syscall` instruction with -EINTR in rax, it puts the call's number back into rax and steps back two bytes,
+ * so that the call starts again. The number is gone by then: so the call's number, program counter and stack
+ * pointer are read from /proc before the signal is sent. A thread that entered the call after that is known
+ * by the instruction that loads the number, in libc's wrappers the one before.
  *
- * A call with a relative timeout must not start again with all of it: a program that sleeps 150 ms would never wake while a safe point
- * is looked for every 50 ms. So the timeout is replaced, in the registers, by one of our own that shrinks by the time that has
- * passed since the call was last restarted. Which of the two a thread waits with is told by the address of the timespec; where the timeout is a
- * number of milliseconds, by its value, which is one less than the program's. Calls that note the time left themselves
- * (select, ppoll) and those with absolute times need nothing.
+ * A call with a relative timeout must not start again with all of it: a program that sleeps 150 ms would
+ * never wake while a safe point is looked for every 50 ms. So the timeout is replaced, in the registers, by
+ * one of our own that shrinks by the time that has passed since the call was last restarted. Which of the two
+ * a thread waits with is told by the address of the timespec; where the timeout is a number of milliseconds,
+ * by its value, which is one less than the program's. Calls that note the time left themselves (select,
+ * ppoll) and those with absolute times need nothing.
  */
 #include "engine/threads/restart.h"
 

@@ -12,8 +12,8 @@ struct blocked_call {
 };
 
 /*
- * In the stop's handler, on the stopped thread: if CONTEXT is just behind a system call that was interrupted, makes it start
- * again. BLOCKED may be NULL. Returns whether it does. Async-signal-safe.
+ * In the stop's handler, on the stopped thread: if CONTEXT is just behind a system call that was interrupted,
+ * makes it start again. BLOCKED may be NULL. Returns whether it does. Async-signal-safe.
  */
 int restart_interrupted_call(const struct blocked_call *blocked, ucontext_t *context);
 

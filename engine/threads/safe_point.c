@@ -10,8 +10,8 @@
  * longjmp and exceptions leave frames without meeting the barrier; therefore each wait has an end, and the
  * stacks are looked at anew.
  *
- * Frames that had to be taken over once, such as main's with its loop, will not leave this time either: they are known again,
- * and where nothing else blocks they are taken over at the first look.
+ * Frames that had to be taken over once, such as main's with its loop, will not leave this time either: they
+ * are known again, and where nothing else blocks they are taken over at the first look.
  */
 #include "engine/threads/safe_point.h"
 
@@ -41,7 +41,8 @@
 
 static struct suspended suspended[STUB_COUNT]; /* found by the last look */
 
-/* An activation that was waited for in vain once. Its frame may have changed its size since; where its own return address stands has not. */
+/* An activation that was waited for in vain once. Its frame may have changed its size since; where its own
+ * return address stands has not. */
 struct lasting {
     pid_t tid;
     uintptr_t return_slot;
@@ -123,7 +124,8 @@ static void remember_lasting(const struct safe_point *reached)
     }
 }
 
-/* Whether FRAME, in a function of RANGE, which waits for a call to come back to ADDRESS, can be taken over. */
+/* Whether FRAME, in a function of RANGE, which waits for a call to come back to ADDRESS, can be taken
+ * over. */
 static bool can_transfer(struct findings *findings, const struct affected_range *range,
                          const struct stack_frame *frame, uintptr_t address)
 {
@@ -187,8 +189,8 @@ static bool visit_frame(void *context, const struct stack_frame *frame)
     return true;
 }
 
-/* Where the walk lost its way, any word that points into affected code counts as a return address; on stacks of which nothing is
- * known, if it is one. */
+/* Where the walk lost its way, any word that points into affected code counts as a return address; on
+ * stacks of which nothing is known, if it is one. */
 static void scan_conservatively(struct findings *findings, uintptr_t sp, uintptr_t end, bool after_calls)
 {
     for (uintptr_t at = sp & ~7ul; at < end; at += 8) {
@@ -258,7 +260,8 @@ struct coroutines {
     size_t blocking, unexpected;
 };
 
-/* Quickly: false if no word of the stack leads into affected code, or to where it may come from. Most coroutines of many wait elsewhere. */
+/* Quickly: false if no word of the stack leads into affected code, or to where it may come from. Most
+ * coroutines of many wait elsewhere. */
 static bool may_be_affected(const struct safe_point *wanted, const struct suspended_stack *stack)
 {
     const greg_t *registers = stack->context ? stack->context->uc_mcontext.gregs : NULL;
@@ -324,8 +327,8 @@ static size_t look_at_coroutines(struct safe_point *wanted, const struct world *
     return coroutines.blocking;
 }
 
-/* Walks all stacks of the stopped world and sets barriers. Returns how many threads and coroutines hold affected functions; *RET_UNEXPECTED is how many
- * frames among them are others than those known to last. */
+/* Walks all stacks of the stopped world and sets barriers. Returns how many threads and coroutines hold
+ * affected functions; *RET_UNEXPECTED is how many frames among them are others than those known to last. */
 static size_t look(struct safe_point *wanted, const struct world *world, bool waited_long,
                    size_t *ret_barriers, size_t *ret_unexpected)
 {

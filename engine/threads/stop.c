@@ -278,7 +278,8 @@ static int find_new_threads(void)
     }
 }
 
-/* False for a thread that is gone, or has ended and is only kept as the process's first one (pthread_exit in main). */
+/* False for a thread that is gone, or has ended and is only kept as the process's first one (pthread_exit
+ * in main). */
 static bool is_alive(pid_t tid)
 {
     char path[32], line[512];

@@ -1,6 +1,6 @@
 /*
- * Stopping the world: every thread of the program, the engine's own apart, is held inside a signal handler, with
- * its registers at hand, and let go again without noticing.
+ * Stopping the world: every thread of the program, the engine's own apart, is held inside a signal handler,
+ * with its registers at hand, and let go again without noticing.
  */
 #ifndef MOLT_ENGINE_THREADS_STOP_H
 #define MOLT_ENGINE_THREADS_STOP_H
@@ -38,8 +38,8 @@ void stop_init(void);
 
 /*
  * Stops all threads and points *ret at them until resume_world. 0; -ETIMEDOUT if a thread did not stop within
- * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -EAGAIN if signals cannot be queued; other
- * negative errnos if there is no memory, or /proc cannot be read.
+ * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -EAGAIN if signals cannot be queued;
+ * other negative errnos if there is no memory, or /proc cannot be read.
  */
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck);
 

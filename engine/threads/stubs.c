@@ -6,9 +6,9 @@
  * at the return push  $i                 68 imm32       6 jmp   *entry             ff 25 rel32    11 data i
  * at code + SIZE + 32 i:  original return address, address of the stack slot, state
  *
- * One DWARF FDE describes all stubs of an area: the offset inside the stub (pc & 31) says how much was pushed, and
- * before the first push the return address is read from the data. Unwinders see the original callers at every
- * instruction.
+ * One DWARF FDE describes all stubs of an area: the offset inside the stub (pc & 31) says how much was
+ * pushed, and before the first push the return address is read from the data. Unwinders see the original
+ * callers at every instruction.
  */
 #include "engine/threads/stubs.h"
 

@@ -1,6 +1,7 @@
 /*
- * Pending transfers: which recipes wait at which return address. The stubs are those of stubs.c; each has a chain of steps, one per
- * update that came while the frame was suspended, out of a pool that is never allocated from in the stopped world.
+ * Pending transfers: which recipes wait at which return address. The stubs are those of stubs.c; each has a
+ * chain of steps, one per update that came while the frame was suspended, out of a pool that is never
+ * allocated from in the stopped world.
  */
 #include "engine/threads/transfer.h"
 

@@ -1,9 +1,10 @@
 /*
- * A frame of the old version becomes one of the new, on the thread that comes back to it. Compiled with -mgeneral-regs-only, and calls
- * nothing that is not (no memcpy, nor an assignment that might become one): the result of the function that has returned may be in any vector or x87 register.
+ * A frame of the old version becomes one of the new, on the thread that comes back to it. Compiled with
+ * -mgeneral-regs-only, and calls nothing that is not (no memcpy, nor an assignment that might become one):
+ * the result of the function that has returned may be in any vector or x87 register.
  *
- * The new frame is made aside, below both frames, since they overlap: CFA, return address and what lies above stay where they are. With
- * several recipes pending each works on what the one before has made.
+ * The new frame is made aside, below both frames, since they overlap: CFA, return address and what lies above
+ * stay where they are. With several recipes pending each works on what the one before has made.
  */
 #include "engine/threads/transfer_frame.h"
 

@@ -87,8 +87,9 @@ struct transfer_result *molt_transfer_turn(const struct transfer_registers *regi
 /* How many bytes transfer_see needs for what is pending, LAST first. */
 uint64_t transfer_see_room(const struct transfer_step *last);
 
-/* Writes to SEEN what the policy of RECIPE is called with, where the activation will have the general registers at GENERAL when its call
- * returns, and all that is pending at LAST (NULL: nothing) has been done by then. BUFFER is aligned to 16 bytes. */
+/* Writes to SEEN what the policy of RECIPE is called with, where the activation will have the general
+ * registers at GENERAL when its call returns, and all that is pending at LAST (NULL: nothing) has been
+ * done by then. BUFFER is aligned to 16 bytes. */
 void transfer_see(const uint64_t *general, const struct transfer_step *last, const struct transfer *recipe,
                   void *buffer, uint8_t *seen);
 

@@ -94,8 +94,8 @@ static int take_mapping(void *context, const struct proc_mapping *mapping)
 
 int unwind_refresh(void)
 {
-    /* libunwind remembers by address how to leave a frame: where code was freed or a library closed, other code may lie
-     * by now. */
+    /* libunwind remembers by address how to leave a frame: where code was freed or a library closed, other
+     * code may lie by now. */
     unw_flush_cache(unwinder.space, 0, 0);
     unwinder.mapping_count = 0;
     return proc_mappings(take_mapping, NULL);
@@ -122,8 +122,8 @@ static bool is_loaded_code(struct walk *walk, uintptr_t address)
     return true;
 }
 
-/* Whether the word at ADDRESS lies in the stack that is walked. Its mapping was read before the stop: a stack that is
- * younger has the bounds of the one above, so each page is asked for. */
+/* Whether the word at ADDRESS lies in the stack that is walked. Its mapping was read before the stop: a
+ * stack that is younger has the bounds of the one above, so each page is asked for. */
 static bool is_on_stack(struct walk *walk, uintptr_t address)
 {
     if (address < walk->low || address >= walk->high || walk->high - address < sizeof(uintptr_t)) {
@@ -274,7 +274,8 @@ int unwind_init(void)
     return 0;
 }
 
-/* The registers that calls preserve, and rsp, by DWARF's numbers, as they are when control comes back to the frame at CURSOR. */
+/* The registers that calls preserve, and rsp, by DWARF's numbers, as they are when control comes back to
+ * the frame at CURSOR. */
 static void read_preserved(unw_cursor_t *cursor, uint64_t *ret)
 {
     static const unw_regnum_t preserved[] = { UNW_X86_64_RBX, UNW_X86_64_RBP, UNW_X86_64_RSP, UNW_X86_64_R12,

@@ -38,12 +38,14 @@ int unwind_refresh(void);
 enum unwind_end unwind_thread(const struct stopped_thread *thread, unwind_visitor *visit, void *context,
                               uintptr_t *ret_lost_sp);
 
-/* The same for a stack whose thread is not on it: CONTEXT was saved by a call of swapcontext or getcontext. */
+/* The same for a stack whose thread is not on it: CONTEXT was saved by a call of swapcontext or
+ * getcontext. */
 enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, void *argument,
                              uintptr_t *ret_lost_sp);
 
-/* Walks the stack of CONTEXT, a stopped thread's or (SAVED) as for unwind_saved. REGISTERS, 16 by DWARF's numbers, hold those that calls
- * preserve, and rsp, as they will be when control comes back to the frame that is being visited. */
+/* Walks the stack of CONTEXT, a stopped thread's or (SAVED) as for unwind_saved. REGISTERS, 16 by DWARF's
+ * numbers, hold those that calls preserve, and rsp, as they will be when control comes back to the frame
+ * that is being visited. */
 void unwind_with_registers(const ucontext_t *context, bool saved, unwind_visitor *visit, void *argument,
                            uint64_t *registers);
 

@@ -1,8 +1,8 @@
 /*
  * For programs with stacks of their own: coroutines, fibers, green threads.
  *
- * An update waits until no stack holds a function that it changes. Molt knows the stacks of threads, and those of makecontext and
- * swapcontext. A program that switches stacks in another way says where they are:
+ * An update waits until no stack holds a function that it changes. Molt knows the stacks of threads, and
+ * those of makecontext and swapcontext. A program that switches stacks in another way says where they are:
  *
  *     #include <molt/engine.h>
  *
@@ -12,11 +12,11 @@
  *     molt_stack_remove(coroutine->stack);
  *     munmap(coroutine->stack, size);
  *
- * While no thread is on a stack, what of it is in use is searched for return addresses into functions that change. If there is one the
- * update waits, and names the stack.
+ * While no thread is on a stack, what of it is in use is searched for return addresses into functions that
+ * change. If there is one the update waits, and names the stack.
  *
- * Nothing needs to be linked: a program that runs without Molt finds no engine, and the calls do nothing. They may be made on any thread, at
- * any time after main has begun.
+ * Nothing needs to be linked: a program that runs without Molt finds no engine, and the calls do nothing.
+ * They may be made on any thread, at any time after main has begun.
  */
 #ifndef MOLT_ENGINE_H
 #define MOLT_ENGINE_H
@@ -31,9 +31,10 @@ extern "C" {
 #endif
 
 /*
- * The SIZE bytes from LOW are a stack. POINTER says where the program keeps its stack pointer while no thread is on it: what lies below
- * that is not in use; a value outside of the stack means that nothing is. It is borrowed until the stack is removed. With NULL
- * the whole stack counts, and what functions that returned long ago have left there delays updates.
+ * The SIZE bytes from LOW are a stack. POINTER says where the program keeps its stack pointer while no thread
+ * is on it: what lies below that is not in use; a value outside of the stack means that nothing is. It is
+ * borrowed until the stack is removed. With NULL the whole stack counts, and what functions that returned
+ * long ago have left there delays updates.
  */
 static inline void molt_stack_add(void *low, size_t size, void *const *pointer)
 {

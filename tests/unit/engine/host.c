@@ -1,6 +1,6 @@
 /*
- * A program that the engine lives in, for test_library: does what it is told on standard input, one word a line, and
- * answers with one line. It knows nothing of Molt.
+ * A program that the engine lives in, for test_library: does what it is told on standard input, one word a
+ * line, and answers with one line. It knows nothing of Molt.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* A patch without code, made by hand: the records about state, and functions of the test program as its symbols. */
+/* A patch without code, made by hand: the records about state, and functions of the test program as its
+ * symbols. */
 #ifndef MOLT_TESTS_STATE_FIXTURE_H
 #define MOLT_TESTS_STATE_FIXTURE_H
 

@@ -1,4 +1,5 @@
-/* Coroutines that wait inside of affected code are found, named, and waited for; those that ended or were given back are not. */
+/* Coroutines that wait inside of affected code are found, named, and waited for; those that ended or were
+ * given back are not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -330,7 +330,8 @@ static void test_a_tagged_pointer(void **state)
     refused(&nodes, "a tagged pointer");
 }
 
-/* A word that may be an address follows into the middle of an instance; with bits of its own nobody knows whether it does. */
+/* A word that may be an address follows into the middle of an instance; with bits of its own nobody knows
+ * whether it does. */
 static void test_words_that_may_be_addresses(void **state)
 {
     struct nodes nodes;

@@ -1,6 +1,6 @@
 /*
- * libmolt.so in a real process: it answers, its forks and execs answer, and the program cannot tell that it is there.
- * Arguments: the library, the host program.
+ * libmolt.so in a real process: it answers, its forks and execs answer, and the program cannot tell that it
+ * is there. Arguments: the library, the host program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +102,8 @@ static void path_of(pid_t pid, char *path)
     snprintf(path, LINK_PATH_MAX, "%s/molt/%d.sock", runtime, (int)pid);
 }
 
-/* Connects to the engine of PID. A child may still be on its way to having one, or have closed its socket just now. */
+/* Connects to the engine of PID. A child may still be on its way to having one, or have closed its socket
+ * just now. */
 static struct link_client *open_client(pid_t pid)
 {
     struct link_client *client = NULL;
@@ -286,7 +287,8 @@ static long wakeups(pid_t pid)
     return sum;
 }
 
-/* Asleep means asleep, after a conversation and during an idle one. The wait is the measurement, not a guess. */
+/* Asleep means asleep, after a conversation and during an idle one. The wait is the measurement, not a
+ * guess. */
 static void test_no_wakeups(void **state)
 {
     struct host *host = *state;

@@ -421,7 +421,8 @@ static void test_strangers_are_turned_away(void **state)
     close(fd);
 }
 
-/* In the stranger: connects, past the directory and the mode that would have kept him out, and counts what he gets. */
+/* In the stranger: connects, past the directory and the mode that would have kept him out, and counts what
+ * he gets. */
 static int connect_as_stranger(const char *name)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -585,7 +586,8 @@ static void test_discovery(void **state)
     link_peers_free(peers, count);
 }
 
-/* A socket that nobody listens on is removed if its process is dead; a living one may be about to listen again. */
+/* A socket that nobody listens on is removed if its process is dead; a living one may be about to listen
+ * again. */
 static void check_nobody(pid_t pid, bool removed)
 {
     char path[LINK_PATH_MAX];

@@ -1,10 +1,13 @@
 /*
- * Programs for the tests of the language server, without processes: each file PID.sock in $XDG_RUNTIME_DIR/molt is one, its content a JSON object
+ * Programs for the tests of the language server, without processes: each file PID.sock in
+ * $XDG_RUNTIME_DIR/molt is one, its content a JSON object
  *
  *     {"name": "server", "build_id": "b1", "updates": [{"id"}...], "fail": {"prepare": "refused"}}
  *
- * `instances` is what `instances` answers beyond the usual, `fail` names a method and what it answers: a result word, "gone" (the connection breaks), "error" (a JSON-RPC error), or what a result says
- * beyond the usual. What was applied is written back to the file, so that the next server finds it as with a real program.
+ * `instances` is what `instances` answers beyond the usual, `fail` names a method and what it answers: a
+ * result word, "gone" (the connection breaks), "error" (a JSON-RPC error), or what a result says beyond the
+ * usual. What was applied is written back to the file, so that the next server finds it as with a real
+ * program.
  */
 #include "link/client.h"
 #include "link/directory.h"
@@ -132,7 +135,8 @@ static json_t *with_transfers(json_t *result, json_t *params, json_t *engine)
     return result;
 }
 
-/* The patch's id is its number of updates before, so the fake builder's and this one agree through the file. */
+/* The patch's id is its number of updates before, so the fake builder's and this one agree through the
+ * file. */
 static json_t *carry_out(struct link_client *client, const char *method, json_t *params, json_t *engine)
 {
     json_t *updates = json_object_get(engine, "updates"), *next = json_object_get(engine, "next_id");

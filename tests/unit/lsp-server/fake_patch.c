@@ -1,8 +1,9 @@
 /*
- * A patch builder for the tests of the language server: no compiler, no binaries. The build's binary has the build-id that the file BUILD/build-id
- * names ("b1" without one). A patch is a text that names the files that differ. What a source contains steers it: a line "#error" does not compile, the
- * word "layout" is refused, "same" makes no difference to the program,
- * "slow" compiles until it is cancelled. What the file manifest.json in the root says is in every manifest.
+ * A patch builder for the tests of the language server: no compiler, no binaries. The build's binary has the
+ * build-id that the file BUILD/build-id names ("b1" without one). A patch is a text that names the files that
+ * differ. What a source contains steers it: a line "#error" does not compile, the word "layout" is refused,
+ * "same" makes no difference to the program, "slow" compiles until it is cancelled. What the file
+ * manifest.json in the root says is in every manifest.
  */
 #include "patch/session.h"
 

@@ -8,7 +8,8 @@
 /* Compiles TEXT with COMPILER and FLAGS; fails the test if that fails. */
 struct object *compile_text(const char *compiler, const char *flags, const char *text);
 
-/* The same with a file called NAME, which the debug information puts into /source: two versions of it are one file. */
+/* The same with a file called NAME, which the debug information puts into /source: two versions of it are
+ * one file. */
 struct object *compile_named(const char *compiler, const char *flags, const char *text, const char *name);
 
 /* The types of one object, its unit being called "a.c". */

@@ -1,6 +1,6 @@
 /*
- * patch-recipes OLD.o NEW.o [FUNCTION]: how suspended functions of one object go on in another. With a function, all of its
- * recipes; else the share of calls that have one, and the reasons of the others.
+ * patch-recipes OLD.o NEW.o [FUNCTION]: how suspended functions of one object go on in another. With a
+ * function, all of its recipes; else the share of calls that have one, and the reasons of the others.
  */
 #include <stdio.h>
 #include <stdlib.h>

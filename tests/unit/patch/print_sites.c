@@ -1,4 +1,5 @@
-/* patch-sites BUILD BINARY [ROOT]: prints which type each allocation call of BINARY makes, then the counts. */
+/* patch-sites BUILD BINARY [ROOT]: prints which type each allocation call of BINARY makes, then the
+ * counts. */
 #include <stdio.h>
 #include <string.h>
 

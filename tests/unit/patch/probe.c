@@ -1,4 +1,5 @@
-/* patch-probe BUILD FROM TO OUT [-r ROOT] [-b BINARY]... [-a PATCH]...: builds a patch, prints manifest or error as JSON. */
+/* patch-probe BUILD FROM TO OUT [-r ROOT] [-b BINARY]... [-a PATCH]...: builds a patch, prints manifest or
+ * error as JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Small programs, made for a test: two versions of some files, built as a user would, and patches between them. */
+/* Small programs, made for a test: two versions of some files, built as a user would, and patches between
+ * them. */
 #ifndef MOLT_TESTS_UNIT_PATCH_PROJECT_H
 #define MOLT_TESTS_UNIT_PATCH_PROJECT_H
 
@@ -31,13 +32,15 @@ void project_shell(struct project *project, const char *format, ...) __attribute
 /* Compiles v1's a.c and b.c and links build/program. */
 void project_build(struct project *project);
 
-/* Makes a patch from tree FROM to tree TO (NULL: v1, in place), AFTER being the file of an earlier patch or NULL. */
+/* Makes a patch from tree FROM to tree TO (NULL: v1, in place), AFTER being the file of an earlier patch
+ * or NULL. */
 void project_patch(struct project *project, const char *from, const char *to, const char *after);
 
 /* Writes the last patch to NAME in the project's directory. */
 void project_save(struct project *project, const char *name);
 
-/* The names of the functions (data) in the last patch's manifest, sorted, with a space between: "f g". Static. */
+/* The names of the functions (data) in the last patch's manifest, sorted, with a space between: "f g".
+ * Static. */
 const char *project_functions(struct project *project);
 const char *project_data(struct project *project);
 

@@ -1,4 +1,5 @@
-/* test_build COMPILER FLAGS: patches between versions of small programs hold what changed and nothing else. */
+/* test_build COMPILER FLAGS: patches between versions of small programs hold what changed and nothing
+ * else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,8 @@
 #include "project.h"
 
 static const char *compiler = "gcc", *flags = "-O2";
-/* What follows main keeps the last function of a.c from being the last of all, where no padding makes room for a jump. */
+/* What follows main keeps the last function of a.c from being the last of all, where no padding makes room
+ * for a jump. */
 static const char main_b[] = "int value(int x);\nint main(int c, char **v) { return value(c); }\n"
                              "void last(void) { }\n";
 
@@ -528,8 +530,8 @@ static void start_twins(struct project *project, const char *debug)
     project_write(project, "v1/build", "compile_commands.json", database);
 }
 
-/* Asserts that the patch binds NAME, or NAME with the compiler's additions, to the symbol of that name after the
- * WHICHth FILE symbol util.c of the program. */
+/* Asserts that the patch binds NAME, or NAME with the compiler's additions, to the symbol of that name
+ * after the WHICHth FILE symbol util.c of the program. */
 static void assert_bound(struct project *project, const char *name, int which)
 {
     unsigned long value = 0, expected = 0;

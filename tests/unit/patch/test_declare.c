@@ -1,4 +1,5 @@
-/* test_declare COMPILER FLAGS [SEED]: declarations reproduce layouts, those of real programs and of random types. */
+/* test_declare COMPILER FLAGS [SEED]: declarations reproduce layouts, those of real programs and of random
+ * types. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -265,7 +266,8 @@ static unsigned pick(unsigned count)
     return (seed >> 16) % count;
 }
 
-/* One draw per statement: compilers evaluate arguments in orders of their own, and a seed must mean the same types. */
+/* One draw per statement: compilers evaluate arguments in orders of their own, and a seed must mean the
+ * same types. */
 static void random_members(struct text *text, unsigned declared, unsigned depth);
 
 static void random_aggregate(struct text *text, unsigned declared, unsigned depth)

@@ -168,7 +168,8 @@ static void sides(void **state)
     end(&emitted);
 }
 
-/* Members that swapped: another layout with the same hash, found behind the old one. A pointer's target counts for nothing. */
+/* Members that swapped: another layout with the same hash, found behind the old one. A pointer's target
+ * counts for nothing. */
 static void hashes(void **state)
 {
     struct emitted emitted;

@@ -531,7 +531,8 @@ static const struct policy_case cases[] = {
 
 /* ---- the examples of the documentation ---- */
 
-/* The fenced block that starts with "```c NAME" behind *AT, which is moved on. NULL: there is none. Owned by the caller. */
+/* The fenced block that starts with "```c NAME" behind *AT, which is moved on. NULL: there is none. Owned
+ * by the caller. */
 static char *take_block(const char **at, const char *name)
 {
     char *fence = must_printf("```c %s", name);

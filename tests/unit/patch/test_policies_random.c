@@ -1,7 +1,7 @@
 /*
- * Random changes to random structures: members are permuted, dropped, added, converted, made longer and shorter, in structures
- * inside structures. The generator knows what each member has to hold afterwards. A seed is printed and replays:
- * test-policies-random COMPILER FLAGS COUNT SEED.
+ * Random changes to random structures: members are permuted, dropped, added, converted, made longer and
+ * shorter, in structures inside structures. The generator knows what each member has to hold afterwards. A
+ * seed is printed and replays: test-policies-random COMPILER FLAGS COUNT SEED.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,7 +137,8 @@ static void expect_number(struct generator *generator, const char *path, unsigne
 static void write_values(struct generator *generator, const struct structure *structure, const char *path,
                          bool kept);
 
-/* The value of one element, as it was and as it has to be. KEPT: it is in the new structure; HAD: it was in the old one. */
+/* The value of one element, as it was and as it has to be. KEPT: it is in the new structure; HAD: it was
+ * in the old one. */
 static void write_element(struct generator *generator, const struct member *member, const char *path,
                           bool had, bool kept)
 {

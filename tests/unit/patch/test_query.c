@@ -158,7 +158,8 @@ static void refusals(void **state)
     end(&asking);
 }
 
-/* A line more in the source than in the program: the calls there are on other lines than its debug information says. */
+/* A line more in the source than in the program: the calls there are on other lines than its debug
+ * information says. */
 static void edited_since(void **state)
 {
     struct asking asking;

@@ -219,7 +219,8 @@ static bool is_behind(const struct project *project)
     return false;
 }
 
-/* Of a type that nobody is seen to make the engine is told, unless something tells where its instances are. */
+/* Of a type that nobody is seen to make the engine is told, unless something tells where its instances
+ * are. */
 static void behind_pointers(void **state)
 {
     static const struct {
@@ -329,7 +330,8 @@ static bool is_optimised(const char *by)
     return strcmp(flags, "-O0") != 0 && (!by || strcmp(compiler, by) == 0);
 }
 
-/* Changes the source FORMAT with the old and the new words in its place, and expects a refusal with WORDS if REFUSED. */
+/* Changes the source FORMAT with the old and the new words in its place, and expects a refusal with WORDS
+ * if REFUSED. */
 static void change_words(struct project *project, const char *format, const char *old, const char *new,
                          bool refused, const char *words)
 {
@@ -445,7 +447,8 @@ static void folded(void **state)
     project_deinit(&project);
 }
 
-/* In the next patch types are those of the patched sources, and variables those that earlier patches brought, too. */
+/* In the next patch types are those of the patched sources, and variables those that earlier patches
+ * brought, too. */
 static void chains(void **state)
 {
     const char *format = "struct node { int id; %s struct node *next; };\n"

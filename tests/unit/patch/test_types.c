@@ -146,7 +146,8 @@ static void recursion(void **state)
     object_destroy(object);
 }
 
-/* Two units: what both declare alike is one type, what they do not are two, and so is what points to these. */
+/* Two units: what both declare alike is one type, what they do not are two, and so is what points to
+ * these. */
 static void several_units(void **state)
 {
     const char *common = "struct same { int a; struct same *next; };"

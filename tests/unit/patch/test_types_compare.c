@@ -240,7 +240,8 @@ static void enumerations(void **state)
     check(old, "enum e { A, B, C }; struct s { int e; int n; } x; enum e y;", NULL, "struct s", NULL);
 }
 
-/* The same tag in two units changes in one of them only; and a type that another file only declares is the same. */
+/* The same tag in two units changes in one of them only; and a type that another file only declares is the
+ * same. */
 static void two_meanings(void **state)
 {
     struct object *old_a = compile_text(compiler, flags, "struct l { int a; } x;");
@@ -278,7 +279,8 @@ static void removed_types(void **state)
     compared_free(&compared);
 }
 
-/* Two units define the same types; what the first one only declares leads, in the second one, to what both define. */
+/* Two units define the same types; what the first one only declares leads, in the second one, to what both
+ * define. */
 static struct type_model *model_of_two(struct object *const objects[2])
 {
     struct type_model *model = type_model_create();

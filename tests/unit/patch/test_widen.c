@@ -1,6 +1,6 @@
 /*
- * test_widen COMPILER: what takes part in a patch besides what was edited. Functions are as short as -Os makes them and have no
- * padding behind them.
+ * test_widen COMPILER: what takes part in a patch besides what was edited. Functions are as short as -Os
+ * makes them and have no padding behind them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,7 +137,8 @@ static void new_code_may_not_take_it(void **state)
     project_deinit(&project);
 }
 
-/* What an earlier patch did with the address stays done, though neither the program nor the sources tell of it. */
+/* What an earlier patch did with the address stays done, though neither the program nor the sources tell
+ * of it. */
 static void earlier_code_took_it(void **state)
 {
     struct project project;

@@ -48,7 +48,8 @@ static const char *next_line(const char *at)
     return strchr(at, '\n') + 1;
 }
 
-/* What DIFF, which counts from 1, makes of TEXT, as patch(1) would; fails the test where a line does not agree. */
+/* What DIFF, which counts from 1, makes of TEXT, as patch(1) would; fails the test where a line does not
+ * agree. */
 static char *applied(const char *text, const char *diff)
 {
     struct text ret = { 0 };

@@ -1,7 +1,8 @@
 /*
- * Memory runs out at the n-th allocation, for every n, in the middle of a session: whatever was being done reports
- * it, nothing leaks (the sanitizer build sees to that), and afterwards the recorder is as if it had not happened.
- * tree-sitter itself ends the process when it gets no memory, so its own allocations are left alone.
+ * Memory runs out at the n-th allocation, for every n, in the middle of a session: whatever was being done
+ * reports it, nothing leaks (the sanitizer build sees to that), and afterwards the recorder is as if it had
+ * not happened. tree-sitter itself ends the process when it gets no memory, so its own allocations are left
+ * alone.
  */
 #include "support.h"
 

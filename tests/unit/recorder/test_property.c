@@ -1,6 +1,6 @@
 /*
- * Thousands of random edits over real C files. After each: the outline and the declarations equal those of a fresh
- * extraction, syntax errors those of a parse from scratch. Once all is undone the change set is empty.
+ * Thousands of random edits over real C files. After each: the outline and the declarations equal those of a
+ * fresh extraction, syntax errors those of a parse from scratch. Once all is undone the change set is empty.
  *
  *     test-recorder-property [FILE...]     MOLT_SEED=n replays, MOLT_EDITS=n edits per file
  */
