@@ -513,7 +513,7 @@ struct object_place object_target(struct object *object, const struct object_sec
     struct object_section *target = &object->sections[symbol->section];
     offset += symbol->value;
     struct object_symbol *definition = definition_at(target, offset);
-    if (definition) {
+    if (definition && definition->key) {
         return (struct object_place){ definition, target, offset - (int64_t)definition->value };
     }
     return (struct object_place){ NULL, target, offset };
