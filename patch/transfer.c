@@ -76,9 +76,49 @@ static void add_range(live_ranges *ranges, const struct frame_object *object)
     LIST_ADD(ranges, (struct live_range){ object->offset, object->size });
 }
 
-/* Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it may be any. */
+/*
+ * Memory of the frame, from LOW on, that is no object's, and is written by operands but never read by any: it may be an array that
+ * has no name. What operands do read is found alive by that.
+ */
+static void add_unread(struct version *version, int32_t low)
+{
+    const struct code *code = &version->code;
+    bool *read = must_calloc((size_t)-low + 1, sizeof(*read));
+
+    for (size_t k = 0; k < version->objects.count; k++) {
+        const struct frame_object *object = &version->objects.items[k];
+        int32_t end = object->offset + (int32_t)object->size;
+        for (int32_t at = object->offset > low ? object->offset : low; at < end && at < 0; at++) {
+            read[at - low] = true;
+        }
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < code->touches.count; i++) {
+            const struct code_touch *touch = &code->touches.items[i];
+            int32_t offset = touch->place - PLACE_CFA;
+            bool here = place_in_frame(touch->place) && offset >= low && offset + (int32_t)touch->size <= 0;
+            bool unread = false;
+            for (uint32_t n = 0; here && n < touch->size; n++) {
+                read[offset - low + (int32_t)n] =
+                    read[offset - low + (int32_t)n] || (pass == 0 && touch->read);
+                unread = unread || !read[offset - low + (int32_t)n];
+            }
+            if (pass == 1 && unread && touch->written) {
+                add_range(&version->escaped, &(struct frame_object){ .offset = offset, .size = touch->size });
+            }
+        }
+    }
+    free(read);
+}
+
+/*
+ * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it may be any; if it is one inside
+ * an object (a member that is an array), any that has a name.
+ */
 static void find_escaped(struct version *version)
 {
+    int32_t low = 0;
+
     for (size_t i = 0; i < version->code.taken.count; i++) {
         const struct code_taken *taken = &version->code.taken.items[i];
         bool known = false;
@@ -91,10 +131,13 @@ static void find_escaped(struct version *version)
                 known = true;
             }
         }
+        for (size_t k = 0; k < version->objects.count && !known && taken->indexed; k++) {
+            known = holds(&version->objects.items[k], taken->offset);
+            version->loose = version->loose || known;
+        }
         version->wild = version->wild || (!known && taken->offset < 0);
     }
-    if (version->wild) { /* then any byte may be meant */
-        int32_t low = 0;
+    if (version->wild || version->loose) {
         for (size_t i = 0; i < version->code.touches.count; i++) {
             int32_t offset = version->code.touches.items[i].place - PLACE_CFA;
             bool counts = place_in_frame(offset + PLACE_CFA) && offset < low;
@@ -103,7 +146,11 @@ static void find_escaped(struct version *version)
         for (size_t k = 0; k < version->objects.count; k++) {
             add_range(&version->escaped, &version->objects.items[k]);
         }
+    }
+    if (version->wild) { /* then any byte may be meant */
         LIST_ADD(&version->escaped, (struct live_range){ low, (uint32_t)(-2 * ADDRESS - low) });
+    } else if (version->loose) {
+        add_unread(version, low);
     }
 }
 

@@ -16,7 +16,7 @@ static bool is_known_elsewhere(const struct version *version, const struct local
             const struct local_piece *piece = &local->pieces.items[k];
             bool here = piece->kind == LOCAL_SLOT && taken->offset >= piece->value &&
                         taken->offset <= piece->value + (int64_t)piece->size;
-            bool any = piece->kind == LOCAL_SLOT && version->wild;
+            bool any = piece->kind == LOCAL_SLOT && (version->wild || version->loose);
             if ((here || any) && code_reaches(&version->code, taken->at, call)) {
                 return true;
             }

@@ -24,6 +24,7 @@ struct version {
     frame_objects objects;
     live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
     bool wild;           /* an address in the frame that is no known object's got away */
+    bool loose;          /* some memory is accessed that is no certain object's */
     bool *
         foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object there */
     int32_t low, high; /* what is accessed or belongs to an object; 0 is between them */
