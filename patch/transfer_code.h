@@ -181,6 +181,9 @@ bool code_is_string_operation(const struct code *code, const struct code_instruc
 /* The offset in the frame that register NUMBER points to in front of INSTRUCTION, or NO_OFFSET. */
 int32_t code_pointer(const struct code *code, uint32_t instruction, unsigned number);
 
+/* The same, behind INSTRUCTION. */
+int32_t code_pointer_after(const struct code *code, uint32_t instruction, unsigned number);
+
 /* Where INSTRUCTION, a CODE_COPY, takes its value from and where it leaves it; how many bytes. */
 void code_copy(const struct code *code, uint32_t instruction, int32_t *ret_from, int32_t *ret_to,
                uint32_t *ret_size);

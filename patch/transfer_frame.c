@@ -157,6 +157,18 @@ int32_t code_pointer(const struct code *code, uint32_t instruction, unsigned num
     return pointers[number];
 }
 
+int32_t code_pointer_after(const struct code *code, uint32_t instruction, unsigned number)
+{
+    const struct code_block *block = &code->blocks.items[code->instructions.items[instruction].block];
+    int32_t pointers[REGISTERS];
+
+    if (!block->reached) {
+        return NO_OFFSET;
+    }
+    follow_block(code, block, instruction + 1, pointers);
+    return pointers[number];
+}
+
 static void add_touch(struct code *code, int32_t place, uint32_t size, bool read, bool written)
 {
     LIST_ADD(&code->touches, (struct code_touch){ place, size, read, written });

@@ -184,6 +184,14 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
         ret->from = to->size == 4 ? (int64_t)(uint32_t)from->value : from->value;
         return to->kind == OPERAND_REGISTER ? to->size >= 4 : to->size >= size;
     }
+    int32_t pointer = size == 8 && to->kind == OPERAND_REGISTER && instruction->mnemonic == ZYDIS_MNEMONIC_LEA
+                          ? code_pointer_after(code, origin, to->number)
+                          : NO_OFFSET;
+    if (pointer != NO_OFFSET) {
+        ret->from_kind = MOLT_VALUE_FRAME;
+        ret->from = pointer;
+        return true;
+    }
     bool lea = instruction->mnemonic == ZYDIS_MNEMONIC_LEA && from->relative;
     bool mov = instruction->mnemonic == ZYDIS_MNEMONIC_MOV && from->kind == OPERAND_NUMBER;
     if ((lea || mov) && size == 8 && code_named(code, from, &ret->symbol)) {
