@@ -20,8 +20,9 @@ struct call_site {
 
 typedef LIST(struct call_site) call_sites;
 
-struct file_lines {
-    const char *name;
+/* The lines of one function in both versions. */
+struct function_lines {
+    const char *file, *function; /* NULL: the one whose calls are paired */
     struct line_map map;
 };
 
@@ -73,62 +74,70 @@ static void gather(const call_sites *sites, const struct call_site *like, site_g
 struct pairing {
     const struct match *match;
     call_sites old, new;
-    LIST(struct file_lines) files; /* by name, made when they are needed */
+    LIST(struct function_lines) functions; /* made when they are needed */
 };
 
 #define CONTEXT 30 /* lines around calls that are compared, too */
 
-static void add_lines(const call_sites *sites, const char *file, struct line_range *range)
+/* The name of the function that frame K of SITE is in, or NULL for the outermost, which may have got another name. */
+static const char *function_of(const struct call_site *site, size_t k)
 {
-    for (size_t i = 0; i < sites->count; i++) {
-        for (size_t k = 0; k < sites->items[i].frames.count; k++) {
-            const struct code_frame *frame = &sites->items[i].frames.items[k];
-            if (same_word(frame->file, file)) {
-                range->first = frame->line < range->first ? frame->line : range->first;
-                range->end = frame->line >= range->end ? frame->line + 1 : range->end;
-            }
-        }
-    }
+    return k + 1 < site->frames.count ? site->frames.items[k].function : NULL;
 }
 
-/* The lines of FILE that frames of either version are on, and some around: what only one of them has inlined counts in both. */
-static struct line_range lines_of(const struct pairing *pairing, const char *file)
+/* The lines of FUNCTION that frames of SITES are on, and some around. */
+static struct line_range lines_of(const call_sites *sites, const char *file, const char *function)
 {
     struct line_range range = { UINT32_MAX, 0 };
 
-    add_lines(&pairing->old, file, &range);
-    add_lines(&pairing->new, file, &range);
+    for (size_t i = 0; i < sites->count; i++) {
+        for (size_t k = 0; k < sites->items[i].frames.count; k++) {
+            const struct code_frame *frame = &sites->items[i].frames.items[k];
+            if (frame->line && same_word(frame->file, file) &&
+                same_word(function_of(&sites->items[i], k), function)) {
+                range.first = frame->line < range.first ? frame->line : range.first;
+                range.end = frame->line >= range.end ? frame->line + 1 : range.end;
+            }
+        }
+    }
+    range.first = range.first > range.end ? 1 : range.first;
     range.first = range.first > CONTEXT ? range.first - CONTEXT : 1;
     range.end += CONTEXT;
     return range;
 }
 
-static const struct line_map *lines_in(struct pairing *pairing, const char *file)
+static const struct line_map *lines_in(struct pairing *pairing, const char *file, const char *function)
 {
-    for (size_t i = 0; i < pairing->files.count; i++) {
-        if (same_word(pairing->files.items[i].name, file)) {
-            return &pairing->files.items[i].map;
+    for (size_t i = 0; i < pairing->functions.count; i++) {
+        const struct function_lines *each = &pairing->functions.items[i];
+        if (same_word(each->file, file) && same_word(each->function, function)) {
+            return &each->map;
         }
     }
-    LIST_ADD(&pairing->files, (struct file_lines){ .name = file });
-    struct line_map *map = &pairing->files.items[pairing->files.count - 1].map;
-    struct line_range range = lines_of(pairing, file);
-    line_map_init(map, pairing->match->lines, pairing->match->lines_context, file, range, range);
+    LIST_ADD(&pairing->functions, (struct function_lines){ .file = file, .function = function });
+    struct line_map *map = &pairing->functions.items[pairing->functions.count - 1].map;
+    line_map_init(map, pairing->match->lines, pairing->match->lines_context, file,
+                  lines_of(&pairing->old, file, function), lines_of(&pairing->new, file, function));
     return map;
 }
 
 /* How closely two calls are compared, from the surest way on. */
 enum closeness { BY_COLUMN, BY_LINE, EDITED, CLOSENESSES };
 
-/* Whether a frame of the new version is on the line that one of the old was on. */
-static bool same_frame(struct pairing *pairing, const struct code_frame *old, const struct code_frame *new)
+/* Whether frame K of NEW is on the line that the one of OLD was on; EDITED: which was edited where it stands. */
+static bool same_line_of(struct pairing *pairing, const struct call_site *old, const struct call_site *new,
+                         size_t k, bool edited)
 {
-    return !pairing->match->lines || !old->file
-               ? old->line == new->line
-               : line_map_same(lines_in(pairing, old->file), old->line, new->line);
+    const struct code_frame *a = &old->frames.items[k], *b = &new->frames.items[k];
+
+    if (!pairing->match->lines || !a->file) {
+        return a->line == b->line && !edited;
+    }
+    const struct line_map *map = lines_in(pairing, a->file, function_of(old, k));
+    return edited ? line_map_edited(map, a->line, b->line) : line_map_same(map, a->line, b->line);
 }
 
-/* Whether NEW is where OLD was. EDITED: one of the lines was edited where it stands. */
+/* Whether NEW is where OLD was. EDITED: one of the lines was edited. */
 static bool same_place(struct pairing *pairing, const struct call_site *old, const struct call_site *new,
                        enum closeness closeness)
 {
@@ -139,9 +148,8 @@ static bool same_place(struct pairing *pairing, const struct call_site *old, con
         if (!same_word(a->file, b->file) || (closeness == BY_COLUMN && a->column != b->column)) {
             return false;
         }
-        if (!same_frame(pairing, a, b)) {
-            if (closeness != EDITED || !pairing->match->lines || !a->file ||
-                !line_map_edited(lines_in(pairing, a->file), a->line, b->line)) {
+        if (!same_line_of(pairing, old, new, i, false)) {
+            if (closeness != EDITED || !same_line_of(pairing, old, new, i, true)) {
                 return false;
             }
             edited++;
@@ -263,10 +271,10 @@ uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_ind
     for (size_t i = 0; i < pairing.old.count; i++) {
         pair_site(&pairing, &pairing.old.items[i], pairs);
     }
-    for (size_t i = 0; i < pairing.files.count; i++) {
-        line_map_deinit(&pairing.files.items[i].map);
+    for (size_t i = 0; i < pairing.functions.count; i++) {
+        line_map_deinit(&pairing.functions.items[i].map);
     }
-    LIST_FREE(&pairing.files);
+    LIST_FREE(&pairing.functions);
     free_sites(&pairing.old);
     free_sites(&pairing.new);
     return pairs;

@@ -9,7 +9,7 @@
 
 #include "patch/memory.h"
 
-#define DISTANCE_MAX 400
+#define DISTANCE_MAX 1000
 
 struct search {
     same_line *lines;
