@@ -10,14 +10,13 @@
  *     whole, in parts  the other         refused
  *     one bit          other values      refused
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "patch/accesses.h"
 #include "patch/build_state_private.h"
 #include "patch/definition_line.h"
-#include "patch/file.h"
+#include "patch/edited.h"
 #include "patch/forms.h"
 #include "patch/types_place.h"
 
@@ -34,6 +33,7 @@ struct unit_forms {
     const struct comparison *comparison;
     struct forms before, after;
     struct plain plain_before, plain_after;
+    struct edited_sources sources;
     struct molt_error *error; /* the first */
 };
 
@@ -230,93 +230,13 @@ static void check_new(struct unit_forms *unit, const struct object_symbol *symbo
 
 /* ---- variables that neither has ------------------------------------------------------------------------------------ */
 
-/* The file FORM is declared in, as TREE has it. */
-static char *text_of(const struct form *form, const struct tree *tree)
-{
-    char *file = definition_file((Dwarf_Die *)&form->die), *path = file ? tree_file(tree, file) : NULL;
-    char *bytes = NULL;
-    size_t size;
-
-    molt_error_destroy(path ? file_read(path, &bytes, &size) : NULL);
-    free(file);
-    free(path);
-    return bytes;
-}
-
-static bool is_letter(char character)
-{
-    return isalnum((unsigned char)character) || character == '_';
-}
-
-static bool has_word(const char *text, size_t length, const char *word)
-{
-    size_t size = strlen(word);
-
-    for (size_t i = 0; i + size <= length; i++) {
-        if (strncmp(text + i, word, size) == 0 && (i == 0 || !is_letter(text[i - 1])) &&
-            !is_letter(text[i + size])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The lines of TEXT that have WORD. Owned by the caller. */
-static char *lines_with(const char *text, const char *word)
-{
-    struct text lines = { 0 };
-
-    text_puts(&lines, "");
-    for (size_t length; *text; text += length) {
-        length = strcspn(text, "\n");
-        length += text[length] != '\0';
-        if (has_word(text, length, word)) {
-            text_append(&lines, text, length);
-        }
-    }
-    return must_have(text_steal(&lines));
-}
-
-/* Whether the line of FORM in TEXT, or the one before, says that it is static. */
-static bool says_static(const struct form *form, const char *text)
-{
-    int line = 0;
-
-    if (dwarf_decl_line((Dwarf_Die *)&form->die, &line) != 0) {
-        return false;
-    }
-    for (; line > 2 && *text; text += *text != '\0') {
-        text += strcspn(text, "\n");
-        line--;
-    }
-    size_t first = strcspn(text, "\n"), second = text[first] ? strcspn(text + first + 1, "\n") + 1 : 0;
-    return has_word(text, first + second, "static");
-}
-
-/* Whether the edit has to do with FORM, a variable that is kept nowhere: only then its uses are looked at. */
-static bool is_edited(const struct unit_forms *unit, const struct form *old, const struct form *new)
-{
-    char *before = text_of(old, &unit->build->from), *after = text_of(new, &unit->build->to);
-    bool edited = false;
-
-    if (before && after && says_static(new, after)) {
-        char *one = lines_with(before, old->name), *other = lines_with(after, new->name);
-        edited = strcmp(one, other) != 0;
-        free(one);
-        free(other);
-    }
-    free(before);
-    free(after);
-    return edited;
-}
-
 /* The old code stores what nothing reads, the new one reads what nothing stores. */
 static void check_nowhere(struct unit_forms *unit, const struct form *old)
 {
     const struct form *new = old->kind == FORM_NONE ? forms_find(&unit->after, old) : NULL;
     struct build *build = unit->build;
 
-    if (!new || new->kind != FORM_NONE || form_is_const(old) || !is_edited(unit, old, new)) {
+    if (!new || new->kind != FORM_NONE || form_is_const(old) || !is_edited(&unit->sources, old, new)) {
         return;
     }
     uint64_t size = form_size(old);
@@ -473,7 +393,10 @@ static void check_all(struct unit_forms *unit)
 
 static struct molt_error *check_unit(struct build *build, const struct changed_unit *changed)
 {
-    struct unit_forms unit = { .build = build, .changed = changed, .comparison = &changed->comparison };
+    struct unit_forms unit = { .build = build,
+                               .changed = changed,
+                               .comparison = &changed->comparison,
+                               .sources = { .from = &build->from, .to = &build->to } };
 
     forms_of(object_dwarf(unit.comparison->old), &unit.before);
     forms_of(object_dwarf(unit.comparison->new), &unit.after);
@@ -484,6 +407,7 @@ static struct molt_error *check_unit(struct build *build, const struct changed_u
     forms_deinit(&unit.after);
     forms_deinit(&unit.plain_before.forms);
     forms_deinit(&unit.plain_after.forms);
+    edited_sources_deinit(&unit.sources);
     return unit.error;
 }
 
