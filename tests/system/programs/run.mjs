@@ -5,17 +5,20 @@ import path from 'node:path';
 import * as molt from '../molt.mjs';
 import { run } from '../process.mjs';
 import { root } from '../story.mjs';
+import * as dnsmasq from './dnsmasq.mjs';
+import * as lighttpd from './lighttpd.mjs';
 import * as lua from './lua.mjs';
 import * as redis from './redis.mjs';
 
-const programs = { lua, redis };
+const programs = { dnsmasq, lighttpd, lua, redis };
 
 /** A program as its test sees it: where it was built, and updates of it. */
 class Program {
-    constructor(source) {
+    constructor({ source, build = '.' }) {
         this.source = source;
         this.directory = path.join(molt.buildDirectory, 'programs', source);
         this.tree = path.join(this.directory, 'tree');
+        this.database = path.join(this.tree, build);
     }
 
     async build() {
@@ -40,7 +43,7 @@ class Program {
             }
             fs.writeFileSync(path.join(edited, name), text);
         }
-        await this.must(['diff', '-p', this.tree, '--root', this.tree, '--from', this.tree, '--to', edited,
+        await this.must(['diff', '-p', this.database, '--root', this.tree, '--from', this.tree, '--to', edited,
             '-o', file], { timeout: 300000 });
         return file;
     }
@@ -66,7 +69,7 @@ class Program {
 
 let passed = 0, failed = 0;
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(programs)) {
-    const program = new Program(programs[name].source), began = Date.now();
+    const program = new Program(programs[name]), began = Date.now();
     try {
         await program.build();
         const built = Date.now();
