@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/watched.h"
+
 #ifndef PR_SET_VMA /* Linux 5.17 */
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -40,6 +42,7 @@ static void *map(void *address, size_t size, int protection, int flags)
 
 static void unmap(void *start, size_t size)
 {
+    WATCHED_FORGET(start, size);
     syscall(SYS_munmap, start, size);
 }
 

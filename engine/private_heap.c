@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "engine/mapping.h"
+#include "engine/watched.h"
 
 #define SPAN_SIZE ((size_t)65536)
 #define HEADER_SIZE ((size_t)64)
@@ -136,6 +137,7 @@ static void *allocate_small(unsigned class)
     }
     if (span->free) {
         pointer = span->free;
+        WATCHED_OPEN(pointer, sizeof(struct block));
         span->free = span->free->next;
     } else {
         pointer = (char *)span + HEADER_SIZE + span->fresh++ * class_size(class);
@@ -164,6 +166,7 @@ static void free_small(struct span *span, struct block *block)
 {
     block->next = span->free;
     span->free = block;
+    WATCHED_CLOSE(block, class_size(span->class));
     if (span->used-- == span->count) {
         open_span(span);
     }
@@ -173,10 +176,20 @@ static void free_small(struct span *span, struct block *block)
     }
 }
 
+/* The rest of its room is nobody's. */
+static void give(void *pointer, size_t size)
+{
+    WATCHED_CLOSE(pointer, private_heap_usable(pointer));
+    WATCHED_OPEN(pointer, size);
+}
+
 void *private_heap_allocate(size_t size)
 {
     pthread_mutex_lock(&mutex);
     void *pointer = size <= LARGEST_CLASS ? allocate_small(class_of(size)) : allocate_large(size);
+    if (pointer) {
+        give(pointer, size);
+    }
     pthread_mutex_unlock(&mutex);
     if (!pointer) {
         errno = ENOMEM;
@@ -217,10 +230,12 @@ void *private_heap_resize(void *pointer, size_t size)
     size_t room = private_heap_usable(pointer);
 
     if (pointer && size <= room && size >= room / 2) {
+        give(pointer, size);
         return pointer;
     }
     void *result = private_heap_allocate(size);
     if (result && pointer) {
+        WATCHED_OPEN(pointer, room);
         memcpy(result, pointer, size < room ? size : room);
         private_heap_free(pointer);
     }

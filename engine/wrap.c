@@ -17,6 +17,7 @@
 
 #include "engine/mapping.h"
 #include "engine/private_heap.h"
+#include "engine/watched.h"
 
 /* the linker's names for what the callers call malloc and so on */
 void *__wrap_malloc(size_t size);
@@ -68,6 +69,7 @@ void __wrap_free(void *pointer)
 
 size_t __wrap_malloc_usable_size(void *pointer)
 {
+    WATCHED_OPEN(pointer, private_heap_usable(pointer)); /* who asks may use all of it */
     return private_heap_usable(pointer);
 }
 

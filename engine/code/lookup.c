@@ -264,18 +264,40 @@ uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size)
     return address_of(&search);
 }
 
+static bool is_libc(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+
+    return strcmp(slash ? slash + 1 : file, "libc.so.6") == 0;
+}
+
+static bool is_before(const struct link_map *map, enum lookup_start start)
+{
+    switch (start) {
+    case LOOKUP_BEHIND_US:
+        return map->l_ld != _DYNAMIC; /* the linker's name for this module's */
+    case LOOKUP_IN_LIBC:
+        return !is_libc(map->l_name);
+    default:
+        return false;
+    }
+}
+
 /* By the dynamic linker's own list: a sanitizer's runtime stands in front of dl_iterate_phdr, and
  * allocates before that works. */
-uintptr_t lookup_definition(const char *name, bool behind_us)
+uintptr_t lookup_definition(const char *name, enum lookup_start start)
 {
     struct search search = { .name = name, .version = "", .hash = hash_of(name), .defined = true };
+    const struct link_map *map = _r_debug.r_map;
 
-    for (const struct link_map *map = _r_debug.r_map; map && !search.found; map = map->l_next) {
+    while (map && is_before(map, start)) {
+        map = map->l_next;
+    }
+    if (map && start == LOOKUP_BEHIND_US) {
+        map = map->l_next;
+    }
+    for (; map && !search.found; map = map->l_next) {
         struct table table = { .bias = map->l_addr };
-        if (behind_us) {
-            behind_us = map->l_ld != _DYNAMIC; /* the linker's name for this module's */
-            continue;
-        }
         read_dynamic(map->l_ld, &table);
         search.found = is_searched(map->l_name, &table) ? find_in(&table, &search) : NULL;
         search.address = search.found ? table.bias + search.found->st_value : 0;

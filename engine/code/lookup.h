@@ -16,10 +16,24 @@ void lookup_init(void);
  * dynamic linker's lock. */
 uintptr_t lookup_symbol(const char *name, const char *version, size_t *ret_size);
 
-/* Address of the first definition of NAME in any loaded module, in the order in which the dynamic linker
- * searches those that the program was started with; or, BEHIND_US, of the first in modules that come after
- * the one that this code is part of. 0: nowhere. Without a lock: before main, when there is one thread.
- * Needs no lookup_init. */
-uintptr_t lookup_definition(const char *name, bool behind_us);
+/* Where lookup_definition begins. */
+enum lookup_start {
+    LOOKUP_FROM_FIRST,
+    LOOKUP_BEHIND_US, /* in modules that come after the one that this code is part of */
+    LOOKUP_IN_LIBC,   /* nowhere else */
+};
+
+/* What our own functions stand in front of. A sanitizer's runtime that watches us came with us: behind that
+ * is libc. */
+#ifdef ENGINE_IS_WATCHED
+#define LOOKUP_UNDERNEATH LOOKUP_IN_LIBC
+#else
+#define LOOKUP_UNDERNEATH LOOKUP_BEHIND_US
+#endif
+
+/* Address of the first definition of NAME in the modules from START on, in the order in which the dynamic
+ * linker searches those that the program was started with. 0: nowhere. Without a lock: before main, when
+ * there is one thread. Needs no lookup_init. */
+uintptr_t lookup_definition(const char *name, enum lookup_start start);
 
 #endif

@@ -304,7 +304,7 @@ static const char *allocator;
 /* While there is one thread. */
 __attribute__((constructor)) static void find_allocator(void)
 {
-    bool is_ours = lookup_definition("malloc", false) == (uintptr_t)malloc;
+    bool is_ours = lookup_definition("malloc", LOOKUP_FROM_FIRST) == (uintptr_t)malloc;
 
     allocator = is_ours && (next.malloc || next_find()) ? next_library() : NULL;
 }

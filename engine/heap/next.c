@@ -20,6 +20,17 @@
 #include "engine/code/lookup.h"
 #include "engine/heap/shadow.h"
 
+#ifdef ENGINE_IS_WATCHED
+/* What the sanitizer's runtime allocates while it makes itself ready is not noted: little works until then. */
+static bool ready;
+__attribute__((constructor(101))) static void begin(void) /* before heap/interpose.c looks */
+{
+    ready = true;
+}
+#else
+static const bool ready = true;
+#endif
+
 struct next next;
 
 static struct next found; /* without rounding */
@@ -169,7 +180,8 @@ bool next_find(void)
     if (atomic_exchange(&looking, true)) {
         return next.malloc != NULL;
     }
-#define X(name, type, parameters) found.name = (type(*) parameters)lookup_definition(#name, true);
+#define X(name, type, parameters)                                                                            \
+    found.name = (type(*) parameters)lookup_definition(#name, LOOKUP_UNDERNEATH);
     NEXT_FUNCTIONS(X)
 #undef X
     note_library((uintptr_t)found.malloc);
@@ -185,5 +197,5 @@ bool next_find(void)
 
 const char *next_library(void)
 {
-    return sanitized ? NULL : library;
+    return sanitized || !ready ? NULL : library;
 }

@@ -43,7 +43,7 @@ static __attribute__((constructor, noinline)) void find_next(void)
     };
 
     for (size_t i = 0; i < FUNCTION_COUNT; i++) {
-        uintptr_t address = lookup_definition(names[i], true);
+        uintptr_t address = lookup_definition(names[i], LOOKUP_UNDERNEATH);
         const ElfW(Sym) *symbol = NULL;
         Dl_info info;
         if (dladdr1((void *)address, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol) {

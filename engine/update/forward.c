@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "engine/update/forward_private.h"
+#include "engine/watched.h"
 
 #define FEW_PARTS 16     /* of the heap: not worth a second processor */
 #define FEW_IN_PLACE 256 /* the same, if nothing has moved: then few blocks are visited */
@@ -234,7 +235,7 @@ static inline enum glance glance_at(struct state *state, uintptr_t value, uint32
     return same && !item_index_has(&state->forwarding->index, value) ? STAYS : UNCLEAR;
 }
 
-static inline void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
+READS_PROGRAM static inline void visit_typed_word(void *context, uintptr_t at, const struct layout_word *word)
 {
     struct forwarder *forwarder = context;
     struct state *state = forwarder->state;
@@ -254,7 +255,7 @@ static inline void visit_typed_word(void *context, uintptr_t at, const struct la
     }
 }
 
-static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
+READS_PROGRAM static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
 {
     struct forwarder *forwarder = context;
     struct state *state = forwarder->state;
@@ -277,7 +278,7 @@ static void visit_untyped_words(void *context, uintptr_t *start, size_t count)
 /* ---- where to look ------------------------------------------------------------------------------------------------------------ */
 
 /* Quickly, whatever they mean: whether any of the words from START to END holds an address that matters. */
-static bool holds_any(const struct forwarding *forwarding, uintptr_t start, uintptr_t end)
+READS_PROGRAM static bool holds_any(const struct forwarding *forwarding, uintptr_t start, uintptr_t end)
 {
     uintptr_t low = forwarding->low, range = forwarding->high - low;
     bool any = false;

@@ -12,6 +12,7 @@
 #include "engine/proc.h"
 #include "engine/sort.h"
 #include "engine/update/state_private.h"
+#include "engine/watched.h"
 
 #define OWN_MAX 4096
 
@@ -23,6 +24,21 @@ struct own {
 static struct own own[OWN_MAX]; /* the engine's memory, ascending */
 static size_t own_count;
 
+#if WATCHED_BY_ADDRESS_SANITIZER
+/* What the sanitizer notes of each byte, in a build of the engine that it watches: 8 bytes are one there. */
+static void list_notes(void)
+{
+    size_t scale, offset;
+
+    __asan_get_shadow_mapping(&scale, &offset);
+    own[own_count++] = (struct own){ offset, offset + ((uintptr_t)1 << (47 - scale)), REGION_KERNEL };
+}
+#else
+static void list_notes(void)
+{
+}
+#endif
+
 static void list_own(void)
 {
     struct mapping mapping;
@@ -30,7 +46,7 @@ static void list_own(void)
 
     own_count = 0;
     heap_list_mappings();
-    for (size_t i = 0; own_count < OWN_MAX - 1 && mapping_get(i, &mapping); i++) {
+    for (size_t i = 0; own_count < OWN_MAX - 2 && mapping_get(i, &mapping); i++) {
         own[own_count++] = (struct own){ mapping.start, mapping.start + mapping.size,
                                          strcmp(mapping.what, HEAP_SHADOW_NAME) == 0 ? REGION_SHADOW
                                          : strcmp(mapping.what, ARENA_NAME) == 0     ? REGION_PATCHES
@@ -40,6 +56,7 @@ static void list_own(void)
         own[own_count++] = (struct own){ (uintptr_t)library.dlfo_map_start,
                                          ((uintptr_t)library.dlfo_map_end + 4095) & ~4095ul, REGION_KERNEL };
     }
+    list_notes();
     SORT_BY(own, own_count, struct own, start);
 }
 

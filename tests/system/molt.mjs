@@ -22,9 +22,17 @@ export const call = (args, options = {}) => run(molt, args, { env: environment, 
 /** Starts `molt ARGS...`, see begin(). */
 export const start = (args, options = {}) => begin(molt, args, { env: environment, ...options });
 
+// An engine (MOLT_ENGINE) that was built with the address sanitizer needs its runtime in the process: MOLT_TEST_SANITIZER names it. The
+// program itself is not watched, and its faults are the engine's to handle.
+const watched = process.env.MOLT_TEST_SANITIZER && {
+    LD_PRELOAD: process.env.MOLT_TEST_SANITIZER,
+    ASAN_OPTIONS: ['verify_asan_link_order=0', 'detect_leaks=0', 'disable_coredump=0', `log_path=${buildDirectory}/sanitizer`,
+        ...['segv', 'sigbus', 'sigfpe', 'sigill', 'abort'].map((name) => `handle_${name}=0`)].join(':'),
+};
+
 /** Starts PROGRAM under Molt and talks to it. Its pid is the Talker's: `molt run` becomes the program. */
 export const program = (file, args = [], options = {}) =>
-    new Talker(molt, ['run', '--', file, ...args], { env: environment, ...options });
+    new Talker(molt, ['run', '--', file, ...args], { env: { ...environment, ...watched }, ...options });
 
 /** Makes the patch FILE from tree FROM to tree TO; AFTER lists the patches applied already, VIA the trees in between. */
 export const diff = (build, from, to, file, after = [], via = []) =>
