@@ -164,6 +164,7 @@ static void *allocate_large(size_t size)
 
 static void free_small(struct span *span, struct block *block)
 {
+    WATCHED_OPEN(block, sizeof(*block)); /* it may have been smaller */
     block->next = span->free;
     span->free = block;
     WATCHED_CLOSE(block, class_size(span->class));
