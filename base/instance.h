@@ -1,5 +1,5 @@
 /*
- * An instance in words: its bytes, read by a shape that the builder noted (patch/shape.h).
+ * An instance in words: its bytes, read by a shape that the builder noted (patch/types/shape.h).
  *
  * A shape is JSON, {"size": 24, "members": [...]}, each member with a "path" ("position.x", as in C),
  * "offset" and "size" in bytes, and a "kind": int, unsigned, bool, float, pointer, text (an array of

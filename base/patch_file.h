@@ -5,7 +5,7 @@
  * definitions are ordinary sections with ordinary RELA relocations and symbols, so readelf, objdump and gdb
  * can open it. What an ELF object cannot say stands in `.molt.*` sections:
  *
- *   .molt.manifest   JSON for people and tools: see patch/manifest.h. The engine takes "id", "after" and
+ *   .molt.manifest   JSON for people and tools: see patch/emit/manifest.h. The engine takes "id", "after" and
  * "title". .molt.modules    struct molt_patch_module[]: executables and shared libraries that the patch
  * changes or names .molt.sections   struct molt_patch_section[]: near which module each allocated section
  * must be loaded .molt.bindings   struct molt_patch_binding[]: what each undefined symbol means in the
@@ -413,8 +413,9 @@ struct patch_file {
     X(layouts, layout)                                                                                       \
     X(fields, field)                                                                                         \
     X(sites, site)                                                                                           \
-    X(allocators, allocator) X(roots, root) X(migrations, migration) X(segments, segment)                    \
-        X(invariants, invariant) X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)
+    X(allocators, allocator)                                                                                 \
+    X(roots, root) X(migrations, migration) X(segments, segment) X(invariants, invariant)                    \
+        X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "patch/file.h"
-#include "patch/transfer.h"
+#include "patch/transfer/transfer.h"
 
 #define SHOWN "/src/"
 

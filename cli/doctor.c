@@ -14,7 +14,7 @@
 #include "cli/targets.h"
 #include "cli/wrapper_tables.h"
 #include "link/directory.h"
-#include "patch/image.h"
+#include "patch/code/image.h"
 #include "patch/memory.h"
 #include "patch/session.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/type_change.h"
 #include "cli/command.h"
-#include "patch/manifest.h"
+#include "patch/emit/manifest.h"
 
 static void print_entries(const json_t *manifest, const char *key, const char *title, const char *detail)
 {

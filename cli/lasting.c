@@ -12,7 +12,7 @@
 
 #include "link/client.h"
 #include "link/protocol.h"
-#include "patch/suspended.h"
+#include "patch/transfer/suspended.h"
 
 #define LOOKS 5
 #define BETWEEN_MS 100

@@ -15,7 +15,7 @@
 #include "cli/result.h"
 #include "cli/targets.h"
 #include "link/protocol.h"
-#include "patch/manifest.h"
+#include "patch/emit/manifest.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define GRACE_MS 60000 /* beyond the safe point's time, for everything else an engine does */

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "patch/heap_settings.h"
-#include "patch/wrappers.h"
+#include "patch/sites/heap_settings.h"
+#include "patch/sites/wrappers.h"
 
 /* Shortens FOLDER to the nearest directory upwards with a molt.toml; "" if there is none. */
 static void find_settings(char *folder)

@@ -19,7 +19,7 @@
 #include "lsp-server/suspended.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
-#include "patch/manifest.h"
+#include "patch/emit/manifest.h"
 
 #define QUIET_MS 600 /* without a change, before a preview begins */
 

@@ -9,7 +9,7 @@
 #include "lsp-server/diagnostics.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
-#include "patch/suspended.h"
+#include "patch/transfer/suspended.h"
 
 #define ANSWER_MS 3000
 

@@ -14,7 +14,7 @@
 
 struct workspace;
 
-/* What is suspended in TARGETS, which were built by SESSION as REQUEST->from has it, now: a new array, see patch/suspended.h. Empty if
+/* What is suspended in TARGETS, which were built by SESSION as REQUEST->from has it, now: a new array, see patch/transfer/suspended.h. Empty if
  * they cannot be asked. Blocking; on a job's thread with the session lent to it. */
 json_t *suspended_ask(struct patch_session *session, const struct patch_request *request,
                       const struct delivery_target *targets, size_t target_count);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/emit.h"
-#include "patch/object_scope.h"
+#include "patch/emit/emit.h"
+#include "patch/code/object_scope.h"
 
 const struct image_symbol *bind_find(const struct contribution *contribution,
                                      const struct object_symbol *symbol, bool *ret_ambiguous)

@@ -10,7 +10,7 @@
 
 #include "patch/build_private.h"
 #include "patch/build_state.h"
-#include "patch/frame_policy.h"
+#include "patch/transfer/frame_policy.h"
 
 static double now_ms(void)
 {

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "patch/baseline.h"
+#include "patch/code/baseline.h"
 #include "patch/build_private.h"
 #include "patch/build_state.h"
 #include "patch/build_transfer.h"
-#include "patch/command.h"
-#include "patch/definition_line.h"
+#include "patch/compile/command.h"
+#include "patch/code/definition_line.h"
 
 /* How many compile units of IMAGE were made from the file of ENTRY. */
 static unsigned twins_of(const struct image *image, const struct compile_entry *entry)

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "patch/build_state_private.h"
-#include "patch/die_facts.h"
-#include "patch/heap_settings.h"
+#include "patch/types/die_facts.h"
+#include "patch/sites/heap_settings.h"
 
 /* A type that changed and has instances of its own. */
 struct candidate {

@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "patch/baseline.h"
+#include "patch/code/baseline.h"
 #include "patch/build_private.h"
-#include "patch/definition_line.h"
-#include "patch/mentions.h"
+#include "patch/code/definition_line.h"
+#include "patch/emit/mentions.h"
 
 struct short_function {
     const struct image *image;

@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/accesses.h"
+#include "patch/code/accesses.h"
 #include "patch/build_state_private.h"
-#include "patch/definition_line.h"
-#include "patch/edited.h"
-#include "patch/forms.h"
-#include "patch/types_place.h"
+#include "patch/code/definition_line.h"
+#include "patch/types/edited.h"
+#include "patch/types/forms.h"
+#include "patch/types/place.h"
 
 /* One unit's source as its author wrote it: every access is in the code. Made when first asked for. */
 struct plain {

@@ -2,11 +2,11 @@
 #ifndef MOLT_PATCH_BUILD_PRIVATE_H
 #define MOLT_PATCH_BUILD_PRIVATE_H
 
-#include "patch/emit.h"
-#include "patch/inlining.h"
-#include "patch/new_sources.h"
+#include "patch/emit/emit.h"
+#include "patch/code/inlining.h"
+#include "patch/compile/new_sources.h"
 #include "patch/session_private.h"
-#include "patch/source_lines.h"
+#include "patch/code/source_lines.h"
 
 /* A unit whose files differ. */
 struct changed_unit {
@@ -34,9 +34,10 @@ struct build {
     struct inlining *inlining;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
-    struct object *nothing;           /* what a new file is compared with */
-    struct build_state *state;        /* build_state.c; NULL: nothing is said about state */
-    struct frame_policies *frames;    /* frame_policy.c; NULL: nothing is said about suspended functions */
+    struct object *nothing;    /* what a new file is compared with */
+    struct build_state *state; /* build_state.c; NULL: nothing is said about state */
+    struct frame_policies
+        *frames; /* transfer/frame_policy.c; NULL: nothing is said about suspended functions */
     LIST(const struct image *) asked; /* of a query (query.c): the binaries that it is about */
     LIST(const char *)
     stale; /* units whose sources are not what they were built from; only a query is made then */

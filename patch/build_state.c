@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "patch/build_state_private.h"
-#include "patch/emit_roots.h"
-#include "patch/frame_policy.h"
-#include "patch/policy_stage.h"
+#include "patch/emit/roots.h"
+#include "patch/transfer/frame_policy.h"
+#include "patch/policy/stage.h"
 
 /* ---- sites --------------------------------------------------------------------------------------------------------- */
 

@@ -3,9 +3,9 @@
 #define MOLT_PATCH_BUILD_STATE_PRIVATE_H
 
 #include "patch/build_state.h"
-#include "patch/policy.h"
-#include "patch/policy_mentions.h"
-#include "patch/sites_emit.h"
+#include "patch/policy/policy.h"
+#include "patch/policy/mentions.h"
+#include "patch/sites/emit.h"
 
 /* What a binary allocates; the session's. */
 struct image_sites {

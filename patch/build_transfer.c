@@ -1,5 +1,5 @@
 /*
- * Active frames in a build: for each affected function the recipes of both directions (patch/transfer.h), as records. What
+ * Active frames in a build: for each affected function the recipes of both directions (patch/transfer/transfer.h), as records. What
  * differs between the objects that recipes speak of and the running program is said here: the old code is the
  * binary's, whose instructions may lie elsewhere than in the object, or an earlier patch's.
  */
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/baseline.h"
-#include "patch/frame_policy.h"
-#include "patch/transfer.h"
+#include "patch/code/baseline.h"
+#include "patch/transfer/frame_policy.h"
+#include "patch/transfer/transfer.h"
 
 /* One unit in one binary. */
 struct unit_transfers {

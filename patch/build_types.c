@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "patch/build_state_private.h"
-#include "patch/variables.h"
+#include "patch/types/variables.h"
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
 

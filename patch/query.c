@@ -13,9 +13,9 @@
 #include <time.h>
 
 #include "patch/build_state_private.h"
-#include "patch/emit_roots.h"
-#include "patch/shape.h"
-#include "patch/types_private.h"
+#include "patch/emit/roots.h"
+#include "patch/types/shape.h"
+#include "patch/types/private.h"
 
 #define SUGGESTIONS 3
 

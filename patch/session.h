@@ -46,7 +46,7 @@ struct patch_request {
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
     json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */
-    /* Composing (patch/policy_stage.h): with is_stage this is one of several updates that are to be made
+    /* Composing (patch/policy/stage.h): with is_stage this is one of several updates that are to be made
      * one, and `stages` (may be NULL) are those in front of it; else `stages` are all of them, and `from`
      * and `to` those of the first and the last. */
     bool is_stage;

@@ -2,11 +2,11 @@
 #ifndef MOLT_PATCH_SESSION_PRIVATE_H
 #define MOLT_PATCH_SESSION_PRIVATE_H
 
-#include "patch/compile.h"
-#include "patch/image.h"
-#include "patch/object.h"
+#include "patch/compile/compile.h"
+#include "patch/code/image.h"
+#include "patch/code/object.h"
 #include "patch/session.h"
-#include "patch/sites.h"
+#include "patch/sites/sites.h"
 
 struct site_code;
 
@@ -34,7 +34,7 @@ bool session_is_checked(const struct patch_session *session, const char *path, c
                         size_t earlier);
 void session_set_checked(struct patch_session *session, const char *path, const char *binary, size_t earlier);
 
-/* sites.c: frees what is kept about sites. */
+/* sites/sites.c: frees what is kept about sites. */
 void session_forget_sites(struct patch_session *session);
 
 /* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "patch/compile_db.h"
+#include "patch/compile/compile_db.h"
 
 /* The deepest directory that holds A and B; owned by the caller. */
 static char *deepest(const char *a, const char *b)

@@ -7,9 +7,9 @@
  */
 #include "patch/session.h"
 
-#include "patch/manifest.h"
+#include "patch/emit/manifest.h"
 #include "patch/query.h"
-#include "patch/suspended.h"
+#include "patch/transfer/suspended.h"
 
 #include <dirent.h>
 #include <stdio.h>

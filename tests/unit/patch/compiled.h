@@ -2,8 +2,8 @@
 #ifndef MOLT_TESTS_UNIT_PATCH_COMPILED_H
 #define MOLT_TESTS_UNIT_PATCH_COMPILED_H
 
-#include "patch/object.h"
-#include "patch/types.h"
+#include "patch/code/object.h"
+#include "patch/types/types.h"
 
 /* Compiles TEXT with COMPILER and FLAGS; fails the test if that fails. */
 struct object *compile_text(const char *compiler, const char *flags, const char *text);

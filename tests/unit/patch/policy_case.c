@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/policy_private.h"
+#include "patch/policy/private.h"
 
 #define ROOM 8192 /* for an instance */
 

@@ -5,7 +5,7 @@
 #ifndef MOLT_TESTS_UNIT_PATCH_POLICY_CASE_H
 #define MOLT_TESTS_UNIT_PATCH_POLICY_CASE_H
 
-#include "patch/policy.h"
+#include "patch/policy/policy.h"
 #include "project.h"
 
 /*

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "patch/transfer.h"
+#include "patch/transfer/transfer.h"
 
 static const char *const kinds[] = { "register", "slot", "policy", "constant", "symbol", "address", "frame" };
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "compiled.h"
-#include "patch/declare.h"
+#include "patch/types/declare.h"
 #include "patch/memory.h"
 
 static const char *compiler = "gcc", *flags = "-O0", *binary;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "compiled.h"
-#include "patch/emit_state.h"
+#include "patch/emit/state.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "patch/file.h"
-#include "patch/policy_scan.h"
+#include "patch/policy/scan.h"
 
 static const char *compiler = "gcc", *include = ".";
 

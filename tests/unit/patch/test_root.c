@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "patch/compile_db.h"
-#include "patch/tree.h"
+#include "patch/compile/compile_db.h"
+#include "patch/compile/tree.h"
 
 static char directory[64];
 

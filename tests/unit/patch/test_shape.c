@@ -9,7 +9,7 @@
 
 #include "base/instance.h"
 #include "compiled.h"
-#include "patch/shape.h"
+#include "patch/types/shape.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 

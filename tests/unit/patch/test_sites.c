@@ -13,9 +13,9 @@
 
 #include "base/text.h"
 #include "base/wrapper_table.h"
-#include "patch/heap_settings.h"
+#include "patch/sites/heap_settings.h"
 #include "patch/session_private.h"
-#include "patch/wrappers.h"
+#include "patch/sites/wrappers.h"
 #include "project.h"
 
 #define EXPECTED_MAX 128

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "compiled.h"
-#include "patch/transfer.h"
-#include "patch/transfer_code.h"
+#include "patch/transfer/transfer.h"
+#include "patch/transfer/code.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 static bool optimised;

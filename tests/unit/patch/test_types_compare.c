@@ -10,7 +10,7 @@
 
 #include "compiled.h"
 #include "patch/memory.h"
-#include "patch/types_compare.h"
+#include "patch/types/compare.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 

@@ -1,0 +1,248 @@
+/*
+ * Policies in a patch: their code as contributions like any other, all of it new; then the records that tell the engine which
+ * function leads from which layout to which, where pointers into an instance follow, and what has to hold afterwards.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/policy/compose.h"
+#include "patch/policy/private.h"
+#include "patch/policy/segments.h"
+
+static void compare_with_nothing(struct policies *policies)
+{
+    policies->nothing = policies->nothing ? policies->nothing : object_empty();
+    for (size_t i = policies->comparisons.count; i < policies->sources.count; i++) {
+        struct comparison *comparison = must_calloc(1, sizeof(*comparison));
+        comparison_init(comparison, policies->nothing, policies->sources.items[i]->object, NULL, NULL);
+        LIST_ADD(&policies->comparisons, comparison);
+    }
+}
+
+static void contribute(struct policies *policies, struct emission *emission, const struct image *image,
+                       size_t index)
+{
+    struct policy_source *source = policies->sources.items[index];
+    struct contribution *contribution = must_calloc(1, sizeof(*contribution));
+
+    *contribution = (struct contribution){ .comparison = policies->comparisons.items[index],
+                                           .image = image,
+                                           .name = source->name,
+                                           .source = source->entry->file,
+                                           .policy = true };
+    LIST_ADD(&policies->contributions, contribution);
+    emission_add(emission, contribution);
+}
+
+void policies_contribute(struct policies *policies, struct emission *emission,
+                         const struct image *const *images, size_t count)
+{
+    for (size_t i = 0; i < policies->contributions.count; i++) {
+        free(policies->contributions.items[i]); /* of an emission that was given up */
+    }
+    policies->contributions.count = 0;
+    emission->source = policies->text;
+    compare_with_nothing(policies);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < policies->sources.count; k++) {
+            contribute(policies, emission, images[i], k);
+        }
+    }
+}
+
+/* What is being emitted. */
+struct emitting {
+    struct policies *policies;
+    struct state_emission *state;
+    const struct image *image;
+};
+
+/* The emitted symbol of the function NAME for the program, 0 if no source defines it. */
+static uint32_t function_called(const struct emitting *emitting, const char *name)
+{
+    for (size_t i = 0; i < emitting->policies->contributions.count; i++) {
+        const struct contribution *contribution = emitting->policies->contributions.items[i];
+        const struct object *object = contribution->comparison->new;
+        for (size_t k = 1; contribution->image == emitting->image && k < object->symbol_count; k++) {
+            if (object->symbols[k].section && strcmp(object->symbols[k].name, name) == 0 &&
+                contribution->symbols) {
+                return contribution->symbols[k];
+            }
+        }
+    }
+    return 0;
+}
+
+/* The same of what PLAN does. A record without its function would leave instances as they were without a word, so that is an error. */
+static uint32_t function_of_plan(const struct emitting *emitting, const char *what,
+                                 const struct policy_plan *plan)
+{
+    struct emission *emission = emitting->state->emission;
+    char *name = must_printf("molt_%s_%s", what, plan->name);
+    uint32_t symbol = function_called(emitting, name);
+
+    if (!symbol && !emission->error) {
+        emission->error =
+            molt_error_new(MOLT_ERROR_INTERNAL, "the compiled policies lack the function %s", name);
+    }
+    free(name);
+    return symbol;
+}
+
+static void emit_segments(const struct emitting *emitting, const struct policy_plan *plan, bool back,
+                          struct molt_patch_migration *migration)
+{
+    struct emission *emission = emitting->state->emission;
+    policy_segments list = { 0 };
+
+    policy_segments_of(&emitting->policies->plans, plan, back, &list);
+    migration->segment = emission->segments.count;
+    migration->segment_count = list.count;
+    for (size_t i = 0; i < list.count; i++) {
+        LIST_ADD(&emission->segments, list.items[i]);
+    }
+    LIST_FREE(&list);
+}
+
+/* ---- migrations ----------------------------------------------------------------------------------------------------- */
+
+bool policy_is_generated(const struct policy_plans *plans, const struct policy_plan *plan)
+{
+    bool plain = !plan->migrate.count && !plan->delete.count && !plan->split;
+
+    if (plan->composed) {
+        return composition_is_generated(plan->composed, false);
+    }
+
+    for (size_t i = 0; plain && i < plan->steps.count; i++) {
+        const struct policy_step *step = &plan->steps.items[i];
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
+        plain = step->kind != POLICY_STEP_EXPRESSION && !step->choice && !step->indirect &&
+                (!inner || policy_is_generated(plans, inner));
+    }
+    return plain;
+}
+
+/* The first statement among those of PLAN and of the instances inside that validates. */
+static const struct policy_statement *first_validation(const struct policy_plans *plans,
+                                                       const struct policy_plan *plan)
+{
+    const struct policy_statement *found = plan->validate.count ? plan->validate.items[0] : NULL;
+
+    for (size_t i = 0; !found && i < plan->steps.count; i++) {
+        const struct policy_step *step = &plan->steps.items[i];
+        const struct policy_plan *inner = policy_inner_plan(plans, step);
+        found = inner ? first_validation(plans, inner) : NULL;
+    }
+    return found;
+}
+
+static uint32_t emit_file(struct emission *emission, const struct policy_statement *statement)
+{
+    return statement ? emission_string(emission, statement->file) : 0;
+}
+
+/* Where a composed PLAN's policies are, in MIGRATION. */
+static void tell_place(struct emission *emission, const struct policy_plan *plan, bool back,
+                       struct molt_patch_migration *migration)
+{
+    unsigned line;
+    const char *file = plan->composed ? composition_file(plan->composed, back, &line) : NULL;
+
+    if (file) {
+        migration->file = emission_string(emission, file);
+        migration->line = line;
+    }
+}
+
+static void emit_migration(const struct emitting *emitting, const struct policy_plan *plan)
+{
+    const struct policy_plans *plans = &emitting->policies->plans;
+    struct emission *emission = emitting->state->emission;
+    const struct policy_statement *policy = plan->migrate.count ? plan->migrate.items[0] : plan->split;
+    bool validated = policy_has_validation(plans, plan);
+    const struct policy_statement *validation = validated ? first_validation(plans, plan) : NULL;
+    struct molt_patch_migration migration = {
+        .old_layout = emit_layout(emitting->state, plan->old),
+        .new_layout = emit_layout(emitting->state, plan->new),
+        .migrate = function_of_plan(emitting, "migrate", plan),
+        .validate = validated ? function_of_plan(emitting, "validate", plan) : 0,
+        .select = plan->split ? function_of_plan(emitting, "select", plan) : 0,
+        .flags = (policy_is_generated(plans, plan) ? MOLT_MIGRATION_GENERATED : 0) |
+                 (plan->split ? MOLT_MIGRATION_SPLIT : 0),
+        .file = emit_file(emission, policy),
+        .line = policy ? policy->line : 0,
+        .validate_file = emit_file(emission, validation),
+        .validate_line = validation ? validation->line : 0,
+    };
+
+    tell_place(emission, plan, false, &migration);
+    emit_segments(emitting, plan, false, &migration);
+    LIST_ADD(&emission->migrations, migration);
+}
+
+static void emit_inverse(const struct emitting *emitting, const struct policy_plan *plan)
+{
+    struct emission *emission = emitting->state->emission;
+    const struct policy_statement *policy = plan->invert.count ? plan->invert.items[0] : NULL;
+    bool generated = plan->composed ? composition_is_generated(plan->composed, true) : !policy;
+    struct molt_patch_migration migration = {
+        .old_layout = emit_layout(emitting->state, plan->new),
+        .new_layout = emit_layout(emitting->state, plan->old),
+        .migrate = function_of_plan(emitting, "invert", plan),
+        .flags = MOLT_MIGRATION_INVERSE | (generated ? MOLT_MIGRATION_GENERATED : 0),
+        .file = emit_file(emission, policy),
+        .line = policy ? policy->line : 0,
+    };
+
+    tell_place(emission, plan, true, &migration);
+    emit_segments(emitting, plan, true, &migration);
+    LIST_ADD(&emission->migrations, migration);
+}
+
+static void emit_invariants(const struct emitting *emitting)
+{
+    const struct policy_plans *plans = &emitting->policies->plans;
+    struct emission *emission = emitting->state->emission;
+
+    for (size_t i = 0; i < plans->uses.count; i++) {
+        const struct policy_use *use = &plans->uses.items[i];
+        const struct policy_statement *statement = use->statement;
+        if (statement->kind != POLICY_INVARIANT) {
+            continue;
+        }
+        LIST_ADD(&emission->invariants,
+                 (struct molt_patch_invariant){
+                     .layout = emit_layout(emitting->state, use->new ? use->new : use->old),
+                     .check = function_called(emitting, statement->function),
+                     .name = emission_string(emission, statement->function),
+                     .file = emission_string(emission, statement->file),
+                     .line = statement->line,
+                 });
+    }
+}
+
+void policies_emit(struct policies *policies, struct state_emission *state)
+{
+    struct emitting emitting = { policies, state, NULL };
+
+    for (size_t i = 0; i < policies->contributions.count; i++) {
+        const struct image *image = policies->contributions.items[i]->image;
+        if (i > 0 && image == policies->contributions.items[i - 1]->image) {
+            continue; /* one program's stand together */
+        }
+        emitting.image = image;
+        for (size_t k = 0; k < policies->plans.list.count; k++) {
+            const struct policy_plan *plan = policies->plans.list.items[k];
+            if (!plan->is_split) {
+                emit_migration(&emitting, plan);
+            }
+        }
+        for (size_t k = 0; k < policies->plans.list.count; k++) { /* those from one layout stand together */
+            if (policy_has_inverse(policies->plans.list.items[k])) {
+                emit_inverse(&emitting, policies->plans.list.items[k]);
+            }
+        }
+        emit_invariants(&emitting);
+    }
+}

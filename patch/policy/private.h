@@ -1,0 +1,20 @@
+/* Policies, as policy/policy.c and its parts see them. */
+#ifndef MOLT_PATCH_POLICY_PRIVATE_H
+#define MOLT_PATCH_POLICY_PRIVATE_H
+
+#include "patch/policy/policy.h"
+#include "patch/policy/plan.h"
+#include "patch/policy/write.h"
+
+struct policies {
+    const struct policy_input *input;
+    policy_files files;
+    struct policy_plans plans;
+    char *text; /* the generated source; NULL if there is none */
+    policy_sources sources;
+    struct object *nothing;                    /* what new objects are compared with */
+    LIST(struct comparison *) comparisons;     /* one for each source */
+    LIST(struct contribution *) contributions; /* one for each source and program */
+};
+
+#endif

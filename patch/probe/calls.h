@@ -1,0 +1,54 @@
+/* Reading calls from source, as probe/calls.c and probe/evidence.c share it. */
+#ifndef MOLT_PATCH_PROBE_CALLS_H
+#define MOLT_PATCH_PROBE_CALLS_H
+
+#include <tree_sitter/api.h>
+
+#include "patch/probe/preprocessed.h"
+#include "patch/probe/probe.h"
+
+struct scan {
+    struct probe *probe;
+    const char *text; /* preprocessed */
+    const struct preprocessed *source;
+    const char *const *names; /* sorted */
+    size_t name_count;
+    size_t base;             /* where the tree's text begins in `text` */
+    TSNode definition;       /* of the function being read */
+    char *function;          /* its name */
+    LIST(char *) parameters; /* their names, "" without */
+};
+
+/* The text of NODE, as the compiler sees it, on one line. Owned by the caller. */
+char *scan_text(const struct scan *scan, TSNode node);
+
+/* Whether NODE is of the grammar's TYPE; whether its text is WORD. */
+bool scan_is(TSNode node, const char *type);
+bool scan_reads(const struct scan *scan, TSNode node, const char *word);
+
+/* The child of NODE in FIELD, null if there is none. */
+TSNode scan_child(TSNode node, const char *field);
+
+/* The identifier that DECLARATOR declares, null if there is none. */
+TSNode scan_declared(TSNode declarator);
+
+/* Where NODE is in the text. */
+size_t scan_start(const struct scan *scan, TSNode node);
+size_t scan_end(const struct scan *scan, TSNode node);
+
+/* NODE without parentheses around it. */
+TSNode scan_inside(TSNode node);
+
+/* NODE, an argument, without the casts that its callee's type asks for: (void **)&p. */
+TSNode scan_without_casts(TSNode node);
+
+/* Adds EVIDENCE with QUESTION, which it takes over. */
+void scan_add_evidence(struct candidate *candidate, struct evidence evidence, char *question);
+
+/* probe/sizes.c: adds what the arguments of CALL say. */
+void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call);
+
+/* probe/evidence.c: fills in what is to be asked about CALL, and what its arguments say. */
+void scan_evidence(struct scan *scan, struct candidate *candidate, TSNode call);
+
+#endif

@@ -1,0 +1,137 @@
+/* What was found in a unit's source, as JSON in the cache. The questions are not in it: their answers are
+ * in the object. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/probe/probe.h"
+
+static const char *const roles[] = {
+#define X(name) #name,
+    EVIDENCE_ROLES(X)
+#undef X
+};
+
+static json_t *argument_to_json(const struct candidate_argument *argument)
+{
+    return json_pack("[b,b,b,b,b,I]", argument->constant, argument->one, argument->sized, argument->text,
+                     argument->product, (json_int_t)argument->parameters);
+}
+
+static json_t *evidence_to_json(const struct evidence *evidence)
+{
+    return json_pack("[s,i,i,b,b]", roles[evidence->role], (int)evidence->argument, (int)evidence->term,
+                     evidence->product, evidence->callers_place);
+}
+
+static json_t *candidate_to_json(const struct candidate *candidate)
+{
+    json_t *arguments = json_array(), *evidence = json_array();
+
+    for (size_t i = 0; i < candidate->arguments.count; i++) {
+        json_array_append_new(arguments, argument_to_json(&candidate->arguments.items[i]));
+    }
+    for (size_t i = 0; i < candidate->evidence.count; i++) {
+        json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
+    }
+    return json_pack("{s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", candidate->callee,
+                     "function", candidate->function, "file", candidate->file, "line", (int)candidate->line,
+                     "last", (int)candidate->last_line, "column", (int)candidate->column, "shifted",
+                     candidate->shifted, "arguments", arguments, "evidence", evidence);
+}
+
+char *probe_to_text(const struct probe *probe)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < probe->candidates.count; i++) {
+        json_array_append_new(list, candidate_to_json(probe->candidates.items[i]));
+    }
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return must_have(text);
+}
+
+static bool argument_from_json(json_t *value, struct candidate *candidate)
+{
+    int constant, one, sized, text, product;
+    json_int_t parameters;
+
+    if (json_unpack(value, "[b,b,b,b,b,I]", &constant, &one, &sized, &text, &product, &parameters) < 0) {
+        return false;
+    }
+    LIST_ADD(&candidate->arguments,
+             (struct candidate_argument){ constant, one, sized, text, product, parameters });
+    return true;
+}
+
+static bool evidence_from_json(json_t *value, struct candidate *candidate)
+{
+    struct evidence evidence = { 0 };
+    const char *role;
+    int argument, term, product, callers_place;
+
+    if (json_unpack(value, "[s,i,i,b,b]", &role, &argument, &term, &product, &callers_place) < 0) {
+        return false;
+    }
+    while (evidence.role < EVIDENCE_ROLE_COUNT && strcmp(roles[evidence.role], role) != 0) {
+        evidence.role++;
+    }
+    evidence.argument = argument;
+    evidence.term = term;
+    evidence.product = product;
+    evidence.callers_place = callers_place;
+    LIST_ADD(&candidate->evidence, evidence);
+    return evidence.role < EVIDENCE_ROLE_COUNT;
+}
+
+static bool candidate_from_json(json_t *value, struct probe *probe)
+{
+    const char *callee = NULL, *function, *file;
+    int line, last, column, shifted;
+    json_t *arguments, *evidence, *item;
+    size_t i;
+
+    if (json_unpack(value, "{s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", &callee, "function",
+                    &function, "file", &file, "line", &line, "last", &last, "column", &column, "shifted",
+                    &shifted, "arguments", &arguments, "evidence", &evidence) < 0) {
+        return false;
+    }
+    struct candidate *candidate = must_calloc(1, sizeof(*candidate));
+    candidate->callee = callee ? must_strdup(callee) : NULL;
+    candidate->function = must_strdup(function);
+    candidate->file = must_strdup(file);
+    candidate->line = line;
+    candidate->last_line = last;
+    candidate->column = column;
+    candidate->shifted = shifted;
+    LIST_ADD(&probe->candidates, candidate);
+    bool good = true;
+    json_array_foreach(arguments, i, item)
+    {
+        good = good && argument_from_json(item, candidate);
+    }
+    json_array_foreach(evidence, i, item)
+    {
+        good = good && evidence_from_json(item, candidate);
+    }
+    return good;
+}
+
+struct probe *probe_from_text(const char *text, size_t length)
+{
+    json_t *list = json_loadb(text, length, 0, NULL), *item;
+    struct probe *probe = must_calloc(1, sizeof(*probe));
+    bool good = json_is_array(list);
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        good = good && candidate_from_json(item, probe);
+    }
+    json_decref(list);
+    if (!good) {
+        probe_destroy(probe);
+        return NULL;
+    }
+    return probe;
+}

@@ -1,0 +1,160 @@
+/*
+ * What forbids a recipe whatever its values are. A variable whose address somebody may have must keep its place; one of
+ * which it is known that nobody has it any more when the call returns may move, if no value of the frame leads there either. And the new
+ * version must not have worked out by itself, when it was compiled, what a variable holds: that the version that runs has the same in it is not sure.
+ */
+#include <dwarf.h>
+
+#include "patch/transfer/private.h"
+
+/* Whether somebody may have an address inside OBJECT when the call CALL returns. */
+static bool is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call)
+{
+    for (size_t i = 0; i < version->code.taken.count; i++) {
+        const struct code_taken *taken = &version->code.taken.items[i];
+        for (size_t k = 0; k < local->pieces.count; k++) {
+            const struct local_piece *piece = &local->pieces.items[k];
+            bool here = piece->kind == LOCAL_SLOT && taken->offset >= piece->value &&
+                        taken->offset <= piece->value + (int64_t)piece->size;
+            bool any = piece->kind == LOCAL_SLOT && (version->wild || version->loose);
+            if ((here || any) && code_reaches(&version->code, taken->at, call)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether nobody has the address of LOCAL when CALL returns, though it was taken. */
+static bool may_move(struct transfer_work *work, const struct local *local, uint32_t call)
+{
+    struct version *old = work->old;
+
+    if (!work->captures) {
+        return false;
+    }
+    if (!old->addresses.code) {
+        address_flow_init(&old->addresses, &old->code, &old->objects, &old->escaped, work->captures);
+    }
+    for (size_t i = 0; i < local->pieces.count; i++) {
+        const struct local_piece *piece = &local->pieces.items[i];
+        if (piece->kind == LOCAL_SLOT &&
+            address_flow_escapes(&old->addresses, (int32_t)piece->value, piece->size, call)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Objects that others may know the address of must have the same place. */
+static char *check_addresses(struct transfer_work *work, uint32_t call)
+{
+    for (size_t i = 0; i < work->old->locals->count; i++) {
+        const struct local *old = &work->old->locals->items[i];
+        if (!is_known_elsewhere(work->old, old, call)) {
+            continue;
+        }
+        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
+        bool stays = new != NULL &&new->pieces.count == old->pieces.count;
+        for (size_t k = 0; stays && k < old->pieces.count; k++) {
+            const struct local_piece *a = &old->pieces.items[k], *b = &new->pieces.items[k];
+            stays = a->kind == b->kind && a->offset == b->offset && a->size == b->size &&
+                    (a->kind != LOCAL_SLOT || a->value == b->value);
+        }
+        if (!stays && may_move(work, old, call)) {
+            work->moves = true;
+        } else if (!stays) {
+            return new ? must_printf(
+                             "the address of local `%s` is taken, and the new version keeps it elsewhere",
+                             old->name)
+                       : must_printf(
+                             "the address of local `%s` is taken, and the new version does not have it",
+                             old->name);
+        }
+    }
+    return NULL;
+}
+
+/* A part of a variable that the new version has turned into a number, which the running one does not surely have in it. */
+static char *check_constants(const struct transfer_work *work)
+{
+    for (size_t i = 0; i < work->new->locals->count; i++) {
+        const struct local *new = &work->new->locals->items[i];
+        const struct local *old = local_counterpart(work->old->locals, work->new->locals, new);
+        for (size_t k = 0; old && k < new->pieces.count; k++) {
+            const struct local_piece *piece = &new->pieces.items[k];
+            const struct local_piece *now = local_piece_of(old, piece->offset, piece->size);
+            if (piece->kind == LOCAL_CONSTANT &&
+                (!now || now->kind != LOCAL_CONSTANT || now->value != piece->value)) {
+                return must_printf("local `%s` is the number %lld in the new version, whatever it is now",
+                                   new->name, (long long)piece->value);
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Compilers are silent about floating-point variables that they have found to be constant. */
+static bool may_be_silent(const struct local *local)
+{
+    Dwarf_Die type = local->type;
+    bool is_signed;
+
+    return local->typed && !local_is_integer(&type, &is_signed) && dwarf_tag(&type) != DW_TAG_pointer_type;
+}
+
+/* A variable that the running version keeps, and the new one works out from what it may not be made of now. */
+static char *check_kept(const struct transfer_work *work)
+{
+    for (size_t i = 0; i < work->old->locals->count; i++) {
+        const struct local *old = &work->old->locals->items[i];
+        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
+        for (size_t k = 0; new &&k < old->pieces.count; k++) {
+            const struct local_piece *piece = &old->pieces.items[k];
+            const struct local_piece *next = local_piece_of(new, piece->offset, 1);
+            bool is_kept = piece->kind == LOCAL_SLOT || piece->kind == LOCAL_CONSTANT ||
+                           (piece->kind == LOCAL_REGISTER && register_is_preserved((unsigned)piece->value));
+            if (is_kept && (next ? next->kind == LOCAL_COMPUTED : may_be_silent(new))) {
+                return must_printf("local `%s` is %s in the new version, perhaps to another value", old->name,
+                                   next ? "computed anew" : "optimised out");
+            }
+        }
+    }
+    return NULL;
+}
+
+char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
+{
+    work->moves = false;
+    char *reason = check_addresses(work, old_call);
+
+    reason = reason ? reason : check_constants(work);
+    return reason ? reason : check_kept(work);
+}
+
+char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
+{
+    struct address_flow *addresses = &work->old->addresses;
+    uint32_t at = work->old->at;
+
+    if (!work->moves) {
+        return NULL;
+    }
+    if (address_flow_has(addresses, at, RAX * 8, 8) || address_flow_has(addresses, at, RDX * 8, 8)) {
+        return must_strdup(
+            "the call returns an address in the frame, and the new version keeps locals elsewhere");
+    }
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        bool in_slot = value->from_kind == MOLT_VALUE_SLOT;
+        int32_t place = in_slot ? PLACE_CFA + (int32_t)value->from : (int32_t)value->from * 8;
+        if ((in_slot || value->from_kind == MOLT_VALUE_REGISTER) &&
+            address_flow_has(addresses, at, place, in_slot ? value->from_size : 8)) {
+            return value->variable
+                       ? must_printf("local `%s` may lead to a local that the new version keeps elsewhere",
+                                     value->variable)
+                       : must_strdup("a temporary may lead to a local that the new version keeps elsewhere");
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,123 @@
+/* One pair of versions of a function being worked on. */
+#ifndef MOLT_PATCH_TRANSFER_PRIVATE_H
+#define MOLT_PATCH_TRANSFER_PRIVATE_H
+
+#include "patch/transfer/transfer.h"
+#include "patch/transfer/escape.h"
+#include "patch/transfer/locals.h"
+
+/* A part of the frame that is written as one. */
+struct frame_slot {
+    int32_t place;
+    uint32_t size;
+    uint32_t earlier; /* index of the one before with this place and another size; NO_INSTRUCTION: none */
+};
+
+typedef LIST(struct frame_slot) frame_slots;
+
+/* One version. */
+struct version {
+    struct clobbers *clobbers; /* the object's */
+    Dwarf_Die unit;
+    struct code code;
+    struct function_debug debug;
+    frame_objects objects;
+    live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
+    bool wild;           /* an address in the frame that is no known object's got away */
+    bool loose;          /* some memory is accessed that is no certain object's */
+    bool *
+        foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object there */
+    int32_t low, high; /* what is accessed or belongs to an object; 0 is between them */
+    bool *idle;        /* by byte of the frame from `low` on: it holds nothing at the call in question */
+    uint32_t *
+        units; /* by byte of the frame from `low` on: the widest access that reads and starts there; 0: none does */
+    frame_slots slots;  /* places in the frame that are written as one, each but once, in the code's order */
+    local_list **known; /* by call: its locals, once they were asked for; NULL: none were */
+    const local_list *locals;      /* at the call in question */
+    uint32_t at;                   /* where that call returns to */
+    struct address_flow addresses; /* of objects, once somebody has asked: `code` is set then */
+};
+
+/* How the two use the frame, whatever the call. */
+struct kept {
+    bool *
+        differs; /* by byte of the frame from `low` on: something uses it in one of them otherwise; NULL: not asked yet */
+    int32_t low;
+    int32_t taken; /* the lowest address in the frame that only one of them hands out */
+};
+
+/* Bytes of the new frame, and registers, that have their value already. */
+struct covered {
+    bool *bytes;        /* the registers', then the frame's from its lowest on */
+    int32_t size, room; /* of the frame; of the largest so far */
+};
+
+struct transfer_work {
+    struct version *old, *new;
+    struct match match;
+    struct kept kept;
+    struct covered covered;
+    struct liveness direct;    /* of the new code: by operands */
+    struct liveness all;       /* by addresses, too */
+    struct captures *captures; /* of the old version's program, or NULL */
+    bool moves; /* an object of the old frame whose address is taken has another place in the new one */
+    const struct transfer_pair *pair;
+    struct recipe *recipe; /* that is being made */
+};
+
+/* transfer/calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
+ * caller. */
+uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
+                               const struct code_index *new_index);
+
+/* transfer/checks.c: whether the locals of both versions allow a recipe for the old code's call OLD_CALL. NULL, or why not: owned by
+ * the caller. */
+char *transfer_check_locals(struct transfer_work *work, uint32_t old_call);
+
+/* Whether an object that moves may still be led to by what the new frame takes over. NULL, or why: owned by the caller. */
+char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe);
+
+/* transfer/sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
+ * be told: owned by the caller. */
+char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* Takes SIZE bytes at OFFSET of a variable from PIECE of the old version. False: they are nowhere. */
+bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,
+                         struct recipe_value *ret);
+
+/* Makes of the value of a variable that of a place which holds so much less. False: it cannot be told. */
+bool transfer_subtract(struct recipe_value *value, int64_t addend);
+
+/* transfer/given.c: the SIZE bytes at PLACE as a policy of the user gives them, who says what the locals there are. NULL, or why not; *RET_GIVEN
+ * tells whether one does. */
+char *transfer_given(struct transfer_work *work, int32_t place, uint32_t size, bool *ret_given,
+                     struct recipe_value *ret);
+
+/* Whether a policy gives LOCAL, of the new version. */
+bool transfer_is_given(const struct transfer_work *work, const struct local *local);
+
+/* transfer/scope.c: works out how VERSION's frame is used, and which memory by its objects only. */
+void version_find_scopes(struct version *version);
+
+/* Notes which objects are in scope at ADDRESS. */
+void version_enter(struct version *version, uint64_t address);
+
+/* Whether the byte at OFFSET is that of objects only, none of which is in scope: it holds nothing. */
+bool version_is_idle(const struct version *version, int32_t offset);
+
+/* How many bytes from OFFSET on are read as one: the widest access that starts there; at least one. */
+uint32_t version_unit_at(const struct version *version, int32_t offset);
+void version_forget_scopes(struct version *version);
+
+/* transfer/clobbers.c: what is known of the registers that OBJECT's functions change; borrows it. */
+struct clobbers *clobbers_create(struct object *object);
+void clobbers_destroy(struct clobbers *clobbers);
+
+/* Whether the instruction CALL of CODE may change register NUMBER, by all that can be told of what it calls. */
+bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t call, unsigned number);
+
+/* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
+bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
+void kept_deinit(struct kept *kept);
+
+#endif

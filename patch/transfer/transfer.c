@@ -1,0 +1,587 @@
+/*
+ * Recipes, call by call. What the new code reads behind a call is found in its machine code; each of these places gets its
+ * value from the old frame (transfer/sources.c). What a register held when the function was entered must be found again even
+ * if the new code never reads it, since the caller wants it back and unwinders look for it.
+ */
+#include "patch/transfer/transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/transfer/private.h"
+
+#define ADDRESS 8
+
+void transfer_side_init(struct transfer_side *side, struct object *object)
+{
+    side->object = object;
+    code_index_init(&side->index, object_dwarf(object));
+    side->clobbers = clobbers_create(object);
+}
+
+void transfer_side_deinit(struct transfer_side *side)
+{
+    code_index_deinit(&side->index);
+    clobbers_destroy(side->clobbers);
+}
+
+void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
+                        const struct transfer_side *new, same_line *lines, void *lines_context,
+                        const struct comparison *comparison)
+{
+    *pair = (struct transfer_pair){
+        .old = old, .new = new, .lines = lines, .lines_context = lines_context, .comparison = comparison
+    };
+    moved_members_init(&pair->members, object_dwarf(old->object), object_dwarf(new->object));
+}
+
+void transfer_pair_deinit(struct transfer_pair *pair)
+{
+    moved_members_deinit(&pair->members);
+}
+
+void recipes_free(recipe_list *recipes)
+{
+    for (size_t i = 0; i < recipes->count; i++) {
+        free(recipes->items[i].reason);
+        LIST_FREE(&recipes->items[i].values);
+        LIST_FREE(&recipes->items[i].seen);
+    }
+    LIST_FREE(recipes);
+}
+
+/* The first instruction behind a call: there the frame is set up. */
+static uint32_t first_return(const struct code *code)
+{
+    for (uint32_t i = 0; i + 1 < code->instructions.count; i++) {
+        if (code->instructions.items[i].flags & CODE_CALL) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+static bool holds(const struct frame_object *object, int32_t offset)
+{
+    return offset >= object->offset && offset < object->offset + (int32_t)object->size;
+}
+
+static void add_range(live_ranges *ranges, const struct frame_object *object)
+{
+    for (size_t i = 0; i < ranges->count; i++) {
+        if (ranges->items[i].offset == object->offset && ranges->items[i].size == object->size) {
+            return;
+        }
+    }
+    LIST_ADD(ranges, (struct live_range){ object->offset, object->size });
+}
+
+/*
+ * Memory of the frame, from LOW on, that is no object's, and is written by operands but never read by any: it may be an array that
+ * has no name. What operands do read is found alive by that.
+ */
+static void add_unread(struct version *version, int32_t low)
+{
+    const struct code *code = &version->code;
+    bool *read = must_calloc((size_t)-low + 1, sizeof(*read));
+
+    for (size_t k = 0; k < version->objects.count; k++) {
+        const struct frame_object *object = &version->objects.items[k];
+        int32_t end = object->offset + (int32_t)object->size;
+        for (int32_t at = object->offset > low ? object->offset : low; at < end && at < 0; at++) {
+            read[at - low] = true;
+        }
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < code->touches.count; i++) {
+            const struct code_touch *touch = &code->touches.items[i];
+            int32_t offset = touch->place - PLACE_CFA;
+            bool here = place_in_frame(touch->place) && offset >= low && offset + (int32_t)touch->size <= 0;
+            bool unread = false;
+            for (uint32_t n = 0; here && n < touch->size; n++) {
+                read[offset - low + (int32_t)n] =
+                    read[offset - low + (int32_t)n] || (pass == 0 && touch->read);
+                unread = unread || !read[offset - low + (int32_t)n];
+            }
+            if (pass == 1 && unread && touch->written) {
+                add_range(&version->escaped, &(struct frame_object){ .offset = offset, .size = touch->size });
+            }
+        }
+    }
+    free(read);
+}
+
+/*
+ * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it may be any; if it is one inside
+ * an object (a member that is an array), any that has a name.
+ */
+static void find_escaped(struct version *version)
+{
+    int32_t low = 0;
+
+    for (size_t i = 0; i < version->code.taken.count; i++) {
+        const struct code_taken *taken = &version->code.taken.items[i];
+        bool known = false;
+        for (size_t k = 0; k < version->objects.count; k++) {
+            const struct frame_object *object = &version->objects.items[k];
+            bool end = taken->offset == object->offset + (int32_t)object->size;
+            bool start = taken->indexed ? taken->offset == object->offset : holds(object, taken->offset);
+            if (start || end) {
+                add_range(&version->escaped, object);
+                known = true;
+            }
+        }
+        for (size_t k = 0; k < version->objects.count && !known && taken->indexed; k++) {
+            known = holds(&version->objects.items[k], taken->offset);
+            version->loose = version->loose || known;
+        }
+        version->wild = version->wild || (!known && taken->offset < 0);
+    }
+    if (version->wild || version->loose) {
+        for (size_t i = 0; i < version->code.touches.count; i++) {
+            int32_t offset = version->code.touches.items[i].place - PLACE_CFA;
+            bool counts = place_in_frame(offset + PLACE_CFA) && offset < low;
+            low = counts ? offset : low;
+        }
+        for (size_t k = 0; k < version->objects.count; k++) {
+            add_range(&version->escaped, &version->objects.items[k]);
+        }
+    }
+    if (version->wild) { /* then any byte may be meant */
+        LIST_ADD(&version->escaped, (struct live_range){ low, (uint32_t)(-2 * ADDRESS - low) });
+    } else if (version->loose) {
+        add_unread(version, low);
+    }
+}
+
+/* Functions that may return a second time: the frame must stay what it was then, and so must its code. What that says of a caller. */
+static const struct {
+    const char *callee, *problem;
+} returning_twice[] = {
+    { "setjmp", "calls setjmp, to which longjmp may come back" },
+    { "_setjmp", "calls setjmp, to which longjmp may come back" },
+    { "sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
+    { "__sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
+    { "getcontext", "calls getcontext, to which setcontext may come back" },
+    { "vfork", "calls vfork, whose child is in the same frame" },
+};
+
+/* What CODE does that makes its frame one to be returned to a second time; NULL: nothing. */
+static const char *returned_to_twice(const struct code *code)
+{
+    for (uint32_t i = 0; i < code->instructions.count; i++) {
+        const char *callee = code->instructions.items[i].flags & CODE_CALL ? code_callee(code, i) : "";
+        for (size_t k = 0; k < sizeof(returning_twice) / sizeof(*returning_twice); k++) {
+            if (strcmp(callee, returning_twice[k].callee) == 0) {
+                return returning_twice[k].problem;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void version_init(struct version *version, const struct transfer_side *side,
+                         const struct object_symbol *symbol)
+{
+    *version = (struct version){ .clobbers = side->clobbers };
+    const struct code_range *range = code_index_find(&side->index, object_address(side->object, symbol));
+    version->unit = range ? range->unit : (Dwarf_Die){ 0 };
+    code_init(&version->code, side->object, symbol, range ? &version->unit : NULL);
+    version->code.problem = version->code.problem ? version->code.problem : returned_to_twice(&version->code);
+    if (version->code.problem) {
+        return;
+    }
+    function_debug_init(&version->debug, &version->code, &side->index);
+    find_frame_objects(&version->debug, first_return(&version->code), &version->objects);
+    find_escaped(version);
+    version_find_scopes(version);
+}
+
+static void version_deinit(struct version *version)
+{
+    for (size_t i = 0; version->known && i < version->code.instructions.count; i++) {
+        if (version->known[i]) {
+            locals_free(version->known[i]);
+            free(version->known[i]);
+        }
+    }
+    free(version->known);
+    code_deinit(&version->code);
+    LIST_FREE(&version->objects);
+    LIST_FREE(&version->escaped);
+    version_forget_scopes(version);
+    address_flow_deinit(&version->addresses);
+}
+
+/* The locals at the call CALL, found out once for both directions. */
+static const local_list *version_locals(struct version *version, uint32_t call)
+{
+    if (!version->known) {
+        version->known = must_calloc(version->code.instructions.count, sizeof(local_list *));
+    }
+    if (!version->known[call]) {
+        version->known[call] = must_calloc(1, sizeof(local_list));
+        locals_at_call(&version->debug, call, version->known[call]);
+    }
+    return version->known[call];
+}
+
+/* Where PLACE stands in what is noted of a frame; NO_OFFSET: it is no part of it. */
+static int32_t covered_index(const struct covered *covered, int32_t place)
+{
+    int32_t index = place_in_frame(place) ? PLACE_FLAGS + place - PLACE_CFA + covered->size : place;
+
+    return index < 0 || index >= PLACE_FLAGS + covered->size ? NO_OFFSET : index;
+}
+
+static bool has_value(const struct transfer_work *work, int32_t place)
+{
+    int32_t index = covered_index(&work->covered, place);
+
+    return index != NO_OFFSET && work->covered.bytes[index];
+}
+
+static void cover(struct transfer_work *work, int32_t place, uint32_t size)
+{
+    for (int32_t i = place; i < place + (int32_t)size; i++) {
+        int32_t index = covered_index(&work->covered, i);
+        if (index != NO_OFFSET) {
+            work->covered.bytes[index] = true;
+        }
+    }
+}
+
+static void covered_reset(struct covered *covered, int32_t size)
+{
+    if (size > covered->room) {
+        free(covered->bytes);
+        covered->bytes = must_calloc(PLACE_FLAGS + (size_t)size, sizeof(bool));
+        covered->room = size;
+    }
+    covered->size = size;
+    memset(covered->bytes, false, PLACE_FLAGS + (size_t)size);
+}
+
+/* Adds the value of SIZE bytes at PLACE. */
+static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_t place, uint32_t size)
+{
+    bool in_frame = place_in_frame(place);
+    struct recipe_value value = {
+        .to = in_frame ? place - PLACE_CFA : place / ADDRESS,
+        .to_kind = in_frame ? MOLT_VALUE_SLOT : MOLT_VALUE_REGISTER,
+        .size = in_frame ? size : ADDRESS,
+    };
+    char *reason = transfer_source(work, place, size, &value);
+
+    if (!reason) {
+        LIST_ADD(&recipe->values, value);
+        cover(work, place, value.size);
+    }
+    return reason;
+}
+
+static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t call)
+{
+    uint32_t block = work->new->code.instructions.items[work->new->at].block;
+
+    for (unsigned i = 0; i < REGISTERS; i++) {
+        uint32_t size = 0;
+        for (uint32_t k = 0; k < ADDRESS; k++) {
+            size = is_live(&work->direct, block, i * ADDRESS + k) ? k + 1 : size;
+        }
+        if (!size || i == RSP) {
+            continue;
+        }
+        if (!register_is_preserved(i)) {
+            if (i != RAX && i != RDX && !call_clobbers(work->new->clobbers, &work->new->code, call, i)) {
+                return must_printf(
+                    "the new version relies on %s, which the called function happens to leave alone",
+                    register_name(i));
+            }
+            continue;
+        }
+        char *reason = add_value(work, recipe, i * ADDRESS,
+                                 size <= 1   ? 1
+                                 : size <= 2 ? 2
+                                 : size <= 4 ? 4
+                                             : 8);
+        if (reason) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
+/* What nobody has described, and both versions use alike: it is where it was. */
+static void keep_bytes(struct transfer_work *work, struct recipe *recipe, int32_t offset, uint32_t size)
+{
+    struct recipe_value *last = recipe->values.count ? &recipe->values.items[recipe->values.count - 1] : NULL;
+
+    cover(work, PLACE_CFA + offset, size);
+    if (last && last->to_kind == MOLT_VALUE_SLOT && last->from_kind == MOLT_VALUE_SLOT && !last->variable &&
+        last->from == last->to && last->size == last->from_size && last->to + (int32_t)last->size == offset) {
+        last->size += size;
+        last->from_size += size;
+        return;
+    }
+    LIST_ADD(&recipe->values, (struct recipe_value){ .from = offset,
+                                                     .to = offset,
+                                                     .to_kind = MOLT_VALUE_SLOT,
+                                                     .from_kind = MOLT_VALUE_SLOT,
+                                                     .size = size,
+                                                     .from_size = size });
+}
+
+/* The rest of the piece of a variable that OFFSET lies in; else what is accessed there as one. */
+static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t offset, bool direct)
+{
+    const struct local_piece *piece = NULL;
+    const struct local *local = local_at(work->new->locals, PLACE_CFA + offset, &piece);
+
+    if (local) {
+        return add_value(work, recipe, PLACE_CFA + offset, (uint32_t)(piece->value + piece->size - offset));
+    }
+    uint32_t unit = direct ? version_unit_at(work->new, offset) : 1;
+    char *reason =
+        direct ? add_value(work, recipe, PLACE_CFA + offset, unit)
+               : must_printf("an object without a name on the stack (at CFA%+d) may be in use", offset);
+    if (reason && offset >= -(int32_t)recipe->old_size && transfer_is_kept(work, offset, unit)) {
+        free(reason);
+        reason = NULL;
+        keep_bytes(work, recipe, offset, unit);
+    }
+    return reason;
+}
+
+/* Arguments that the caller has left above the frame stay there: the new version must mean the same by that place. */
+static char *check_argument(struct transfer_work *work, int32_t offset)
+{
+    const struct local_piece *piece = NULL, *other;
+    const struct local *local = local_at(work->new->locals, PLACE_CFA + offset, &piece);
+    const struct local *old = local ? local_counterpart(work->old->locals, work->new->locals, local) : NULL;
+    int32_t place = PLACE_CFA + offset;
+
+    if (old && local_at(work->old->locals, place, &other) == old && other->value == piece->value &&
+        other->offset == piece->offset) {
+        return NULL;
+    }
+    if (match_finds(&work->match, work->new->at, place, work->old->at, &place, 1, 1) == 0) {
+        return NULL;
+    }
+    return must_printf("an argument on the stack (at CFA%+d) is used otherwise in the new version", offset);
+}
+
+static char *add_frame(struct transfer_work *work, struct recipe *recipe)
+{
+    uint32_t block = work->new->code.instructions.items[work->new->at].block;
+    int32_t low = work->all.low > -(int32_t)recipe->new_size ? work->all.low : -(int32_t)recipe->new_size;
+
+    for (int32_t offset = low; offset < work->all.high; offset++) {
+        int32_t place = PLACE_CFA + offset;
+        bool direct =
+            offset >= work->direct.low && offset < work->direct.high && is_live(&work->direct, block, place);
+        if ((!direct && !is_live(&work->all, block, place)) || has_value(work, place)) {
+            continue;
+        }
+        if (offset >= -ADDRESS && offset < 0) {
+            continue; /* the return address */
+        }
+        if (version_is_idle(work->new, offset)) {
+            continue;
+        }
+        if (offset >= 0) {
+            char *reason = check_argument(work, offset);
+            if (reason) {
+                return reason;
+            }
+            continue;
+        }
+        char *reason = add_slot(work, recipe, offset, direct);
+        if (reason) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
+/* Slots and registers that hold what a register held on entry, though this code may never restore it: unwinders do. */
+static void add_saved(struct transfer_work *work, struct recipe *recipe)
+{
+    const struct code *code = &work->new->code;
+
+    for (uint32_t i = 0; i < work->new->slots.count + REGISTERS; i++) {
+        bool is_register = i < REGISTERS;
+        const struct frame_slot *slot = is_register ? NULL : &work->new->slots.items[i - REGISTERS];
+        int32_t place = is_register ? (int32_t)i * ADDRESS : slot->place, entry = 0;
+        bool counts = is_register ? register_is_preserved(i)
+                                  : slot->size == ADDRESS && place < PLACE_CFA - ADDRESS &&
+                                        place >= PLACE_CFA - (int32_t)recipe->new_size;
+        if (!counts || has_value(work, place) ||
+            code_origin(code, work->new->at, place, ADDRESS, &entry) != NO_INSTRUCTION || entry <= 0 ||
+            !register_is_preserved(place_register(entry))) {
+            continue;
+        }
+        char *reason = add_value(work, recipe, place, ADDRESS);
+        if (reason && is_register) { /* nobody has it any more: nobody wants it */
+            free(reason);
+            continue;
+        }
+        free(reason);
+    }
+}
+
+/* Variables that the new code reads no more, but is said to keep: a later update may lead to code that reads them, so they
+ * go along where they can. */
+static void add_described(struct transfer_work *work, struct recipe *recipe)
+{
+    for (size_t i = 0; i < work->new->locals->count; i++) {
+        const struct local *local = &work->new->locals->items[i];
+        const struct local *old = local_counterpart(work->old->locals, work->new->locals, local);
+        for (size_t k = 0; old && old->pieces.count && k < local->pieces.count; k++) {
+            const struct local_piece *piece = &local->pieces.items[k];
+            bool in_register = piece->kind == LOCAL_REGISTER;
+            int32_t start = in_register ? (int32_t)piece->value * ADDRESS : PLACE_CFA + (int32_t)piece->value;
+            bool is_own = in_register
+                              ? piece->value < REGISTERS && register_is_preserved((unsigned)piece->value)
+                              : piece->kind == LOCAL_SLOT && piece->value >= -(int64_t)recipe->new_size &&
+                                    piece->value + (int64_t)piece->size <= -ADDRESS;
+            for (uint32_t done = 0, end; is_own && done < piece->size; done = end) {
+                bool known = has_value(work, start + (int32_t)done);
+                for (end = done + 1; end < piece->size; end++) {
+                    if (has_value(work, start + (int32_t)end) != known) {
+                        break;
+                    }
+                }
+                if (!known && (!in_register || done == 0)) {
+                    free(add_value(work, recipe, start + (int32_t)done, end - done));
+                }
+            }
+        }
+    }
+}
+
+static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_t old_call, uint32_t new_call)
+{
+    const struct code_instruction *old = &work->old->code.instructions.items[old_call + 1];
+    const struct code_instruction *new = &work->new->code.instructions.items[new_call + 1];
+    uint64_t call = work->new->code.instructions.items[new_call].address;
+
+    work->recipe = recipe;
+    recipe->new_place = new->address;
+    if (old->stack == NO_OFFSET || new->stack == NO_OFFSET) {
+        return must_printf("the frame of the %s version has no fixed size",
+                           old->stack == NO_OFFSET ? "running" : "new");
+    }
+    recipe->old_size = -old->stack;
+    recipe->new_size = -new->stack;
+    covered_reset(&work->covered, -new->stack);
+    work->old->at = old_call + 1;
+    work->new->at = new_call + 1;
+    version_enter(work->new, call);
+    work->old->locals = version_locals(work->old, old_call);
+    work->new->locals = version_locals(work->new, new_call);
+    char *reason = transfer_check_locals(work, old_call);
+    reason = reason ? reason : add_registers(work, recipe, new_call);
+    reason = reason ? reason : add_frame(work, recipe);
+    if (!reason) {
+        add_saved(work, recipe);
+        add_described(work, recipe);
+        reason = transfer_check_values(work, recipe);
+    }
+    return reason;
+}
+
+static void add_recipes(struct transfer_work *work, const struct code_index *old_index,
+                        const struct code_index *new_index, recipe_list *ret)
+{
+    const struct code *old = &work->old->code;
+    uint32_t *pairs = transfer_match_calls(work, old_index, new_index);
+
+    for (uint32_t i = 0; i < old->instructions.count; i++) {
+        const struct code_instruction *call = &old->instructions.items[i];
+        if (!code_comes_back(old, i)) {
+            continue;
+        }
+        struct recipe recipe = { .old_place = call[1].address,
+                                 .callee = code_callee(old, i),
+                                 .line = call->line };
+        recipe.reason = pairs[i] == NO_INSTRUCTION
+                            ? must_strdup("no call in the new version is surely the same")
+                            : work_out(work, &recipe, i, pairs[i]);
+        if (recipe.reason) {
+            recipe.policy = NULL;
+            LIST_FREE(&recipe.values);
+            LIST_FREE(&recipe.seen);
+        }
+        LIST_ADD(ret, recipe);
+    }
+    free(pairs);
+}
+
+/* The calls from which control comes back, where one of the versions has a problem: for each the same reason. */
+static void add_refusals(const struct transfer_work *work, recipe_list *ret)
+{
+    const struct code *old = &work->old->code;
+    const char *problem = old->problem ? old->problem : work->new->code.problem;
+
+    for (uint32_t i = 0; i + 1 < old->instructions.count; i++) {
+        const struct code_instruction *call = &old->instructions.items[i];
+        if ((call->flags & (CODE_CALL | CODE_ENDS)) == CODE_CALL &&
+            call[1].address == call->address + call->length) {
+            struct recipe recipe = { .old_place = call[1].address,
+                                     .callee = code_callee(old, i),
+                                     .line = call->line };
+            recipe.reason = must_printf("the %s version %s", old->problem ? "running" : "new", problem);
+            LIST_ADD(ret, recipe);
+        }
+    }
+}
+
+/* Adds the recipes from one version to the other. */
+static void add_direction(const struct transfer_pair *pair, struct version *old, struct version *new,
+                          bool same_parameters, recipe_list *ret)
+{
+    struct transfer_work work = { .old = old, .new = new, .captures = pair->captures, .pair = pair };
+
+    if (old->code.problem || new->code.problem) {
+        add_refusals(&work, ret);
+        return;
+    }
+    match_init(&work.match, &old->code, &new->code, pair->lines, pair->lines_context);
+    work.match.members = &pair->members;
+    work.match.comparison = pair->comparison;
+    work.match.same_parameters = same_parameters;
+    work.match.old_escaped = &old->escaped;
+    work.match.new_escaped = &new->escaped;
+    liveness_init(&work.direct, &new->code, NULL, 0);
+    liveness_init(&work.all, &new->code, new->escaped.items, new->escaped.count);
+    add_recipes(&work, &pair->old->index, &pair->new->index, ret);
+    liveness_deinit(&work.direct);
+    liveness_deinit(&work.all);
+    kept_deinit(&work.kept);
+    free(work.covered.bytes);
+    match_deinit(&work.match);
+}
+
+void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
+                       const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
+                       recipe_list *ret_forward, recipe_list *ret_back)
+{
+    struct version old, new;
+    bool same_parameters = false;
+
+    version_init(&old, forward->old, old_symbol);
+    version_init(&new, forward->new, new_symbol);
+    if (!old.code.problem && !new.code.problem) {
+        char *old_parameters = parameters_text(&old.debug), *new_parameters = parameters_text(&new.debug);
+        same_parameters = strcmp(old_parameters, new_parameters) == 0;
+        free(old_parameters);
+        free(new_parameters);
+    }
+    add_direction(forward, &old, &new, same_parameters, ret_forward);
+    if (back) {
+        add_direction(back, &new, &old, same_parameters, ret_back);
+    }
+    version_deinit(&old);
+    version_deinit(&new);
+}

@@ -1,0 +1,83 @@
+/*
+ * Recipes by which a function that is suspended at a call goes on in its other version (DESIGN.md 4.4): which call there is
+ * the same, what the code behind it will read, and where each of these values is in the frame of the version that runs.
+ * Where anything cannot be derived there is no recipe, but a reason.
+ */
+#ifndef MOLT_PATCH_TRANSFER_H
+#define MOLT_PATCH_TRANSFER_H
+
+#include "base/patch_file.h"
+#include "patch/code/code_index.h"
+#include "patch/code/compare.h"
+#include "patch/transfer/capture.h"
+#include "patch/transfer/members.h"
+
+struct changed_unit;
+struct frame_policies;
+struct frame_policy;
+
+struct recipe_value {
+    int64_t from;
+    int32_t to;
+    enum molt_value_place to_kind, from_kind;
+    uint32_t size, from_size;
+    bool is_signed;
+    int64_t addend;             /* to what is read from a register, slot or policy */
+    struct object_place symbol; /* SYMBOL: of the new object; `from` is the distance from it */
+    const char *variable;       /* borrowed from the object; NULL: none */
+};
+
+/* One call of the old code. Places are addresses of the objects' debug information. */
+struct recipe {
+    uint64_t old_place, new_place; /* return addresses; new_place 0: there is no such call */
+    const char *callee;            /* borrowed */
+    unsigned line;
+    char *reason; /* NULL: the recipe is complete */
+    uint32_t old_size, new_size;
+    LIST(struct recipe_value) values;
+    const struct frame_policy *policy; /* borrowed: the user's that gives some of them; NULL: none */
+    LIST(struct recipe_value) seen;    /* what it is called with: `to` is the place in the structure */
+};
+
+typedef LIST(struct recipe) recipe_list;
+
+/* One side of a comparison, with what is made once for all its functions. */
+struct transfer_side {
+    struct object *object;
+    struct code_index index;
+    struct clobbers *clobbers;
+};
+
+void transfer_side_init(struct transfer_side *side, struct object *object);
+void transfer_side_deinit(struct transfer_side *side);
+
+/* Two sides, and what is known of their sources. */
+struct transfer_pair {
+    const struct transfer_side *old, *new;
+    same_line *lines; /* NULL: the sources are the same */
+    void *lines_context;
+    const struct comparison
+        *comparison; /* of the two, in either direction; NULL: whatever has one name is one thing */
+    struct moved_members members;
+    struct captures
+        *captures; /* of the old side; NULL: it is not sure whose code has seen the frames' addresses */
+    const struct frame_policies
+        *policies; /* the user's; set after transfer_pair_init, with what they go by */
+    const struct changed_unit *unit;
+    bool back;
+};
+
+/* All is borrowed. */
+void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *old,
+                        const struct transfer_side *new, same_line *lines, void *lines_context,
+                        const struct comparison *comparison);
+void transfer_pair_deinit(struct transfer_pair *pair);
+
+/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version; and (unless BACK, the same
+ * pair the other way round, is NULL) those from NEW_SYMBOL back to it. Everything is borrowed as long as the results. */
+void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
+                       const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
+                       recipe_list *ret_forward, recipe_list *ret_back);
+void recipes_free(recipe_list *recipes);
+
+#endif
