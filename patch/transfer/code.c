@@ -304,8 +304,22 @@ void code_init(struct code *code, struct object *object, const struct object_sym
     code->problem = code->problem ? code->problem : code_check_jumps(code);
 }
 
+static void free_search(struct code *code)
+{
+    if (code->search) {
+        for (size_t i = 0; i < code->blocks.count; i++) {
+            free(code->search->reached[i]);
+        }
+        free(code->search->reached);
+        free(code->search->seen);
+        LIST_FREE(&code->search->waiting);
+        free(code->search);
+    }
+}
+
 void code_deinit(struct code *code)
 {
+    free_search(code);
     for (size_t i = 0; i < code->blocks.count; i++) {
         LIST_FREE(&code->blocks.items[i].next);
         LIST_FREE(&code->blocks.items[i].before);
@@ -322,14 +336,5 @@ void code_deinit(struct code *code)
     LIST_FREE(&code->taken);
     LIST_FREE(&code->labels);
     LIST_FREE(&code->table_jumps);
-    if (code->search) {
-        for (size_t i = 0; i < code->blocks.count; i++) {
-            free(code->search->reached[i]);
-        }
-        free(code->search->reached);
-        free(code->search->seen);
-        LIST_FREE(&code->search->waiting);
-        free(code->search);
-    }
     *code = (struct code){ 0 };
 }
