@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "engine/update/state_private.h"
+#include "engine/watched.h"
 
 #define PIECE (64ul << 10)
 #define PAGE 4096ul
@@ -124,7 +125,7 @@ static int save(struct page_log *log, uintptr_t start, size_t size)
     }
     saved->start = start;
     saved->size = size;
-    memcpy(saved->bytes, (const void *)start, size);
+    copy_unwatched(saved->bytes, (const void *)start, size);
     return 0;
 }
 
@@ -223,7 +224,7 @@ static void undo_phase(struct staging *phase)
 
     while ((saved = staging_next(phase, &position))) {
         staging_advance(&position, sizeof(*saved) + saved->size);
-        memcpy((void *)saved->start, saved->bytes, saved->size);
+        copy_unwatched((void *)saved->start, saved->bytes, saved->size);
     }
     staging_deinit(phase);
 }
