@@ -42,7 +42,7 @@ static void *map(void *address, size_t size, int protection, int flags)
 
 static void unmap(void *start, size_t size)
 {
-    WATCHED_FORGET(start, size);
+    WATCHED_OPEN(start, size); /* a stack, perhaps, that was left in the middle */
     syscall(SYS_munmap, start, size);
 }
 

@@ -22,13 +22,10 @@
 #if WATCHED_BY_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 
-/* SIZE bytes at START are given back: a stack, perhaps, that was left in the middle. */
-#define WATCHED_FORGET(start, size) __asan_unpoison_memory_region(start, size)
 /* Nobody may touch SIZE bytes at START from now on, or may again. */
 #define WATCHED_CLOSE(start, size) __asan_poison_memory_region(start, size)
 #define WATCHED_OPEN(start, size) __asan_unpoison_memory_region(start, size)
 #else
-#define WATCHED_FORGET(start, size) ((void)0)
 #define WATCHED_CLOSE(start, size) ((void)0)
 #define WATCHED_OPEN(start, size) ((void)0)
 #endif

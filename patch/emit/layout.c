@@ -225,19 +225,6 @@ static void add_union(const struct type *type, uint64_t offset, drafts *ret)
 
 static uint32_t make_layout(struct state_emission *state, const struct type *type);
 
-/* The element of an array of any dimensions, with its typedefs; TYPE and 1 if it is none. */
-static const struct type *element_of(const struct type *type, uint64_t *ret_count)
-{
-    uint64_t count = 1;
-
-    while (!type_is_word(type) && type_strip(type)->kind == TYPE_ARRAY) {
-        count *= type_strip(type)->count;
-        type = type_strip(type)->inner;
-    }
-    *ret_count = count;
-    return type;
-}
-
 static bool is_unnamed(const struct type *type)
 {
     return !type->name && !type->alias;
@@ -266,7 +253,7 @@ static void add_field(struct state_emission *state, const struct type_member *me
                       drafts *ret)
 {
     uint64_t count;
-    const struct type *named = element_of(member->type, &count), *type = type_strip(named);
+    const struct type *named = type_named_element(member->type, &count), *type = type_strip(named);
     struct draft draft = { .field = { .offset = offset,
                                       .kind = MOLT_FIELD_WORD,
                                       .count = count,
@@ -421,7 +408,7 @@ static uint32_t make_layout(struct state_emission *state, const struct type *typ
 {
     enum side side;
     uint64_t count;
-    const struct type *named = element_of(type, &count);
+    const struct type *named = type_named_element(type, &count);
 
     type = type_is_word(named) ? named : type_strip(named);
     if (!has_layout(type)) {
@@ -466,7 +453,7 @@ bool emit_kind(struct state_emission *state, const struct type *type, uint32_t *
                uint32_t *ret_layout)
 {
     uint64_t count;
-    const struct type *named = element_of(type, &count), *element = type_strip(named);
+    const struct type *named = type_named_element(type, &count), *element = type_strip(named);
 
     *ret_layout = 0;
     if (type_is_word(named)) {

@@ -84,24 +84,13 @@ static bool differs_inside(const struct type *old, const struct type *new)
     return before != after || differs_inside(old->inner, new->inner);
 }
 
-static const struct type *element_of(const struct type *type, uint64_t *ret_count)
-{
-    uint64_t count = 1;
-
-    while (!type_is_word(type) && type_strip(type)->kind == TYPE_ARRAY) {
-        count *= type_strip(type)->count;
-        type = type_strip(type)->inner;
-    }
-    *ret_count = count;
-    return type;
-}
-
 /* What becomes of the elements. False: there is nothing to say about the variable. */
 static bool describe(struct root_emission *roots, const struct root *root, struct molt_patch_root *record)
 {
     struct state_emission *state = roots->state;
     uint64_t count, new_count;
-    const struct type *old = element_of(root->old, &count), *new = element_of(root->new, &new_count);
+    const struct type *old = type_named_element(root->old, &count),
+                      *new = type_named_element(root->new, &new_count);
     enum type_conversion conversion =
         state->changes ? types_conversion(state->changes, old, new) : TYPE_CONVERT_COPY;
 
@@ -275,7 +264,7 @@ static bool is_left_behind(const struct root_emission *roots, const struct objec
                            const struct root *root)
 {
     uint64_t count;
-    const struct type *element = type_strip(element_of(root->old, &count));
+    const struct type *element = type_strip(type_named_element(root->old, &count));
     const struct type_change *change =
         !new && roots->state->changes ? type_changes_of_old(roots->state->changes, element) : NULL;
 

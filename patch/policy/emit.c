@@ -9,45 +9,11 @@
 #include "patch/policy/private.h"
 #include "patch/policy/segments.h"
 
-static void compare_with_nothing(struct policies *policies)
-{
-    policies->nothing = policies->nothing ? policies->nothing : object_empty();
-    for (size_t i = policies->comparisons.count; i < policies->sources.count; i++) {
-        struct comparison *comparison = must_calloc(1, sizeof(*comparison));
-        comparison_init(comparison, policies->nothing, policies->sources.items[i]->object, NULL, NULL);
-        LIST_ADD(&policies->comparisons, comparison);
-    }
-}
-
-static void contribute(struct policies *policies, struct emission *emission, const struct image *image,
-                       size_t index)
-{
-    struct policy_source *source = policies->sources.items[index];
-    struct contribution *contribution = must_calloc(1, sizeof(*contribution));
-
-    *contribution = (struct contribution){ .comparison = policies->comparisons.items[index],
-                                           .image = image,
-                                           .name = source->name,
-                                           .source = source->entry->file,
-                                           .policy = true };
-    LIST_ADD(&policies->contributions, contribution);
-    emission_add(emission, contribution);
-}
-
 void policies_contribute(struct policies *policies, struct emission *emission,
                          const struct image *const *images, size_t count)
 {
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        free(policies->contributions.items[i]); /* of an emission that was given up */
-    }
-    policies->contributions.count = 0;
     emission->source = policies->text;
-    compare_with_nothing(policies);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < policies->sources.count; k++) {
-            contribute(policies, emission, images[i], k);
-        }
-    }
+    policy_code_contribute(&policies->code, &policies->sources, emission, images, count);
 }
 
 /* What is being emitted. */
@@ -60,8 +26,8 @@ struct emitting {
 /* The emitted symbol of the function NAME for the program, 0 if no source defines it. */
 static uint32_t function_called(const struct emitting *emitting, const char *name)
 {
-    for (size_t i = 0; i < emitting->policies->contributions.count; i++) {
-        const struct contribution *contribution = emitting->policies->contributions.items[i];
+    for (size_t i = 0; i < emitting->policies->code.contributions.count; i++) {
+        const struct contribution *contribution = emitting->policies->code.contributions.items[i];
         const struct object *object = contribution->comparison->new;
         for (size_t k = 1; contribution->image == emitting->image && k < object->symbol_count; k++) {
             if (object->symbols[k].section && strcmp(object->symbols[k].name, name) == 0 &&
@@ -226,9 +192,9 @@ void policies_emit(struct policies *policies, struct state_emission *state)
 {
     struct emitting emitting = { policies, state, NULL };
 
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        const struct image *image = policies->contributions.items[i]->image;
-        if (i > 0 && image == policies->contributions.items[i - 1]->image) {
+    for (size_t i = 0; i < policies->code.contributions.count; i++) {
+        const struct image *image = policies->code.contributions.items[i]->image;
+        if (i > 0 && image == policies->code.contributions.items[i - 1]->image) {
             continue; /* one program's stand together */
         }
         emitting.image = image;

@@ -166,16 +166,7 @@ void policies_destroy(struct policies *policies)
     if (!policies) {
         return;
     }
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        free(policies->contributions.items[i]);
-    }
-    for (size_t i = 0; i < policies->comparisons.count; i++) {
-        comparison_deinit(policies->comparisons.items[i]);
-        free(policies->comparisons.items[i]);
-    }
-    LIST_FREE(&policies->contributions);
-    LIST_FREE(&policies->comparisons);
-    object_destroy(policies->nothing);
+    policy_code_deinit(&policies->code);
     policy_sources_free(&policies->sources);
     policy_plans_deinit(&policies->plans);
     policy_files_free(&policies->files);

@@ -2,6 +2,7 @@
 #ifndef MOLT_PATCH_POLICY_PRIVATE_H
 #define MOLT_PATCH_POLICY_PRIVATE_H
 
+#include "patch/policy/code.h"
 #include "patch/policy/policy.h"
 #include "patch/policy/plan.h"
 #include "patch/policy/write.h"
@@ -12,9 +13,7 @@ struct policies {
     struct policy_plans plans;
     char *text; /* the generated source; NULL if there is none */
     policy_sources sources;
-    struct object *nothing;                    /* what new objects are compared with */
-    LIST(struct comparison *) comparisons;     /* one for each source */
-    LIST(struct contribution *) contributions; /* one for each source and program */
+    struct policy_code code;
 };
 
 #endif

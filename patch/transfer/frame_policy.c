@@ -414,24 +414,15 @@ void frame_policies_destroy(struct frame_policies *policies)
     if (!policies) {
         return;
     }
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        free(policies->contributions.items[i]);
-    }
-    for (size_t i = 0; i < policies->comparisons.count; i++) {
-        comparison_deinit(policies->comparisons.items[i]);
-        free(policies->comparisons.items[i]);
-    }
     for (size_t i = 0; i < policies->list.count; i++) {
         free_policy(policies->list.items[i]);
     }
     for (size_t i = 0; i < policies->models.count; i++) {
         type_model_destroy(policies->models.items[i]);
     }
-    LIST_FREE(&policies->contributions);
-    LIST_FREE(&policies->comparisons);
     LIST_FREE(&policies->list);
     LIST_FREE(&policies->models);
-    object_destroy(policies->nothing);
+    policy_code_deinit(&policies->code);
     policy_sources_free(&policies->sources);
     policy_files_free(&policies->files);
     free(policies);
@@ -439,54 +430,19 @@ void frame_policies_destroy(struct frame_policies *policies)
 
 /* ---- in the patch ----------------------------------------------------------------------------------------------- */
 
-static void compare_with_nothing(struct frame_policies *policies)
-{
-    policies->nothing = policies->nothing ? policies->nothing : object_empty();
-    for (size_t i = policies->comparisons.count; i < policies->sources.count; i++) {
-        struct comparison *comparison = must_calloc(1, sizeof(*comparison));
-        comparison_init(comparison, policies->nothing, policies->sources.items[i]->object, NULL, NULL);
-        LIST_ADD(&policies->comparisons, comparison);
-    }
-}
-
-static void contribute(struct frame_policies *policies, struct emission *emission, const struct image *image,
-                       size_t index)
-{
-    const struct policy_source *source = policies->sources.items[index];
-    struct contribution *contribution = must_calloc(1, sizeof(*contribution));
-
-    *contribution = (struct contribution){ .comparison = policies->comparisons.items[index],
-                                           .image = image,
-                                           .name = source->name,
-                                           .source = source->entry->file,
-                                           .policy = true };
-    LIST_ADD(&policies->contributions, contribution);
-    emission_add(emission, contribution);
-}
-
 void frame_policies_contribute(struct frame_policies *policies, struct emission *emission,
                                const struct image *const *images, size_t count)
 {
-    if (!policies) {
-        return;
-    }
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        free(policies->contributions.items[i]); /* of an emission that was given up */
-    }
-    policies->contributions.count = 0;
-    compare_with_nothing(policies);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < policies->sources.count; k++) {
-            contribute(policies, emission, images[i], k);
-        }
+    if (policies) {
+        policy_code_contribute(&policies->code, &policies->sources, emission, images, count);
     }
 }
 
 uint32_t frame_policy_symbol(const struct frame_policies *policies, const struct frame_policy *policy,
                              const struct image *image)
 {
-    for (size_t i = 0; i < policies->contributions.count; i++) {
-        const struct contribution *contribution = policies->contributions.items[i];
+    for (size_t i = 0; i < policies->code.contributions.count; i++) {
+        const struct contribution *contribution = policies->code.contributions.items[i];
         const struct object *object = contribution->comparison->new;
         for (size_t k = 1; contribution->image == image && k < object->symbol_count; k++) {
             if (object->symbols[k].section && contribution->symbols &&

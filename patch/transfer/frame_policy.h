@@ -7,6 +7,7 @@
 
 #include "patch/build_private.h"
 #include "patch/transfer/frame_locals.h"
+#include "patch/policy/code.h"
 #include "patch/policy/compile.h"
 
 enum { FRAME_OLD, FRAME_NEW }; /* the versions before and after the update */
@@ -27,10 +28,8 @@ struct frame_policies {
     policy_files files;
     policy_sources sources;
     LIST(struct frame_policy *) list;
-    LIST(struct type_model *) models;      /* owned; those of the policies */
-    LIST(struct comparison *) comparisons; /* one for each source */
-    LIST(struct contribution *) contributions;
-    struct object *nothing;
+    LIST(struct type_model *) models; /* owned; those of the policies */
+    struct policy_code code;
 };
 
 /* Reads and compiles those for BUILD, whose units are placed, into build->frames; NULL if there are none. REFUSED: one does not compile, or

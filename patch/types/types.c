@@ -247,6 +247,18 @@ bool type_is_word(const struct type *type)
     return false;
 }
 
+const struct type *type_named_element(const struct type *type, uint64_t *ret_count)
+{
+    uint64_t count = 1;
+
+    while (!type_is_word(type) && type_strip(type)->kind == TYPE_ARRAY) {
+        count *= type_strip(type)->count;
+        type = type_strip(type)->inner;
+    }
+    *ret_count = count;
+    return type;
+}
+
 bool type_has_pointers(const struct type *type)
 {
     if (type_is_word(type)) {

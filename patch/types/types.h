@@ -126,6 +126,9 @@ const struct type *type_strip(const struct type *type);
  * TYPE itself and 1 if it is no array. */
 const struct type *type_element(const struct type *type, uint64_t *ret_count);
 
+/* The same, with its typedefs; an array that is a word (type_is_word) counts as no array. */
+const struct type *type_named_element(const struct type *type, uint64_t *ret_count);
+
 static inline bool type_is_compound(const struct type *type)
 {
     return type->kind == TYPE_STRUCT || type->kind == TYPE_UNION;
