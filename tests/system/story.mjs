@@ -1,4 +1,5 @@
-// Reads a fixture: its story, and the trees of sources that its versions stand for.
+// Reads a fixture: its story, and the trees of sources that its versions stand for. Version v1 is a directory; each later
+// one says how it differs from the one before: vN.diff is the edit, a directory vN holds files that are new as a whole.
 //
 // A story is a conversation with the program, line by line:
 //
@@ -27,6 +28,7 @@
 //   doctor WORD...        molt doctor says a line with all these words
 //   instances COUNT TYPE  as many live instances of TYPE are counted, and can be shown
 
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -109,13 +111,22 @@ export function load(name) {
         else if (line.trim())
             fixture.steps.push(parseStep(line));
     }
-    fixture.versions = fs.readdirSync(path.join(fixtures, name)).filter((entry) => /^v\d+$/.test(entry)).sort();
+    fixture.versions = [...new Set(fs.readdirSync(path.join(fixtures, name))
+        .map((entry) => /^(v\d+)(\.diff)?$/.exec(entry)?.[1]).filter(Boolean))].sort();
     return fixture;
 }
 
+/** Turns TREE, a copy of the version before, into VERSION of FIXTURE. */
+function edit(tree, fixture, version) {
+    const files = path.join(fixtures, fixture.name, version), diff = `${files}.diff`;
+    if (fs.existsSync(files))
+        fs.cpSync(files, tree, { recursive: true });
+    if (fs.existsSync(diff))
+        execFileSync('patch', ['--batch', '--quiet', '--fuzz=0', '--strip=1', '--directory', tree, '--input', diff]);
+}
+
 /**
- * Writes the source trees of FIXTURE below DIRECTORY: one per version, each the version before with the files
- * that changed, and the shared sources. Returns the function from version to directory.
+ * Writes the source trees of FIXTURE below DIRECTORY: one per version, each the version before as edited, and the shared sources. Returns the function from version to directory.
  */
 export function writeTrees(fixture, directory) {
     let previous = path.join(fixtures, 'common');
@@ -123,7 +134,7 @@ export function writeTrees(fixture, directory) {
         const tree = path.join(directory, version);
         fs.rmSync(tree, { recursive: true, force: true });
         fs.cpSync(previous, tree, { recursive: true });
-        fs.cpSync(path.join(fixtures, fixture.name, version), tree, { recursive: true });
+        edit(tree, fixture, version);
         previous = tree;
     }
     return (version) => path.join(directory, version);
