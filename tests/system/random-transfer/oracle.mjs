@@ -238,7 +238,8 @@ export class Oracle {
             if (types.has(key))
                 made.cells.set(key, types.get(key).type.kind === 'scalar' && old.get(key).type.c !== types.get(key).type.c
                     ? { value: convert(types.get(key).type.c, cell.value) } : cell);
-        for (const { v, values: [value] } of settled(code.f))
+        const known = settled(code.f).map(({ v, values: [value] }) => ({ v, value })).concat(before(this.program, code.f, s.key));
+        for (const { v, value } of known)
             if (!made.cells.has(v.key))
                 made.declare(v, made.value(value));
         for (const [key, { type }] of types)
@@ -370,8 +371,71 @@ function settled(f) {
         [s.body, s.then, s.otherwise, ...(s.cases ?? [])].forEach((inner) => inner && walk(inner));
     });
     walk(f.body);
-    const stays = ({ v }) => !v.global && !v.taken && v.type.kind === 'scalar' && !changed.has(v.key);
-    return found.filter((s) => stays(s) && [...parts(s.values[0])].every(({ place }) => !place || stays(place)));
+    const stays = ({ v }) => isOwn(v) && !changed.has(v.key);
+    return found.filter((s) => stays(s) && (isConstant(s.values[0]) || [...parts(s.values[0])].every(({ place }) => !place || stays(place))));
+}
+
+/** Whether only the function itself can change V. */
+const isOwn = (v) => !v.global && !v.taken && v.type.kind === 'scalar';
+
+/** Whether E has one value, whatever the variables in it are. */
+const isConstant = (e) => evaluate(e, () => unknown) !== unknown;
+
+/** The blocks inside statement S. */
+const blocks = (s) => [s.body, s.then, s.otherwise, ...(s.cases ?? [])].filter(Boolean);
+
+/** The keys of all variables that statement S, or one inside it, gives a value. */
+const changedBy = (s) => [s.place, s.to, s.i && { v: s.i }, s.kind !== 'declare' && s.v && { v: s.v }].filter(Boolean).map(({ v }) => v.key)
+    .concat(...blocks(s).flat().map(changedBy));
+
+/** What every call in PROGRAM gives parameter number I of F, or unknown. */
+function alwaysGiven(program, f, i) {
+    const given = [], { c } = f.parameters[i].type;
+    const walk = (s) => {
+        if (s.callee === f.name)
+            given.push(s.rest && i === 0 ? BigInt(s.rest.length) : s.values[i].value ? evaluate(s.values[i].value, () => unknown) : unknown);
+        blocks(s).flat().forEach(walk);
+    };
+    program.functions.forEach((other) => other.body.forEach(walk));
+    return given.length && given.every((value) => value === given[0]) ? convert(c, given[0]) : unknown;
+}
+
+/**
+ * Declarations in front of the call KEY of F, a function of PROGRAM, whose variables have not changed on the way to it, with what they are: what they
+ * begin with, as long as that has not changed either, or a number. A compiler may keep that instead of them. Within a block that
+ * holds the call only what is in front of it counts, if it is not repeated.
+ */
+function before(program, f, key) {
+    const holds = (s) => s.key === key || blocks(s).flat().some(holds), changed = new Set();
+    const given = ({ v, member, index }) => {
+        const i = member || index || changed.has(v.key) || !isOwn(v) ? -1 : f.parameters.indexOf(v);
+        return i < 0 ? unknown : alwaysGiven(program, f, i);
+    };
+    const stay = (found, s) => {
+        const now = changedBy(s), kept = ({ v }) => isOwn(v) && !now.includes(v.key);
+        now.forEach((each) => changed.add(each));
+        return found.filter(({ v, value }) => kept({ v }) && [...parts(value)].every(({ place }) => !place || kept(place)));
+    };
+    const declared = ({ v, values: [value] }) => {
+        const number = evaluate(value, given);
+        return number === unknown ? { v, value } : { v, value: { op: 'number', value: number } };
+    };
+    const walk = (list, found) => {
+        for (const s of list) {
+            if (s.key === key)
+                return found;
+            const inner = holds(s) && ['if', 'switch'].includes(s.kind) && blocks(s).find((block) => block.some(holds));
+            if (inner)
+                return walk(inner, found);
+            found = stay(found, s);
+            if (holds(s))
+                return s.body ? walk(s.body, found) : found;
+            if (s.kind === 'declare' && isOwn(s.v))
+                found = stay([...found, declared(s)], {});
+        }
+        return found;
+    };
+    return walk(f.body, []);
 }
 
 /** All variables of F by their keys. */

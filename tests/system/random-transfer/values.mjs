@@ -38,7 +38,18 @@ const binary = {
 const byNumber = { '/': (a, n) => a / n, '%': (a, n) => a % n, '>>': (a, n) => a >> n, '<<': (a, n) => a << n,
     's/': (a, n) => BigInt.asIntN(64, a) / n, 's<': (a, n) => (BigInt.asIntN(64, a) < n ? 1n : 0n) };
 
-/** The value of expression E; READ gives that of a place. */
+/** What an operation makes of equal operands, whatever they are; and of zero, whatever the other operand is. */
+const ofEquals = { '-': 0n, '^': 0n, '<': 0n, '==': 1n }, ofZero = { '*': 0n, '&': 0n };
+
+/** Whether E and OTHER are the same expression. */
+const isSame = (e, other) => e.op === other.op && e.value === other.value && e.n === other.n && e.scale === other.scale &&
+    e.place?.v === other.place?.v && e.place?.member === other.place?.member &&
+    [[e.a, other.a], [e.b, other.b], [e.c, other.c], [e.place?.index, other.place?.index]].every(([x, y]) => (x && y ? isSame(x, y) : x === y));
+
+/** The value of a binary expression E whose operands have the values A and B, one of which is unknown. */
+const whatever = (e, a, b) => (isSame(e.a, e.b) ? ofEquals[e.op] : [a, b].includes(0n) ? ofZero[e.op] : undefined) ?? unknown;
+
+/** The value of expression E; READ gives that of a place. What compilers know of an expression is known here, too: that x ^ x is zero. */
 export function evaluate(e, read) {
     const sub = (x) => evaluate(x, read);
     const on = (values, f) => (values.includes(unknown) ? unknown : f(...values));
@@ -48,10 +59,12 @@ export function evaluate(e, read) {
     case 'u32': return on([sub(e.a)], (a) => BigInt.asUintN(32, a));
     case 'choose': return on([sub(e.c)], (c) => sub(c ? e.a : e.b));
     case 'mix': return on([sub(e.a), ...(e.place ? [read(e.place)] : [])], (a, held = 0) => Number(a & 1023n) * e.scale + Number(held) * 0.25);
-    default:
+    default: {
         if (e.n !== undefined)
             return on([sub(e.a)], (a) => u64(byNumber[e.op](a, e.n)));
-        return on([sub(e.a), sub(e.b)], (a, b) => u64(binary[e.op](a, b)));
+        const a = sub(e.a), b = sub(e.b);
+        return a === unknown || b === unknown ? whatever(e, a, b) : u64(binary[e.op](a, b));
+    }
     }
 }
 
