@@ -1,12 +1,14 @@
 /*
- * patch-recipes OLD.o NEW.o [FUNCTION]: how suspended functions of one object go on in another. With a
- * function, all of its recipes; else the share of calls that have one, and the reasons of the others.
+ * patch-recipes OLD.o NEW.o [FUNCTION [OLD.c NEW.c]]: how suspended functions of one object go on in another. With a
+ * function, all of its recipes; else the share of calls that have one, and the reasons of the others. Without the sources,
+ * lines of one number are taken for the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "patch/file.h"
 #include "patch/transfer/transfer.h"
 
 static const char *const kinds[] = { "register", "slot", "policy", "constant", "symbol", "address", "frame" };
@@ -30,6 +32,45 @@ static void print(const struct recipe *recipe)
     }
 }
 
+/* The texts of both versions of the one file that lines are compared in. */
+struct texts {
+    char *old, *new;
+};
+
+static char *read_text(const char *path)
+{
+    char *bytes;
+    size_t size;
+    struct molt_error *error = file_read(path, &bytes, &size);
+
+    if (error) {
+        fprintf(stderr, "%s\n", error->message);
+        exit(1);
+    }
+    return bytes;
+}
+
+static const char *line_of(const char *text, unsigned line, size_t *ret_length)
+{
+    for (; line > 1 && *text; line--) {
+        const char *end = strchrnul(text, '\n');
+        text = *end ? end + 1 : end;
+    }
+    *ret_length = strcspn(text, "\n");
+    return text;
+}
+
+static bool same_text(void *context, const char *file, unsigned old_line, unsigned new_line)
+{
+    const struct texts *texts = context;
+    size_t old_length, new_length;
+    const char *old = line_of(texts->old, old_line, &old_length);
+    const char *new = line_of(texts->new, new_line, &new_length);
+
+    (void)file;
+    return old_length == new_length && strncmp(old, new, old_length) == 0;
+}
+
 static struct object *load(const char *path)
 {
     struct object *object;
@@ -48,14 +89,18 @@ int main(int count, char **arguments)
     struct transfer_pair pair;
     struct captures captures;
     unsigned calls = 0, recipes = 0;
+    struct texts texts = { 0 };
 
     if (count < 3) {
-        fputs("usage: patch-recipes OLD.o NEW.o [FUNCTION]\n", stderr);
+        fputs("usage: patch-recipes OLD.o NEW.o [FUNCTION [OLD.c NEW.c]]\n", stderr);
         return 1;
     }
     transfer_side_init(&old, load(arguments[1]));
     transfer_side_init(&new, load(arguments[2]));
-    transfer_pair_init(&pair, &old, &new, NULL, NULL, NULL);
+    if (count > 5) {
+        texts = (struct texts){ read_text(arguments[4]), read_text(arguments[5]) };
+    }
+    transfer_pair_init(&pair, &old, &new, count > 5 ? same_text : NULL, &texts, NULL);
     captures_init(&captures, NULL, NULL);
     pair.captures = &captures;
     for (size_t i = 1; i < old.object->symbol_count; i++) {
