@@ -34,13 +34,9 @@ static char *written(const struct type *type, const char *name)
                        name);
 }
 
-/* The type of MODEL that is called NAME as TYPE is, of its kind. */
-static const struct type *namesake(struct type_model *model, const struct type *type, const char *name)
+/* FOUND without typedefs if it is a definition of TYPE's kind; else NULL. */
+static const struct type *of_kind(const struct type *found, const struct type *type)
 {
-    char *key = written(type, name);
-    const struct type *found = type_model_find(model, key, type->unit, NULL);
-
-    free(key);
     found = found ? type_strip(found) : NULL;
     return found && found->kind == type->kind && !found->incomplete ? found : NULL;
 }
@@ -56,13 +52,62 @@ static const char *former_name(const struct type_changes *changes, const struct 
     return hint_renamed(changes->hints, new->name ? "type" : "typedef", NULL, name_of(new)).old_name;
 }
 
+/* A name may mean something else in each unit, so it is asked of the units that both models have. Where a unit has not known the name
+ * before, its type may come from another one: from a header that it includes now, or because it has moved. It has not if that other
+ * type goes on as it was, or as something else; nor if the units that define it are not in the new model, which leaves them as they are.
+ */
+static const struct type *brought_from(struct type_changes *changes, const struct type *new, const char *key)
+{
+    const struct type *equal = of_kind(type_model_find_equal(changes->old, key, new->hash), new);
+    const struct type *old = equal ? equal : of_kind(type_model_find(changes->old, key, NULL, NULL), new);
+    bool compiled;
+
+    if (!old || equal) {
+        return old;
+    }
+    char *own = written(new, name_of(new));
+    const struct type *now = type_model_counterpart(changes->new, own, changes->old, old, &compiled);
+    free(own);
+    return (now ? type_strip(now) == new : compiled) ? old : NULL;
+}
+
+/* The type of the old model that NEW, with a name, was if that was called NAME; NULL: none. */
+static const struct type *predecessor_called(struct type_changes *changes, const struct type *new,
+                                             const char *name)
+{
+    char *key = written(new, name);
+    bool known;
+    const struct type *old =
+        of_kind(type_model_counterpart(changes->old, key, changes->new, new, &known), new);
+
+    old = old ? old : brought_from(changes, new, key);
+    free(key);
+    return old;
+}
+
 /* The type of the old model that NEW, with a name, was; NULL if it is new. */
 static const struct type *predecessor(struct type_changes *changes, const struct type *new)
 {
     const char *former = former_name(changes, new);
-    const struct type *old = former ? namesake(changes->old, new, former) : NULL;
+    const struct type *old = former ? predecessor_called(changes, new, former) : NULL;
 
-    return old ? old : namesake(changes->old, new, name_of(new));
+    return old ? old : predecessor_called(changes, new, name_of(new));
+}
+
+/* The type of the new model that has OLD's name and is what OLD was; NULL: none. */
+static const struct type *namesake(struct type_changes *changes, const struct type *old)
+{
+    char *key = written(old, name_of(old));
+    bool compiled;
+    const struct type *new = type_model_counterpart(changes->new, key, changes->old, old, &compiled);
+
+    if (!new) { /* the units that define it do not any more, or are not there */
+        new = type_model_find(changes->new, key, NULL, NULL);
+        new = of_kind(new, old);
+        new = new &&predecessor_called(changes, new, name_of(new)) == old ? new : NULL;
+    }
+    free(key);
+    return of_kind(new, old);
 }
 
 struct search {
@@ -84,7 +129,7 @@ static bool is_renamed_from(void *context, const struct type *new)
 /* What OLD, with a name, is in the new model; NULL if that does not speak of it. */
 static const struct type *successor(struct type_changes *changes, const struct type *old)
 {
-    const struct type *same = namesake(changes->new, old, name_of(old));
+    const struct type *same = namesake(changes, old);
     struct search search = { changes, old, NULL };
 
     if (same && !former_name(changes, same)) {

@@ -141,6 +141,55 @@ const struct type *type_model_find(struct type_model *model, const char *name, c
     return found ? types_build(model, found->unit, &found->die) : NULL;
 }
 
+/* The definition of TAG WORD in a unit of MODEL called NAME; *RET_KNOWN is set if there is such a unit. */
+static const struct definition *definition_in(const struct type_model *model, int tag, const char *word,
+                                              const char *name, bool *ret_known)
+{
+    const struct definition *found = NULL;
+    const struct model_unit *in;
+
+    for (size_t from = 0; !found && (in = unit_named(model, name, &from));) {
+        *ret_known = true;
+        found = types_definition_in(model, tag, word, in);
+    }
+    return found;
+}
+
+const struct type *type_model_counterpart(struct type_model *model, const char *name,
+                                          struct type_model *other, const struct type *type, bool *ret_known)
+{
+    const struct definition *found = NULL;
+    char *key = type_key(type);
+    const char *word, *own_word;
+    int tag = tag_of_name(name, &word), own_tag = tag_of_name(key, &own_word);
+
+    types_index(model);
+    types_index(other);
+    *ret_known = false;
+    const struct definition *own = types_definitions(other, own_tag, own_word);
+    for (; own && !found; own = own->next) {
+        if (own->unit && type_strip(types_build(other, own->unit, &own->die)) == type) {
+            found = definition_in(model, tag, word, own->unit->name, ret_known);
+        }
+    }
+    free(key);
+    return found ? types_build(model, found->unit, &found->die) : NULL;
+}
+
+const struct type *type_model_find_equal(struct type_model *model, const char *name, uint64_t hash)
+{
+    const char *word;
+    int tag = tag_of_name(name, &word);
+    const struct type *found = NULL;
+
+    types_index(model);
+    for (const struct definition *one = types_definitions(model, tag, word); one && !found; one = one->next) {
+        const struct type *type = type_strip(types_build(model, one->unit, &one->die));
+        found = type->hash == hash ? type : NULL;
+    }
+    return found;
+}
+
 const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die)
 {
     types_index(model);

@@ -105,6 +105,15 @@ void type_model_add_all(struct type_model *model, Dwarf *dwarf, const char *name
 const struct type *type_model_find(struct type_model *model, const char *name, const char *unit,
                                    bool *ret_ambiguous);
 
+/* What NAME means in the first unit of MODEL that knows it and is called as one in which OTHER defines TYPE, a
+ * structure, union or enumeration of OTHER. NULL: none of these units of MODEL knows NAME; *RET_KNOWN says
+ * whether it has any of them. */
+const struct type *type_model_counterpart(struct type_model *model, const char *name,
+                                          struct type_model *other, const struct type *type, bool *ret_known);
+
+/* The type with HASH that NAME means in some unit; NULL if there is none. */
+const struct type *type_model_find_equal(struct type_model *model, const char *name, uint64_t hash);
+
 /* The type that DIE, an entry of an added unit, describes. Never NULL. */
 const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die);
 

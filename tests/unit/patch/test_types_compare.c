@@ -266,6 +266,42 @@ static void two_meanings(void **state)
     object_destroy(new_a);
 }
 
+/* What became of struct l of a.c where NEW_A (NULL: a.c did not change) and NEW_B are a.c and b.c now. */
+static void check_name_taken(const char *new_a, const char *new_b, bool expected)
+{
+    struct object *objects[] = { compile_text(compiler, flags, "struct l { int a; } x;"),
+                                 compile_text(compiler, flags, "int y;"),
+                                 new_a ? compile_text(compiler, flags, new_a) : NULL,
+                                 compile_text(compiler, flags, new_b) };
+    struct type_model *old = type_model_create(), *new = type_model_create();
+
+    type_model_add_all(old, object_dwarf(objects[0]), "a.c");
+    type_model_add_all(old, object_dwarf(objects[1]), "b.c");
+    if (new_a) {
+        type_model_add_all(new, object_dwarf(objects[2]), "a.c");
+    }
+    type_model_add_all(new, object_dwarf(objects[3]), "b.c");
+    struct type_changes *changes = type_changes_create(old, new, NULL);
+    assert_int_equal(type_changes_any(changes), expected);
+    assert_int_equal(type_is_changed(changes, type_model_find(old, "struct l", "a.c", NULL)), expected);
+    type_changes_destroy(changes);
+    type_model_destroy(old);
+    type_model_destroy(new);
+    for (unsigned i = 0; i < 4; i++) {
+        object_destroy(objects[i]);
+    }
+}
+
+/* A file takes a name that another has: for its own type, for what the other's has become, or as the type moves. */
+static void name_taken(void **state)
+{
+    check_name_taken(NULL, "struct l { double b; int a; } z;", false);
+    check_name_taken("struct l { int a; } x; int y;", "struct l { double b; int a; } z;", false);
+    check_name_taken("struct l { double b; int a; } x;", "struct l { double b; int a; } z;", true);
+    check_name_taken("int x;", "struct l { double b; int a; } z;", true);
+    check_name_taken(NULL, "struct l { int a; } z;", false);
+}
+
 static void removed_types(void **state)
 {
     struct compared compared;
@@ -352,7 +388,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(renames),       cmocka_unit_test(enumerations),
         cmocka_unit_test(two_meanings),  cmocka_unit_test(removed_types),
         cmocka_unit_test(any_two),       cmocka_unit_test(met_in_another_unit),
-        cmocka_unit_test(only_declared),
+        cmocka_unit_test(only_declared), cmocka_unit_test(name_taken),
     };
 
     if (argc == 3) {
