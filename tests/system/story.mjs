@@ -1,9 +1,10 @@
-// Reads a fixture: its story, and the trees of sources that its versions stand for. Version v1 is a directory; each later
-// one says how it differs from the one before: vN.diff is the edit, a directory vN holds files that are new as a whole.
+// Reads a fixture: its story, and the trees of sources that its versions stand for. Version v1 is a directory; each
+// later one says how it differs from the one before: vN.diff is the edit, a directory vN holds whole files.
 //
 // A story is a conversation with the program, line by line:
 //
 //   about TEXT            what the fixture is for
+//   sources FIXTURE       the versions are those of another fixture
 //   flags FLAG...         more flags for the compiler; INCLUDE stands for the directory of Molt's headers, TREE for that of the sources
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
@@ -43,6 +44,7 @@ export function names() {
 
 const settings = {
     about: (fixture, words) => { fixture.about = words.join(' '); },
+    sources: (fixture, words) => { fixture.sources = words[0]; },
     flags: (fixture, words) => {
         fixture.flags = words.map((word) => (word === 'INCLUDE' ? path.join(root, 'include') : word));
     },
@@ -103,7 +105,8 @@ function parseStep(line) {
 
 /** Returns { name, about, flags, link, libraries, plugins, cold, steps, versions }. */
 export function load(name) {
-    const fixture = { name, about: '', flags: [], link: [], libraries: [], plugins: [], twins: [], cold: 'yes', steps: [] };
+    const fixture = { name, sources: name, about: '', flags: [], link: [], libraries: [], plugins: [], twins: [],
+        cold: 'yes', steps: [] };
     for (const line of fs.readFileSync(path.join(fixtures, name, 'story'), 'utf8').split('\n')) {
         const [verb, ...words] = line.split(/\s+/);
         if (settings[verb])
@@ -111,14 +114,14 @@ export function load(name) {
         else if (line.trim())
             fixture.steps.push(parseStep(line));
     }
-    fixture.versions = [...new Set(fs.readdirSync(path.join(fixtures, name))
+    fixture.versions = [...new Set(fs.readdirSync(path.join(fixtures, fixture.sources))
         .map((entry) => /^(v\d+)(\.diff)?$/.exec(entry)?.[1]).filter(Boolean))].sort();
     return fixture;
 }
 
 /** Turns TREE, a copy of the version before, into VERSION of FIXTURE. */
 function edit(tree, fixture, version) {
-    const files = path.join(fixtures, fixture.name, version), diff = `${files}.diff`;
+    const files = path.join(fixtures, fixture.sources, version), diff = `${files}.diff`;
     if (fs.existsSync(files))
         fs.cpSync(files, tree, { recursive: true });
     if (fs.existsSync(diff))
@@ -126,7 +129,8 @@ function edit(tree, fixture, version) {
 }
 
 /**
- * Writes the source trees of FIXTURE below DIRECTORY: one per version, each the version before as edited, and the shared sources. Returns the function from version to directory.
+ * Writes the source trees of FIXTURE below DIRECTORY: one per version, each the version before as edited, with the shared
+ * sources. Returns the function from version to directory.
  */
 export function writeTrees(fixture, directory) {
     let previous = path.join(fixtures, 'common');
