@@ -78,7 +78,7 @@ static const struct dependencies *known_files(struct patch_session *session, con
     return files ? files : unit_dependencies(unit, to, session->hashes);
 }
 
-/* Asks the compiler about units that nothing is known of yet. */
+/* Asks the compiler about units that nothing is known of yet, and that may be the same in both trees. */
 static struct molt_error *learn_dependencies(struct patch_session *session,
                                              const struct patch_request *request, struct tree *from,
                                              struct tree *to)
@@ -89,7 +89,8 @@ static struct molt_error *learn_dependencies(struct patch_session *session,
 
     for (size_t i = 0; i < session->unit_count; i++) {
         struct unit *unit = &session->units[i];
-        if (session_is_linked(session, unit) && !known_files(session, unit, from, to)) {
+        if (session_is_linked(session, unit) && !known_files(session, unit, from, to) &&
+            !unit_source_differs(unit, from, to, session->hashes)) {
             struct compile_job *job = must_calloc(1, sizeof(*job));
             *job = (struct compile_job){ unit, to->in_place ? to : from, COMMAND_DEPENDENCIES };
             LIST_ADD(&jobs, job);

@@ -174,6 +174,22 @@ const struct dependencies *unit_dependencies(const struct unit *unit, const stru
     return NULL;
 }
 
+static bool same_in_both(const struct tree *one, const struct tree *other, struct file_hashes *hashes,
+                         const char *file)
+{
+    const char *before = tree_hash(one, hashes, file);
+
+    return strcmp(before, tree_hash(other, hashes, file)) == 0;
+}
+
+bool unit_source_differs(const struct unit *unit, const struct tree *one, const struct tree *other,
+                         struct file_hashes *hashes)
+{
+    const char *file = unit->entry->file;
+
+    return path_below(one->db->root, file) && !same_in_both(one, other, hashes, file);
+}
+
 bool unit_same_files(const struct dependencies *files, const struct tree *one, const struct tree *other,
                      struct file_hashes *hashes)
 {
@@ -181,8 +197,7 @@ bool unit_same_files(const struct dependencies *files, const struct tree *one, c
 
     for (size_t i = 0; same && i < files->count; i++) {
         if (path_below(one->db->root, files->files[i])) {
-            const char *before = tree_hash(one, hashes, files->files[i]);
-            same = strcmp(before, tree_hash(other, hashes, files->files[i])) == 0;
+            same = same_in_both(one, other, hashes, files->files[i]);
         }
     }
     return same;

@@ -40,6 +40,10 @@ void unit_deinit(struct unit *unit);
 const struct dependencies *unit_dependencies(const struct unit *unit, const struct tree *tree,
                                              struct file_hashes *hashes);
 
+/* Whether the unit's own source, not what it includes, differs between the trees. */
+bool unit_source_differs(const struct unit *unit, const struct tree *one, const struct tree *other,
+                         struct file_hashes *hashes);
+
 /* Whether all of FILES have the same content in both trees. */
 bool unit_same_files(const struct dependencies *files, const struct tree *one, const struct tree *other,
                      struct file_hashes *hashes);
