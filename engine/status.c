@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/build_id.h"
 #include "engine/code/tls.h"
 #include "engine/heap/heap.h"
 #include "engine/mapping.h"
@@ -23,29 +24,6 @@ void status_executable(char *target, size_t size)
     ssize_t length = readlink("/proc/self/exe", target, size - 1);
 
     target[length > 0 ? length : 0] = '\0';
-}
-
-/* Looks for the build-id among the notes at NOTES; its size, or 0. */
-static size_t find_build_id(const uint8_t *notes, size_t size, const uint8_t **ret)
-{
-    size_t at = 0;
-
-    while (at + sizeof(ElfW(Nhdr)) <= size) {
-        ElfW(Nhdr) header;
-
-        memcpy(&header, notes + at, sizeof(header));
-        size_t name = at + sizeof(header);
-        size_t description = name + (((size_t)header.n_namesz + 3) & ~(size_t)3);
-        if (description > size || header.n_descsz > size - description) {
-            return 0;
-        }
-        if (header.n_type == NT_GNU_BUILD_ID && header.n_namesz == 4 && !memcmp(notes + name, "GNU", 4)) {
-            *ret = notes + description;
-            return header.n_descsz;
-        }
-        at = description + (((size_t)header.n_descsz + 3) & ~(size_t)3);
-    }
-    return 0;
 }
 
 static void append_module(json_t *modules, const char *path, const uint8_t *id, size_t size)
@@ -73,20 +51,10 @@ static int visit_module(struct dl_phdr_info *info, size_t size, void *modules)
     } else if (!strchr(path, '/')) {
         return 0; /* the vdso */
     }
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
-        const uint8_t *id = NULL;
+    const uint8_t *id = NULL;
+    size_t length = build_id_find(info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum, &id);
 
-        if (header->p_type == PT_NOTE) {
-            size_t length =
-                find_build_id((const uint8_t *)(info->dlpi_addr + header->p_vaddr), header->p_memsz, &id);
-            if (length) {
-                append_module(modules, path, id, length);
-                return 0;
-            }
-        }
-    }
-    append_module(modules, path, NULL, 0);
+    append_module(modules, path, id, length);
     return 0;
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/search.h"
 #include "base/wrapper_table.h"
+#include "engine/build_id.h"
 #include "engine/mapping.h"
 
 #define TABLES_MAX 64
@@ -146,29 +147,6 @@ static bool is_in_ranges(const struct molt_wrapper_table *table, uint64_t addres
 
 /* ---- modules ----------------------------------------------------------------------------------------- */
 
-/* Looks for the build-id among the notes at NOTES; its size, or 0. */
-static size_t find_build_id(const uint8_t *notes, size_t size, const uint8_t **ret)
-{
-    size_t at = 0;
-
-    while (at + sizeof(ElfW(Nhdr)) <= size) {
-        ElfW(Nhdr) header;
-
-        memcpy(&header, notes + at, sizeof(header));
-        size_t name = at + sizeof(header);
-        size_t description = name + (((size_t)header.n_namesz + 3) & ~(size_t)3);
-        if (description > size || header.n_descsz > size - description) {
-            return 0;
-        }
-        if (header.n_type == NT_GNU_BUILD_ID && header.n_namesz == 4 && !memcmp(notes + name, "GNU", 4)) {
-            *ret = notes + description;
-            return header.n_descsz;
-        }
-        at = description + (((size_t)header.n_descsz + 3) & ~(size_t)3);
-    }
-    return 0;
-}
-
 static size_t build_id_of(const struct dl_find_object *module, const uint8_t **ret)
 {
     const ElfW(Ehdr) *header = module->dlfo_map_start;
@@ -179,16 +157,7 @@ static size_t build_id_of(const struct dl_find_object *module, const uint8_t **r
         return 0;
     }
     const ElfW(Phdr) *segments = (const void *)((const char *)header + header->e_phoff);
-    for (size_t i = 0; i < header->e_phnum; i++) {
-        if (segments[i].p_type == PT_NOTE) {
-            const uint8_t *notes = (const uint8_t *)(module->dlfo_link_map->l_addr + segments[i].p_vaddr);
-            size_t size = find_build_id(notes, segments[i].p_memsz, ret);
-            if (size) {
-                return size;
-            }
-        }
-    }
-    return 0;
+    return build_id_find(module->dlfo_link_map->l_addr, segments, header->e_phnum, ret);
 }
 
 static uint64_t hash_of(const uint8_t *bytes, size_t size) /* FNV-1a */

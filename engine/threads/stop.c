@@ -28,20 +28,13 @@
 #include <unistd.h>
 
 #include "engine/mapping.h"
+#include "engine/threads/disposition.h"
 #include "engine/threads/futex.h"
 #include "engine/threads/restart.h"
 
 #define STOP_SIGNAL 33
-#define RT_RESTORER 0x04000000 /* SA_RESTORER of the kernel's interface */
 
 enum { THREAD_SIGNALLED, THREAD_STOPPED, THREAD_GONE };
-
-struct kernel_sigaction {
-    void (*handler)(int, siginfo_t *, void *);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-};
 
 static struct {
     pid_t engine_tid;
@@ -53,17 +46,9 @@ static struct {
     _Atomic uint32_t expected;   /* how many are to arrive: the last one wakes the engine */
     uint64_t began_us;           /* when the first signal was sent */
     _Atomic uint32_t inside;     /* how many threads are anywhere in the handler */
-    struct kernel_sigaction previous;
+    struct disposition previous;
     int task_directory; /* open while threads are being stopped */
 } stopper;
-
-void molt_signal_return(void);
-__asm__(".text\n"
-        ".type molt_signal_return, @function\n"
-        "molt_signal_return:\n"
-        "    mov $15, %eax\n" /* rt_sigreturn */
-        "    syscall\n"
-        ".size molt_signal_return, . - molt_signal_return\n");
 
 /* ---- the handler: runs on the stopped thread --------------------------------------------------------- */
 
@@ -130,25 +115,21 @@ uint64_t monotonic_us(void)
  * that failed. */
 static int take_signal(void)
 {
-    const struct kernel_sigaction action = {
-        .handler = on_stop_signal,
-        .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | RT_RESTORER,
-        .restorer = molt_signal_return,
-        .mask = ~0ull, /* nothing of the program's runs on top of the handler */
-    };
-    struct kernel_sigaction previous;
-    long status =
-        raw_syscall4(SYS_rt_sigaction, STOP_SIGNAL, (long)&action, (long)&previous, sizeof(uint64_t));
+    /* nothing of the program's runs on top of the handler */
+    const struct disposition ours =
+        disposition_of(on_stop_signal, SA_SIGINFO | SA_RESTART | SA_ONSTACK, ~0ull);
+    struct disposition previous;
+    int status = disposition_set(STOP_SIGNAL, &ours, &previous);
 
     if (status == 0 && previous.handler != on_stop_signal) {
         stopper.previous = previous;
     }
-    return (int)status;
+    return status;
 }
 
 static void give_signal_back(void)
 {
-    raw_syscall4(SYS_rt_sigaction, STOP_SIGNAL, (long)&stopper.previous, 0, sizeof(uint64_t));
+    disposition_set(STOP_SIGNAL, &stopper.previous, NULL);
 }
 
 void stop_init(void)

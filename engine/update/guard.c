@@ -20,24 +20,17 @@
 
 #include "engine/mapping.h"
 #include "engine/parallel.h"
+#include "engine/threads/disposition.h"
 #include "engine/threads/futex.h"
 
 #define TIMER_SIGNAL 32
-#define RT_RESTORER 0x04000000 /* SA_RESTORER of the kernel's interface */
 #define STACK_SIZE (64ul << 10)
 #define SIGNAL_COUNT 7
 
 static const int taken[SIGNAL_COUNT] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, TIMER_SIGNAL };
 
-struct kernel_sigaction {
-    void (*handler)(int, siginfo_t *, void *);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-};
-
 static struct {
-    struct kernel_sigaction before[SIGNAL_COUNT];
+    struct disposition before[SIGNAL_COUNT];
     uint64_t mask_before;
     stack_t stack_before;
     void *stack;
@@ -48,14 +41,6 @@ static struct {
     sigjmp_buf out;
     struct guard_result result;
 } guard;
-
-void molt_guard_return(void);
-__asm__(".text\n"
-        ".type molt_guard_return, @function\n"
-        "molt_guard_return:\n"
-        "    mov $15, %eax\n" /* rt_sigreturn */
-        "    syscall\n"
-        ".size molt_guard_return, . - molt_guard_return\n");
 
 static const char *name_of(int number)
 {
@@ -84,8 +69,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
             return; /* time is up between two functions: the next one is asked */
         }
         /* a fault of the engine's own: as if there were no guard */
-        struct kernel_sigaction fallback = { .handler = (void (*)(int, siginfo_t *, void *))(void *)SIG_DFL };
-        raw_syscall4(SYS_rt_sigaction, number, (long)&fallback, 0, sizeof(uint64_t));
+        struct disposition fallback = { .handler = (void (*)(int, siginfo_t *, void *))(void *)SIG_DFL };
+        disposition_set(number, &fallback, NULL);
         return;
     }
     guard.result.signal = number;
@@ -120,15 +105,11 @@ static int take_stack(void)
 
 static void take_signals(void)
 {
-    const struct kernel_sigaction action = {
-        .handler = on_fault,
-        .flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | RT_RESTORER,
-        .restorer = molt_guard_return,
-    };
+    const struct disposition ours = disposition_of(on_fault, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, 0);
     uint64_t open = ~0ull;
 
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        raw_syscall4(SYS_rt_sigaction, taken[i], (long)&action, (long)&guard.before[i], sizeof(uint64_t));
+        disposition_set(taken[i], &ours, &guard.before[i]);
         open &= ~(1ull << (taken[i] - 1));
     }
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, (long)&guard.mask_before, sizeof(uint64_t));
@@ -166,7 +147,7 @@ void guard_end(void)
     raw_syscall4(SYS_timer_delete, guard.timer, 0, 0, 0);
     raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&guard.mask_before, 0, sizeof(uint64_t));
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        raw_syscall4(SYS_rt_sigaction, taken[i], (long)&guard.before[i], 0, sizeof(uint64_t));
+        disposition_set(taken[i], &guard.before[i], NULL);
     }
     sigaltstack(&guard.stack_before, NULL);
     guard.writes = NULL;
