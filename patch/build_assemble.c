@@ -71,12 +71,12 @@ static struct molt_error *baseline_refusal(struct build *build, const struct con
         struct object *old = contribution->comparison->old;
         unsigned line = definition_line(old, difference->symbol);
         bool is_lto = command_is_lto(build_unit_of(build, contribution->comparison)->unit->entry);
-        char *message =
-            must_printf("%s was %s: %s %s of %s differs (%s)", contribution->image->path,
-                        is_lto ? "built with -flto, which compiles all files as one: build it without"
-                               : "not built from this source or with these flags",
-                        symbol_is_function(old, difference->symbol) ? "function" : "variable",
-                        difference->symbol->name, contribution->name, difference->why);
+        char *message = must_printf(
+            "%s was %s: %s %s of %s differs (%s)%s", contribution->image->path,
+            is_lto ? "built with -flto, which compiles all files as one: build it without"
+                   : "not built from this source or with these flags",
+            symbol_is_function(old, difference->symbol) ? "function" : "variable", difference->symbol->name,
+            contribution->name, difference->why, is_lto ? "" : "; build it and start it again");
         molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_ERROR, contribution->source, line, 0,
                              "baseline-differs", "%s", message);
         if (!error) {

@@ -52,6 +52,17 @@ static bool differ(struct code *code, const char *format, ...)
     return false;
 }
 
+/* How much of the text at BYTES stands well in a message: of its first line, and no more than 40 bytes. */
+static size_t line_length(const uint8_t *bytes, uint64_t size)
+{
+    size_t length = 0;
+
+    while (length < size && length < 40 && bytes[length] >= ' ') {
+        length++;
+    }
+    return length;
+}
+
 /* Whether the binary has at ADDRESS what the object has at PLACE, which no name tells. */
 static bool same_constant(struct code *code, struct object_place place, uint64_t address)
 {
@@ -78,7 +89,8 @@ static bool same_constant(struct code *code, struct object_place place, uint64_t
         return true;
     }
     bool text = (section->flags & SHF_STRINGS) || (size && bytes[0] >= ' ' && bytes[0] < 127);
-    return text ? differ(code, "another constant than \"%.40s\"", (const char *)bytes)
+    return text ? differ(code, "another constant than \"%.*s\"", (int)line_length(bytes, size),
+                         (const char *)bytes)
                 : differ(code, "another constant");
 }
 
