@@ -72,14 +72,14 @@ static void follow_engines(struct workspace *workspace)
         workspace_baseline_moved(workspace, NULL);
 }
 
-/* A program of this workspace with another build-id: the build may be newer than what was read of it. */
-static bool build_is_stale(struct workspace *workspace)
+/* Whether there is a program that MATCHes so and was not there at the last look. */
+static bool has_new_program(struct workspace *workspace, enum engine_match match)
 {
     for (const struct engine *engine = engines_list(workspace->server->engines); engine;
          engine = engine->next) {
         char pid[24];
 
-        if (engine_match(engine, workspace) != ENGINE_OTHER_BUILD)
+        if (engine_match(engine, workspace) != match)
             continue;
         snprintf(pid, sizeof pid, "%d", (int)engine->pid);
         if (json_object_get(workspace->reloaded_for, pid))
@@ -96,9 +96,13 @@ void workspace_engines_changed(struct workspace *workspace)
         return;
     if (workspace->state == WORKSPACE_READY) {
         follow_engines(workspace);
-        if (engines_ready(workspace->server->engines, workspace) == 0 && build_is_stale(workspace))
-            workspace_reload(workspace);
+        if (workspace_baseline_doubted(workspace) && has_new_program(workspace, ENGINE_READY))
+            workspace_retake_baseline(workspace);
     }
+    /* a program of this workspace with another build-id: the build may be newer than what was read of it */
+    if (workspace->state != WORKSPACE_LOADING && engines_ready(workspace->server->engines, workspace) == 0 &&
+        has_new_program(workspace, ENGINE_OTHER_BUILD))
+        workspace_reload(workspace);
     update_resume(workspace->update);
     status_send(workspace);
     instances_resume(workspace);

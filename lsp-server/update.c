@@ -200,12 +200,19 @@ void update_resume(struct update *update)
     if (!update->roll_back && !update->waited && other_saves_expected(workspace))
         return;
     if (workspace->session_lent || workspace->baseline_lent) {
-        workspace->stop_warming = 1; /* its DONE comes back here */
+        workspace->stop_warming = !workspace->retaking; /* its DONE comes back here */
         return;
     }
     uv_timer_stop(&update->timer);
     if (workspace_take_lock(workspace))
         return; /* what the other editor has done is read first */
+    if (update->retake) {
+        update->retake = false;
+        if (workspace_retake_baseline(workspace)) {
+            update_set_phase(update, PHASE_WAITING, "building");
+            return;
+        }
+    }
     reason = obstacle(update);
     if (reason && !update->by_hand)
         update_finish(update, NULL);
@@ -219,7 +226,10 @@ void update_resume(struct update *update)
 
 static void begin(struct update *update)
 {
+    if (update->workspace->state == WORKSPACE_NO_BUILD)
+        workspace_reload(update->workspace); /* it may have been built meanwhile */
     update->waited = false;
+    update->retake = !update->roll_back && workspace_baseline_doubted(update->workspace);
     validation_clear(update->workspace);
     update_set_phase(update, PHASE_WAITING, "waiting");
     if (!update->roll_back && other_saves_expected(update->workspace))

@@ -30,6 +30,7 @@ struct update {
     bool by_hand;
     bool roll_back; /* this round is a rollback that was asked for */
     bool waited;    /* long enough for other saves */
+    bool retake;    /* the files on disk are to be tried in place of a doubted baseline first */
     uint64_t started;
     struct waiting *waiting;
     struct progress *progress;

@@ -50,6 +50,8 @@ struct workspace {
     unsigned jobs; /* that use it */
     char *trouble; /* with settings or build: one line, or NULL */
     char *doubt;   /* what the warm-up found out about the program; an update that succeeds dispels it */
+    bool doubted;  /* the baseline does not lead to the binary */
+    bool retaking; /* the warm-up under way tries the files on disk in its place: it is waited for */
 
     struct settings settings;
     struct recorder *recorder;
@@ -136,6 +138,13 @@ void workspace_baseline_moved(struct workspace *workspace, const json_t *files);
 
 /* Keeps what ERROR (borrowed, NULL: nothing) says against updating this program. */
 void workspace_set_doubt(struct workspace *workspace, const struct molt_error *error);
+
+/* Whether the program may be made from other sources than the baseline, and nothing builds upon that yet. */
+bool workspace_baseline_doubted(const struct workspace *workspace);
+
+/* Tries the files on disk in place of a doubted baseline, in the background. False: there is no need, or it
+ * cannot be done now. At its end comes update_resume. */
+bool workspace_retake_baseline(struct workspace *workspace);
 
 /* Starts the background warm-up if it is due. */
 void workspace_warm_up(struct workspace *workspace);

@@ -107,10 +107,13 @@ static void store(const struct link_client *client, json_t *engine)
 
 static json_t *status_of(const struct link_client *client, json_t *engine)
 {
+    const char *exe = json_string_value(json_object_get(engine, "exe"));
+
+    exe = exe ? exe : "/nowhere/server";
     return json_pack("{s:i,s:O,s:s,s:[{s:s,s:O}],s:i,s:O,s:n}", "pid", atoi(strrchr(client->path, '/') + 1),
-                     "name", json_object_get(engine, "name"), "exe", "/nowhere/server", "build_ids", "path",
-                     "/nowhere/server", "build_id", json_object_get(engine, "build_id"), "threads", 2,
-                     "updates", json_object_get(engine, "updates"), "last");
+                     "name", json_object_get(engine, "name"), "exe", exe, "build_ids", "path", exe,
+                     "build_id", json_object_get(engine, "build_id"), "threads", 2, "updates",
+                     json_object_get(engine, "updates"), "last");
 }
 
 static json_t *result_of(const char *word)

@@ -3,7 +3,8 @@
  * build-id that the file BUILD/build-id names ("b1" without one). A patch is a text that names the files that
  * differ. What a source contains steers it: a line "#error" does not compile, the word "layout" is refused,
  * "same" makes no difference to the program, "slow" compiles until it is cancelled. What the file
- * manifest.json in the root says is in every manifest.
+ * manifest.json in the root says is in every manifest. A source that is also in BUILD/built is not what the
+ * binary was built from if it is another one there.
  */
 #include "patch/session.h"
 
@@ -77,11 +78,6 @@ json_t *patch_session_modules(const struct patch_session *session)
     return modules;
 }
 
-struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request)
-{
-    return NULL;
-}
-
 /* Calls VISIT for each C source right below the root. */
 static void each_source(const char *root, void (*visit)(void *context, const char *name), void *context)
 {
@@ -96,6 +92,31 @@ static void each_source(const char *root, void (*visit)(void *context, const cha
     }
     if (directory)
         closedir(directory);
+}
+
+struct checking {
+    const char *tree, *built;
+    bool differs;
+};
+
+static void check_source(void *context, const char *name)
+{
+    struct checking *checking = context;
+    char *built = path_join(checking->built, name), *source = path_join(checking->tree, name);
+
+    checking->differs |= !access(built, F_OK) && !files_same(built, source);
+    free(built);
+    free(source);
+}
+
+struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request)
+{
+    struct checking checking = { request->from, path_join(session->build, "built"), false };
+
+    each_source(request->from, check_source, &checking);
+    free((char *)checking.built);
+    return checking.differs ? molt_error_new(MOLT_ERROR_REFUSED, "server was not built from this source")
+                            : NULL;
 }
 
 struct copying {
