@@ -159,7 +159,7 @@ static void say_programs(struct text *text, const json_t *engines, unsigned read
     else if (!ready && *state)
         text_puts(text, "the running program has updates that this workspace knows nothing of: restart it");
     else if (!ready)
-        text_puts(text, "no program is running");
+        text_puts(text, "no program is running under molt run");
     json_array_foreach(engines, i, engine)
     {
         if (ready == 1 && !strcmp(json_text(engine, "state", ""), "ready"))

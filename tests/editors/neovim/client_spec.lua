@@ -55,6 +55,41 @@ t.case('a second file joins the same server', function()
   vim.cmd.edit(directory .. '/src/a.c')
 end)
 
+t.case('a save is followed by a word, until a status line shows the status', function()
+  local echoed, echo = {}, vim.api.nvim_echo
+  vim.api.nvim_echo = function(chunks, ...)
+    echoed[#echoed + 1] = chunks[1][1]
+    return echo(chunks, ...)
+  end
+  vim.cmd('silent write')
+  t.await('a word', function()
+    return echoed[1]
+  end)
+  t.matches('^Molt: 0 pending changes %- fake', echoed[1], 'word')
+  require('molt').statusline()
+  vim.cmd('silent write')
+  local answered
+  vim.schedule(function()
+    require('molt.client').request(vim.lsp.get_clients({ name = 'molt' })[1], 'molt/review', {}, function()
+      answered = true
+    end)
+  end)
+  t.await('an answer', function()
+    return answered
+  end)
+  t.equal(1, #received('molt/status'), 'times asked')
+  vim.api.nvim_echo = echo
+end)
+
+t.case('a long message ends within the status line, a window shows its beginning', function()
+  local status = vim.deepcopy(t.status())
+  status.message = ('no executable was built with debug information, '):rep(10)
+  require('molt.status').set(status)
+  local line = require('molt').statusline({ plain = true })
+  t.matches('^● Molt: no executable was built.*…$', line, 'status line')
+  t.equal(true, vim.fn.strchars(line) < vim.o.columns, 'fits')
+end)
+
 t.case('an edit is pending and marked in the sign column', function()
   vim.api.nvim_buf_set_lines(0, 2, 3, false, { '    return 42;', '    /* new */' })
   t.await('pending', function()

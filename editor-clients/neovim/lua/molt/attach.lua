@@ -77,6 +77,14 @@ function M.init()
   local group = vim.api.nvim_create_augroup('molt', {})
   vim.api.nvim_create_autocmd('ColorScheme', { group = group, callback = highlight })
   vim.api.nvim_create_autocmd('LspAttach', { group = group, callback = on_attach })
+  vim.api.nvim_create_autocmd('BufWritePost', {
+    group = group,
+    callback = function(event)
+      vim.schedule(function() -- after the server has been told of the save
+        require('molt.echo').saved(event.buf)
+      end)
+    end,
+  })
   vim.api.nvim_create_autocmd('LspProgress', { group = group, callback = on_progress })
   highlight()
   lens_commands()

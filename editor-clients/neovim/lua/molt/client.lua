@@ -53,6 +53,10 @@ local handlers = {
   ['molt/runningChanged'] = function(_, result)
     require('molt.signs').running_changed(result.uris)
   end,
+  ['window/showMessage'] = function(_, result)
+    log.add(result.type, result.message)
+    require('molt.echo').message(result.type, result.message)
+  end,
   ['window/logMessage'] = function(_, result)
     log.add(result.type, result.message)
   end,

@@ -20,6 +20,7 @@ local M = {}
 ---@field strict? boolean wait for suspended functions, never take them over where they wait
 ---@field transferAfter? number seconds after which they are taken over
 ---@field instances? boolean count live instances unasked, for code lenses and the review
+---@field echo? boolean say in the command line what becomes of a save; default: where no status line shows it
 ---@field signs? molt.Signs
 ---@field review? { split?: string } the command that opens the review's window
 
@@ -73,6 +74,7 @@ function M.problems()
     instances = 'boolean',
     strict = 'boolean',
     transferAfter = 'number',
+    echo = 'boolean',
     signs = 'table',
     review = 'table',
   }

@@ -2,6 +2,8 @@
 ---
 --- The server's latest status is the whole truth, so nothing is computed here. Whoever wants to follow it listens
 --- to the autocommand User MoltStatus.
+local echo = require('molt.echo')
+
 local M = {}
 
 ---@class molt.Engine
@@ -47,6 +49,12 @@ local progress = {}
 local ICONS = { ok = '●', warning = '▲', error = '✖' }
 local GROUPS = { ok = 'MoltStatusOk', warning = 'MoltStatusWarning', error = 'MoltStatusError' }
 
+---@param status molt.Status
+---@return string
+local function group_of(status)
+  return status.quiescent and GROUPS[status.health] or 'MoltStatusBusy'
+end
+
 local function announce(workspace)
   vim.api.nvim_exec_autocmds('User', { pattern = 'MoltStatus', modeline = false, data = statuses[workspace] })
   vim.cmd.redrawstatus({ bang = true })
@@ -85,6 +93,7 @@ function M.set(status)
   statuses[status.workspace] = status
   tell(before and before.validation, status.validation)
   announce(status.workspace)
+  echo.follow(status, M.words(status), group_of(status))
 end
 
 --- Forgets a workspace whose server is gone.
@@ -112,6 +121,11 @@ function M.progress(token, value)
     progress[token] = nil
   else
     progress[token] = value.message or value.title or progress[token]
+    for _, status in pairs(statuses) do
+      if not status.quiescent then
+        echo.follow(status, M.words(status), group_of(status))
+      end
+    end
   end
   vim.cmd.redrawstatus({ bang = true })
 end
@@ -138,10 +152,10 @@ function M.of(buffer)
   return best or (count == 1 and only or nil)
 end
 
---- The line for a status line: with nothing pending and nothing wrong, what the last update did.
+--- What a status line says: with nothing pending and nothing wrong, what the last update did.
 ---@param status molt.Status
 ---@return string
-local function words(status)
+function M.words(status)
   local _, running = next(progress)
   if not status.quiescent and running then
     return running
@@ -153,6 +167,16 @@ local function words(status)
   return settled and status.lastUpdate and status.lastUpdate.message or status.message
 end
 
+--- As much of a line as its window has room for beside a few characters: the beginning says most.
+---@param text string
+---@return string
+local function fitting(text)
+  local window = vim.o.laststatus ~= 3 and vim.g.statusline_winid
+  local width = window and vim.api.nvim_win_is_valid(window) and vim.api.nvim_win_get_width(window) or vim.o.columns
+  local room = math.max(40, width - 10)
+  return vim.fn.strchars(text) <= room and text or vim.fn.strcharpart(text, 0, room - 1) .. '…'
+end
+
 --- For a status line: `%{%v:lua.require'molt'.statusline()%}`. Empty without a server.
 ---@param opts? { buffer?: integer, plain?: boolean } plain: no highlight groups
 ---@return string
@@ -162,13 +186,13 @@ function M.line(opts)
   if not status then
     return ''
   end
+  echo.drawn()
   local icon = status.quiescent and ICONS[status.health] or '◌'
-  local text = ('%s Molt: %s'):format(icon, words(status))
+  local text = fitting(('%s Molt: %s'):format(icon, (M.words(status):gsub('%s+', ' '))))
   if opts.plain then
     return text
   end
-  local group = status.quiescent and GROUPS[status.health] or 'MoltStatusBusy'
-  return ('%%#%s#%s%%*'):format(group, (text:gsub('%%', '%%%%')))
+  return ('%%#%s#%s%%*'):format(group_of(status), (text:gsub('%%', '%%%%')))
 end
 
 --- The failed validation, with the values that differ.
