@@ -22,6 +22,7 @@
  *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
  *   .molt.transfers  struct molt_patch_transfer[]: how a function that is suspended at a call goes on in its other version
  *   .molt.values     struct molt_patch_value[]: what that version finds in its frame
+ *   .molt.aliases    struct molt_patch_alias[]: types that are known as something else from now on, and nothing more
  *   .molt.source     the generated migration policies as C, for people
  *   .molt.initials   struct molt_patch_initial[]: variables whose initial value changed
  *   .molt.parts      struct molt_patch_part[]: the members and elements of which it did
@@ -154,9 +155,9 @@ enum molt_layout_flags {
 /* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be. Index 0
  * is the opaque layout of size 1, so that 0 means "not known" wherever a layout is named. */
 struct molt_patch_layout {
-    uint64_t hash; /* of the name and everything in it: equal hashes in two patches mean the same layout */
+    uint64_t hash; /* of the name and everything in it: equal hashes in two patches mean the same layout, that of one unit apart */
     uint32_t name; /* string: "struct conn", or the typedef of a structure without a tag */
-    uint32_t unit; /* string: of a type that means something else in another unit; else "" */
+    uint32_t unit; /* string: of a type whose name means something else in another unit: one that has it; else "" */
     uint32_t size; /* bytes, without elements of a flexible array */
     uint32_t alignment;
     uint32_t field; /* the first of field_count fields, ascending by offset */
@@ -173,6 +174,14 @@ enum molt_field_kind {
     MOLT_FIELD_WORD,    /* may hold an address or not: uintptr_t, a union's overlapping members */
     MOLT_FIELD_MEMBER,  /* an embedded object of `layout` */
     MOLT_FIELD_KINDS
+};
+
+/* A layout of which an update changes nothing that instances hold, but the hash: the type has another name, a union's members another
+ * order. What the engine remembers as `before` it remembers as `after` from then on. */
+struct molt_patch_alias {
+    uint64_t before, after;
+    uint32_t name; /* string: the type's, after */
+    uint32_t unit; /* string: as of layouts */
 };
 
 /* What is not a field holds no address. */
@@ -415,7 +424,8 @@ struct patch_file {
     X(sites, site)                                                                                           \
     X(allocators, allocator)                                                                                 \
     X(roots, root) X(migrations, migration) X(segments, segment) X(invariants, invariant)                    \
-        X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)
+        X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)          \
+        X(aliases, alias)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

@@ -137,6 +137,11 @@ static bool is_initial(const struct patch_file *file, const struct molt_patch_in
     return true;
 }
 
+static bool is_alias(const struct patch_file *file, const struct molt_patch_alias *alias)
+{
+    return is_string(file, alias->name) && is_string(file, alias->unit);
+}
+
 static bool is_allocator(const struct patch_file *file, const struct molt_patch_allocator *allocator)
 {
     return allocator->module < file->patch_modules_count && is_string(file, allocator->name) &&
@@ -157,6 +162,7 @@ const char *patch_file_check_state(const struct patch_file *file)
     CHECK_ALL(sites, "malformed site entry", is_site(file, &file->patch_sites[i]))
     CHECK_ALL(roots, "malformed root entry", is_root(file, &file->patch_roots[i]))
     CHECK_ALL(migrations, "malformed migration entry", is_migration(file, &file->patch_migrations[i]))
+    CHECK_ALL(aliases, "malformed alias entry", is_alias(file, &file->patch_aliases[i]))
     CHECK_ALL(initials, "malformed initial value entry", is_initial(file, &file->patch_initials[i]))
     CHECK_ALL(invariants, "malformed invariant entry", is_invariant(file, &file->patch_invariants[i]))
     return NULL;

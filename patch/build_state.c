@@ -362,6 +362,10 @@ struct molt_error *build_state_emit(struct build *build, struct emission *emissi
         emission->error = NULL;
     }
     error = error ? error : emit_code_sites(build, &records);
+    emit_aliases(&records);
+    if (build->state->migrates) {
+        emit_namesakes(&records, build->state->old);
+    }
     error = error || !build->state->migrates ? error : build_mark_behind(build, &records);
     state_emission_deinit(&records);
     return error;

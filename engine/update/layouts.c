@@ -215,21 +215,6 @@ void layouts_deinit(struct layouts *layouts)
     *layouts = (struct layouts){ 0 };
 }
 
-uint32_t layouts_find(const struct layouts *layouts, uint64_t hash)
-{
-    uint32_t found = 0;
-
-    for (uint32_t i = 1; i < layouts->count; i++) {
-        if (layouts->items[i].record->hash == hash) {
-            if (layouts->items[i].changed) {
-                return i;
-            }
-            found = found ? found : i;
-        }
-    }
-    return found;
-}
-
 /* The field of LAYOUT that OFFSET lies in, and where in its element; NULL if in none. */
 static const struct molt_patch_field *find_member(const struct layouts *layouts, uint32_t index,
                                                   uint64_t offset, uint32_t from, uint64_t *ret_rest)

@@ -50,9 +50,6 @@ void layouts_deinit(struct layouts *layouts);
  * looking at instances that nothing is done to. */
 void layouts_single_out(struct layouts *layouts, const bool *asked);
 
-/* Index of the layout with HASH, of two the one that changes (their places are the same, not their numbers); 0 if there is none. */
-uint32_t layouts_find(const struct layouts *layouts, uint64_t hash);
-
 /* Whether an object of layout INNER, by value, starts OFFSET bytes into one of layout OUTER. */
 bool layouts_contain(const struct layouts *layouts, uint32_t outer, uint64_t offset, uint32_t inner);
 

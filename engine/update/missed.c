@@ -5,6 +5,8 @@
  *
  * They may be in blocks of unknown type, and behind the objects of blocks that are larger than what is known of them (pools). Blocks that code without
  * debug information asked for count if they have about the size of one: most are libraries' own.
+ *
+ * Likewise blocks of which the engine remembers a type with the name of one that changes, but not the one that this patch means.
  */
 #include <stdio.h>
 #include <string.h>
@@ -135,6 +137,38 @@ static int refuse(const struct hiding *hiding)
                         "[\"...\"]); if the type has no instances but is only "
                         "cast to: views = [\"%s\"]",
                         name, hiding->blocks, places, first, name, name);
+}
+
+static bool is_doubtful(const struct state *state, const struct meaning *meaning)
+{
+    (void)state;
+    return meaning->doubt;
+}
+
+static bool visit_doubtful(void *context, const struct heap_block *block)
+{
+    struct state *state = context;
+    const struct meaning *meaning = sites_meaning(&state->sites, block->site);
+    char where[256];
+
+    sites_describe(meaning, where, sizeof(where));
+    state->status = state_refuse(
+        state,
+        "%s changes, and %zu bytes allocated at %s are of a type of that name, which an earlier update left "
+        "as "
+        "another one than this patch takes it for: make the patch again from the sources that run and all "
+        "patches before it (--after); if two types have that name, give one of them another",
+        state->layouts.items[meaning->doubt].name, block->size, where);
+    return false;
+}
+
+int refuse_doubtful(struct state *state)
+{
+    state_want(state, is_doubtful);
+    if (memchr(state->wanted, true, (HEAP_SITE_MAX + 1) * sizeof(*state->wanted))) {
+        heap_walk(state->wanted, visit_doubtful, state);
+    }
+    return state->status;
 }
 
 int refuse_missed(struct state *state)

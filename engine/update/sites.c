@@ -3,8 +3,12 @@
  * call of a chain that is not in a mere wrapper decides.
  *
  * A patch knows the calls of the modules and of its own code. Blocks that the code of earlier patches allocated, or whose type an earlier
- * update changed, are known from what the engine remembers: return address (or synthetic site) and the hash of the layout that such a
+ * update changed, are known from what the engine remembers: return address (or synthetic site) and the identity of the layout that such a
  * block has by now. What is remembered last counts, and counts more than the patch.
+ *
+ * A patch names the layouts that it has to do with. One that is remembered and not named is none of them, and its blocks are bytes to this
+ * update, unless a changed type has its name: then the builder's idea of it and the program's blocks do not agree, and where there are such
+ * blocks the update is refused (missed.c).
  *
  * Code of a patch goes away when it is rolled back or superseded, while blocks that it has asked for live on: their sites are remembered by their numbers then.
  */
@@ -18,12 +22,21 @@
 #include "base/search.h"
 #include "engine/sort.h"
 
+/* A layout, from one update to the next. */
+struct identity {
+    uint64_t hash; /* 0: the layout does not matter */
+    uint64_t name; /* of the type, as a number */
+    uint64_t unit; /* likewise, of a name with several meanings; else 0 */
+};
+
 struct remembered {
     uintptr_t address; /* 0: the site ID, synthetic or of code that has gone */
     unsigned id;
     bool of_patch; /* in code that a patch brought */
     uint32_t kind, line;
-    uint64_t hash; /* 0: the layout does not matter */
+    struct identity is, was; /* by now; before the update of this memory gave it another name */
+    size_t
+        before; /* of a site ID that an update gave another name: 1 + index of what was remembered before; else 0 */
     struct allocator allocator;
     char *file;
 };
@@ -34,6 +47,104 @@ static struct {
 } memory;
 
 static uint32_t known_by_id[HEAP_SITE_MAX + 1]; /* 1 + index of the memory; 0: none */
+
+/* ---- identities ------------------------------------------------------------------------------------------------ */
+
+/* 0 for "". */
+static uint64_t number_of(const char *word)
+{
+    uint64_t number = *word ? 14695981039346656037u : 0;
+
+    for (; *word; word++) {
+        number = (number ^ (unsigned char)*word) * 1099511628211u;
+    }
+    return number;
+}
+
+static struct identity identity_of(const struct layouts *layouts, uint32_t index)
+{
+    const struct molt_patch_layout *record = layouts->items[index].record;
+
+    return (struct identity){ .hash = record->hash,
+                              .name = number_of(patch_file_string(layouts->file, record->name)),
+                              .unit = number_of(patch_file_string(layouts->file, record->unit)) };
+}
+
+static bool same_identity(struct identity one, struct identity other)
+{
+    return one.hash == other.hash && one.unit == other.unit;
+}
+
+/* Of two names of units: whether they may mean one. */
+static bool may_be_one(uint64_t unit, uint64_t other)
+{
+    return !unit || !other || unit == other;
+}
+
+/* IS under the names that the update of SITES brings; or, BACK, as it was called before. */
+static struct identity renamed(const struct sites *sites, struct identity is, bool back)
+{
+    const struct patch_file *file = sites->layouts->file;
+
+    for (size_t i = 0; is.hash && i < file->patch_aliases_count; i++) {
+        const struct molt_patch_alias *alias = &file->patch_aliases[i];
+        if (is.hash == (back ? alias->after : alias->before) &&
+            may_be_one(is.unit, number_of(patch_file_string(file, alias->unit)))) {
+            is.hash = back ? alias->before : alias->after;
+            is.name = back ? 0 : number_of(patch_file_string(file, alias->name));
+            return is;
+        }
+    }
+    return is;
+}
+
+enum likeness { UNLIKE, RESULT, LIKELY, SURE };
+
+/* How sure it is that layout INDEX of the patch is what IS means. */
+static enum likeness likeness_of(const struct sites *sites, uint32_t index, struct identity is)
+{
+    const struct layout *layout = &sites->layouts->items[index];
+    struct identity other = sites->identities[index];
+
+    if (other.hash != is.hash || !may_be_one(other.unit, is.unit)) {
+        return UNLIKE;
+    }
+    return layout->was != index && !layout->changed ? RESULT : other.unit == is.unit ? SURE : LIKELY;
+}
+
+/* The layout of the patch that IS means; of two the one that changes (their places are the same, not their numbers). 0: none;
+ * then *RET_DOUBT is a changed one that it may be, or 0. */
+static uint32_t find_layout(const struct sites *sites, struct identity is, uint32_t *ret_doubt)
+{
+    const struct layouts *layouts = sites->layouts;
+    enum likeness best = UNLIKE;
+    uint32_t found = 0, doubt = 0;
+    bool several = false;
+
+    is = sites->rollback ? renamed(sites, is, true) : is;
+    for (uint32_t i = 1; is.hash && i < layouts->count; i++) {
+        struct identity other = sites->identities[i];
+        enum likeness likeness = likeness_of(sites, i, is);
+        bool changed = layouts->items[i].changed;
+        bool alike = other.hash == is.hash || (other.name == is.name && may_be_one(other.unit, is.unit));
+        if (likeness > best) {
+            several = false;
+            best = likeness;
+            found = i;
+        } else if (likeness != UNLIKE && likeness == best) {
+            several = several || other.unit != sites->identities[found].unit;
+            found = changed ? i : found;
+        } else if (changed && alike && likeness == UNLIKE) {
+            doubt = i;
+        }
+    }
+    if (several && layouts->items[found].changed) { /* which of the two is not known */
+        doubt = found;
+        found = 0;
+    }
+    *ret_doubt = found ? 0 : doubt;
+    return found;
+}
 
 /* ---- for one update ------------------------------------------------------------------------------------------- */
 
@@ -89,11 +200,8 @@ static struct site_entry *find_entry(const struct sites *sites, size_t count, ui
 static void take_remembered(const struct sites *sites, struct site_entry *entry,
                             const struct remembered *known)
 {
-    entry->kind = known->kind;
-    entry->layout = known->hash ? layouts_find(sites->layouts, known->hash) : 0;
-    if (known->hash && !entry->layout) {
-        entry->kind = MOLT_SITE_BYTES;
-    }
+    entry->layout = find_layout(sites, known->is, &entry->doubt);
+    entry->kind = known->is.hash && !entry->layout ? MOLT_SITE_BYTES : known->kind;
     entry->allocator = known->allocator;
 }
 
@@ -157,14 +265,19 @@ static int add_remembered(struct sites *sites)
     return list ? 0 : -ENOMEM;
 }
 
-int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts)
+int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts,
+               bool rollback)
 {
-    *sites = (struct sites){ .layouts = layouts };
+    *sites = (struct sites){ .layouts = layouts, .rollback = rollback };
     sites->entries = calloc(patch->file.patch_sites_count + memory.count + 1, sizeof(*sites->entries));
     sites->meanings = calloc(HEAP_SITE_MAX + 1, sizeof(*sites->meanings));
-    if (!sites->entries || !sites->meanings) {
+    sites->identities = calloc(layouts->count + 1, sizeof(*sites->identities));
+    if (!sites->entries || !sites->meanings || !sites->identities) {
         sites_deinit(sites);
         return -ENOMEM;
+    }
+    for (uint32_t i = 1; i < layouts->count; i++) {
+        sites->identities[i] = identity_of(layouts, i);
     }
     add_of_patch(sites, patch);
     SORT_BY(sites->entries, sites->count, struct site_entry, address);
@@ -179,6 +292,7 @@ void sites_deinit(struct sites *sites)
 {
     free(sites->entries);
     free(sites->meanings);
+    free(sites->identities);
     *sites = (struct sites){ 0 };
 }
 
@@ -189,7 +303,7 @@ static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
     if (known_by_id[id]) {
         const struct remembered *known = &memory.items[known_by_id[id] - 1];
         meaning.kind = (uint8_t)known->kind;
-        meaning.layout = layouts_find(sites->layouts, known->hash);
+        meaning.layout = find_layout(sites, known->is, &meaning.doubt);
         meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
         meaning.allocator = known->allocator;
     }
@@ -216,6 +330,7 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
             meaning.kind = (uint8_t)entry->kind;
             meaning.layout =
                 entry->kind == MOLT_SITE_OBJECT || entry->kind == MOLT_SITE_ARRAY ? entry->layout : 0;
+            meaning.doubt = entry->doubt;
             meaning.entry = entry;
             meaning.allocator = entry->allocator;
             break;
@@ -273,7 +388,9 @@ int sites_reserve(const struct sites *sites)
 {
     size_t synthetic = sites->layouts->count * 4;
 
-    return make_room(sites->count + synthetic + 1);
+    size_t ids = sites->layouts->file->patch_aliases_count ? memory.count : 0;
+
+    return make_room(sites->count + synthetic + ids + 1);
 }
 
 /* The layout that a block of ENTRY has after the update. In code of the patch it is that already. */
@@ -282,53 +399,83 @@ static uint32_t layout_after(const struct sites *sites, const struct site_entry 
     return entry->of_patch ? entry->layout : sites->layouts->items[entry->layout].becomes;
 }
 
-/* Whether what is remembered already says that the blocks of ENTRY have a layout with HASH. */
-static bool is_known(const struct site_entry *entry, uint64_t hash)
-{
-    const struct remembered *known = entry->memory ? &memory.items[entry->memory - 1] : NULL;
-
-    return known && (known->hash == hash || !entry->layout) && known->address == entry->address;
-}
-
 static bool is_of_patch(const struct site_entry *entry)
 {
     return entry->of_patch || (entry->memory && memory.items[entry->memory - 1].of_patch);
 }
 
+/* What a block of ENTRY is after the update, by the names before it. */
+static struct identity identity_after(const struct sites *sites, const struct site_entry *entry)
+{
+    uint32_t layout = layout_after(sites, entry);
+
+    if (layout || !entry->memory || entry->of_patch) {
+        return layout ? sites->identities[layout] : (struct identity){ 0 };
+    }
+    return memory.items[entry->memory - 1].is;
+}
+
+static void remember_entry(const struct sites *sites, const struct site_entry *entry)
+{
+    const struct remembered *known = entry->memory ? &memory.items[entry->memory - 1] : NULL;
+    struct identity was = identity_after(sites, entry), is = renamed(sites, was, false);
+
+    if (known && !entry->of_patch && same_identity(known->is, is)) {
+        return;
+    }
+    memory.items[memory.count++] =
+        (struct remembered){ .address = entry->address,
+                             .of_patch = is_of_patch(entry),
+                             .kind = known && !entry->layout && !entry->of_patch ? known->kind : entry->kind,
+                             .line = entry->line,
+                             .is = is,
+                             .was = was,
+                             .allocator = entry->allocator,
+                             .file = strdup(entry->file) };
+}
+
+/* Site IDs whose blocks have a type that is called something else now. */
+static void rename_ids(const struct sites *sites)
+{
+    for (unsigned id = 1; id <= HEAP_SITE_MAX && memory.count < memory.capacity; id++) {
+        const struct remembered *known = known_by_id[id] ? &memory.items[known_by_id[id] - 1] : NULL;
+        struct identity is = known ? renamed(sites, known->is, false) : (struct identity){ 0 };
+        if (known && !same_identity(is, known->is)) {
+            struct remembered next = *known;
+            next.was = known->is;
+            next.is = is;
+            next.before = known_by_id[id];
+            remember_by_id(next);
+        }
+    }
+}
+
 void sites_remember(const struct sites *sites)
 {
     for (size_t i = 0; i < sites->count && memory.count < memory.capacity; i++) {
-        const struct site_entry *entry = &sites->entries[i];
-        uint32_t layout = layout_after(sites, entry);
-        uint64_t hash = layout ? sites->layouts->items[layout].record->hash : 0;
-        if (is_known(entry, hash)) {
-            continue;
-        }
-        memory.items[memory.count++] = (struct remembered){ .address = entry->address,
-                                                            .of_patch = is_of_patch(entry),
-                                                            .kind = entry->kind,
-                                                            .line = entry->line,
-                                                            .hash = hash,
-                                                            .allocator = entry->allocator,
-                                                            .file = strdup(entry->file) };
+        remember_entry(sites, &sites->entries[i]);
+    }
+    if (sites->layouts->file->patch_aliases_count) {
+        rename_ids(sites);
     }
 }
 
 unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
                          const struct allocator *allocator)
 {
-    uint64_t hash = sites->layouts->items[layout].record->hash;
+    struct identity is = sites->identities[layout];
 
     for (size_t i = 0; i < memory.count; i++) {
         const struct remembered *known = &memory.items[i];
-        if (!known->address && known->kind == kind && known->hash == hash &&
-            known->allocator.allocate == allocator->allocate) {
+        if (!known->address && known_by_id[known->id] == i + 1 && known->kind == kind &&
+            same_identity(known->is, is) && known->allocator.allocate == allocator->allocate) {
             return known->id;
         }
     }
     unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
     if (id) {
-        remember_by_id((struct remembered){ .id = id, .kind = kind, .hash = hash, .allocator = *allocator });
+        remember_by_id(
+            (struct remembered){ .id = id, .kind = kind, .is = is, .was = is, .allocator = *allocator });
         sites->meanings[id] = (struct meaning){ 0 };
     }
     return id;
@@ -365,13 +512,14 @@ void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
                 break; /* of those before it the heap knew that they only hand memory on */
             }
         }
-        bool tells = known && known->of_patch && (known->hash || known->kind == MOLT_SITE_BYTES);
+        bool tells = known && known->of_patch && (known->is.hash || known->kind == MOLT_SITE_BYTES);
         if (tells && (size_t)(known - memory.items) >= mark && known->address >= start &&
             known->address < end && !known_by_id[id] && !is_older(known->address, mark)) {
             struct remembered kept = *known;
             kept.address = 0;
             kept.id = id;
             kept.file = NULL;
+            kept.is = mark ? known->was : known->is; /* a rollback takes the names back */
             if (make_room(1) == 0) {
                 remember_by_id(kept);
             }
@@ -380,17 +528,24 @@ void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
     free(list);
 }
 
-/* What sites are by their numbers never changes. */
+/* What sites are by their numbers stays; under other names, perhaps. */
 void sites_forget(size_t mark)
 {
     size_t kept = mark;
 
+    for (size_t i = memory.count; i > mark; i--) { /* names first, the last one first */
+        const struct remembered *known = &memory.items[i - 1];
+        if (known->before) {
+            known_by_id[known->id] = (uint32_t)known->before;
+        }
+    }
     for (size_t i = mark; i < memory.count; i++) {
-        if (memory.items[i].address) {
-            free(memory.items[i].file);
-        } else {
-            known_by_id[memory.items[i].id] = (uint32_t)kept + 1;
-            memory.items[kept++] = memory.items[i];
+        const struct remembered *known = &memory.items[i];
+        if (known->address) {
+            free(known->file);
+        } else if (!known->before) {
+            known_by_id[known->id] = (uint32_t)kept + 1;
+            memory.items[kept++] = *known;
         }
     }
     memory.count = kept < memory.count ? kept : memory.count;

@@ -24,6 +24,8 @@ struct site_entry {
     uint32_t layout;   /* of the update */
     uint32_t line;
     const char *file; /* borrowed: of the patch or of what is remembered */
+    uint32_t
+        doubt; /* a changed layout that its blocks may have: by its name, or one of several of that hash; 0: none */
     struct allocator allocator;
     bool of_patch; /* in code that this patch brings */
     size_t memory; /* 1 + what was remembered of it; 0: nothing */
@@ -34,19 +36,25 @@ struct meaning {
     bool resolved;
     uint8_t kind; /* OBJECT, ARRAY, BYTES or UNKNOWN */
     uint32_t layout;
+    uint32_t doubt; /* as the entry's */
     struct allocator allocator;
     const struct site_entry *entry; /* that decided; NULL: none */
 };
 
+struct identity;
+
 struct sites {
     const struct layouts *layouts;
+    bool rollback;
     struct site_entry *entries; /* ascending by address */
     size_t count;
-    struct meaning *meanings; /* by the heap's site id */
+    struct meaning *meanings;    /* by the heap's site id */
+    struct identity *identities; /* of the layouts, across updates */
 };
 
-/* Makes ready for PATCH, which is loaded; it and LAYOUTS are borrowed. 0 or -ENOMEM. */
-int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts);
+/* Makes ready for PATCH, which is loaded, or for its ROLLBACK; it and LAYOUTS are borrowed. 0 or -ENOMEM. */
+int sites_init(struct sites *sites, const struct loaded_patch *patch, const struct layouts *layouts,
+               bool rollback);
 void sites_deinit(struct sites *sites);
 
 /* Works out what blocks of site ID are, which nobody has asked for yet. */

@@ -242,7 +242,7 @@ static int bind_types(struct state *state)
     status = status < 0 ? status
                         : conversions_bind(state->patch, &state->layouts, state->in_use, &state->conversions);
     status = status < 0 ? status : check_roots(state);
-    status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts);
+    status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts, state->rollback);
     status = status < 0 ? status : check_heap(state);
     for (size_t i = 0; i < state->patch->file.patch_migrations_count && status == 0; i++) {
         state->conversion_count += state->in_use[i];
@@ -293,7 +293,7 @@ int state_plan(struct loaded_patch *patch, bool rollback, struct state **ret)
 {
     *ret = NULL;
     if (!patch->file.patch_migrations_count && !patch->file.patch_roots_count &&
-        !patch->file.patch_sites_count) {
+        !patch->file.patch_sites_count && !patch->file.patch_aliases_count) {
         return 0;
     }
     struct state *state = calloc(1, sizeof(*state));

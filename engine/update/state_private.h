@@ -275,6 +275,10 @@ bool trace_block(struct state *state, const struct heap_block *block);
  * unknown are still listed. 0, or negative with the report. */
 int refuse_missed(struct state *state);
 
+/* Refuses if there are blocks that may be of a type that changes: what is remembered of them and what the patch says do not agree. 0, or
+ * negative with the report. */
+int refuse_doubtful(struct state *state);
+
 /* Leads every address of what has moved, or shifted inside of its instance, to where it is now. 0, or negative with the report. */
 int forward(struct state *state);
 void forward_undo(struct state *state);

@@ -418,8 +418,8 @@ int trace(struct state *state)
     state->guesses.count = 0;
     state->dangling = state->queued = 0;
     state->smallest = smallest(state);
-    if (state->smallest == SIZE_MAX) {
-        return 0;
+    if (state->smallest == SIZE_MAX || refuse_doubtful(state) < 0) {
+        return state->status;
     }
     state_want(state, is_unknown);
     heap_walk(state->wanted, visit_unknown, state);

@@ -14,6 +14,7 @@
 #include "patch/types/private.h"
 
 #define OVERLAPPING_MAX 4096 /* words of one member of a union that are looked at */
+#define POINTERS_MAX 3       /* to pointers, of which tables are made */
 
 enum side { SIDE_SAME, SIDE_OLD, SIDE_NEW };
 
@@ -425,8 +426,7 @@ static uint32_t make_layout(struct state_emission *state, const struct type *typ
     }
     char *name = layout_name(type);
     uint64_t hash = hash_word(shape(type), name);
-    hash = type->ambiguous ? hash_word(hash, type->unit) : hash;
-    uint64_t key = hash_number(hash, side);
+    uint64_t key = hash_number(type->ambiguous ? hash_word(hash, type->unit) : hash, side);
     known = (uintptr_t)number_map_get(&state->by_hash, key);
     if (!known) {
         known = 1 + append(state, type, hash, name, side);
@@ -447,6 +447,70 @@ uint32_t emit_layout(struct state_emission *state, const struct type *type)
         state->emission->fields.items[target.field].layout = layout;
     }
     return index;
+}
+
+/* ---- aliases -------------------------------------------------------------------------------------------------- */
+
+static void add_alias(struct state_emission *state, const struct type *old, const struct type *new)
+{
+    char *before = layout_name(old), *after = layout_name(new);
+    struct molt_patch_alias alias = { .before = hash_word(shape(old), before),
+                                      .after = hash_word(shape(new), after),
+                                      .name = string_of(state, after),
+                                      .unit = new->ambiguous ? string_of(state, new->unit) : 0 };
+
+    if (alias.before != alias.after) {
+        LIST_ADD(&state->emission->aliases, alias);
+    }
+    free(before);
+    free(after);
+}
+
+/* Tables of pointers are called by what the pointers lead to. */
+static void add_pointer_aliases(struct state_emission *state, const struct type *old, const struct type *new)
+{
+    struct type from[POINTERS_MAX] = { 0 }, to[POINTERS_MAX] = { 0 };
+
+    for (unsigned i = 0; i < POINTERS_MAX; i++) {
+        from[i] = to[i] =
+            (struct type){ .kind = TYPE_POINTER, .size = sizeof(void *), .alignment = sizeof(void *) };
+        from[i].inner = i ? &from[i - 1] : old;
+        to[i].inner = i ? &to[i - 1] : new;
+        add_alias(state, &from[i], &to[i]);
+    }
+}
+
+void emit_aliases(struct state_emission *state)
+{
+    const struct type_changes *changes = state->changes;
+
+    for (size_t i = 0; i < type_changes_alike_count(changes); i++) {
+        const struct type_change *change = type_changes_alike_at(changes, i);
+        add_alias(state, change->old, change->new);
+        add_pointer_aliases(state, change->old, change->new);
+    }
+    for (size_t i = 0; i < type_changes_count(changes); i++) {
+        const struct type_change *change = type_changes_at(changes, i);
+        if (change->old && change->new && (type_is_compound(change->old) || change->old->kind == TYPE_ENUM)) {
+            add_pointer_aliases(state, change->old, change->new);
+        }
+    }
+}
+
+static bool emit_namesake(void *context, const struct type *type)
+{
+    (void)emit_layout(context, type);
+    return true;
+}
+
+void emit_namesakes(struct state_emission *state, struct type_model *old)
+{
+    for (size_t i = 0; i < type_changes_count(state->changes); i++) {
+        const struct type *type = type_changes_at(state->changes, i)->old;
+        if (type && type->ambiguous) {
+            type_model_walk_namesakes(old, type, emit_namesake, state);
+        }
+    }
 }
 
 bool emit_kind(struct state_emission *state, const struct type *type, uint32_t *ret_kind,

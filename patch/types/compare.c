@@ -348,7 +348,10 @@ static bool compare_new(void *context, const struct type *new)
     if (!old) {
         add_one_sided(changes, NULL, new);
     } else if (old->hash != new->hash) {
-        (void)types_compared(changes, old, new);
+        const struct type_change *change = types_compared(changes, old, new);
+        if (!change->kinds) {
+            LIST_ADD(&changes->alike, change);
+        }
     }
     return true;
 }
@@ -408,6 +411,7 @@ void type_changes_destroy(struct type_changes *changes)
     }
     LIST_FREE(&changes->owned);
     LIST_FREE(&changes->list);
+    LIST_FREE(&changes->alike);
     number_map_deinit(&changes->pairs);
     number_map_deinit(&changes->of_old);
     number_map_deinit(&changes->of_new);
@@ -423,6 +427,16 @@ size_t type_changes_count(const struct type_changes *changes)
 const struct type_change *type_changes_at(const struct type_changes *changes, size_t index)
 {
     return changes->list.items[index];
+}
+
+size_t type_changes_alike_count(const struct type_changes *changes)
+{
+    return changes->alike.count;
+}
+
+const struct type_change *type_changes_alike_at(const struct type_changes *changes, size_t index)
+{
+    return changes->alike.items[index];
 }
 
 bool type_changes_any(const struct type_changes *changes)

@@ -74,6 +74,11 @@ void type_changes_destroy(struct type_changes *changes);
 size_t type_changes_count(const struct type_changes *changes);
 const struct type_change *type_changes_at(const struct type_changes *changes, size_t index);
 
+/* Types that both have and that are told in other words, while instances stay as they are: their names, or those
+ * of members, differ. `kinds` is 0. */
+size_t type_changes_alike_count(const struct type_changes *changes);
+const struct type_change *type_changes_alike_at(const struct type_changes *changes, size_t index);
+
 /* Whether there is a type that both have and that changed. */
 bool type_changes_any(const struct type_changes *changes);
 

@@ -12,6 +12,7 @@ struct type_changes {
     const char *const *spoken_of; /* types about which there are policies; borrowed */
     size_t spoken_of_count;
     LIST(struct type_change *) list;
+    LIST(const struct type_change *) alike; /* did not change, but are not equal */
     struct number_map pairs;  /* of an old and a new type: what comparing them came to, changed or not */
     struct number_map of_old; /* old type -> type_change */
     struct number_map of_new;

@@ -176,6 +176,20 @@ const struct type *type_model_counterpart(struct type_model *model, const char *
     return found ? types_build(model, found->unit, &found->die) : NULL;
 }
 
+void type_model_walk_namesakes(struct type_model *model, const struct type *type,
+                               bool (*visit)(void *context, const struct type *type), void *context)
+{
+    char *key = type_key(type);
+    const char *word;
+    int tag = tag_of_name(key, &word);
+    const struct definition *one = types_definitions(model, tag, word);
+
+    while (one && visit(context, type_strip(types_build(model, one->unit, &one->die)))) {
+        one = one->next;
+    }
+    free(key);
+}
+
 const struct type *type_model_find_equal(struct type_model *model, const char *name, uint64_t hash)
 {
     const char *word;

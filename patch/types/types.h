@@ -111,6 +111,11 @@ const struct type *type_model_find(struct type_model *model, const char *name, c
 const struct type *type_model_counterpart(struct type_model *model, const char *name,
                                           struct type_model *other, const struct type *type, bool *ret_known);
 
+/* Calls VISIT with all that the name of TYPE, a structure, union or enumeration of MODEL, means in its units, TYPE included, until it
+ * returns false. */
+void type_model_walk_namesakes(struct type_model *model, const struct type *type,
+                               bool (*visit)(void *context, const struct type *type), void *context);
+
 /* The type with HASH that NAME means in some unit; NULL if there is none. */
 const struct type *type_model_find_equal(struct type_model *model, const char *name, uint64_t hash);
 
