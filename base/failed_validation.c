@@ -10,8 +10,9 @@
 #include <string.h>
 
 #include "base/instance.h"
-#include "base/text.h"
 #include "base/type_change.h"
+
+#define COLUMN_MAX 40 /* what is longer pushes the next column to the right */
 
 static const char *text_at(const json_t *object, const char *key)
 {
@@ -167,4 +168,40 @@ json_t *failed_validation_explain(const json_t *validation, const json_t *manife
     json_decref(new);
     free(title);
     return explained;
+}
+
+static const char *cell(const json_t *row, const char *column)
+{
+    const char *value = json_string_value(json_object_get(row, column));
+
+    return value ? value : "-";
+}
+
+static int width_of(const json_t *values, const char *column)
+{
+    size_t width = strlen(column), i;
+    json_t *row;
+
+    json_array_foreach(values, i, row)
+    {
+        size_t length = strlen(cell(row, column));
+        width = length > width ? length : width;
+    }
+    return width > COLUMN_MAX ? COLUMN_MAX : (int)width;
+}
+
+void failed_validation_write_values(struct text *text, const json_t *values)
+{
+    int member = width_of(values, "member"), old = width_of(values, "old");
+    size_t i;
+    json_t *row;
+
+    if (json_array_size(values))
+        text_printf(text, "      %-*s  %-*s  %s\n", member, "member", old, "old", "new");
+    json_array_foreach(values, i, row)
+    {
+        bool same = json_equal(json_object_get(row, "old"), json_object_get(row, "new"));
+        text_printf(text, "    %c %-*s  %-*s  %s\n", same ? ' ' : '*', member, cell(row, "member"), old,
+                    cell(row, "old"), cell(row, "new"));
+    }
 }

@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 
+#include "base/text.h"
+
 /*
  * A new object of VALIDATION and MANIFEST (both borrowed, MANIFEST may be NULL):
  *
@@ -18,5 +20,8 @@
  * without memory.
  */
 json_t *failed_validation_explain(const json_t *validation, const json_t *manifest);
+
+/* Adds the table of VALUES, as explained, to TEXT: a line for each member, indented; what differs is marked. */
+void failed_validation_write_values(struct text *text, const json_t *values);
 
 #endif

@@ -11,8 +11,6 @@
 #include "base/text.h"
 #include "link/protocol.h"
 
-#define COLUMN_MAX 40
-
 static const char *text_at(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -50,42 +48,13 @@ static void print_counts(const json_t *result)
     }
 }
 
-static const char *value_at(const json_t *row, const char *key)
-{
-    const char *value = json_string_value(json_object_get(row, key));
-
-    return value ? value : "-";
-}
-
-static int width_of(const json_t *values, const char *key)
-{
-    size_t width = strlen(key), index;
-    json_t *row;
-
-    json_array_foreach(values, index, row)
-    {
-        size_t length = strlen(value_at(row, key));
-        width = length > width ? length : width;
-    }
-    return width > COLUMN_MAX ? COLUMN_MAX : (int)width;
-}
-
-/* Members with their old and new values; what differs is marked. */
 static void print_values(const json_t *values)
 {
-    int member = width_of(values, "member"), old = width_of(values, "old");
-    size_t index;
-    json_t *row;
+    struct text table = { 0 };
 
-    if (json_array_size(values)) {
-        printf("      %-*s  %-*s  %s\n", member, "member", old, "old", "new");
-    }
-    json_array_foreach(values, index, row)
-    {
-        bool same = json_equal(json_object_get(row, "old"), json_object_get(row, "new"));
-        printf("    %c %-*s  %-*s  %s\n", same ? ' ' : '*', member, value_at(row, "member"), old,
-               value_at(row, "old"), value_at(row, "new"));
-    }
+    failed_validation_write_values(&table, values);
+    fputs(text_failed(&table) || !table.length ? "" : table.bytes, stdout);
+    text_deinit(&table);
 }
 
 /* FILE as seen from here, if it lies below. */

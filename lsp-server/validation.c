@@ -13,7 +13,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/workspace.h"
 
-enum { VALUES_IN_DIAGNOSTIC = 12, COLUMN_MAX = 40 };
+enum { VALUES_IN_DIAGNOSTIC = 12 };
 
 static bool names_type(const json_t *entry, const char *key, const char *type)
 {
@@ -83,11 +83,6 @@ static const char *value_of(const json_t *row, const char *key)
     return json_text(row, key, "-");
 }
 
-static bool differs(const json_t *row)
-{
-    return !json_equal(json_object_get(row, "old"), json_object_get(row, "new"));
-}
-
 /* The message for an editor's list of problems: the words, and the values that differ. */
 static char *message_of(const json_t *validation)
 {
@@ -100,7 +95,8 @@ static char *message_of(const json_t *validation)
     validation_say(&text, validation);
     json_array_foreach(values, i, row)
     {
-        if (differs(row) && shown++ < VALUES_IN_DIAGNOSTIC)
+        if (!json_equal(json_object_get(row, "old"), json_object_get(row, "new")) &&
+            shown++ < VALUES_IN_DIAGNOSTIC)
             text_printf(&text, "\n%s: %s -> %s", json_text(row, "member", ""), value_of(row, "old"),
                         value_of(row, "new"));
     }
@@ -161,35 +157,6 @@ void validation_clear(struct workspace *workspace)
     diagnostics_publish(workspace, &(struct molt_diagnostics){ 0 }, NULL, NULL);
 }
 
-/* How wide column KEY is, for people. */
-static int width_of(const json_t *values, const char *key)
-{
-    size_t width = strlen(key), i;
-    json_t *row;
-
-    json_array_foreach(values, i, row)
-    {
-        size_t length = strlen(value_of(row, key));
-
-        width = length > width ? length : width;
-    }
-    return width > COLUMN_MAX ? COLUMN_MAX : (int)width;
-}
-
-/* An old and a new value behind each member; what differs is marked. */
-static void write_values(struct text *text, const json_t *values)
-{
-    int member = width_of(values, "member"), old = width_of(values, "old");
-    size_t i;
-    json_t *row;
-
-    if (json_array_size(values))
-        text_printf(text, "      %-*s  %-*s  %s\n", member, "member", old, "old", "new");
-    json_array_foreach(values, i, row)
-        text_printf(text, "    %c %-*s  %-*s  %s\n", differs(row) ? '*' : ' ', member,
-                    json_text(row, "member", ""), old, value_of(row, "old"), value_of(row, "new"));
-}
-
 void validation_write(struct text *text, const json_t *validation)
 {
     const char *instance = json_text(validation, "instance", ""), *file = json_text(validation, "file", "");
@@ -205,7 +172,7 @@ void validation_write(struct text *text, const json_t *validation)
         text_printf(text, " in %s (pid %.0f)", json_text(program, "name", ""),
                     json_number(program, "pid", 0));
     text_puts(text, *instance ? "\n" : "");
-    write_values(text, json_object_get(validation, "values"));
+    failed_validation_write_values(text, json_object_get(validation, "values"));
     text_puts(
         text,
         "  The program has not noticed. Save again to retry, hold the changes back, or go on editing.\n");

@@ -299,12 +299,22 @@ bool initial_value_changed(struct initial_value *value)
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
+/* A new section of values that the running ones are compared with. */
+static uint32_t initial_section(struct emission *emission, const struct contribution *contribution)
+{
+    uint32_t index = out_section(&emission->writer, ".rodata.molt.initial", SHT_PROGBITS, SHF_ALLOC, 16, 0);
+
+    LIST_ADD(&emission->sections,
+             (struct molt_patch_section){ index, emission_module(emission, contribution->image) });
+    return index;
+}
+
 /* An empty copy of SYMBOL's value, to be relocated. */
 static uint32_t copy_bytes(struct emission *emission, const struct contribution *contribution,
                            struct object *object, const struct object_symbol *symbol)
 {
     const struct object_section *source = section_of(object, symbol);
-    uint32_t index = out_section(&emission->writer, ".rodata.molt.initial", SHT_PROGBITS, SHF_ALLOC, 16, 0);
+    uint32_t index = initial_section(emission, contribution);
     struct text *bytes = &out_section_at(&emission->writer, index)->bytes;
 
     if (source->bytes) {
@@ -314,8 +324,6 @@ static uint32_t copy_bytes(struct emission *emission, const struct contribution 
             text_append(bytes, "", 1);
         }
     }
-    LIST_ADD(&emission->sections,
-             (struct molt_patch_section){ index, emission_module(emission, contribution->image) });
     return index;
 }
 
@@ -340,12 +348,10 @@ static uint32_t copy_new(const struct initial_value *value)
 static uint32_t copy_constant(struct emission *emission, const struct contribution *contribution,
                               const struct object_place *old)
 {
-    uint32_t index = out_section(&emission->writer, ".rodata.molt.initial", SHT_PROGBITS, SHF_ALLOC, 16, 0);
+    uint32_t index = initial_section(emission, contribution);
 
     text_append(&out_section_at(&emission->writer, index)->bytes, old->section->bytes + old->offset,
                 object_anonymous_extent(old->section, old->offset));
-    LIST_ADD(&emission->sections,
-             (struct molt_patch_section){ index, emission_module(emission, contribution->image) });
     return out_section_symbol(&emission->writer, index);
 }
 

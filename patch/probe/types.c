@@ -5,45 +5,20 @@
 #include <string.h>
 
 #include "patch/probe/probe.h"
-
-#define PEEL_MAX 32
-
-static bool type_of(Dwarf_Die *die, Dwarf_Die *ret)
-{
-    Dwarf_Attribute attribute;
-
-    return dwarf_attr_integrate(die, DW_AT_type, &attribute) && dwarf_formref_die(&attribute, ret) != NULL;
-}
-
-/* TYPE without qualifiers and typedefs; false if nothing is left. */
-static bool peel(Dwarf_Die type, Dwarf_Die *ret)
-{
-    for (unsigned i = 0; i < PEEL_MAX; i++) {
-        int tag = dwarf_tag(&type);
-        if (tag != DW_TAG_typedef && tag != DW_TAG_const_type && tag != DW_TAG_volatile_type &&
-            tag != DW_TAG_restrict_type && tag != DW_TAG_atomic_type) {
-            *ret = type;
-            return true;
-        }
-        if (!type_of(&type, &type)) {
-            return false;
-        }
-    }
-    return false;
-}
+#include "patch/types/die_facts.h"
 
 /* What TYPE points to, qualifiers left out, typedefs kept; false for void and what is no pointer. */
 static bool pointee(Dwarf_Die type, Dwarf_Die *ret)
 {
     Dwarf_Die plain, end;
 
-    if (!peel(type, &plain) || dwarf_tag(&plain) != DW_TAG_pointer_type || !type_of(&plain, ret) ||
-        !peel(*ret, &end)) {
+    if (dwarf_peel_type(&type, &plain) != 0 || dwarf_tag(&plain) != DW_TAG_pointer_type ||
+        !die_type(&plain, ret) || dwarf_peel_type(ret, &end) != 0) {
         return false;
     }
     while (dwarf_tag(ret) == DW_TAG_const_type || dwarf_tag(ret) == DW_TAG_volatile_type ||
            dwarf_tag(ret) == DW_TAG_restrict_type) {
-        if (!type_of(ret, ret)) {
+        if (!die_type(ret, ret)) {
             return false;
         }
     }
@@ -55,14 +30,15 @@ static bool parameter(Dwarf_Die type, unsigned number, Dwarf_Die *ret)
 {
     Dwarf_Die inner, child;
 
-    while (peel(type, &inner) && dwarf_tag(&inner) == DW_TAG_pointer_type && type_of(&inner, &type)) {
+    while (dwarf_peel_type(&type, &inner) == 0 && dwarf_tag(&inner) == DW_TAG_pointer_type &&
+           die_type(&inner, &type)) {
     }
     if (dwarf_tag(&inner) != DW_TAG_subroutine_type) {
         return false;
     }
     for (int more = dwarf_child(&inner, &child); more == 0; more = dwarf_siblingof(&child, &child)) {
         if (dwarf_tag(&child) == DW_TAG_formal_parameter && --number == 0) {
-            return type_of(&child, ret);
+            return die_type(&child, ret);
         }
     }
     return false;
@@ -72,7 +48,7 @@ static bool is_pointer(Dwarf_Die type)
 {
     Dwarf_Die plain;
 
-    return peel(type, &plain) && dwarf_tag(&plain) == DW_TAG_pointer_type;
+    return dwarf_peel_type(&type, &plain) == 0 && dwarf_tag(&plain) == DW_TAG_pointer_type;
 }
 
 /* The answer that VARIABLE, declared in FUNCTION, gives. */
@@ -81,7 +57,7 @@ static void take_answer(struct evidence *evidence, Dwarf_Die *variable, Dwarf_Di
     bool returned = evidence->role == EVIDENCE_RETURN;
     Dwarf_Die type;
 
-    if (!type_of(returned ? function : variable, &type) ||
+    if (!die_type(returned ? function : variable, &type) ||
         (evidence->role == EVIDENCE_PARAMETER && !parameter(type, evidence->argument, &type))) {
         return;
     }

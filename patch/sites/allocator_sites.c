@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "patch/sites/private.h"
+#include "patch/types/die_facts.h"
 
 #define LONGEST_NAME 128
 
@@ -35,24 +36,19 @@ static unsigned parameters_of(Dwarf_Die *die, Dwarf_Die *ret)
 /* Whether the function DIE returns a pointer to nothing in particular. */
 static bool returns_memory(Dwarf_Die *die)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Die type, plain;
 
-    if (!dwarf_attr_integrate(die, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
-        site_type_sort(type, &plain) != SORT_POINTER) {
+    if (!die_type(die, &type) || site_type_sort(type, &plain) != SORT_POINTER) {
         return false;
     }
-    return !dwarf_attr(&plain, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
-           site_type_sort(type, &plain) <= SORT_BYTE;
+    return !die_type(&plain, &type) || site_type_sort(type, &plain) <= SORT_BYTE;
 }
 
 static bool is_pointer(Dwarf_Die *die)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Die type, plain;
 
-    return dwarf_attr_integrate(die, DW_AT_type, &attribute) && dwarf_formref_die(&attribute, &type) &&
-           site_type_sort(type, &plain) == SORT_POINTER;
+    return die_type(die, &type) && site_type_sort(type, &plain) == SORT_POINTER;
 }
 
 /* The function NAME of the image, out of line: its address. */
@@ -96,9 +92,9 @@ static bool is_size(Dwarf_Die *parameter, bool told)
     Dwarf_Word encoding;
     Dwarf_Die type, plain;
 
-    if (!dwarf_attr_integrate(parameter, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
-        site_type_sort(type, &plain) != SORT_SCALAR || dwarf_tag(&plain) != DW_TAG_base_type ||
-        !dwarf_attr(&plain, DW_AT_encoding, &attribute) || dwarf_formudata(&attribute, &encoding) != 0) {
+    if (!die_type(parameter, &type) || site_type_sort(type, &plain) != SORT_SCALAR ||
+        dwarf_tag(&plain) != DW_TAG_base_type || !dwarf_attr(&plain, DW_AT_encoding, &attribute) ||
+        dwarf_formudata(&attribute, &encoding) != 0) {
         return false;
     }
     bool wide = encoding == DW_ATE_unsigned && dwarf_bytesize(&plain) == sizeof(uint64_t);

@@ -9,37 +9,17 @@
 
 #include "base/text.h"
 #include "patch/sites/private.h"
-
-#define PEEL_MAX 32
-
-static bool type_of(Dwarf_Die *die, Dwarf_Die *ret)
-{
-    Dwarf_Attribute attribute;
-
-    return dwarf_attr_integrate(die, DW_AT_type, &attribute) && dwarf_formref_die(&attribute, ret) != NULL;
-}
+#include "patch/types/die_facts.h"
 
 /* TYPE without typedefs, qualifiers and dimensions; false for void. */
 static bool plain_type(Dwarf_Die type, Dwarf_Die *ret)
 {
-    for (unsigned i = 0; i < PEEL_MAX; i++) {
-        switch (dwarf_tag(&type)) {
-        case DW_TAG_typedef:
-        case DW_TAG_const_type:
-        case DW_TAG_volatile_type:
-        case DW_TAG_restrict_type:
-        case DW_TAG_atomic_type:
-        case DW_TAG_array_type:
-            if (!type_of(&type, &type)) {
-                return false;
-            }
-            break;
-        default:
-            *ret = type;
-            return true;
-        }
+    bool known = dwarf_peel_type(&type, ret) == 0;
+
+    while (known && dwarf_tag(ret) == DW_TAG_array_type) {
+        known = die_plain_type(ret, ret);
     }
-    return false;
+    return known;
 }
 
 enum type_sort site_type_sort(Dwarf_Die type, Dwarf_Die *ret_plain)
@@ -77,7 +57,7 @@ bool site_same_type(Dwarf_Die one, Dwarf_Die other)
     }
     if (sort == SORT_POINTER) {
         Dwarf_Die x, y;
-        bool left = type_of(&a, &x), right = type_of(&b, &y);
+        bool left = die_type(&a, &x), right = die_type(&b, &y);
         return left && right ? site_same_type(x, y) : left == right;
     }
     const char *name = dwarf_diename(&a), *too = dwarf_diename(&b);
@@ -101,9 +81,10 @@ static bool has_tail(Dwarf_Die type)
             any = true;
         }
     }
-    if (!any || !type_of(&last, &array) || dwarf_tag(&array) != DW_TAG_array_type ||
+    if (!any || !die_type(&last, &array) || dwarf_tag(&array) != DW_TAG_array_type ||
         dwarf_child(&array, &range) != 0) {
-        return any && type_of(&last, &array) && dwarf_tag(&array) == DW_TAG_structure_type && has_tail(array);
+        return any && die_type(&last, &array) && dwarf_tag(&array) == DW_TAG_structure_type &&
+               has_tail(array);
     }
     if (dwarf_attr(&range, DW_AT_count, &attribute) && dwarf_formudata(&attribute, &bound) == 0) {
         return bound <= 1;

@@ -17,8 +17,7 @@
 #include "base/wrapper_table.h"
 #include "patch/sites/allocators.h"
 #include "patch/file.h"
-
-#define PEEL_MAX 32
+#include "patch/types/die_facts.h"
 
 /* A function that may be a wrapper. */
 struct suspect {
@@ -30,34 +29,6 @@ struct suspect {
 
 typedef LIST(struct suspect) suspects;
 
-/* The type of DIE without typedefs and qualifiers; false for void. */
-static bool plain_type(Dwarf_Die *die, Dwarf_Die *ret)
-{
-    Dwarf_Attribute attribute;
-    Dwarf_Die inner;
-
-    if (!dwarf_attr_integrate(die, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &inner)) {
-        return false;
-    }
-    for (unsigned i = 0; i < PEEL_MAX; i++) {
-        switch (dwarf_tag(&inner)) {
-        case DW_TAG_typedef:
-        case DW_TAG_const_type:
-        case DW_TAG_volatile_type:
-        case DW_TAG_restrict_type:
-        case DW_TAG_atomic_type:
-            if (!dwarf_attr(&inner, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &inner)) {
-                return false;
-            }
-            break;
-        default:
-            *ret = inner;
-            return true;
-        }
-    }
-    return false;
-}
-
 enum pointee { POINTEE_NONE, POINTEE_VOID, POINTEE_TYPED, POINTEE_POINTER, POINTEE_FUNCTION };
 
 /* What the type of DIE points to. */
@@ -65,10 +36,10 @@ static enum pointee pointee_of(Dwarf_Die *die, Dwarf_Die *ret)
 {
     Dwarf_Die type;
 
-    if (!plain_type(die, &type) || dwarf_tag(&type) != DW_TAG_pointer_type) {
+    if (!die_plain_type(die, &type) || dwarf_tag(&type) != DW_TAG_pointer_type) {
         return POINTEE_NONE;
     }
-    if (!plain_type(&type, ret)) {
+    if (!die_plain_type(&type, ret)) {
         return POINTEE_VOID;
     }
     return dwarf_tag(ret) == DW_TAG_pointer_type      ? POINTEE_POINTER
@@ -83,7 +54,7 @@ static bool is_number(Dwarf_Die *die)
     Dwarf_Word encoding;
     Dwarf_Die type;
 
-    return plain_type(die, &type) && dwarf_tag(&type) == DW_TAG_base_type &&
+    return die_plain_type(die, &type) && dwarf_tag(&type) == DW_TAG_base_type &&
            dwarf_attr(&type, DW_AT_encoding, &attribute) && dwarf_formudata(&attribute, &encoding) == 0 &&
            (encoding == DW_ATE_signed || encoding == DW_ATE_unsigned) && dwarf_bytesize(&type) >= 4;
 }
@@ -92,7 +63,7 @@ static bool is_pointer_to_void(Dwarf_Die *die)
 {
     Dwarf_Die inner, beyond;
 
-    return pointee_of(die, &inner) == POINTEE_POINTER && !plain_type(&inner, &beyond);
+    return pointee_of(die, &inner) == POINTEE_POINTER && !die_plain_type(&inner, &beyond);
 }
 
 /* Whether what the function DIE describes may be a wrapper at all, by its return type and parameters. */

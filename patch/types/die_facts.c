@@ -125,6 +125,19 @@ uint64_t die_member_place(const struct die_facts *facts, uint64_t size)
                : facts->bit_offset;
 }
 
+bool die_type(const Dwarf_Die *die, Dwarf_Die *ret)
+{
+    Dwarf_Attribute attribute;
+
+    return dwarf_attr_integrate((Dwarf_Die *)die, DW_AT_type, &attribute) &&
+           dwarf_formref_die(&attribute, ret);
+}
+
+bool die_plain_type(const Dwarf_Die *die, Dwarf_Die *ret)
+{
+    return die_type(die, ret) && dwarf_peel_type(ret, ret) == 0;
+}
+
 bool die_unqualified(const Dwarf_Die *die, Dwarf_Die *ret)
 {
     *ret = *die;

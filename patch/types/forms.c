@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/types/die_facts.h"
 #include "patch/types/variable_address.h"
 
 /* ---- locations ------------------------------------------------------------------------------------------------- */
@@ -245,19 +246,11 @@ const struct form *forms_at(const struct forms *forms, uint64_t address, bool tl
 
 /* ---- types ----------------------------------------------------------------------------------------------------- */
 
-static bool type_of(const Dwarf_Die *die, Dwarf_Die *ret)
-{
-    Dwarf_Attribute attribute;
-
-    return dwarf_attr_integrate((Dwarf_Die *)die, DW_AT_type, &attribute) &&
-           dwarf_formref_die(&attribute, ret);
-}
-
 bool form_is_const(const struct form *form)
 {
     Dwarf_Die type = form->die;
 
-    while (type_of(&type, &type)) {
+    while (die_type(&type, &type)) {
         int tag = dwarf_tag(&type);
         if (tag == DW_TAG_const_type) {
             return true;
@@ -274,5 +267,5 @@ uint64_t form_size(const struct form *form)
     Dwarf_Word size = 0;
     Dwarf_Die type;
 
-    return type_of(&form->die, &type) && dwarf_aggregate_size(&type, &size) == 0 ? size : 0;
+    return die_type(&form->die, &type) && dwarf_aggregate_size(&type, &size) == 0 ? size : 0;
 }

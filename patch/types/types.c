@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/types/die_facts.h"
 #include "patch/types/private.h"
 
 #define CHUNK_SIZE (64 << 10)
@@ -212,14 +213,9 @@ const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die)
 
 const struct type *type_of_object(struct type_model *model, const Dwarf_Die *die)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Die type;
 
-    if (!dwarf_attr_integrate((Dwarf_Die *)die, DW_AT_type, &attribute) ||
-        !dwarf_formref_die(&attribute, &type)) {
-        return model->nothing;
-    }
-    return type_of_die(model, &type);
+    return die_type(die, &type) ? type_of_die(model, &type) : model->nothing;
 }
 
 const struct type *type_void(struct type_model *model)

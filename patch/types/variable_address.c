@@ -6,6 +6,8 @@
 
 #include <dwarf.h>
 
+#include "patch/types/die_facts.h"
+
 /* The address that OPERATION takes from a table. */
 static bool indexed_address(Dwarf_Attribute *attribute, const Dwarf_Op *operation, Dwarf_Addr *ret)
 {
@@ -78,13 +80,11 @@ bool variable_scale(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size
  * in any case. */
 static bool is_itself(Dwarf_Die *die, const struct variable_scale *scale)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Word size;
     Dwarf_Die type;
 
-    return scale->factor == 1 && scale->base == 0 && dwarf_attr_integrate(die, DW_AT_type, &attribute) &&
-           dwarf_formref_die(&attribute, &type) && dwarf_aggregate_size(&type, &size) == 0 &&
-           size == scale->room;
+    return scale->factor == 1 && scale->base == 0 && die_type(die, &type) &&
+           dwarf_aggregate_size(&type, &size) == 0 && size == scale->room;
 }
 
 bool variable_address(Dwarf_Die *die, Dwarf_Addr *ret, bool *ret_tls)

@@ -133,11 +133,10 @@ static bool member_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, struct d
  * element then. Dimensions are counted through. */
 static bool element_at(Dwarf_Die *type, uint64_t size, uint64_t *offset, Dwarf_Die *ret, struct text *path)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Word room = 0;
 
-    if (!dwarf_attr_integrate(type, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, ret) ||
-        dwarf_aggregate_size(ret, &room) != 0 || !room || *offset % room + size > room) {
+    if (!die_type(type, ret) || dwarf_aggregate_size(ret, &room) != 0 || !room ||
+        *offset % room + size > room) {
         return false;
     }
     text_printf(path, "[%lu]", (unsigned long)(*offset / room));
@@ -175,10 +174,7 @@ static bool append_part(const Dwarf_Die *die, uint64_t offset, uint64_t size, un
 
 bool variable_part(const struct variable *variable, struct text *ret)
 {
-    Dwarf_Attribute attribute;
     Dwarf_Die type;
 
-    return dwarf_attr_integrate((Dwarf_Die *)&variable->die, DW_AT_type, &attribute) &&
-           dwarf_formref_die(&attribute, &type) &&
-           append_part(&type, variable->offset, variable->size, 0, ret);
+    return die_type(&variable->die, &type) && append_part(&type, variable->offset, variable->size, 0, ret);
 }
