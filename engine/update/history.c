@@ -310,6 +310,7 @@ int history_state(struct applied *applied, bool rollback, struct state **ret, co
 void history_state_changed(struct applied *applied, struct state *state)
 {
     if (applied->reverted) {
+        state_let_go(state);
         state_forget(applied->state_mark);
     } else {
         applied->state_mark = state_retire(state);

@@ -474,10 +474,15 @@ size_t state_retire(struct state *state)
 {
     size_t mark = state->changes ? state->sites_mark : sites_mark();
 
-    give_up_old(state, false);
+    state_let_go(state);
     sites_remember(&state->sites);
-    quarantine_free_much();
     return mark;
+}
+
+void state_let_go(struct state *state)
+{
+    give_up_old(state, false);
+    quarantine_free_much();
 }
 
 void state_forget(size_t mark)

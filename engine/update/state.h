@@ -58,7 +58,10 @@ void state_revert(struct state *state);
 /* Cannot fail: what was old is given up. Still in the stopped world. */
 void state_commit(struct state *state, struct update_report *report);
 
-/* After the commit, world running: remembers what later patches will not tell. Returns what state_forget takes to forget it, when the
+/* After the commit, of an update or of a rollback, world running: what has moved is given up where it was. */
+void state_let_go(struct state *state);
+
+/* The same for an update, which also remembers what later patches will not tell. Returns what state_forget takes to forget it, when the
  * update is rolled back. */
 size_t state_retire(struct state *state);
 void state_forget(size_t mark);
