@@ -111,9 +111,37 @@ static void test_every_allocation_with_journal(void **unused)
     assert_int_equal(system(command), 0);
 }
 
+static const char loop[] = "#define STOP 3\nint f(int a[])\n{\n    int n = 0;\n    for (;;) {\n        n++;\n"
+                           "        if (a[n] > STOP)\n            return n;\n    }\n}\n";
+
+/* An extraction that lacks memory somewhere says so, and gives nothing. */
+static void test_extraction(void **unused)
+{
+    const struct loop_wish wish = { .first_line = 4, .last_line = 4 };
+    struct recorder *recorder = NULL;
+    long failures = 0;
+
+    assert_ok(recorder_create("/nowhere", NULL, &recorder));
+    assert_ok(recorder_open(recorder, "loop.c", loop, strlen(loop)));
+    for (bool good = false; !good; failures++) {
+        struct loop_extraction extraction;
+        countdown = failures;
+        struct molt_error *error = recorder_extract_loop(recorder, "loop.c", &wish, NULL, &extraction);
+        good = countdown >= 0;
+        countdown = -1;
+        assert_true(!error || !extraction.found);
+        assert_true(extraction.found ? extraction.edits[1].text != NULL : !extraction.edits[1].text);
+        molt_error_destroy(error);
+        loop_extraction_deinit(&extraction);
+    }
+    recorder_destroy(recorder);
+    assert_true(failures > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_extraction),
         cmocka_unit_test(test_every_allocation),
         cmocka_unit_test(test_every_allocation_with_journal),
     };
