@@ -352,6 +352,7 @@ enum molt_value_place {
     MOLT_VALUE_SYMBOL,  /* the address of `symbol`, as code of this patch means it, + a number */
     MOLT_VALUE_ADDRESS, /* a number + where the transfer's module is loaded */
     MOLT_VALUE_FRAME,   /* the CFA + a number: the address of a local */
+    MOLT_VALUE_GUARD,   /* the word by which -fstack-protector knows that a frame was overwritten */
     MOLT_VALUE_SOURCES,
 };
 

@@ -41,6 +41,8 @@ static bool is_source(const struct patch_file *file, const struct molt_patch_tra
     case MOLT_VALUE_CONSTANT:
     case MOLT_VALUE_ADDRESS:
         return value->size <= 8;
+    case MOLT_VALUE_GUARD:
+        return value->size == 8 && !value->from && !value->addend;
     case MOLT_VALUE_FRAME:
         return value->size == 8 && value->from >= -(int64_t)transfer->new_size &&
                value->from <= ARGUMENTS_MAX;

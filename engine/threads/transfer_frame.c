@@ -99,6 +99,9 @@ TRANSFER_CODE static uint64_t value_of(const struct frame *old, const uint8_t *g
         break;
     case TRANSFER_CONSTANT:
         return (uint64_t)rule->from_number;
+    case TRANSFER_GUARD: /* where x86-64's ABI of thread-local storage has it */
+        __asm__("mov %%fs:0x28, %0" : "=r"(value));
+        return value;
     default:
         return old->cfa + (uint64_t)rule->from_number;
     }

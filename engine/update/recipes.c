@@ -86,7 +86,7 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         [MOLT_VALUE_REGISTER] = TRANSFER_REGISTER, [MOLT_VALUE_SLOT] = TRANSFER_SLOT,
         [MOLT_VALUE_CONSTANT] = TRANSFER_CONSTANT, [MOLT_VALUE_SYMBOL] = TRANSFER_CONSTANT,
         [MOLT_VALUE_ADDRESS] = TRANSFER_CONSTANT,  [MOLT_VALUE_FRAME] = TRANSFER_FRAME,
-        [MOLT_VALUE_POLICY] = TRANSFER_POLICY,
+        [MOLT_VALUE_POLICY] = TRANSFER_POLICY,     [MOLT_VALUE_GUARD] = TRANSFER_GUARD,
     };
     bool wide = record->from_kind != MOLT_VALUE_REGISTER && record->to_kind != MOLT_VALUE_REGISTER &&
                 record->from_kind < MOLT_VALUE_PLACES && record->from_size == record->size && !record->addend;

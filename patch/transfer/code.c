@@ -91,7 +91,9 @@ static struct code_operand read_operand(const struct code_part *part, uint64_t o
         ret.index = number_of(from->mem.index);
         ret.relative = from->mem.base == ZYDIS_REGISTER_RIP;
         ret.scale = from->mem.scale;
-        ret.segment = from->mem.segment == ZYDIS_REGISTER_FS || from->mem.segment == ZYDIS_REGISTER_GS;
+        ret.segment = from->mem.segment == ZYDIS_REGISTER_FS   ? SEGMENT_FS
+                      : from->mem.segment == ZYDIS_REGISTER_GS ? SEGMENT_GS
+                                                               : SEGMENT_NONE;
         ret.value = from->mem.disp.value;
         if (instruction->raw.disp.size && from->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
             ret.relocation = relocation_of(part->section, offset + instruction->raw.disp.offset);
@@ -116,6 +118,17 @@ bool code_named(const struct code *code, const struct code_operand *operand, str
         if (operand->relocation >= section->relocations &&
             operand->relocation < section->relocations + section->relocation_count) {
             *ret = object_target(code->object, section, operand->relocation);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool code_is_reached(const struct code *code, int32_t place, uint32_t size)
+{
+    for (size_t i = 0; code->escaped && place_in_frame(place) && i < code->escaped->count; i++) {
+        int32_t start = PLACE_CFA + code->escaped->items[i].offset;
+        if (start < place + (int32_t)size && place < start + (int32_t)code->escaped->items[i].size) {
             return true;
         }
     }

@@ -27,15 +27,17 @@ enum { RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8, R12 = 12, R15 = 15, REGISTERS
 #define NO_OFFSET INT32_MIN
 #define NO_INSTRUCTION UINT32_MAX
 
+enum segment { SEGMENT_NONE, SEGMENT_FS, SEGMENT_GS };
+
 enum operand_kind { OPERAND_REGISTER, OPERAND_VECTOR, OPERAND_MEMORY, OPERAND_NUMBER, OPERAND_OTHER };
 
 struct code_operand {
     uint8_t kind, number, base, index, scale; /* registers by DWARF's numbers; REGISTERS: none */
     uint8_t first;                            /* byte of the register: 1 for ah */
     bool read, written, relative;             /* relative: to the instruction, a place that `named` tells */
-    uint8_t segment;
-    uint16_t size; /* bytes */
-    int64_t value; /* immediate or displacement */
+    uint8_t segment;                          /* enum segment */
+    uint16_t size;                            /* bytes */
+    int64_t value;                            /* immediate or displacement */
     int32_t frame; /* of memory in the frame: its offset from the CFA; else NO_OFFSET */
     const struct object_relocation *relocation; /* of the field, or NULL */
 };
@@ -118,6 +120,14 @@ struct code_search {
     uint64_t **reached; /* by block: a bit for each that its end leads to; NULL: nobody has asked */
 };
 
+/* Bytes of the frame. */
+struct live_range {
+    int32_t offset; /* from the CFA */
+    uint32_t size;
+};
+
+typedef LIST(struct live_range) live_ranges;
+
 struct code {
     struct object *object;
     const struct object_symbol *symbol;
@@ -130,6 +140,8 @@ struct code {
     LIST(struct code_label) labels;
     LIST(struct code_table_jump) table_jumps;
     LIST(struct code_path) paths;
+    const live_ranges
+        *escaped; /* what addresses lead to, once that is known: others may have written it, too */
     struct code_search *search;
     Dwarf_Die *unit;
     const char *problem; /* why nothing can be said of it ("has no code"), or NULL */
@@ -144,6 +156,9 @@ uint32_t code_at(const struct code *code, uint64_t address);
 
 /* The absolute path of the file that the line table calls NAME; NULL if that is NULL. As long as CODE. */
 const char *code_path(struct code *code, const char *name);
+
+/* Whether SIZE bytes at PLACE are reached by addresses, too. */
+bool code_is_reached(const struct code *code, int32_t place, uint32_t size);
 
 /* What OPERAND's relocation names; false: it has none. */
 bool code_named(const struct code *code, const struct code_operand *operand, struct object_place *ret);

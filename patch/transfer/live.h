@@ -4,12 +4,6 @@
 
 #include "patch/transfer/code.h"
 
-/* Bytes of the frame that may be read by way of an address. */
-struct live_range {
-    int32_t offset;
-    uint32_t size;
-};
-
 struct liveness {
     const struct code *code;
     int32_t low, high; /* the frame's bytes that count, by offset */

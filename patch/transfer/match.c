@@ -84,25 +84,6 @@ static const char *string_at(struct object_place place)
                : NULL;
 }
 
-static bool same_constant(struct object_place old, struct object_place new)
-{
-    const char *a = string_at(old), *b = string_at(new);
-
-    if (a && b) {
-        return strcmp(a, b) == 0;
-    }
-    if (a || b || !old.section || !new.section || old.section->kind != SECTION_CONST || !old.section->bytes ||
-        new.section->kind != SECTION_CONST || !new.section->bytes || old.offset < 0 || new.offset < 0) {
-        return false;
-    }
-    uint64_t size = object_anonymous_extent(old.section, old.offset);
-    uint64_t from = object_relocation_at(old.section, old.offset);
-    bool relocated = from < old.section->relocation_count &&
-                     old.section->relocations[from].offset < (uint64_t)old.offset + size;
-    return size && !relocated && size == object_anonymous_extent(new.section, new.offset) &&
-           memcmp(old.section->bytes + old.offset, new.section->bytes + new.offset, size) == 0;
-}
-
 /*
  * Whether ONE and OTHER, constants of one name in the two versions, stand in two places, as tables of labels do when the function changes
  * that they lead into. An address of, or in, the one is wrong for the other's code.
@@ -119,6 +100,67 @@ static bool is_placed_anew(const struct match *match, const struct object_symbol
     return symbol_is_constant(comparison->new, new) && comparison->new_change[new->index] == CHANGE_NEW;
 }
 
+/* The relocations of the SIZE bytes of a constant at PLACE: from the first on, and how many. */
+static const struct object_relocation *relocations_of(struct object_place place, uint64_t size,
+                                                      size_t *ret_count)
+{
+    const struct object_section *section = place.section;
+    size_t first = object_relocation_at(section, (uint64_t)place.offset);
+
+    for (*ret_count = 0; first + *ret_count < section->relocation_count; ++*ret_count) {
+        if (section->relocations[first + *ret_count].offset >= (uint64_t)place.offset + size) {
+            break;
+        }
+    }
+    return &section->relocations[first];
+}
+
+/* Whether two fields of constants lead to one thing: to equal texts, or to what has one name. Tables of labels do not. */
+static bool same_field(const struct match *match, struct object_place old, struct object_place new)
+{
+    const char *a = string_at(old), *b = string_at(new);
+
+    if (a && b) {
+        return strcmp(a, b) == 0;
+    }
+    return old.symbol && new.symbol &&old.offset == new.offset &&
+           !old.offset &&strcmp(old.symbol->name, new.symbol->name) == 0 &&
+           !is_placed_anew(match, old.symbol, new.symbol);
+}
+
+static bool same_fields(const struct match *match, struct object_place old, struct object_place new,
+                        uint64_t size)
+{
+    size_t old_count, new_count;
+    const struct object_relocation *a = relocations_of(old, size, &old_count);
+    const struct object_relocation *b = relocations_of(new, size, &new_count);
+    bool same = old_count == new_count;
+
+    for (size_t i = 0; i < old_count && same; i++) {
+        same = (int64_t)a[i].offset - old.offset == (int64_t)b[i].offset - new.offset &&a[i].type ==
+               b[i].type &&same_field(match, object_target(match->old->object, old.section, &a[i]),
+                                      object_target(match->new->object, new.section, &b[i]));
+    }
+    return same;
+}
+
+static bool same_constant(const struct match *match, struct object_place old, struct object_place new)
+{
+    const char *a = string_at(old), *b = string_at(new);
+
+    if (a && b) {
+        return strcmp(a, b) == 0;
+    }
+    if (a || b || !old.section || !new.section || old.section->kind != SECTION_CONST || !old.section->bytes ||
+        new.section->kind != SECTION_CONST || !new.section->bytes || old.offset < 0 || new.offset < 0) {
+        return false;
+    }
+    uint64_t size = object_anonymous_extent(old.section, old.offset);
+    return size && size == object_anonymous_extent(new.section, new.offset) &&
+           memcmp(old.section->bytes + old.offset, new.section->bytes + new.offset, size) == 0 &&
+           same_fields(match, old, new, size);
+}
+
 bool match_same_name(const struct match *match, const struct code_operand *old,
                      const struct code_operand *new)
 {
@@ -130,8 +172,8 @@ bool match_same_name(const struct match *match, const struct code_operand *old,
     }
     if (!a.symbol || !b.symbol) {
         return !a.symbol && !b.symbol &&
-               (same_constant(a, b) ||
-                (match->old == match->new &&a.section == b.section &&a.offset == b.offset));
+               (same_constant(match, a, b) ||
+                (match->old->object == match->new->object &&a.section == b.section &&a.offset == b.offset));
     }
     return a.offset == b.offset && strcmp(a.symbol->name, b.symbol->name) == 0 &&
            !is_placed_anew(match, a.symbol, b.symbol);

@@ -9,8 +9,6 @@
 #include "patch/transfer/members.h"
 #include "patch/transfer/live.h"
 
-typedef LIST(struct live_range) live_ranges;
-
 struct match {
     const struct code *old, *new;
     same_line *lines; /* may be NULL: lines of the same number */
@@ -19,9 +17,8 @@ struct match {
     bool *unsure;     /* by instruction of the new code: the two stand on lines with other texts */
     uint32_t *new_of; /* by instruction of the old code */
     const struct moved_members *members;
-    const struct comparison *comparison;          /* may be NULL */
-    bool same_parameters;                         /* both versions take the same ones */
-    const live_ranges *old_escaped, *new_escaped; /* frames' bytes that are reached by address, too */
+    const struct comparison *comparison; /* may be NULL */
+    bool same_parameters;                /* both versions take the same ones */
     struct proofs *proofs;
 };
 

@@ -70,9 +70,7 @@ static bool search_block(const struct code *code, uint32_t first, uint32_t end, 
     return writer != NO_INSTRUCTION;
 }
 
-/* Everything that may have written the place last, in front of instruction AT. */
-static void find_writers(const struct code *code, uint32_t at, int32_t place, uint32_t size,
-                         struct origins *ret)
+void find_writers(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret)
 {
     const struct code_block *own = &code->blocks.items[code->instructions.items[at].block];
     uint32_t entry =
@@ -109,7 +107,7 @@ static void find_writers(const struct code *code, uint32_t at, int32_t place, ui
     }
 }
 
-/* Whether ORIGIN is a copy, and then what it copies. */
+/* Whether ORIGIN is a copy, and then what it copies: not of what is reached by addresses, too, since nothing tells who wrote that. */
 static bool step_back(const struct code *code, const struct origin *origin, int32_t *ret_place)
 {
     int32_t from = 0, to = 0;
@@ -123,7 +121,7 @@ static bool step_back(const struct code *code, const struct origin *origin, int3
         return false;
     }
     *ret_place = from + origin->place - to;
-    return true;
+    return !code_is_reached(code, *ret_place, origin->size);
 }
 
 /* Leads each of several origins that is a copy back to what it copies, as long as that is in the same block. */

@@ -63,7 +63,16 @@ struct transfer_work {
     bool moves; /* an object of the old frame whose address is taken has another place in the new one */
     const struct transfer_pair *pair;
     struct recipe *recipe; /* that is being made */
+    unsigned depth;        /* of values that are worked out from others */
 };
+
+/* transfer/version.c: what there is to know of SYMBOL, a function of SIDE, which it borrows. Where it cannot be known, its code says why. */
+void version_init(struct version *version, const struct transfer_side *side,
+                  const struct object_symbol *symbol);
+void version_deinit(struct version *version);
+
+/* The locals at the call CALL, found out once for both directions. */
+const local_list *version_locals(struct version *version, uint32_t call);
 
 /* transfer/calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
  * caller. */
@@ -80,6 +89,22 @@ char *transfer_check_values(struct transfer_work *work, const struct recipe *rec
 /* transfer/sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
  * be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* Where the old version, when the call returns, has the result of the same computation as the new one's SIZE bytes at PLACE in front of its
+ * instruction AT. False: nowhere. */
+bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place, uint32_t size,
+                          struct recipe_value *ret);
+
+/* transfer/recompute.c: the same, where what those bytes are made of is known. False: it is not. */
+bool transfer_recompute(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
+
+/* transfer/described.c: why the value of a variable is not known. */
+enum { PROBLEM_NEW = 1, PROBLEM_TYPE = 2, PROBLEM_LOST = 4, PROBLEM_SHARED = 8 };
+
+/* The SIZE bytes at PLACE by the locals that the debug information says are there. NULL, or why that cannot be told: owned by the caller;
+ * *RET_PROBLEMS has all kinds of reasons. Where there are none, *RET_DESCRIBED is false. */
+char *transfer_described(struct transfer_work *work, int32_t place, uint32_t size, bool *ret_described,
+                         unsigned *ret_problems, struct recipe_value *ret);
 
 /* Takes SIZE bytes at OFFSET of a variable from PIECE of the old version. False: they are nowhere. */
 bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,

@@ -123,18 +123,6 @@ static void copy_origins(const struct origins *from, struct origins *ret)
     }
 }
 
-static bool is_escaped(const live_ranges *ranges, int32_t place, uint32_t size)
-{
-    for (size_t i = 0; ranges && place_in_frame(place) && i < ranges->count; i++) {
-        struct code_touch range = { .place = PLACE_CFA + ranges->items[i].offset,
-                                    .size = ranges->items[i].size };
-        if (touch_overlaps(&range, place, size)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool ask(struct match *match, const struct question *question, unsigned depth);
 
 static bool ask_for(struct match *match, uint32_t new_at, int32_t new_place, uint32_t old_at,
@@ -169,8 +157,8 @@ static bool same_memory(struct match *match, uint32_t new_at, const struct code_
 
     if (content && old->frame != NO_OFFSET) {
         int32_t a = PLACE_CFA + new->frame, b = PLACE_CFA + old->frame;
-        bool new_escaped = is_escaped(match->new_escaped, a, new->size);
-        bool old_escaped = is_escaped(match->old_escaped, b, old->size);
+        bool new_escaped = code_is_reached(match->new, a, new->size);
+        bool old_escaped = code_is_reached(match->old, b, old->size);
         return new_escaped || old_escaped ? a == b : ask_for(match, new_at, a, old_at, b, new->size, depth);
     }
     bool same = match_same_name(match, old, new) && (new->relocation || new->value == old->value);
@@ -342,8 +330,8 @@ static bool answer_now(struct match *match, const struct question *question, uns
 {
     struct origins new = { 0 }, old = { 0 };
 
-    if (depth > DEPTH_MAX || is_escaped(match->new_escaped, question->new_place, question->size) ||
-        is_escaped(match->old_escaped, question->old_place, question->size)) {
+    if (depth > DEPTH_MAX || code_is_reached(match->new, question->new_place, question->size) ||
+        code_is_reached(match->old, question->old_place, question->size)) {
         return false;
     }
     copy_origins(recall(match, match->new, question->new_at, question->new_place, question->size), &new);

@@ -1,6 +1,6 @@
 /*
  * Where a value that the new code reads is in the old frame. What the debug information calls a variable is where it says
- * that the old version keeps the variable of the same name and scope; anything else is where the same computation left it.
+ * that the old version keeps the variable of the same name and scope; anything else is where the same computation left it, or is worked out anew.
  * What is a number, or the address of something, needs no source.
  */
 #include <Zydis/Zydis.h>
@@ -9,151 +9,15 @@
 
 #include "patch/transfer/private.h"
 
-/* Why a variable's value is not known. */
-enum { PROBLEM_NEW = 1, PROBLEM_TYPE = 2, PROBLEM_LOST = 4 };
+#define STACK_GUARD 0x28 /* where a thread's is, by the ABI of thread-local storage of glibc and musl */
 
-bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint32_t size,
-                         struct recipe_value *ret)
+/* What -fstack-protector puts in front of the return address: the same in all frames of a process. */
+static bool is_guard(const struct code_instruction *instruction, const struct code_operand *to,
+                     const struct code_operand *from)
 {
-    uint32_t inside = offset - piece->offset;
-
-    switch (piece->kind) {
-    case LOCAL_REGISTER:
-        ret->from_kind = MOLT_VALUE_REGISTER;
-        ret->from = piece->value;
-        ret->from_size = size;
-        ret->addend = piece->addend;
-        return !inside && piece->value < REGISTERS && register_is_preserved(piece->value) && size <= 8;
-    case LOCAL_SLOT:
-        ret->from_kind = MOLT_VALUE_SLOT;
-        ret->from = piece->value + inside;
-        ret->from_size = size;
-        return true;
-    case LOCAL_CONSTANT:
-        ret->from_kind = MOLT_VALUE_CONSTANT;
-        ret->from = piece->value;
-        return !inside && size <= 8;
-    case LOCAL_FRAME: /* the address of a local: whether it may move is judged for all of them */
-    case LOCAL_COMPUTED:
-        break;
-    }
-    return false;
-}
-
-/* What is read of a variable may be wider in the new version. */
-static bool widens(const struct local *old, const struct local *new, uint32_t size, bool *ret_signed)
-{
-    struct local a = *old, b = *new;
-    bool new_signed;
-
-    return a.typed && b.typed && local_is_integer(&a.type, ret_signed) &&
-           local_is_integer(&b.type, &new_signed) && a.size < b.size && size == b.size &&
-           (!*ret_signed || new_signed);
-}
-
-/* The value of LOCAL, a variable of the new version, SIZE bytes at OFFSET of it. */
-static char *from_local(const struct transfer_work *work, const struct local *local, uint32_t offset,
-                        uint32_t size, unsigned *ret_problem, struct recipe_value *ret)
-{
-    const struct local *old = local_counterpart(work->old->locals, work->new->locals, local);
-    struct local a, b = *local;
-    bool is_signed = false;
-
-    *ret_problem = 0;
-    if (!old) {
-        *ret_problem = PROBLEM_NEW;
-        return must_printf("local `%s` is alive and new, or cannot be told from another of the name",
-                           local->name);
-    }
-    a = *old;
-    if (!a.typed || !b.typed || !same_local_type(&a.type, &b.type)) {
-        if (offset || transfer_is_given(work, local) || !widens(old, local, size, &is_signed)) {
-            *ret_problem = PROBLEM_TYPE;
-            return must_printf("local `%s` has another type", local->name);
-        }
-        size = old->size;
-    }
-    const struct local_piece *piece = local_piece_of(old, offset, size);
-    if (piece && transfer_take_piece(piece, offset, size, ret)) {
-        ret->is_signed = is_signed;
-        return NULL;
-    }
-    *ret_problem = PROBLEM_LOST;
-    return must_printf("local `%s` is alive and %s in the version that runs", local->name,
-                       piece ? "not kept as such" : "optimised out");
-}
-
-static bool same_source(const struct recipe_value *a, const struct recipe_value *b)
-{
-    return a->from_kind == b->from_kind && a->from == b->from && a->from_size == b->from_size &&
-           a->addend == b->addend;
-}
-
-bool transfer_subtract(struct recipe_value *value, int64_t addend)
-{
-    if (value->from_kind == MOLT_VALUE_CONSTANT) {
-        value->from -= addend;
-    } else if (value->from_kind < MOLT_VALUE_PLACES) {
-        value->addend -= addend;
-    } else {
-        return !addend;
-    }
-    return value->addend == (int32_t)value->addend && (!value->addend || value->from_size <= 8);
-}
-
-/* All locals that the place is said to hold must agree on what it holds now. */
-static char *from_locals(const struct transfer_work *work, int32_t place, uint32_t size, bool *ret_described,
-                         unsigned *ret_problems, struct recipe_value *ret)
-{
-    char *reason = NULL;
-    bool taken = false;
-
-    *ret_described = false;
-    *ret_problems = 0;
-    for (size_t i = 0; i < work->new->locals->count; i++) {
-        const struct local *local = &work->new->locals->items[i];
-        for (size_t k = 0; k < local->pieces.count; k++) {
-            const struct local_piece *piece = &local->pieces.items[k];
-            bool in_register = piece->kind == LOCAL_REGISTER;
-            int64_t start = in_register ? piece->value * 8 : PLACE_CFA + piece->value;
-            if (piece->kind > LOCAL_SLOT || place < start || place >= start + piece->size) {
-                continue;
-            }
-            uint32_t inside = place - start, wanted = size;
-            wanted = in_register && wanted > piece->size ? piece->size : wanted;
-            if (inside + wanted > piece->size) {
-                continue;
-            }
-            struct recipe_value value = *ret;
-            unsigned kind;
-            char *problem = from_local(work, local, piece->offset + inside, wanted, &kind, &value);
-            if (!problem && !transfer_subtract(&value, piece->addend)) {
-                kind = PROBLEM_LOST;
-                problem = must_printf("local `%s` is kept in the new version as something else", local->name);
-            }
-            *ret_described = true;
-            if (!problem && !taken) {
-                *ret = value;
-                ret->variable = local->name;
-                taken = true;
-            } else if (!problem && !same_source(&value, ret)) {
-                free(reason);
-                return must_printf("locals `%s` and `%s` share a place only in the new version",
-                                   ret->variable, local->name);
-            }
-            *ret_problems |= kind;
-            if (problem && !reason) {
-                reason = problem;
-            } else {
-                free(problem);
-            }
-        }
-    }
-    if (taken) {
-        free(reason);
-        return NULL;
-    }
-    return reason;
+    return instruction->mnemonic == ZYDIS_MNEMONIC_MOV && to->size == 8 && from->kind == OPERAND_MEMORY &&
+           from->segment == SEGMENT_FS && from->value == STACK_GUARD && from->base == REGISTERS &&
+           from->index == REGISTERS && !from->relocation && !from->relative;
 }
 
 /* A number or an address that the new code itself puts there, on whichever way. */
@@ -192,6 +56,10 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
         ret->from = pointer;
         return true;
     }
+    if (is_guard(instruction, to, from)) {
+        ret->from_kind = MOLT_VALUE_GUARD;
+        return size == 8;
+    }
     bool lea = instruction->mnemonic == ZYDIS_MNEMONIC_LEA && from->relative;
     bool mov = instruction->mnemonic == ZYDIS_MNEMONIC_MOV && from->kind == OPERAND_NUMBER;
     if ((lea || mov) && size == 8 && code_named(code, from, &ret->symbol)) {
@@ -212,8 +80,8 @@ static void take_place(int32_t place, uint32_t size, struct recipe_value *ret)
     ret->from_size = size;
 }
 
-/* Where the old version has the result of the same computation. */
-static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret)
+bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place, uint32_t size,
+                          struct recipe_value *ret)
 {
     const frame_slots *slots = &work->old->slots;
     LIST(int32_t) candidates = { 0 };
@@ -237,8 +105,8 @@ static bool take_proven(struct transfer_work *work, int32_t place, uint32_t size
             LIST_ADD(&candidates, slot->place);
         }
     }
-    size_t index = match_finds(&work->match, work->new->at, place, work->old->at, candidates.items,
-                               candidates.count, size);
+    size_t index =
+        match_finds(&work->match, at, place, work->old->at, candidates.items, candidates.count, size);
     if (index < candidates.count) {
         take_place(candidates.items[index], size, ret);
         found = true;
@@ -274,42 +142,61 @@ static bool extends(const struct transfer_work *work, int32_t place, uint32_t si
     return value->from_size == 4 && extension != EXTENSION_UNKNOWN;
 }
 
+/* The address of something in the frame. */
+static bool take_pointer(const struct transfer_work *work, int32_t place, struct recipe_value *ret)
+{
+    int32_t pointer = place_in_frame(place)
+                          ? NO_OFFSET
+                          : code_pointer(&work->new->code, work->new->at, place_register(place));
+
+    ret->from_kind = MOLT_VALUE_FRAME;
+    ret->from = pointer;
+    ret->from_size = 8;
+    return pointer != NO_OFFSET;
+}
+
+/* What is no variable that the old version has, but what the new code makes by itself. */
+static bool take_made(struct transfer_work *work, int32_t place, uint32_t size, bool described,
+                      struct recipe_value *ret)
+{
+    return !code_is_reached(&work->new->code, place, size) &&
+           (take_constant(work, place, size, ret) ||
+            (!described && transfer_recompute(work, place, size, ret)));
+}
+
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret)
 {
+    struct recipe_value value = *ret, other = *ret;
+    bool described, given = false, found;
     unsigned problems;
-    bool described;
 
-    if (!place_in_frame(place)) {
-        int32_t pointer = code_pointer(&work->new->code, work->new->at, place_register(place));
-        if (pointer != NO_OFFSET) {
-            ret->from_kind = MOLT_VALUE_FRAME;
-            ret->from = pointer;
-            ret->from_size = 8;
-            return NULL;
-        }
-    }
-    char *reason = from_locals(work, place, size, &described, &problems, ret);
-    if (described && !reason && extends(work, place, size, ret)) {
+    if (take_pointer(work, place, &value)) {
+        *ret = value;
         return NULL;
     }
-    struct recipe_value other = { .to = ret->to, .to_kind = ret->to_kind, .size = ret->size };
-    if ((!described || !reason || problems == PROBLEM_LOST) && take_proven(work, place, size, &other)) {
-        other.variable = ret->variable;
-        *ret = other;
-        free(reason);
-        return NULL;
+    value = *ret;
+    char *reason = transfer_described(work, place, size, &described, &problems, &value), *why = NULL;
+    found = described && !reason && extends(work, place, size, &value);
+    if (!found && (!described || !reason || problems == PROBLEM_LOST)) {
+        found = transfer_take_proven(work, work->new->at, place, size, &other);
+        other.variable = value.variable;
+        value = found ? other : value;
     }
-    bool given = false;
-    char *why = reason ? transfer_given(work, place, size, &given, &other) : NULL;
-    if (given && (why || extends(work, place, size, &other))) {
-        *ret = other;
+    if (!found && reason) {
+        other = *ret;
+        why = transfer_given(work, place, size, &given, &other);
+        found = given && (why || extends(work, place, size, &other));
+        value = found ? other : value;
+    }
+    if (!found && (!described || problems == PROBLEM_NEW)) {
+        other = *ret;
+        found = take_made(work, place, size, described, &other);
+        value = found ? other : value;
+    }
+    if (found) {
+        *ret = value;
         free(reason);
         return why;
-    }
-    if ((!described || problems == PROBLEM_NEW) && take_constant(work, place, size, &other)) {
-        *ret = other;
-        free(reason);
-        return NULL;
     }
     return reason ? reason : temporary_reason(work, place, size);
 }

@@ -19,6 +19,8 @@ const options = readOptions('random-transfer', {
     reasons: [false, 'print each refusal\'s reason with its seed'],
 });
 const fixture = { libraries: [], plugins: [], flags: ['-w'], link: ['-pthread'] };
+const guarded = { ...fixture, flags: [...fixture.flags, '-fstack-protector-strong'] }; /* as distributions build */
+const fixtureOf = (seed) => (seed % 3 ? fixture : guarded);
 const done = { conversations: 0, updates: 0, rollbacks: 0, frames: 0, pending: 0, refusals: 0, unfair: 0 };
 const calls = { all: 0, recipes: 0 }, why = new Map(), refused = new Map();
 const trace = (line) => options.trace && console.log(line);
@@ -130,7 +132,7 @@ class Conversation {
     }
 }
 
-async function cold(versions, trees, directory, configuration, r) {
+async function cold(fixture, versions, trees, directory, configuration, r) {
     for (const [i, { program }] of versions.entries()) {
         const talker = new Talker(await build(fixture, trees[i], path.join(directory, `cold${i + 1}`), configuration), []);
         const conversation = new Conversation([{ program }], [], talker, r);
@@ -191,8 +193,8 @@ async function play(seed, directory) {
     let at = '';
     try {
         if (options.cold)
-            await cold(versions, trees, directory, configuration, r);
-        const built = path.join(directory, 'build'), file = options.cold ? '' : await build(fixture, trees[0], built, configuration);
+            await cold(fixtureOf(seed), versions, trees, directory, configuration, r);
+        const built = path.join(directory, 'build'), file = options.cold ? '' : await build(fixtureOf(seed), trees[0], built, configuration);
         const patches = options.cold ? {} : await makePatches(versions, trees, built, directory);
         for (let i = 0; i < (options.cold || versions.length === 1 ? 0 : Number(options.conversations)); i++) {
             const talker = molt.program(file);

@@ -11,7 +11,8 @@
 #include "patch/file.h"
 #include "patch/transfer/transfer.h"
 
-static const char *const kinds[] = { "register", "slot", "policy", "constant", "symbol", "address", "frame" };
+static const char *const kinds[] = { "register", "slot",    "policy", "constant",
+                                     "symbol",   "address", "frame",  "guard" };
 
 static void print(const struct recipe *recipe)
 {

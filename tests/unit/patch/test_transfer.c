@@ -539,9 +539,121 @@ static void test_a_buffer_that_somebody_keeps(void **state)
     expect_in_place("    struct { char *a; long n; } list = { b, 64 };\n    fill(&list, sizeof(list));\n");
 }
 
+/* ---- values that have no name: functions in machine code, without debug information ---------------------------------------- */
+
+#define ASSEMBLY(body)                                                                                       \
+    "asm(\".section .text.f,\\\"ax\\\"\\n.globl f\\n.type f,@function\\nf:\\n" body                          \
+    "call end@PLT\\n.size f,.-f\\n.text\\n\");\nint g(void) { return 1; }\n"
+#define ENTER "push %rbx\\npush %rbp\\npush %r12\\nmov %rdi,%rbx\\n"
+#define WAIT "mov %rbx,%rdi\\ncall wait_event@PLT\\n"
+#define USE "mov %rbp,%rdi\\ncall step@PLT\\n"
+
+/* The values of the recipe for the call of wait_event; or why there is none. */
+static const struct recipe *wait_in(struct versions *versions, const char *old, const char *new)
+{
+    start(versions, old, new);
+    work_out(versions, "f");
+    return recipe_of(versions, "wait_event");
+}
+
+static const struct recipe_value *value_at(const struct recipe *recipe, enum molt_value_place kind, int to)
+{
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        if (recipe->values.items[i].to_kind == kind && recipe->values.items[i].to == to) {
+            return &recipe->values.items[i];
+        }
+    }
+    return NULL;
+}
+
+static void test_an_address_is_worked_out_anew(void **state)
+{
+    struct versions versions;
+    const struct recipe *recipe =
+        wait_in(&versions, ASSEMBLY(ENTER "1:\\n" WAIT "lea 24(%rbx),%rdi\\ncall step@PLT\\njmp 1b\\n"),
+                ASSEMBLY(ENTER "lea 24(%rbx),%rbp\\n1:\\n" WAIT USE "jmp 1b\\n"));
+    assert_null(recipe->reason);
+    const struct recipe_value *value = value_at(recipe, MOLT_VALUE_REGISTER, 6);
+    assert_non_null(value);
+    assert_int_equal(value->from_kind, MOLT_VALUE_REGISTER);
+    assert_int_equal(value->from, 3);
+    assert_int_equal(value->addend, 24);
+    end(&versions);
+}
+
+static void test_numbers_are_extended_anew(void **state)
+{
+    struct versions versions;
+    const struct recipe *recipe = wait_in(
+        &versions, ASSEMBLY(ENTER "1:\\n" WAIT "movslq %ebx,%rdi\\nadd $5,%edi\\ncall step@PLT\\njmp 1b\\n"),
+        ASSEMBLY(ENTER "lea 5(%rbx),%eax\\nmovslq %eax,%rbp\\n1:\\n" WAIT USE "jmp 1b\\n"));
+    assert_null(recipe->reason);
+    const struct recipe_value *value = value_at(recipe, MOLT_VALUE_REGISTER, 6);
+    assert_non_null(value);
+    assert_int_equal(value->from, 3);
+    assert_int_equal(value->addend, 5);
+    assert_int_equal(value->from_size, 4);
+    assert_true(value->is_signed);
+    end(&versions);
+}
+
+/* What a temporary was made of is another value by now: in one go, or on some way round. */
+static void test_what_has_changed_since_is_no_source(void **state)
+{
+    struct versions versions;
+
+    expect_reason(wait_in(&versions, ASSEMBLY(ENTER "add $1,%rbx\\n1:\\n" WAIT "jmp 1b\\n"),
+                          ASSEMBLY(ENTER "lea 24(%rbx),%rbp\\nadd $1,%rbx\\n1:\\n" WAIT USE "jmp 1b\\n")),
+                  "does not have a temporary");
+    end(&versions);
+    expect_reason(wait_in(&versions, ASSEMBLY(ENTER "1:\\nadd $1,%rbx\\n" WAIT "jmp 1b\\n"),
+                          ASSEMBLY(ENTER "1:\\nlea 24(%rbx),%rbp\\nadd $1,%rbx\\n" WAIT USE "jmp 1b\\n")),
+                  "does not have a temporary");
+    end(&versions);
+    expect_reason(wait_in(&versions,
+                          ASSEMBLY(ENTER "1:\\n" WAIT "mov %rax,%rbx\\ntest %eax,%eax\\njs 1b\\n"
+                                         "mov %rbx,%rdi\\ncall step@PLT\\njmp 1b\\n"),
+                          ASSEMBLY(ENTER "2:\\nlea 24(%rbx),%rbp\\n1:\\n" WAIT
+                                         "mov %rax,%rbx\\ntest %eax,%eax\\njs 1b\\n" USE "jmp 2b\\n")),
+                  "does not have a temporary");
+    end(&versions);
+}
+
+/* The called function may have written there. */
+static void test_what_addresses_lead_to_is_no_number(void **state)
+{
+    struct versions versions;
+    const struct recipe *recipe =
+        wait_in(&versions, ASSEMBLY(ENTER "sub $32,%rsp\\n1:\\nlea (%rsp),%rsi\\n" WAIT "jmp 1b\\n"),
+                ASSEMBLY(ENTER "sub $32,%rsp\\n1:\\nmovq $7,8(%rsp)\\nlea (%rsp),%rsi\\n" WAIT
+                               "mov 8(%rsp),%rdi\\ncall step@PLT\\njmp 1b\\n"));
+    const struct recipe_value *value = value_at(recipe, MOLT_VALUE_SLOT, -56);
+    assert_true(recipe->reason || !value || value->from_kind != MOLT_VALUE_CONSTANT);
+    end(&versions);
+}
+
+static void test_the_stack_guard(void **state)
+{
+    struct versions versions;
+    const struct recipe *recipe =
+        wait_in(&versions, ASSEMBLY(ENTER "1:\\n" WAIT "jmp 1b\\n"),
+                ASSEMBLY(ENTER "sub $32,%rsp\\nmov %fs:0x28,%rax\\nmov %rax,24(%rsp)\\n1:\\n" WAIT
+                               "mov 24(%rsp),%rdi\\ncall step@PLT\\njmp 1b\\n"));
+    assert_null(recipe->reason);
+    const struct recipe_value *value = value_at(recipe, MOLT_VALUE_SLOT, -40);
+    assert_non_null(value);
+    assert_int_equal(value->from_kind, MOLT_VALUE_GUARD);
+    end(&versions);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_address_is_worked_out_anew),
+        cmocka_unit_test(test_numbers_are_extended_anew),
+        cmocka_unit_test(test_what_has_changed_since_is_no_source),
+        cmocka_unit_test(test_what_addresses_lead_to_is_no_number),
+        cmocka_unit_test(test_the_stack_guard),
         cmocka_unit_test(test_the_same_code),
         cmocka_unit_test(test_a_statement_more),
         cmocka_unit_test(test_labels_taken),
