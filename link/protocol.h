@@ -7,10 +7,10 @@
  * user nor root is turned away before a byte of his is read. On it: HTTP upgrade, subprotocol molt.v1,
  * JSON-RPC 2.0 in text frames, the bytes of a patch in binary frames.
  *
- *   status    {memory?}                     -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
- *                                              coroutines: {made, registered, overflow, stacks: [{low, size, registered}]},
- *                                              updates: [{id, title, functions, revertible}], last: result or null,
- *                                              memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
+ *   status    {memory?} -> {pid, name, exe, version, build_ids: [{path, build_id}], threads,
+ *                  coroutines: {made, registered, overflow, stacks: [{low, size, registered}]},
+ *                  updates: [{id, title, functions, revertible}], last: result or null,
+ *                  memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
  *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result ("prepared": the dry run succeeded)
@@ -47,14 +47,17 @@
  * `pause_ms`; "prepared": it was done. `layouts`: those that are asked for, by their index in the query (all
  * of them without), `limit`: as many of their instances are copied out. The answer:
  *
- *   types     [{layout, name, unit, size, count, bytes, place_count, places}], by bytes; each place {kind, count, ...}: kind is heap or
- *             array (of blocks; {blocks, bytes, guessed, file, line}), tail (of objects of {owner}), variable or thread-local ({name, file,
- *             line, bytes}), or member ({owner, name})
- *   unknown   {blocks, bytes, site_count, sites: [{blocks, bytes, largest, file, line}]} of blocks whose type is not known; buffers: the
- *             same of blocks that hold no instances; foreign: of what code without debug information holds
- *   instances [{address, layout, bytes: hex, path, file, line | variable, pointers: [{offset, type?, distance?, text?, file, line | variable |
- *             memory | module, code: address of a function in a module of the query}]}]
- *   obstacle  why an update of these types would be refused, or ""; tracked: false if the program's blocks are not known
+ *   types     [{layout, name, unit, size, count, bytes, place_count, places}], by bytes; each place {kind,
+ *             count, ...}: kind is heap or array (of blocks; {blocks, bytes, guessed, file, line}), tail (of
+ *             objects of {owner}), variable or thread-local ({name, file, line, bytes}), member ({owner, name})
+ *   unknown   {blocks, bytes, site_count, sites: [{blocks, bytes, largest, file, line}]} of blocks whose type
+ *             is not known; buffers: the same of blocks that hold no instances; foreign: of what code without
+ *             debug information holds
+ *   instances [{address, layout, bytes: hex, path, file, line | variable, pointers: [{offset, type?, distance?,
+ *             text?, file, line | variable | memory | module, code: address of a function in a module of the
+ *             query}]}]
+ *   obstacle  why an update of these types would be refused, or ""
+ *   tracked   false if the program's blocks are not known
  *
  * An update that was prepared belongs to the connection and is discarded when that closes. One call is
  * carried out at a time; while a commit waits for its safe point, the caller is sent

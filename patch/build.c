@@ -1,8 +1,9 @@
 /*
  * Building a patch, top to bottom:
  *
- *     open what was applied before, find the units whose files differ, compile both states (the old one is in the cache),
- *     compare, widen (build_widen.c, build_bypass.c), check the old state against the program and emit (build_assemble.c).
+ *     open what was applied before, find the units whose files differ, compile both states (the old one is in
+ *     the cache), compare, widen (build_widen.c, build_bypass.c), check the old state against the program and
+ *     emit (build_assemble.c).
  */
 #include <stdlib.h>
 #include <string.h>

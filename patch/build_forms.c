@@ -5,8 +5,10 @@
  * anything writes to it.
  *
  *     old code         new code          what becomes of the value
- *     nowhere          somewhere         nothing wrote to it: it begins as the new source says. Else it is lost: refused
- *     somewhere        a constant        the new code has its first value baked in: the engine looks whether that is what it holds
+ *     nowhere          somewhere         nothing wrote to it: it begins as the new source says. Else it is
+ *                                        lost: refused
+ *     somewhere        a constant        the new code has its first value baked in: the engine looks whether
+ *                                        that is what it holds
  *     whole, in parts  the other         refused
  *     one bit          other values      refused
  */

@@ -5,8 +5,9 @@
  *
  * glibc keeps a block's size in the word in front of it (malloc/malloc.c, "chunks"):
  *
- *     ... | size, low bits: flags | block ...        size - 8 bytes can be used, or size - 16 if it was mapped by itself
+ *     ... | size, low bits: flags | block ...
  *
+ * of which size - 8 bytes can be used, or size - 16 if the block was mapped by itself.
  * That is not promised, so it is tried on a few blocks.
  */
 #include "engine/heap/next.h"

@@ -20,7 +20,8 @@
  *     2, 3   first, second half; the last byte of the small room holds the size
  *     4      first half, fills the next room
  *                               40       48        (in the second half it reaches into its second granule)
- *     5      first half, the last bytes of the next room hold the size: two as in an entry, or one if it is that room less 1
+ *     5      first half, the last bytes of the next room hold the size: two as in an entry, or one if it is
+ *            that room less 1
  *
  * A block's own entry becomes 0 when it is freed; a size stays, and means something only behind an entry of
  * form 0 or 1. So whoever notes a block that fills the small room sees to it that none is there.

@@ -15,7 +15,10 @@
  * 1 of the node that it is a caller of; 0 is no node. Value, 0 until it is known:
  *
  *     0 .. 12   the site, if the chain ends here
- *     13        it goes on; 14: from rbp, else rsp; 16 .. 39, 40 .. 63: to the CFA, and from there down to the saved rbp
+ *     13        it goes on
+ *     14        from rbp, else rsp
+ *     16 .. 39  so far to the CFA
+ *     40 .. 63  and from there down to the saved rbp
  */
 struct site_node {
     _Atomic uint64_t key, value;

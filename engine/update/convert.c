@@ -5,7 +5,7 @@
  * the program keeps behind an object in the same block.
  *
  *     old block   | object            | elements or other bytes |
- *     new block   | object                    | the same, converted element by element if their type changes |
+ *     new block   | object                    | the same; elements converted if their type changes |
  */
 #include "engine/update/convert.h"
 

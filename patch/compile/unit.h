@@ -3,8 +3,10 @@
  * kept in the cache. Both are named by content:
  *
  *     CACHE/units/COMMAND/KEY.d      the files that a compile read, one a line
- *     CACHE/units/COMMAND/KEY.o      its object; KEY-indirect.o, KEY-plain.o, KEY-unoptimised.o: other kinds of it
- *     CACHE/units/COMMAND/KEY-probe-NAMES.o, .txt   what its source says about calls of NAMES (a hash): patch/probe/probe.h
+ *     CACHE/units/COMMAND/KEY.o      its object
+ *                         KEY-indirect.o, KEY-plain.o, KEY-unoptimised.o   other kinds of it
+ *                         KEY-probe-NAMES.o, .txt   what its source says about calls of NAMES (a hash):
+ *                                                   patch/probe/probe.h
  *
  * COMMAND is a hash of the compiler and its arguments, KEY one of the files' names and contents. A tree whose
  * files hash to KEY needs no compiler.

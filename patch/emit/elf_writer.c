@@ -1,7 +1,7 @@
 /*
  * Writing a relocatable object:
  *
- *     header | contents of sections | relocations of each | symbols | their names | section names | section table
+ *     header | contents of sections | relocations of each | symbols | names | section names | section table
  */
 #include "patch/emit/elf_writer.h"
 

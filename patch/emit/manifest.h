@@ -4,10 +4,12 @@
  *   {"format": 1, "id": hex, "after": [ids], "title", "created": ISO 8601,
  *    "modules": [{"path", "build_id"}],
  *    "functions": [{"name", "unit", "line", "reason", "module"}],
- *         reason: "changed", "new", "removed", "inlines helper (util.h:12)", "changed; inlines ...", "calls f, too short for a jump" ...
+ *         reason: "changed", "new", "removed", "inlines helper (util.h:12)", "changed; inlines ...",
+ *                 "calls f, too short for a jump" ...
  *    "data": [{"name", "unit", "kind": "new" | "constant" | "kept", "size"}],
  *    "transfers": [{"name", "unit", "calls", "transferable", "waits": [{"callee", "line", "reason"}]}],
- *         functions that were there before and call others: how many of these calls a suspended activation can go on from
+ *         functions that were there before and call others: how many of these calls a suspended activation
+ *         can go on from
  *    "changes": [structural changes of the recorder], "warnings": [{"file", "line", "code", "message"}]}
  *
  * The id is a hash over the patch's code, data and tables: the same sources and flags give the same id.

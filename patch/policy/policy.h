@@ -42,8 +42,9 @@ void policies_emit(struct policies *policies, struct state_emission *state);
 /*
  * The manifest's "types": for each changed structure or union
  *
- *     {"name", "new_name", "unit", "file", "line", "from": version, "to": version, "policy": "generated" | "FILE:LINE",
- *      "reason", "change": [{"name": in the new type | null, "from": in the old one | null, "how", "type", "was",
+ *     {"name", "new_name", "unit", "file", "line", "from": version, "to": version,
+ *      "policy": "generated" | "FILE:LINE", "reason",
+ *      "change": [{"name": in the new type | null, "from": in the old one | null, "how", "type", "was",
  *      "policy": "FILE:LINE" | null, "confidence", "evidence"}], "invertible", "why_not": null | why not,
  *      "stops": null | why an instance would stop the update, "policies": [hashes of the policies' words],
  *      "validations": ["FILE:LINE"], "function": name of the generated C function,

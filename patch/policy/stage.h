@@ -2,10 +2,11 @@
  * The policies of one update, kept so that another build can make them part of a longer way (patch/policy/compose.h). They are
  * kept as text: each is C that includes nothing of the program's, so it means the same whatever the sources have become.
  *
- *     {"sources": [{"name", "text"}], "names": [what they define], "calls": [what they use of the program], "changed": [the functions
- *      that the update changes], "types": [as in the manifest's, and "size": of the new version, "split", "flexible",
- *      "validates", "generated", "generated_back", "segments": [[old offset, size, new offset]], "place", "place_back":
- *      {"file": absolute, "line"} | null]}
+ *     {"sources": [{"name", "text"}], "names": [what they define], "calls": [what they use of the program],
+ *      "changed": [the functions that the update changes],
+ *      "types": [as in the manifest's, and "size": of the new version, "split", "flexible", "validates",
+ *                "generated", "generated_back", "segments": [[old offset, size, new offset]],
+ *                "place", "place_back": {"file": absolute, "line"} | null]}
  */
 #ifndef MOLT_PATCH_POLICY_STAGE_H
 #define MOLT_PATCH_POLICY_STAGE_H

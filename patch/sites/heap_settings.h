@@ -5,7 +5,7 @@
  *     wrappers = ["pool_get"]                     functions that hand on memory, where Molt does not see it
  *     allocators = [{ allocate = "zmalloc", release = "zfree", header = 8 }]
  *     types = { "src/conn.c:123" = "struct conn" }    what the allocation call on that line makes
- *     views = ["struct packet"]                   types that only pointers are cast to: they have no instances of their own
+ *     views = ["struct packet"]                   types that only pointers are cast to, without own instances
  */
 #ifndef MOLT_PATCH_HEAP_SETTINGS_H
 #define MOLT_PATCH_HEAP_SETTINGS_H
