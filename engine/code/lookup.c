@@ -14,6 +14,7 @@
 #include <elf.h>
 #include <link.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 struct table {
@@ -27,6 +28,8 @@ struct table {
     size_t definition_count;
     const uint8_t *needs; /* Elf64_Verneed, linked */
     size_t need_count;
+    const Elf64_Rela *relocations, *jumps; /* DT_RELA, DT_JMPREL; bytes */
+    size_t relocations_size, jumps_size;
 };
 
 struct search {
@@ -88,6 +91,18 @@ static void read_dynamic(const Elf64_Dyn *dynamic, struct table *table)
             break;
         case DT_VERNEEDNUM:
             table->need_count = dynamic->d_un.d_val;
+            break;
+        case DT_RELA:
+            table->relocations = address;
+            break;
+        case DT_RELASZ:
+            table->relocations_size = dynamic->d_un.d_val;
+            break;
+        case DT_JMPREL:
+            table->jumps = address;
+            break;
+        case DT_PLTRELSZ:
+            table->jumps_size = dynamic->d_un.d_val;
             break;
         default:
             break;
@@ -303,4 +318,58 @@ uintptr_t lookup_definition(const char *name, enum lookup_start start)
         search.address = search.found ? table.bias + search.found->st_value : 0;
     }
     return address_of(&search);
+}
+
+/* ---- who refers to what ----------------------------------------------------------------------------------------- */
+
+struct import_search {
+    lookup_name_wanted *wanted;
+    struct lookup_import *ret;
+};
+
+/* Among COUNT relocations of a module. */
+static const char *find_import(const struct table *table, const Elf64_Rela *relocations, size_t count,
+                               lookup_name_wanted *wanted)
+{
+    for (size_t i = 0; relocations && i < count; i++) {
+        const Elf64_Sym *symbol = &table->symbols[ELF64_R_SYM(relocations[i].r_info)];
+        const char *name = table->strings + symbol->st_name;
+        if (ELF64_R_SYM(relocations[i].r_info) && symbol->st_shndx == SHN_UNDEF && wanted(name)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+static int visit_importer(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct import_search *search = context;
+    struct table table = { .bias = info->dlpi_addr };
+
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
+            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
+        }
+    }
+    if (!is_searched(info->dlpi_name, &table)) {
+        return 0;
+    }
+    const char *name =
+        find_import(&table, table.jumps, table.jumps_size / sizeof(Elf64_Rela), search->wanted);
+    name = name ? name
+                : find_import(&table, table.relocations, table.relocations_size / sizeof(Elf64_Rela),
+                              search->wanted);
+    if (name) {
+        snprintf(search->ret->name, sizeof(search->ret->name), "%s", name);
+        snprintf(search->ret->module, sizeof(search->ret->module), "%s",
+                 *info->dlpi_name ? info->dlpi_name : "the program");
+    }
+    return name != NULL;
+}
+
+bool lookup_import(lookup_name_wanted *wanted, struct lookup_import *ret)
+{
+    struct import_search search = { wanted, ret };
+
+    return dl_iterate_phdr(visit_importer, &search) != 0;
 }

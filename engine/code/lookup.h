@@ -36,4 +36,16 @@ enum lookup_start {
  * there is one thread. Needs no lookup_init. */
 uintptr_t lookup_definition(const char *name, enum lookup_start start);
 
+/* Who refers to a symbol that it does not define. */
+struct lookup_import {
+    char name[64];
+    char module[256]; /* its path; "the program" for the executable */
+};
+
+typedef bool lookup_name_wanted(const char *name);
+
+/* The first reference of a loaded module to a symbol of another one whose name is WANTED; false: there is none. Takes the dynamic
+ * linker's lock. */
+bool lookup_import(lookup_name_wanted *wanted, struct lookup_import *ret);
+
 #endif

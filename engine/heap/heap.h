@@ -117,6 +117,11 @@ void heap_make_room(void);
  * allocator of its own in its executable, so that none is. */
 const char *heap_allocator(void);
 
+/* Whether a module calls jemalloc or mimalloc, where those are underneath, by their own functions (mallocx, mi_free): *ret is the first one.
+ * Blocks that come and go that way are not tracked. Takes the dynamic linker's lock. */
+struct lookup_import;
+bool heap_is_bypassed(struct lookup_import *ret);
+
 #define HEAP_SHADOW_NAME "shadow of the heap" /* of its mappings */
 
 /* Puts what the shadow has mapped on the list of the engine's mappings (engine/mapping.h). On the engine's thread. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/code/lookup.h"
 #include "engine/code/registry.h"
 #include "engine/code/tls.h"
 #include "engine/parallel.h"
@@ -150,6 +151,39 @@ uint32_t state_rehearsal_limit(const struct state *state)
     return REHEARSAL_MARGIN_MS + (each < UINT32_MAX / 4 ? 2 * each : UINT32_MAX / 2);
 }
 
+/* A type that changes and whose instances are in the heap, or nobody knows where; 0: none. */
+static uint32_t changed_in_heap(const struct state *state)
+{
+    for (size_t i = 0; i < state->sites.count; i++) {
+        if (state->layouts.items[state->sites.entries[i].layout].changed) {
+            return state->sites.entries[i].layout;
+        }
+    }
+    for (uint32_t i = 1; i < state->layouts.count; i++) {
+        const struct layout *layout = &state->layouts.items[i];
+        if (layout->changed && layout->record->flags & MOLT_LAYOUT_BEHIND) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* Whom the engine does not hear of. */
+static int check_bypass(struct state *state)
+{
+    uint32_t layout = changed_in_heap(state);
+    struct lookup_import import;
+
+    return layout && heap_is_bypassed(&import)
+               ? load_refuse(
+                     state->patch,
+                     "%s changes, and instances of it may come and go unnoticed: %s calls %s of %s, which "
+                     "passes by the engine; let it call malloc, realloc and free, which that library "
+                     "provides as well",
+                     state->layouts.items[layout].name, import.module, import.name, heap_allocator())
+               : 0;
+}
+
 /* A program whose allocator cannot be watched hides its instances. */
 static int check_heap(struct state *state)
 {
@@ -244,6 +278,7 @@ static int bind_types(struct state *state)
     status = status < 0 ? status : check_roots(state);
     status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts, state->rollback);
     status = status < 0 ? status : check_heap(state);
+    status = status < 0 ? status : check_bypass(state);
     for (size_t i = 0; i < state->patch->file.patch_migrations_count && status == 0; i++) {
         state->conversion_count += state->in_use[i];
     }
