@@ -236,7 +236,8 @@ struct molt_error *build_state_prepare(struct build *build)
     if (!error) {
         build_types_make(build, true);
         (void)build_types_changed(build); /* notes the conversions of numbers */
-        error = make_policies(build, state);
+        error = build_offsets_check(build);
+        error = error ? error : make_policies(build, state);
         check_mentions(build, state);
     }
     return error;

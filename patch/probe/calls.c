@@ -312,6 +312,17 @@ static bool may_allocate(const struct scan *scan, TSNode call, const char *calle
     return pointer && (is_wanted(scan, scan->function) || has_sizeof(scan_child(call, "arguments")));
 }
 
+/* Adds the assignments below NODE that keep the place of a member. */
+static void walk_assignments(struct scan *scan, TSNode node)
+{
+    if (scan_is(node, "assignment_expression")) {
+        scan_kept_offset(scan, node);
+    }
+    for (uint32_t i = 0; i < ts_node_named_child_count(node); i++) {
+        walk_assignments(scan, ts_node_named_child(node, i));
+    }
+}
+
 /* Adds the wanted calls below NODE. */
 static void walk(struct scan *scan, TSNode node)
 {
@@ -347,7 +358,8 @@ static TSNode find_definition(TSNode root)
     return root;
 }
 
-static void scan_function(struct scan *scan, TSParser *parser, const struct preprocessed_function *function)
+static void scan_function(struct scan *scan, TSParser *parser, const struct preprocessed_function *function,
+                          void (*visit)(struct scan *scan, TSNode node))
 {
     char *copy = simplify(scan->text, function->head, function->end);
     TSTree *tree = ts_parser_parse_string(parser, NULL, copy, function->end - function->head);
@@ -356,30 +368,65 @@ static void scan_function(struct scan *scan, TSParser *parser, const struct prep
     scan->base = function->head;
     scan->definition = find_definition(root);
     read_head(scan, scan->definition);
-    walk(scan, root);
+    visit(scan, root);
     forget_head(scan);
     ts_tree_delete(tree);
     free(copy);
 }
 
-void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names)
+/* Whether TEXT[start, end) may have the place of a member as a value: an offsetof, or something subtracted that stands in parentheses. */
+static bool mentions_offsets(const struct scan *scan, size_t start, size_t end)
+{
+    const char *text = scan->text + start, *minus = text;
+    size_t length = end - start;
+
+    if (memmem(text, length, "__builtin_offsetof", 18)) {
+        return true;
+    }
+    while ((minus = memchr(minus, '-', text + length - minus))) {
+        minus++;
+        if (minus[strspn(minus, " \t")] == '(') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Reads all functions that MENTIONS says may be of interest. */
+static void find(struct scan *scan, size_t length,
+                 bool (*mentions)(const struct scan *scan, size_t start, size_t end),
+                 void (*visit)(struct scan *scan, TSNode node))
 {
     struct preprocessed source;
-    struct scan scan = { .probe = probe, .text = text, .source = &source, .names = names };
     TSParser *parser = ts_parser_new();
+
+    scan->source = &source;
+    preprocessed_init(&source, scan->text, length);
+    ts_parser_set_language(parser, tree_sitter_c());
+    for (size_t i = 0; i < source.functions.count; i++) {
+        const struct preprocessed_function *function = &source.functions.items[i];
+        if (mentions(scan, function->head, function->end)) {
+            scan_function(scan, parser, function, visit);
+        }
+    }
+    ts_parser_delete(parser);
+    LIST_FREE(&scan->parameters);
+    preprocessed_deinit(&source);
+}
+
+void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names)
+{
+    struct scan scan = { .probe = probe, .text = text, .names = names };
 
     while (names && names[scan.name_count]) {
         scan.name_count++;
     }
-    preprocessed_init(&source, text, length);
-    ts_parser_set_language(parser, tree_sitter_c());
-    for (size_t i = 0; i < source.functions.count; i++) {
-        const struct preprocessed_function *function = &source.functions.items[i];
-        if (mentions_calls(&scan, function->head, function->end)) {
-            scan_function(&scan, parser, function);
-        }
-    }
-    ts_parser_delete(parser);
-    LIST_FREE(&scan.parameters);
-    preprocessed_deinit(&source);
+    find(&scan, length, mentions_calls, walk);
+}
+
+void probe_find_offsets(struct probe *probe, const char *text, size_t length)
+{
+    struct scan scan = { .probe = probe, .text = text };
+
+    find(&scan, length, mentions_offsets, walk_assignments);
 }

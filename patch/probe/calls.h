@@ -48,6 +48,9 @@ void scan_add_evidence(struct candidate *candidate, struct evidence evidence, ch
 /* probe/sizes.c: adds what the arguments of CALL say. */
 void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call);
 
+/* probe/offsets.c: adds the ASSIGNMENT if it keeps the place of a member in a structure. */
+void scan_kept_offset(struct scan *scan, TSNode assignment);
+
 /* probe/evidence.c: fills in what is to be asked about CALL, and what its arguments say. */
 void scan_evidence(struct scan *scan, struct candidate *candidate, TSNode call);
 

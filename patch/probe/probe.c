@@ -61,6 +61,8 @@ void probe_destroy(struct probe *probe)
         free(candidate->callee);
         free(candidate->function);
         free(candidate->file);
+        free(candidate->path);
+        free(candidate->member);
         free(candidate);
     }
     LIST_FREE(&probe->candidates);
@@ -77,7 +79,8 @@ static char *cache_base(const struct probe_request *request, const struct depend
 
     hash_init(&hash);
     hash_add_string(&hash, PROBE_VERSION);
-    for (size_t i = 0; request->names[i]; i++) {
+    hash_add_string(&hash, request->offsets ? "offsets" : "calls");
+    for (size_t i = 0; request->names && request->names[i]; i++) {
         hash_add_string(&hash, request->names[i]);
     }
     hash_end(&hash, hex);
@@ -141,7 +144,11 @@ static struct molt_error *find_calls(struct asking *asking)
     asking->base = cache_base(asking->request, asking->job.files);
     asking->source = must_printf("%s-%ld.i", asking->base, (long)getpid());
     asking->object = must_printf("%s.o", asking->base);
-    probe_find_calls(probe, asking->text, asking->length, asking->request->names);
+    if (asking->request->offsets) {
+        probe_find_offsets(probe, asking->text, asking->length);
+    } else {
+        probe_find_calls(probe, asking->text, asking->length, asking->request->names);
+    }
     asking->open = has_questions(probe);
     return NULL;
 }

@@ -69,7 +69,10 @@ struct candidate {
     unsigned line, last_line; /* of the callee's name, and of the end */
     bool shifted;    /* what goes on is not where the block starts: the function keeps something in front */
     unsigned column; /* bytes from the start of the line in the preprocessed text, from 1 */
-    bool stored;     /* its result goes to a place that the function's caller named: *ret = malloc(n) */
+    char *
+        path; /* not a call, but an assignment of the place of this member to `member` of another structure */
+    char *member;
+    bool stored; /* its result goes to a place that the function's caller named: *ret = malloc(n) */
     LIST(struct candidate_argument) arguments;
     LIST(struct evidence) evidence;
 };
@@ -88,9 +91,9 @@ struct probe_request {
     struct unit *unit; /* borrowed */
     struct tree *tree; /* borrowed */
     const char *const
-        *names; /* functions whose calls are of interest, sorted, NULL-terminated; borrowed. Calls through
+        *names;   /* functions whose calls are of interest, sorted, NULL-terminated; borrowed. Calls through
                                * pointers that may allocate are of interest, too */
-    /* */
+    bool offsets; /* where places of members are kept is asked instead: `names` is NULL */
     struct probe *probe; /* result, owned by the caller */
 };
 
@@ -102,7 +105,10 @@ void probe_destroy(struct probe *probe);
 /* probe/calls.c: finds the calls in TEXT (preprocessed, NUL-terminated) and what to ask about them. */
 void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names);
 
-#define PROBE_VERSION "6" /* of what is kept in the cache */
+/* The same for the places of members that are kept. */
+void probe_find_offsets(struct probe *probe, const char *text, size_t length);
+
+#define PROBE_VERSION "7" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

@@ -33,9 +33,10 @@ static json_t *candidate_to_json(const struct candidate *candidate)
     for (size_t i = 0; i < candidate->evidence.count; i++) {
         json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
     }
-    return json_pack("{s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", candidate->callee,
-                     "function", candidate->function, "file", candidate->file, "line", (int)candidate->line,
-                     "last", (int)candidate->last_line, "column", (int)candidate->column, "shifted",
+    return json_pack("{s:s*, s:s*, s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee",
+                     candidate->callee, "path", candidate->path, "member", candidate->member, "function",
+                     candidate->function, "file", candidate->file, "line", (int)candidate->line, "last",
+                     (int)candidate->last_line, "column", (int)candidate->column, "shifted",
                      candidate->shifted, "arguments", arguments, "evidence", evidence);
 }
 
@@ -86,18 +87,21 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
 
 static bool candidate_from_json(json_t *value, struct probe *probe)
 {
-    const char *callee = NULL, *function, *file;
+    const char *callee = NULL, *path = NULL, *member = NULL, *function, *file;
     int line, last, column, shifted;
     json_t *arguments, *evidence, *item;
     size_t i;
 
-    if (json_unpack(value, "{s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", &callee, "function",
-                    &function, "file", &file, "line", &line, "last", &last, "column", &column, "shifted",
-                    &shifted, "arguments", &arguments, "evidence", &evidence) < 0) {
+    if (json_unpack(value, "{s?s, s?s, s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", &callee,
+                    "path", &path, "member", &member, "function", &function, "file", &file, "line", &line,
+                    "last", &last, "column", &column, "shifted", &shifted, "arguments", &arguments,
+                    "evidence", &evidence) < 0) {
         return false;
     }
     struct candidate *candidate = must_calloc(1, sizeof(*candidate));
     candidate->callee = callee ? must_strdup(callee) : NULL;
+    candidate->path = path ? must_strdup(path) : NULL;
+    candidate->member = member ? must_strdup(member) : NULL;
     candidate->function = must_strdup(function);
     candidate->file = must_strdup(file);
     candidate->line = line;

@@ -22,7 +22,7 @@
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused (the patch or its update) naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
-//   diff fails STATUS WORD...     no patch can be made
+//   diff fails [VERSION] STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
@@ -85,7 +85,9 @@ function parseStep(line) {
     case 'update':
         return parseUpdate(words);
     case 'diff':
-        return { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
+        return /^v/.test(words[1])
+            ? { kind: 'diff fails', version: words[1], status: Number(words[2]), words: words.slice(3) }
+            : { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     case 'warned':
     case 'unwarned':
     case 'doctor':
