@@ -53,7 +53,7 @@ static void add_argument(struct compile_entry *entry, char *argument)
     entry->arguments[entry->argument_count] = NULL;
 }
 
-/* Whether ARGUMENT asks for C as it was before 1999, which neither the header nor the generated code is. */
+/* Whether ARGUMENT asks for C as it was before 1999, which neither the header nor the generated code is. Compilers take --std, too. */
 static bool is_old_standard(const char *argument)
 {
     static const char *const standards[] = {
@@ -61,6 +61,7 @@ static bool is_old_standard(const char *argument)
         "-std=gnu90", "-std=iso9899:1990", "-std=iso9899:199409"
     };
 
+    argument += starts(argument, "--");
     for (size_t i = 0; i < sizeof(standards) / sizeof(*standards); i++) {
         if (strcmp(argument, standards[i]) == 0) {
             return true;
