@@ -252,6 +252,41 @@ static void describe_thread(struct safe_point *wanted, pid_t tid, const struct f
     describe(wanted, holder, findings);
 }
 
+static void tell_repeated(struct safe_point *wanted, size_t *repeated)
+{
+    size_t length = strlen(wanted->blocked_by);
+
+    if (*repeated) {
+        snprintf(wanted->blocked_by + length, sizeof(wanted->blocked_by) - length,
+                 "\n%zu more thread%s in the same place", *repeated, *repeated == 1 ? "" : "s");
+    }
+    *repeated = 0;
+}
+
+/* Describes one more thread, after the line that begins at *LINE. Those that say the same are only counted: a server has many. */
+static void describe_one_of(struct safe_point *wanted, pid_t tid, const struct findings *findings,
+                            size_t *line, size_t *repeated)
+{
+    size_t end = strlen(wanted->blocked_by);
+
+    describe_thread(wanted, tid, findings);
+    const char *before = strstr(wanted->blocked_by + *line, ") in "),
+               *now = strstr(wanted->blocked_by + end, ") in ");
+    if (end && before && now && strlen(now) == (size_t)(wanted->blocked_by + end - before) &&
+        strncmp(before, now, strlen(now)) == 0) {
+        wanted->blocked_by[end] = '\0';
+        ++*repeated;
+        return;
+    }
+    if (*repeated) {
+        wanted->blocked_by[end] = '\0';
+        tell_repeated(wanted, repeated);
+        end = strlen(wanted->blocked_by);
+        describe_thread(wanted, tid, findings);
+    }
+    *line = end;
+}
+
 /* ---- coroutines ------------------------------------------------------------------------------------------ */
 
 struct coroutines {
@@ -332,7 +367,7 @@ static size_t look_at_coroutines(struct safe_point *wanted, const struct world *
 static size_t look(struct safe_point *wanted, const struct world *world, bool waited_long,
                    size_t *ret_barriers, size_t *ret_unexpected)
 {
-    size_t blocking = 0;
+    size_t blocking = 0, line = 0, repeated = 0;
 
     wanted->blocked_by[0] = '\0';
     wanted->suspended = suspended;
@@ -347,11 +382,12 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
             continue;
         }
         blocking++;
-        describe_thread(wanted, world->threads[i].tid, &findings);
+        describe_one_of(wanted, world->threads[i].tid, &findings, &line, &repeated);
         if (findings.oldest_slot && barrier_set(findings.oldest_slot)) {
             ++*ret_barriers;
         }
     }
+    tell_repeated(wanted, &repeated);
     return blocking + look_at_coroutines(wanted, world, waited_long, ret_unexpected);
 }
 

@@ -21,7 +21,8 @@ struct hiding {
     struct state *state;
     const struct layout *layout;
     size_t blocks, count;
-    unsigned sites[NAMED];
+    unsigned sites[NAMED]; /* of the program's own code */
+    bool elsewhere;        /* some were asked for by code without debug information */
 };
 
 /* Whether an object of layout OUTER is or holds one of layout INNER. */
@@ -73,6 +74,10 @@ static void note(struct hiding *hiding, unsigned site)
     size_t i = 0;
 
     hiding->blocks++;
+    if (!sites_meaning(&hiding->state->sites, site)->entry) {
+        hiding->elsewhere = true;
+        return;
+    }
     while (i < hiding->count && hiding->sites[i] != site) {
         i++;
     }
@@ -113,30 +118,44 @@ static bool visit_object(void *context, const struct heap_block *block)
     return true;
 }
 
-static int refuse(const struct hiding *hiding)
+/* " at list.c:12, pool.c:80, and by code without debug information", and the first of these places. */
+static void describe(const struct hiding *hiding, char *places, size_t size, char *first, size_t first_size)
 {
-    struct state *state = hiding->state;
-    const char *name = hiding->layout->name;
-    char places[600] = "", first[256] = "";
-
     for (size_t i = 0; i < hiding->count; i++) {
         char where[256];
         size_t length = strlen(places);
-        sites_describe(sites_meaning(&state->sites, hiding->sites[i]), where, sizeof(where));
-        snprintf(places + length, sizeof(places) - length, "%s%s", i ? ", " : "", where);
+        sites_describe(sites_meaning(&hiding->state->sites, hiding->sites[i]), where, sizeof(where));
+        snprintf(places + length, size - length, "%s%s", i ? ", " : " at ", where);
         if (!i) {
-            snprintf(first, sizeof(first), "%s", where);
+            snprintf(first, first_size, "%s", where);
         }
     }
-    return state_refuse(state,
-                        "%s changes, but nothing tells where its instances are: no allocation call, no "
-                        "variable, no pointer that leads to one. They may lie in "
-                        "%zu blocks that were allocated at %s, and would be left as they were. In molt.toml, "
-                        "under [heap], say what "
-                        "is allocated (types = { \"%s\" = \"%s\" }) or by way of which function (wrappers = "
-                        "[\"...\"]); if the type has no instances but is only "
-                        "cast to: views = [\"%s\"]",
-                        name, hiding->blocks, places, first, name, name);
+    if (hiding->elsewhere) {
+        size_t length = strlen(places);
+        snprintf(places + length, size - length, "%sby code without debug information",
+                 hiding->count ? " and " : " ");
+    }
+}
+
+static int refuse(const struct hiding *hiding)
+{
+    const char *name = hiding->layout->name;
+    char places[900] = "", first[256] = "", types[600] = "";
+
+    describe(hiding, places, sizeof(places), first, sizeof(first));
+    if (hiding->count) {
+        snprintf(types, sizeof(types), "what is allocated there (types = { \"%s\" = \"%s\" }) or ", first,
+                 name);
+    }
+    return state_refuse(
+        hiding->state,
+        "%s changes, but nothing tells where its instances are: no allocation call, no "
+        "variable, no pointer that leads to one. They may lie in "
+        "%zu blocks that were allocated%s, and would be left as they were. In molt.toml, "
+        "under [heap], say %sby way of which function it is allocated (wrappers = "
+        "[\"...\"]); if the type has no instances but is only cast to: views = [\"%s\"]. Elements of a "
+        "container that is told their size when it is made cannot be migrated: restart the program",
+        name, hiding->blocks, places, types, name);
 }
 
 static bool is_doubtful(const struct state *state, const struct meaning *meaning)
