@@ -253,6 +253,31 @@ static void drop_gone(struct policy_plan *plan, const char *path)
     }
 }
 
+static bool is_part(const char *whole, const char *path)
+{
+    const char *rest = path ? path_behind(whole, path) : NULL;
+
+    return rest && *rest == '.';
+}
+
+/* Whole structures whose names differ were compared member by member. What the policy says of the whole holds for these, too: what becomes of
+ * them is the business of the structure's own plan. */
+static void drop_parts(struct policy_plan *plan, const struct policy_statement *statement)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        struct policy_step step = plan->steps.items[i];
+        bool from = is_part(statement->from, step.old.path), to = is_part(statement->to, step.new.path);
+        bool part =
+            (step.kind == POLICY_STEP_GONE && from) || (step.kind == POLICY_STEP_NEW && to) || (from && to);
+        if (!part || step.statement) {
+            plan->steps.items[kept++] = step;
+        }
+    }
+    plan->steps.count = kept;
+}
+
 static void apply_rename(struct policy_plans *plans, struct policy_plan *plan,
                          const struct policy_statement *statement)
 {
@@ -278,6 +303,9 @@ static void apply_rename(struct policy_plans *plans, struct policy_plan *plan,
     step->statement = statement;
     step->confidence = 1;
     step->evidence = "the policy says so";
+    if (step->conversion != TYPE_CONVERT_NONE) {
+        drop_parts(plan, statement);
+    }
 }
 
 /* MOLT_DEFAULT, MOLT_CUSTOM. */

@@ -238,6 +238,17 @@ static const struct policy_case cases[] = {
         .contains = "new->total = old->count; /* molt/p.c:1 */",
     },
     {
+        .title = "an embedded structure with another name, and in it a member",
+        .old = "struct inner { int kept; long count; }; struct record { int n; struct inner in; };" PROGRAM(
+            struct record before = { 1, { 2, 3 } };),
+        .new = "struct inner { int kept; int total; int more; }; struct record { struct inner part; int n; "
+               "};" PROGRAM(int check(const struct record *r) {
+                   return r->n != 1 || r->part.kept != 2 || r->part.total != 3 || r->part.more;
+               }),
+        .policy = "MOLT_RENAME(struct inner, count, total);\nMOLT_RENAME(struct record, in, part);\n",
+        .contains = "molt_invert_record",
+    },
+    {
         .title = "members move into and out of a structure",
         .old = "struct size { int w, h; }; struct record { int x; struct { int deep; } in; struct size size; "
                "};" PROGRAM(struct record before = { 1, { 2 }, { 3, 4 } };),
