@@ -33,8 +33,10 @@ static void print_diagnostics(const struct molt_diagnostics *diagnostics, const 
         if (failure && strcmp(failure->message, item->message) == 0) {
             continue;
         }
-        if (item->file) {
+        if (item->file && item->line) {
             fprintf(stderr, "%s:%u:%u: ", item->file, item->line, item->column);
+        } else if (item->file) {
+            fprintf(stderr, "%s: ", item->file);
         }
         fprintf(stderr, "%s: %s\n", words[item->severity], item->message);
     }
@@ -86,8 +88,29 @@ static void print_result(const struct patch_result *result, const char *output, 
     }
 }
 
+/* What a patch is called that was given no title: "handle_version, struct conn and 3 more". */
+static char *title_of(const json_t *changes)
+{
+    struct text text = { 0 };
+    json_t *change;
+    size_t i;
+
+    json_array_foreach(changes, i, change)
+    {
+        const char *name = json_string_value(json_object_get(change, "name"));
+        if (i < 3) {
+            text_printf(&text, "%s%s", i ? ", " : "", name ? name : "");
+        }
+    }
+    if (i > 3) {
+        text_printf(&text, " and %zu more", i - 3);
+    }
+    return text_steal(&text);
+}
+
 static struct molt_error *build(const struct cli_arguments *arguments, struct patch_session *session)
 {
+    char *title = NULL;
     const char *output = cli_value(arguments, "output");
     struct trees trees = { 0 };
     json_t *stages = NULL;
@@ -97,10 +120,14 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
 
     request.after = cli_values(arguments, "after", &request.after_count);
     request.from = trees.from;
+    request.from_is_named = true;
     request.to = trees.to;
     if (!error) {
         error =
             changes_between(trees.from, trees.to ? trees.to : patch_session_root(session), &request.changes);
+    }
+    if (!error && !request.title) {
+        request.title = title = title_of(request.changes);
     }
     if (!error && trees.via) {
         error = compose_steps(session, &request, trees.via, print_diagnostics, &stages);
@@ -116,6 +143,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     }
     json_decref(request.changes);
     json_decref(stages);
+    free(title);
     patch_result_deinit(&result);
     trees_deinit(&trees);
     return error;
@@ -147,7 +175,7 @@ static struct molt_error *run_diff(const struct cli_arguments *arguments, int *r
 static const struct cli_option diff_options[] = {
     { 'o', "output", "FILE", "the patch file to write" },
     { CLI_OPTION_BUILD },
-    { 0, "from", "DIR", "the sources that the program was built from" },
+    { 0, "from", "DIR", "the sources that the program was built from, with the patches that are in force" },
     { 0, "to", "DIR", "the new sources (the source root itself)" },
     { 0, "via", "DIR",
       "sources in between, whose policies lead from the one to the other; repeat in order (with FROM..TO: a "
@@ -157,7 +185,7 @@ static const struct cli_option diff_options[] = {
     { CLI_OPTION_ROOT },
     { 0, "to-build", "DIR",
       "a build of the new sources, whose compile_commands.json has flags for new files" },
-    { 0, "title", "TEXT", "a line about the patch, for people" },
+    { 0, "title", "TEXT", "a line about the patch, for people (what changes)" },
     { 'j', "json", NULL, "print the manifest" },
     { 0 },
 };

@@ -45,8 +45,9 @@ void cli_print_overview(void)
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
         printf("  %s  %s\n", statuses[i][0], statuses[i][1]);
     }
-    printf("\nStart with: molt run -- ./program   then edit, and: molt diff -o change.molt && molt apply "
-           "change.molt PID\n");
+    printf(
+        "\nStart with: molt run -- ./program   then edit, and: molt diff HEAD.. -o change.molt && molt apply "
+        "change.molt program\n");
 }
 
 /* Text for roff: a backslash or a leading dot or quote would be taken for a request, a hyphen for a dash. */

@@ -55,6 +55,23 @@ static struct molt_error *check_out_range(const char *range, const char *root, s
     return error;
 }
 
+/* Whether ROOT or a directory above it is a repository of git. */
+static bool is_in_repository(const char *root)
+{
+    char *directory = strdup(root), *slash;
+    bool found = false;
+
+    while (directory && *directory && !found) {
+        char *git = path_join(directory, ".git");
+        found = git && access(git, F_OK) == 0;
+        free(git);
+        slash = strrchr(directory, '/');
+        *(slash ? slash : directory) = '\0';
+    }
+    free(directory);
+    return found;
+}
+
 static struct molt_error *use_baseline(const char *root, struct trees *trees)
 {
     trees->from = path_join(root, ".molt/baseline");
@@ -65,10 +82,13 @@ static struct molt_error *use_baseline(const char *root, struct trees *trees)
                ? NULL
                : molt_error_new(
                      MOLT_ERROR_REFUSED,
-                     "there is no record of the sources that the program was built from (%s); open the "
-                     "project in an "
-                     "editor with Molt before changing it, or name them with --from DIR or FROM..TO",
-                     trees->from);
+                     "there is no record of the sources that the program was built from (%s); name them: %s. "
+                     "Or "
+                     "open the project in an editor with Molt before you change it, which keeps them",
+                     trees->from,
+                     is_in_repository(root)
+                         ? "HEAD.. if it was built from the last commit, REVISION.. or --from DIR"
+                         : "--from DIR, a copy of the sources as they were built");
 }
 
 static struct molt_error *absolute(const char *path, char **ret)

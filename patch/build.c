@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "patch/build_files.h"
 #include "patch/build_private.h"
 #include "patch/build_state.h"
 #include "patch/transfer/frame_policy.h"
@@ -51,6 +53,18 @@ static struct molt_error *open_earlier(struct earlier_patch *patch, const char *
     return NULL;
 }
 
+/* The cache hides itself from version control. Where it cannot be written that is said when it is used. */
+static void hide_cache(const struct patch_session *session)
+{
+    char *ignore = must_printf("%s/.gitignore", session->cache);
+
+    if (access(ignore, F_OK) != 0) {
+        struct molt_error *error = file_make_directory(session->cache);
+        molt_error_destroy(error ? error : file_write(ignore, "*\n", 2));
+    }
+    free(ignore);
+}
+
 struct molt_error *build_open(struct build *build)
 {
     const struct patch_request *request = build->request;
@@ -60,6 +74,7 @@ struct molt_error *build_open(struct build *build)
     if (!error) {
         error = tree_init(&build->to, &session->db, request->to, session->cache);
     }
+    hide_cache(session);
     build->earlier = must_calloc(request->after_count, sizeof(*build->earlier));
     for (size_t i = 0; !error && i < request->after_count; i++) {
         build->earlier_count++;
@@ -297,6 +312,9 @@ static struct molt_error *run(struct build *build)
 
     if (!error) {
         error = learn_dependencies(build->session, build->request, &build->from, &build->to);
+    }
+    if (!error && build->request->from_is_named) {
+        error = build_files_check(build);
     }
     if (!error) {
         find_changed(build);

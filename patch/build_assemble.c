@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "patch/code/baseline.h"
+#include "patch/build_files.h"
 #include "patch/build_private.h"
 #include "patch/build_state.h"
 #include "patch/build_transfer.h"
@@ -447,13 +448,13 @@ static json_t *make_manifest(const struct build *build, const struct emission *e
     for (size_t i = 0; i < build->earlier_count; i++) {
         json_array_append_new(after, json_string(build->earlier[i].id));
     }
-    return must_have(json_pack("{s:i, s:o, s:s, s:s, s:o, s:O, s:O, s:O, s:o, s:o}", "format",
-                               MOLT_PATCH_FORMAT, "after", after, "title",
-                               build->request->title ? build->request->title : "", "created", created,
-                               "modules", modules_to_json(emission), "functions", emission->json_functions,
-                               "data", emission->json_data, "transfers", emission->json_transfers, "changes",
-                               build->request->changes ? json_incref(build->request->changes) : json_array(),
-                               "warnings", warnings_to_json(&build->result->diagnostics)));
+    return must_have(json_pack(
+        "{s:i, s:o, s:s, s:s, s:o, s:o, s:O, s:O, s:O, s:o, s:o}", "format", MOLT_PATCH_FORMAT, "after",
+        after, "title", build->request->title ? build->request->title : "", "created", created, "modules",
+        modules_to_json(emission), "files", build_files_note(build), "functions", emission->json_functions,
+        "data", emission->json_data, "transfers", emission->json_transfers, "changes",
+        build->request->changes ? json_incref(build->request->changes) : json_array(), "warnings",
+        warnings_to_json(&build->result->diagnostics)));
 }
 
 struct molt_error *build_emit(struct build *build)

@@ -43,6 +43,7 @@ struct patch_request {
     const char *to;           /* directory standing for the root: the new sources; NULL: the root itself */
     const char *const *after; /* patch files already applied to the program, oldest first */
     size_t after_count;
+    bool from_is_named; /* by a person: whether it is what `after` leads to is looked at */
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
     json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */

@@ -33,8 +33,8 @@ static int check_order(struct update *update, const json_t *after)
             return load_refuse(
                 &update->patch,
                 "the program has update %zu (%s) in force, which this patch was not made after; make the "
-                "patch with --after, or roll that update back",
-                i + 1, entry.title);
+                "patch with --after, from the sources that update leads to, or roll it back",
+                i + 1, *entry.title ? entry.title : entry.id);
         }
     }
     if (known > history_count()) {

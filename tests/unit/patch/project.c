@@ -96,6 +96,7 @@ void project_patch(struct project *project, const char *from, const char *to, co
             .to = to ? to_path : NULL,
             .after = patches,
             .after_count = after ? 1 : 0,
+            .from_is_named = project->from_is_named,
             .is_stage = project->is_stage,
             .stages = project->stages,
             .changes = project->changes ? json_loads(project->changes, 0, NULL) : NULL,

@@ -258,6 +258,29 @@ static void other_source_is_refused(void **state)
     project_deinit(&project);
 }
 
+/* From the sources before the first patch, a second one would leave value() as the first made it. */
+static void sources_before_the_earlier_patch_are_refused(void **state)
+{
+    struct project project;
+
+    change(&project, "int value(int x) { return x * 7; }\n", "int value(int x) { return x * 9; }\n");
+    project_save(&project, "one.molt");
+    project_write(
+        &project, "v3", "b.c",
+        "int value(int x);\nint main(int c, char **v) { return value(c) + 1; }\nvoid last(void) { }\n");
+    project.from_is_named = true;
+    project_patch(&project, "v1", "v3", "one.molt");
+    refused(&project, "a.c, from which the patch is to lead on, is as it was before");
+    project_patch(&project, "v2", "v3", "one.molt");
+    assert_string_equal(project_functions(&project), "main value");
+    project_write(&project, "v2", "a.c", "/* said later */ int value(int x) { return x * 9; }\n");
+    project_patch(&project, "v2", "v3", "one.molt");
+    assert_null(project.error);
+    assert_int_equal(project.result.diagnostics.count, 1);
+    assert_string_equal(project.result.diagnostics.items[0].code, "other-source");
+    project_deinit(&project);
+}
+
 /* Warms the project's session, its program being said to be made from TREE. */
 static struct molt_error *warm(struct project *project, const char *tree)
 {
@@ -603,6 +626,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(labels_follow_their_function),
         cmocka_unit_test(removed_and_added),
         cmocka_unit_test(other_source_is_refused),
+        cmocka_unit_test(sources_before_the_earlier_patch_are_refused),
         cmocka_unit_test(warming_checks_the_program),
         cmocka_unit_test(warming_begins_with_open_files),
         cmocka_unit_test(stripped_program),
