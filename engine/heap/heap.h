@@ -47,6 +47,11 @@ struct heap_block {
 /* Called per block, by ascending address. Return false to stop. */
 typedef bool heap_visitor(void *context, const struct heap_block *block);
 
+/* The same for several blocks at a time, HEAP_VISITED_MAX at most: what is done to many in a row, step by step, is done quicker, since the
+ * processor need not wait for the memory of one before it comes to the next. */
+#define HEAP_VISITED_MAX 64
+typedef bool heap_visitor_of_many(void *context, const struct heap_block *blocks, size_t count);
+
 /* Reads the memory map: once after the world was stopped, before anything that follows; until then no block is found.
  * 0 or negative errno. */
 int heap_refresh(void);
@@ -56,14 +61,14 @@ int heap_refresh(void);
 void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 
 /* The same in parts, by several threads: heap_parts says how many there are, 0 without memory for that; each block is in one of them, NUMBER from 0.
- * Visitors may call heap_site_at and nothing else that looks at blocks, unless they do so one at a time. */
+ * Visitors may call heap_site_at, heap_words_lead and nothing else that looks at blocks, unless they do so one at a time. */
 size_t heap_parts(void);
 size_t heap_part_turn(
     size_t turn,
     size_t
         count); /* the number of the part of COUNT to be walked in its TURN, so that few are waited for at the end */
 void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end);
-void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context);
+void heap_walk_part(size_t number, const bool *wanted, heap_visitor_of_many *visit, void *context);
 
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
@@ -77,6 +82,11 @@ bool heap_has_headers(void);
 /* The site of the block that starts at ADDRESS, 0 if none does: quick, and for addresses in the heap only a hint as long as heap_find does
  * not agree. */
 unsigned heap_site_at(uintptr_t address);
+
+/* Of COUNT objects the words that stand OFFSET bytes behind OBJECTS[i]: ret[i] becomes false unless it is NULL, or leads, as heap_site_at tells,
+ * to the start of a block of which MEANINGS[its site] (HEAP_SITE_MAX + 1 elements) is WANTED. */
+void heap_words_lead(const uintptr_t *objects, size_t offset, size_t count, const uint32_t *meanings,
+                     uint32_t wanted, bool *ret);
 
 /* How many blocks of the WANTED sites there are, and about how many bytes they have, small ones rounded up.
  * Also while the program runs: roughly, then. */

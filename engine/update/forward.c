@@ -15,11 +15,11 @@
 #include "engine/update/forward_private.h"
 #include "engine/watched.h"
 
-#define FEW_PARTS 16     /* of the heap: not worth a second processor */
-#define FEW_IN_PLACE 256 /* the same, if nothing has moved: then few blocks are visited */
-#define QUICK_MAX 1024   /* bytes of an object that are looked at quickly first, */
-#define QUICK_WORDS 4    /* if it has that many words: fewer are looked at as quickly one by one */
-#define WORDS_EACH 2     /* that lead to an instance, as a guess: memory for noting them is taken ahead */
+#define FEW_PARTS 64      /* of the heap: not worth a second processor */
+#define FEW_IN_PLACE 1024 /* the same, if nothing has moved: then few blocks are visited */
+#define QUICK_MAX 1024    /* bytes of an object that are looked at quickly first, */
+#define QUICK_WORDS 4     /* if it has that many words: fewer are looked at as quickly one by one */
+#define WORDS_EACH 2      /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
 
@@ -321,6 +321,16 @@ static bool visit_block(void *context, const struct heap_block *block)
     return state->status == 0;
 }
 
+static bool visit_blocks(void *forwarder, const struct heap_block *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!visit_block(forwarder, &blocks[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool holds_addresses(const struct state *state, const struct meaning *meaning)
 {
     const struct layout *layout = &state->layouts.items[meaning->layout];
@@ -420,7 +430,7 @@ static void work(void *context, unsigned number)
 
     while (state->status == 0 && !atomic_load(&parallel_broken) &&
            (part = atomic_fetch_add(&forwarding->next_part, 1)) < forwarding->parts) {
-        heap_walk_part(heap_part_turn(part, forwarding->parts), state->wanted, visit_block,
+        heap_walk_part(heap_part_turn(part, forwarding->parts), state->wanted, visit_blocks,
                        &forwarding->workers[number]);
     }
 }
@@ -480,9 +490,7 @@ static void deal_out(struct state *state)
     forwarding->width = forwarding->parts > (state->moved ? FEW_PARTS : FEW_IN_PLACE) ? parallel_width() : 1;
     for (unsigned i = 0; i < forwarding->width; i++) {
         forwarding->workers[i].state = state;
-    }
-    for (unsigned i = 0;
-         staging_move_part(&forwarding->changes, &forwarding->workers[i % forwarding->width].changes); i++) {
+        forwarding->workers[i].changes.pool = &forwarding->changes;
     }
 }
 

@@ -19,8 +19,6 @@
 
 #include "engine/parallel.h"
 #include "engine/update/guard.h"
-const char *zz_n[64];
-int zz_c;
 #include "engine/update/one_pass.h"
 #include "engine/update/page_log.h"
 #include "engine/update/release.h"

@@ -21,7 +21,7 @@ static inline bool one_pass_takes(const struct state *state, const struct conver
            state_keeps_site(state, conversion, place->meaning);
 }
 
-/* Looks at the pointers of all blocks that lead to changed types, as trace_block, and migrates what it takes. Under the guard.
+/* Looks at the pointers of all blocks that lead to changed types, as trace_place, and migrates what it takes. Under the guard.
  * state->status says how it went; state->left, whether there is something left to be migrated. */
 void one_pass(struct state *state);
 

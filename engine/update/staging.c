@@ -7,10 +7,11 @@
 #include <sys/mman.h>
 
 #include "engine/mapping.h"
+#include "engine/parallel.h"
 #include "engine/proc.h"
 
 #define CHUNK_SIZE ((size_t)4 << 20)
-#define PART_SIZE ((size_t)1 << 20)
+#define PART_SIZE ((size_t)128 << 10)
 #define LARGE_PAGE ((size_t)2 << 20)
 #define HEADER_SIZE 64
 
@@ -88,7 +89,7 @@ int staging_reserve(struct staging *staging, size_t size)
 
 int staging_reserve_parts(struct staging *staging, size_t size)
 {
-    struct staging_chunk *whole = reserve(size);
+    struct staging_chunk *whole = reserve(size + PARALLEL_MAX * PART_SIZE);
     size_t mapped = whole ? whole->mapped : 0;
 
     for (size_t at = 0; at < mapped; at += PART_SIZE) {
@@ -100,10 +101,27 @@ int staging_reserve_parts(struct staging *staging, size_t size)
     return whole ? 0 : -ENOMEM;
 }
 
+/* The first part of POOL, which others may be taking parts of. Nobody gives one back meanwhile. */
+static struct staging_chunk *take_part(struct staging *pool)
+{
+    struct staging_chunk *part = __atomic_load_n(&pool->first, __ATOMIC_ACQUIRE);
+
+    while (part && !__atomic_compare_exchange_n(&pool->first, &part, part->next, false, __ATOMIC_ACQ_REL,
+                                                __ATOMIC_ACQUIRE)) {
+    }
+    if (part) {
+        part->next = NULL;
+    }
+    return part;
+}
+
 void *staging_push_chunk(struct staging *staging, size_t size)
 {
     struct staging_chunk *next = staging->last ? staging->last->next : NULL;
 
+    if (!next && staging->pool && (next = take_part(staging->pool))) {
+        append(staging, next);
+    }
     if (!next || size > next->mapped - next->used) {
         size_t wanted = (size + HEADER_SIZE + 4095) & ~4095ul;
         next = map_chunk(wanted > CHUNK_SIZE ? wanted : CHUNK_SIZE);
@@ -139,19 +157,6 @@ void *staging_next(const struct staging *staging, struct staging_position *posit
 void staging_advance(struct staging_position *position, size_t size)
 {
     position->offset += (size + 15) & ~15ul;
-}
-
-bool staging_move_part(struct staging *from, struct staging *to)
-{
-    struct staging_chunk *chunk = from->first;
-
-    if (!chunk) {
-        return false;
-    }
-    from->first = from->last = chunk->next;
-    chunk->next = NULL;
-    append(to, chunk);
-    return true;
 }
 
 void staging_join(struct staging *to, struct staging *from)

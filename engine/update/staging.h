@@ -17,6 +17,7 @@ struct staging_chunk {
 
 struct staging {
     struct staging_chunk *first, *last; /* in the order of mapping; `last` is being filled */
+    struct staging *pool; /* of several threads: where parts are taken from when there are none left here */
 };
 
 /* Bytes that the system could give now without taking them from others. */
@@ -25,11 +26,10 @@ size_t staging_available(void);
 /* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
 int staging_reserve(struct staging *staging, size_t size);
 
-/* The same in parts of a megabyte, which can be moved: the first that FROM has to TO, both empty. False: there is none. */
+/* The same in parts, to be the pool of as many as run at once (engine/parallel.h), each of which may leave a part unfilled. */
 int staging_reserve_parts(struct staging *staging, size_t size);
-bool staging_move_part(struct staging *from, struct staging *to);
 
-/* What is in FROM is behind what is in TO from now on. */
+/* What is in FROM is behind what is in TO from now on, which may be its pool. */
 void staging_join(struct staging *to, struct staging *from);
 
 /* As staging_push, of the next chunk. */

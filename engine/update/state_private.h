@@ -268,8 +268,8 @@ static inline __attribute__((always_inline)) void place_walk(const struct layout
  * instances are known to be. 0, or negative with the report. */
 int trace(struct state *state);
 
-/* Looks at the pointers of one block, for trace. Returns false if the update is refused. */
-bool trace_block(struct state *state, const struct heap_block *block);
+/* Looks at the pointers in PLACE, for trace. Returns false if the update is refused. */
+bool trace_place(struct state *state, const struct place *place);
 
 /* Refuses if a type changes of which nothing tells where its instances are, and there may be some. After the tracing, while blocks that stayed
  * unknown are still listed. 0, or negative with the report. */

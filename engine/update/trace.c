@@ -290,23 +290,23 @@ static inline void check_pointer(void *context, uintptr_t at, const struct layou
     }
 }
 
-bool trace_block(struct state *state, const struct heap_block *block)
+bool trace_place(struct state *state, const struct place *place)
 {
-    struct place place;
+    struct source source = { .state = state, .layout = place->layout, .meaning = place->meaning };
 
-    if (state_place(state, block, &place)) {
-        struct source source = { .state = state, .layout = place.layout, .meaning = place.meaning };
-        place_walk(&state->layouts, place.layout, place.kind, place.start, place.size, check_pointer,
-                   &source);
-        state->strays[place.layout] |=
-            place.kind == PLACE_OBJECT && place.size > layout_of(state, place.layout)->size;
-    }
+    place_walk(&state->layouts, place->layout, place->kind, place->start, place->size, check_pointer,
+               &source);
+    state->strays[place->layout] |=
+        place->kind == PLACE_OBJECT && place->size > layout_of(state, place->layout)->size;
     return state->status == 0;
 }
 
 static bool visit_typed(void *context, const struct heap_block *block)
 {
-    return trace_block(context, block);
+    struct state *state = context;
+    struct place place;
+
+    return state_place(state, block, &place) ? trace_place(state, &place) : state->status == 0;
 }
 
 static bool leads(const struct state *state, const struct meaning *meaning)

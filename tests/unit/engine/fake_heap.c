@@ -206,13 +206,23 @@ void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
     *ret_end = (uintptr_t)heap->area + heap->blocks[last].offset + heap->blocks[last].usable;
 }
 
-void heap_walk_part(size_t number, const bool *wanted, heap_visitor *visit, void *context)
+void heap_walk_part(size_t number, const bool *wanted, heap_visitor_of_many *visit, void *context)
 {
+    struct heap_block some[HEAP_VISITED_MAX];
+    size_t count = 0;
+
     for (size_t i = number * PART; i < heap->count && i < (number + 1) * PART; i++) {
-        struct heap_block block = describe(&heap->blocks[i]);
-        if (block.site && wanted[block.site] && !visit(context, &block)) {
-            return;
+        some[count] = describe(&heap->blocks[i]);
+        count += some[count].site && wanted[some[count].site];
+        if (count == HEAP_VISITED_MAX) {
+            if (!visit(context, some, count)) {
+                return;
+            }
+            count = 0;
         }
+    }
+    if (count) {
+        visit(context, some, count);
     }
 }
 
@@ -232,6 +242,16 @@ unsigned heap_site_at(uintptr_t address)
     const struct block *block = find(address);
 
     return block && (uintptr_t)heap->area + block->offset == address ? block->site : 0;
+}
+
+void heap_words_lead(const uintptr_t *objects, size_t offset, size_t count, const uint32_t *meanings,
+                     uint32_t wanted, bool *ret)
+{
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t value;
+        memcpy(&value, (const void *)(objects[i] + offset), sizeof(value));
+        ret[i] &= !value || meanings[heap_site_at(value)] == wanted;
+    }
 }
 
 size_t heap_count(const bool *wanted, size_t *ret_bytes)
