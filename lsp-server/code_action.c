@@ -1,11 +1,12 @@
 /*
- * Code actions at a structure whose type changes: write a policy, or a validation, for it.
+ * Code actions: at a structure whose type changes, write a policy, or a validation, for it; at a loop, make its body a function (loop_action.c).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "lsp-server/handlers.h"
+#include "lsp-server/loop_action.h"
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
 #include "lsp-server/preview.h"
@@ -34,16 +35,18 @@ static bool touches(const json_t *type, double first, double last)
     return json_number(type, "first", 0) - 1 <= last && json_number(type, "last", 0) - 1 >= first;
 }
 
-/* Whether the client asks for actions of our KIND: by its name or one above it. */
-static bool wanted(const json_t *params)
+/* Whether the client asks for actions of KIND: by its name or one above it. */
+static bool wanted(const json_t *params, const char *kind)
 {
-    json_t *only = json_at(params, "context", "only", NULL), *kind;
+    json_t *only = json_at(params, "context", "only", NULL), *asked;
     size_t i;
 
-    json_array_foreach(only, i, kind)
+    json_array_foreach(only, i, asked)
     {
-        if (json_is_string(kind) &&
-            (!*json_string_value(kind) || !strcmp(json_string_value(kind), "refactor")))
+        const char *name = json_is_string(asked) ? json_string_value(asked) : "?";
+        size_t length = strlen(name);
+
+        if (!length || (!strncmp(kind, name, length) && (!kind[length] || kind[length] == '.')))
             return true;
     }
     return !json_is_array(only);
@@ -58,7 +61,7 @@ void code_action_request(struct server *server, json_t *params, struct reply *re
     json_t *actions = json_array(), *types = NULL, *type;
     size_t i;
 
-    if (workspace && workspace->recorder && wanted(params))
+    if (workspace && workspace->recorder && wanted(params, "refactor"))
         types = recorder_types(workspace->recorder, path);
     json_array_foreach(types, i, type)
     {
@@ -70,6 +73,8 @@ void code_action_request(struct server *server, json_t *params, struct reply *re
             json_array_append_new(actions, action(workspace, name, validation));
     }
     json_decref(types);
+    if (workspace && workspace->recorder && wanted(params, "refactor.extract"))
+        loop_actions(workspace, path, (unsigned)first, (unsigned)last, actions);
     free(path);
     reply_result(reply, actions);
 }

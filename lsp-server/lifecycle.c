@@ -48,6 +48,8 @@ static void read_features(struct client_features *client, const json_t *capabili
         json_flag(json_at(capabilities, "window", "showDocument", NULL), "support", false);
     client->watch_files =
         json_flag(json_object_get(workspace, "didChangeWatchedFiles"), "dynamicRegistration", false);
+    client->shows_disabled =
+        json_flag(json_at(capabilities, "textDocument", "codeAction", NULL), "disabledSupport", false);
     client->shows_validation =
         json_flag(json_at(capabilities, "experimental", "molt", NULL), "failedValidation", false);
 }
@@ -55,13 +57,13 @@ static void read_features(struct client_features *client, const json_t *capabili
 static json_t *server_capabilities(const char *encoding)
 {
     return json_pack(
-        "{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s,s,s]},s:b,s:{s:[s]},s:{s:{s:b,s:b},"
+        "{s:s,s:{s:b,s:i,s:b,s:{s:b}},s:{s:b},s:{s:[s,s,s,s,s,s,s]},s:b,s:{s:[s,s]},s:{s:{s:b,s:b},"
         "s:{s:[s]}},s:{s:{s:s}}}",
         "positionEncoding", encoding, "textDocumentSync", "openClose", true, "change", 2, "willSave", true,
         "save", "includeText", false, "codeLensProvider", "resolveProvider", true, "executeCommandProvider",
         "commands", "molt.apply", "molt.review", "molt.discard", "molt.rollback", "molt.status",
         "molt.writePolicy", "molt.instances", "inlayHintProvider", true, "codeActionProvider",
-        "codeActionKinds", "refactor", "workspace", "workspaceFolders", "supported", true,
+        "codeActionKinds", "refactor", "refactor.extract", "workspace", "workspaceFolders", "supported", true,
         "changeNotifications", true, "textDocumentContent", "schemes", "molt", "experimental", "molt",
         "version", MOLT_VERSION);
 }

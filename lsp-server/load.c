@@ -91,6 +91,7 @@ static void open_build(struct load *load)
         return;
     load->root = strdup(patch_session_root(load->session));
     load->modules = patch_session_modules(load->session);
+    load->include_directories = patch_session_include_directories(load->session);
 }
 
 /* Takes the baseline of the build as it is, unless it is there already. */
@@ -182,6 +183,7 @@ void load_free(struct load *load)
     recorder_destroy(load->recorder);
     baseline_destroy(load->baseline);
     json_decref(load->modules);
+    json_decref(load->include_directories);
     json_decref(load->options);
     free(load->root);
     free(load->folder);

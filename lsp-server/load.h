@@ -24,7 +24,7 @@ struct load {
     struct molt_error *error;
     struct patch_session *session;
     char *root;
-    json_t *modules;
+    json_t *modules, *include_directories;
     struct recorder *recorder;
     struct baseline *baseline;
     bool baseline_new; /* it was taken just now */

@@ -28,6 +28,7 @@ struct client_features {
     bool hint_refresh;     /* workspace/inlayHint/refresh */
     bool show_document;    /* window/showDocument */
     bool watch_files;      /* dynamic registration of didChangeWatchedFiles */
+    bool shows_disabled;   /* code actions with the reason why they cannot be had */
     bool shows_validation; /* experimental.molt.failedValidation: it tells the user itself, from the status */
 };
 

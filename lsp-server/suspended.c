@@ -195,31 +195,66 @@ void suspended_write(struct text *text, const json_t *items)
     }
 }
 
+/* The definition of ITEM's function, if that is among the CHANGES; else NULL. */
+static const struct change *definition_of(const struct change_set *changes, const json_t *item)
+{
+    for (size_t i = 0; changes && i < changes->count; i++) {
+        const struct change *change = &changes->items[i];
+
+        if (change->kind == DECLARATION_FUNCTION && !change->prototype && change->line &&
+            !strcmp(change->name, json_text(item, "function", "")) &&
+            !strcmp(change->file, json_text(item, "unit", "")))
+            return change;
+    }
+    return NULL;
+}
+
 /* Adds a note at the definition of ITEM's function, if that is among the CHANGES. */
 static void add_note(const struct workspace *workspace, const struct change_set *changes, const json_t *item,
                      struct molt_diagnostics *notes)
 {
+    const struct change *change = definition_of(changes, item);
     struct text text = { 0 };
+    char *path = change ? path_normalise(workspace->root, change->file) : NULL;
 
     write_place(&text, item);
-    for (size_t i = 0; i < changes->count && !text_failed(&text); i++) {
-        const struct change *change = &changes->items[i];
-        char *path;
-
-        if (change->kind != DECLARATION_FUNCTION || change->prototype || !change->line ||
-            strcmp(change->name, json_text(item, "function", "")) ||
-            strcmp(change->file, json_text(item, "unit", "")))
-            continue;
-        path = path_normalise(workspace->root, change->file);
+    if (path && !text_failed(&text))
         molt_diagnostics_add(
             notes, MOLT_SEVERITY_NOTE, path, change->line, 0, "suspended",
             "%s, and cannot be taken over there: %s. The update will wait for it; with the loop's "
-            "body in a function of its own it need not change",
+            "body in a function of its own (a code action makes it one) it need not change, from the "
+            "program's "
+            "next start on",
             text.bytes, json_text(item, "reason", ""));
-        free(path);
-        break;
-    }
+    free(path);
     text_deinit(&text);
+}
+
+char *suspended_callee(struct workspace *workspace, const char *path, unsigned first, unsigned last,
+                       unsigned *ret_line)
+{
+    json_t *items = suspended_of_plan(workspace), *item;
+    struct change_set *changes = NULL;
+    char *callee = NULL;
+    size_t i;
+
+    if (json_array_size(items))
+        workspace_log(workspace, recorder_changes(workspace->recorder, &changes));
+    json_array_foreach(items, i, item)
+    {
+        const struct change *change = definition_of(changes, item);
+        char *file = change ? path_normalise(workspace->root, change->file) : NULL;
+
+        if (file && !callee && !json_is_true(json_object_get(item, "transferable")) && !strcmp(file, path) &&
+            change->line - 1 >= first && change->line - 1 <= last) {
+            callee = strdup(json_text(item, "callee", ""));
+            *ret_line = change->line - 1;
+        }
+        free(file);
+    }
+    change_set_destroy(changes);
+    json_decref(items);
+    return callee;
 }
 
 void suspended_publish(struct workspace *workspace)

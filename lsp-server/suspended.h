@@ -29,6 +29,11 @@ json_t *suspended_of_plan(const struct workspace *workspace);
 /* Writes ITEMS, of suspended_of_plan, for people. */
 void suspended_write(struct text *text, const json_t *items);
 
+/* What the function waits in that is defined in the lines FIRST to LAST (from 0) of the file at PATH, if the update would wait for it; its line is then
+ * *RET_LINE. "": a call through a pointer. NULL: there is none. Owned by the caller. */
+char *suspended_callee(struct workspace *workspace, const char *path, unsigned first, unsigned last,
+                       unsigned *ret_line);
+
 /* Says at their definitions which of them would be waited for; or takes that back. */
 void suspended_publish(struct workspace *workspace);
 

@@ -177,6 +177,8 @@ static void take_build(struct workspace *workspace, struct load *load)
     load->session = NULL;
     json_decref(workspace->modules);
     workspace->modules = json_incref(load->modules);
+    json_decref(workspace->include_directories);
+    workspace->include_directories = json_incref(load->include_directories);
     baseline_destroy(workspace->baseline);
     workspace->baseline = load->baseline;
     load->baseline = NULL;
@@ -373,6 +375,7 @@ static void workspace_closed(uv_handle_t *handle)
     patch_session_destroy(workspace->session);
     baseline_destroy(workspace->baseline);
     json_decref(workspace->modules);
+    json_decref(workspace->include_directories);
     json_decref(workspace->last_update);
     json_decref(workspace->failed);
     json_decref(workspace->plan);

@@ -60,9 +60,10 @@ struct workspace {
     struct deferred *deferred;
 
     struct patch_session *session;
-    json_t *modules;    /* of the session: array of {path, build_id} */
-    bool session_lent;  /* a job uses session */
-    bool baseline_lent; /* a job uses baseline */
+    json_t *include_directories; /* that the build searches: array of strings */
+    json_t *modules;             /* of the session: array of {path, build_id} */
+    bool session_lent;           /* a job uses session */
+    bool baseline_lent;          /* a job uses baseline */
     struct baseline *baseline;
     int lock; /* descriptor of .molt/lock, -1: another server holds it */
     char *lock_holder;

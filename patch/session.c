@@ -314,3 +314,8 @@ json_t *patch_session_modules(const struct patch_session *session)
     }
     return modules;
 }
+
+json_t *patch_session_include_directories(const struct patch_session *session)
+{
+    return compile_db_include_directories(&session->db);
+}

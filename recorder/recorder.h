@@ -109,6 +109,7 @@ struct loop_extraction {
     uint32_t line; /* of the loop, from 0 */
     char *name;
     char *reason; /* NULL: it can */
+    bool is_call; /* it is one already: that is the reason */
     struct loop_edit edits[2];
 };
 

@@ -202,6 +202,41 @@ struct molt_error *compile_db_load(const char *build, const char *root, const ch
     return NULL;
 }
 
+/* The directory that argument INDEX of ENTRY names, which may be in the next one; NULL: none. */
+static const char *include_directory(const struct compile_entry *entry, size_t index)
+{
+    static const char *const options[] = { "-I", "-iquote", "-isystem", "-idirafter" };
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+        size_t length = strlen(options[i]);
+        const char *argument = entry->arguments[index];
+        if (strncmp(argument, options[i], length) == 0) {
+            return argument[length] ? argument + length : entry->arguments[index + 1];
+        }
+    }
+    return NULL;
+}
+
+json_t *compile_db_include_directories(const struct compile_db *db)
+{
+    json_t *list = json_array(), *seen = json_object();
+
+    for (size_t i = 0; i < db->entries.count; i++) {
+        const struct compile_entry *entry = db->entries.items[i];
+        for (size_t k = 0; k < entry->argument_count; k++) {
+            const char *name = include_directory(entry, k);
+            char *path = name ? path_normalise(entry->directory, name) : NULL;
+            if (path && !json_object_get(seen, path)) {
+                json_object_set_new(seen, path, json_true());
+                json_array_append_new(list, json_string(path));
+            }
+            free(path);
+        }
+    }
+    json_decref(seen);
+    return list;
+}
+
 void compile_db_deinit(struct compile_db *db)
 {
     for (size_t i = 0; i < db->entries.count; i++) {

@@ -2,6 +2,7 @@
 #ifndef MOLT_PATCH_COMPILE_DB_H
 #define MOLT_PATCH_COMPILE_DB_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -29,6 +30,9 @@ struct compile_db {
  * is none of its sources. */
 struct molt_error *compile_db_load(const char *build, const char *root, const char *tree,
                                    struct compile_db *ret);
+/* The directories that its commands name by -I and its like, each once: a new array of absolute paths. */
+json_t *compile_db_include_directories(const struct compile_db *db);
+
 void compile_entry_free(struct compile_entry *entry);
 void compile_db_deinit(struct compile_db *db);
 

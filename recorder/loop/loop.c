@@ -244,7 +244,8 @@ static void extract(struct loop_work *work, struct loop_extraction *ret)
 {
     if (ts_node_has_error(work->function))
         loop_refuse(work, first_error(work, work->function), "the function cannot be understood");
-    if (is_call(work->turn))
+    ret->is_call = !work->reason && is_call(work->turn);
+    if (ret->is_call)
         loop_refuse(work, node_start(work, work->turn), "what it does is a call already");
     if (work->reason)
         return;
@@ -289,8 +290,9 @@ struct molt_error *loop_extract(const struct loop_source *source, const struct l
         char *reason = ret->reason;
         ret->reason = NULL;
         uint32_t line = ret->line;
+        bool call = ret->is_call;
         loop_extraction_deinit(ret);
-        *ret = (struct loop_extraction){ .found = !failed, .line = line, .reason = reason };
+        *ret = (struct loop_extraction){ .found = !failed, .line = line, .reason = reason, .is_call = call };
     }
     if (!failed)
         return NULL;

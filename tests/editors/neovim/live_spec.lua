@@ -78,6 +78,33 @@ t.case('live: main, which waits while it is edited, is listed in the review that
   vim.cmd.buffer(vim.fn.bufnr(PROJECT .. '/src/answer.c'))
 end)
 
+t.case('live: the body of an endless loop is made a function by a code action', function()
+  vim.cmd.edit(PROJECT .. '/src/server.c')
+  local before = vim.api.nvim_buf_get_lines(0, 0, -1, false)
+  local line = vim.fn.search('while (server.polled')
+  local loop = { '    for (;;) {', '        poll(server.polled, server.count, -1);' }
+  vim.api.nvim_buf_set_lines(0, line - 1, line, false, loop)
+  vim.api.nvim_win_set_cursor(0, { line, 4 })
+  vim.lsp.buf.code_action({
+    apply = true,
+    context = { only = { 'refactor.extract' }, diagnostics = {} },
+    filter = function(action)
+      return action.title == "Molt: extract the loop's body into main_turn"
+    end,
+  })
+  t.await('function', function()
+    return vim.fn.search('main_turn(struct server \\*server)$', 'n') > 0
+  end, 20)
+  local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), '\n') .. '\n'
+  t.matches('for %(;;%) {\n        if %(main_turn%(&server%)%)\n            return 0;\n    }\n', text, 'loop')
+  t.matches('\n{\n    poll%(server%->polled, server%->count, %-1%);\n', text, 'turn')
+  local command = { 'gcc', '-Wall', '-Wextra', '-Werror', '-fsyntax-only', '-I' .. PROJECT .. '/src', '-x', 'c', '-' }
+  t.equal('', vim.fn.system(command, text), 'compiler')
+  vim.api.nvim_buf_set_lines(0, 0, -1, false, before)
+  vim.cmd('silent write')
+  vim.cmd.buffer(vim.fn.bufnr(PROJECT .. '/src/answer.c'))
+end)
+
 t.case('live: a save changes the running program', function()
   vim.cmd('silent write')
   settled('updated')

@@ -97,6 +97,17 @@ await test('live: the edit undone and saved leaves nothing pending', code, async
     await code.tree([]);
 });
 
+await test('live: the body of an endless loop is made a function', code, async () => {
+    await code.open('server.c');
+    await code.replaceLine(69, '    for (;;) {');
+    await code.page.keyboard.press('Control+Period');
+    await code.page.locator('.action-widget').first().getByText('extract the loop\'s body into main_turn').click();
+    await code.page.locator('.view-line', { hasText: 'if (main_turn(&server))' }).first().waitFor();
+    await code.command('File: Revert File');
+    await code.page.locator('.view-line', { hasText: 'main_turn' }).first().waitFor({ state: 'detached' });
+    await code.tree([]);
+});
+
 await test('live: what becomes of a structure is told before the save', code, async () => {
     await code.open('guest.h');
     await code.replaceLine(7, '    long number, visits;');

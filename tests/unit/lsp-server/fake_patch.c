@@ -62,6 +62,11 @@ const char *patch_session_root(const struct patch_session *session)
     return session->root;
 }
 
+json_t *patch_session_include_directories(const struct patch_session *session)
+{
+    return json_pack("[s]", session->root);
+}
+
 json_t *patch_session_modules(const struct patch_session *session)
 {
     char *path = path_join(session->build, "build-id"), *id = NULL;
