@@ -24,15 +24,22 @@ struct findings {
     struct patch_session *session; /* of the build; NULL: none */
 };
 
-/* Adds one finding: OK, or what is wrong with its REMEDY. FATAL: updates cannot work. */
+/* Adds what was found, which is not as it should be, with its REMEDY. */
+static void warn(struct findings *findings, const char *found, const char *remedy)
+{
+    json_array_append_new(findings->list,
+                          json_pack("{s:s, s:s, s:s}", "check", found, "state", "warning", "remedy", remedy));
+}
+
+/* Adds one finding: OK, SUBJECT is so; or it is not, with its REMEDY. FATAL: updates cannot work. */
 static void note(struct findings *findings, bool ok, bool fatal, const char *subject, const char *remedy)
 {
     findings->bad |= !ok && fatal;
-    json_array_append_new(findings->list, json_pack("{s:s, s:s, s:s}", "check", subject, "state",
+    json_array_append_new(findings->list, json_pack("{s:s, s:s, s:s, s:b}", "check", subject, "state",
                                                     ok      ? "ok"
                                                     : fatal ? "fails"
                                                             : "warning",
-                                                    "remedy", ok ? "" : remedy));
+                                                    "remedy", ok ? "" : remedy, "holds", ok));
 }
 
 static void check_machine(struct findings *findings)
@@ -105,7 +112,9 @@ static void check_program(struct findings *findings, const char *path)
     struct program program;
     struct molt_error *error = program_inspect(path, &program);
 
-    note(findings, !error, true, path, error ? error->message : "");
+    char *can = must_printf("%s can be started", path);
+    note(findings, !error, true, can, error ? error->message : "");
+    free(can);
     molt_error_destroy(error);
     if (error) {
         return;
@@ -188,7 +197,7 @@ static void check_lasting(struct findings *findings, const struct target *target
     size_t index;
 
     if (error) {
-        note(findings, false, false, "which functions never return is not known", error->message);
+        warn(findings, "which functions never return is not known", error->message);
     }
     json_array_foreach(all, index, entry)
     {
@@ -200,7 +209,11 @@ static void check_lasting(struct findings *findings, const struct target *target
         char *remedy =
             must_printf("%s; make the loop's body a function of its own, so that it need not change",
                         reason ? reason : "");
-        note(findings, ready, false, subject, remedy);
+        if (ready) {
+            note(findings, true, false, subject, "");
+        } else {
+            warn(findings, subject, remedy);
+        }
         free(remedy);
         free(subject);
         free(name);
@@ -242,14 +255,12 @@ static void check_coroutines(struct findings *findings, const struct target *tar
                           (size_t)(made + registered) > json_array_size(json_object_get(coroutines, "stacks"))
                               ? "; ..."
                               : "")
-            : must_strdup("no stacks of coroutines are known");
+            : must_strdup(
+                  "no stacks of coroutines are known; a program that makes them without makecontext must "
+                  "register them (<molt/engine.h>)");
 
-    note(findings, !json_is_true(json_object_get(coroutines, "overflow")), true,
-         "all stacks of coroutines are known",
+    note(findings, !json_is_true(json_object_get(coroutines, "overflow")), true, subject,
          "there have been more than 65536: updates are refused until the program is restarted");
-    note(findings, true, false, subject, "");
-    note(findings, true, false,
-         "if it switches stacks otherwise than by ucontext, it must register them (<molt/engine.h>)", "");
     free(subject);
     free(stacks);
 }
@@ -258,10 +269,16 @@ static void check_target(struct findings *findings, const struct target *target)
 {
     const char *exe = json_string_value(json_object_get(target->status, "exe"));
 
-    note(findings, true, true, "the engine answers", "");
+    const char *name = json_string_value(json_object_get(target->status, "name"));
+    char *answers = must_printf("the engine of %s (pid %d) answers", name ? name : "it", (int)target->pid);
+
+    note(findings, true, true, answers, "");
+    free(answers);
     if (exe) {
         note(findings, access(exe, R_OK) == 0, false, "the running program's file is still there",
-             "it was replaced or removed: patches are made against the file that runs; keep a copy");
+             "it was replaced or removed: patches are made against the file that runs. Start the program "
+             "again, or "
+             "name a copy of that file to molt diff with --binary");
         if (access(exe, R_OK) == 0) {
             check_program(findings, exe);
         }
@@ -300,7 +317,8 @@ static void print_findings(const struct findings *findings)
     json_array_foreach(findings->list, index, finding)
     {
         const char *remedy = json_string_value(json_object_get(finding, "remedy"));
-        printf("%-8s %s\n", json_string_value(json_object_get(finding, "state")),
+        printf("%-8s %s%s\n", json_string_value(json_object_get(finding, "state")),
+               json_is_false(json_object_get(finding, "holds")) ? "not so: " : "",
                json_string_value(json_object_get(finding, "check")));
         if (remedy && *remedy) {
             printf("         %s\n", remedy);
@@ -322,6 +340,11 @@ static struct molt_error *run_doctor(const struct cli_arguments *arguments, int 
     }
     if (build) {
         check_build(&findings, build, cli_value(arguments, "root"));
+    } else {
+        note(&findings, false, false, "there is a compile database in build/ or here",
+             "patches can be applied here, but not made: name its directory with -p, or let the build write "
+             "compile_commands.json (cmake -DCMAKE_EXPORT_COMPILE_COMMANDS=ON; meson and ninja do; else "
+             "`bear -- COMMAND` with the command that builds all)");
     }
     if (arguments->operands[0]) {
         error = check_who(&findings, arguments->operands[0]);

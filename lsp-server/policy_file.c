@@ -164,8 +164,11 @@ static void write_change(struct text *text, const struct change *change, size_t 
                     inner, dot, change->old_name);
         break;
     case CHANGE_RETYPED:
-        text_printf(text, "    /* new->%s%s%s has the value of old->%s%s%s, converted. */\n", inner, dot,
-                    change->name, inner, dot, change->name);
+        text_printf(text,
+                    "    /* new->%s%s%s has another type than old->%s%s%s: numbers are converted, anything "
+                    "else is set "
+                    "here. */\n",
+                    inner, dot, change->name, inner, dot, change->name);
         break;
     default:
         break;

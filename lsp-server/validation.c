@@ -78,6 +78,18 @@ void validation_say(struct text *text, const json_t *validation)
         text_puts(text, " (in the rehearsal, in a copy of the process)");
 }
 
+/* What to do about a migration that nobody wrote; empty for the user's own, whose lines are shown. */
+static void say_remedy(struct text *text, const json_t *validation, const char *before, const char *after)
+{
+    const char *type = json_text(validation, "type", "");
+
+    if (*type && !*json_text(validation, "file", "") && !strcmp(json_text(validation, "kind", ""), "policy"))
+        text_printf(
+            text,
+            "%sNo policy says how: the light bulb at %s (:Molt policy in Neovim) writes one to start from.%s",
+            before, type, after);
+}
+
 static const char *value_of(const json_t *row, const char *key)
 {
     return json_text(row, key, "-");
@@ -102,6 +114,7 @@ static char *message_of(const json_t *validation)
     }
     if (shown > VALUES_IN_DIAGNOSTIC)
         text_printf(&text, "\nand %zu more members", shown - VALUES_IN_DIAGNOSTIC);
+    say_remedy(&text, validation, "\n", "");
     return text_steal(&text);
 }
 
@@ -173,6 +186,7 @@ void validation_write(struct text *text, const json_t *validation)
                     json_number(program, "pid", 0));
     text_puts(text, *instance ? "\n" : "");
     failed_validation_write_values(text, json_object_get(validation, "values"));
+    say_remedy(text, validation, "  ", "\n");
     text_puts(
         text,
         "  The program has not noticed. Save again to retry, hold the changes back, or go on editing.\n");

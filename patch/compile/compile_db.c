@@ -163,7 +163,8 @@ static struct molt_error *read_entries(struct compile_db *db)
                          MOLT_ERROR_REFUSED,
                          "there is no %s: let the build system write it (meson and ninja do, cmake with "
                          "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON; for make install bear and run `make clean; "
-                         "bear -- make`, since it sees what is compiled then)",
+                         "bear -- make`, since it sees what is compiled then; without any, `bear -- gcc -g "
+                         "...`)",
                          db->path);
     }
     json_array_foreach(records, index, record)
