@@ -142,6 +142,10 @@ void captures_deinit(struct captures *captures)
         free(captures->entries.items[i]);
     }
     LIST_FREE(&captures->entries);
+    for (size_t i = 0; i < captures->clobbers.count; i++) {
+        clobbers_destroy(captures->clobbers.items[i]);
+    }
+    LIST_FREE(&captures->clobbers);
     table_deinit(&captures->known);
 }
 
@@ -225,6 +229,17 @@ static unsigned count_arguments(const struct capture_entry *entry)
     return FLOW_ARGUMENTS;
 }
 
+static struct clobbers *clobbers_of(struct captures *captures, struct object *object)
+{
+    for (size_t i = 0; i < captures->clobbers.count; i++) {
+        if (clobbers_object(captures->clobbers.items[i]) == object) {
+            return captures->clobbers.items[i];
+        }
+    }
+    LIST_ADD(&captures->clobbers, clobbers_create(object));
+    return captures->clobbers.items[captures->clobbers.count - 1];
+}
+
 /* What the code of ENTRY's function says, given what is known of others in this round. */
 static void look(struct captures *captures, struct capture_entry *entry)
 {
@@ -241,6 +256,7 @@ static void look(struct captures *captures, struct capture_entry *entry)
         if (code.problem) {
             found = everything;
         } else {
+            clobbers_apply(clobbers_of(captures, entry->object), &code);
             address_flow_init_arguments(&flow, &code, count_arguments(entry), captures);
             found =
                 (struct capture){ .returned = flow.returned & ALL, .stack_bytes = stack_arguments(&code) };

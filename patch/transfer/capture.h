@@ -28,6 +28,7 @@ struct captures {
     void *context;
     struct table known; /* of struct capture_entry, by object and name */
     LIST(struct capture_entry *) entries;
+    LIST(struct clobbers *) clobbers; /* of the objects that were looked into */
     unsigned round, budget;
     bool changed;
 };

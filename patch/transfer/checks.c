@@ -111,7 +111,7 @@ static char *check_kept(const struct transfer_work *work)
         const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
         for (size_t k = 0; new &&k < old->pieces.count; k++) {
             const struct local_piece *piece = &old->pieces.items[k];
-            const struct local_piece *next = local_piece_of(new, piece->offset, 1);
+            const struct local_piece *next = local_piece_of(new, piece->offset, piece->size ? 1 : 0);
             bool is_kept = piece->kind == LOCAL_SLOT || piece->kind == LOCAL_CONSTANT ||
                            (piece->kind == LOCAL_REGISTER && register_is_preserved((unsigned)piece->value));
             if (is_kept && (next ? next->kind == LOCAL_COMPUTED : may_be_silent(new))) {

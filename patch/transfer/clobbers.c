@@ -7,11 +7,11 @@
 #include "patch/transfer/private.h"
 
 #define CALLS_MAX 8 /* how deep calls are followed */
-#define ALL UINT16_MAX
+#define ALL UINT64_MAX
 
 /* What is known of one function. */
 struct clobbered {
-    uint16_t registers;
+    uint64_t registers; /* by number; from REGISTERS on vectors */
     bool known, under_way;
 };
 
@@ -37,17 +37,22 @@ void clobbers_destroy(struct clobbers *clobbers)
     }
 }
 
-static uint16_t clobbered_by(struct clobbers *clobbers, const struct object_symbol *function, unsigned depth,
+struct object *clobbers_object(const struct clobbers *clobbers)
+{
+    return clobbers->object;
+}
+
+static uint64_t clobbered_by(struct clobbers *clobbers, const struct object_symbol *function, unsigned depth,
                              bool *ret_partial);
 
 /* What one instruction changes. */
-static uint16_t changed_by(struct clobbers *clobbers, const struct code *code, uint32_t at, unsigned depth,
+static uint64_t changed_by(struct clobbers *clobbers, const struct code *code, uint32_t at, unsigned depth,
                            bool *ret_partial)
 {
     const struct code_instruction *instruction = &code->instructions.items[at];
     const struct code_operand *operand = &code->operands.items[instruction->operand];
     struct object_place place;
-    uint16_t changed = 0;
+    uint64_t changed = 0;
 
     if ((instruction->flags & CODE_CALL) ||
         ((instruction->flags & CODE_EXIT) && (instruction->flags & CODE_ENDS) && instruction->visible_count &&
@@ -56,18 +61,19 @@ static uint16_t changed_by(struct clobbers *clobbers, const struct code *code, u
         return inside ? clobbered_by(clobbers, place.symbol, depth + 1, ret_partial) : ALL;
     }
     for (unsigned i = 0; i < instruction->operand_count; i++) {
-        bool written = operand[i].kind == OPERAND_REGISTER && operand[i].written;
-        changed |= written ? (uint16_t)(1u << operand[i].number) : 0;
+        bool vector = operand[i].kind == OPERAND_VECTOR;
+        bool written = (vector || operand[i].kind == OPERAND_REGISTER) && operand[i].written;
+        changed |= written ? UINT64_C(1) << (operand[i].number + (vector ? REGISTERS : 0)) : 0;
     }
     return changed;
 }
 
 /* *RET_PARTIAL: it is one of several that call each other, or calls go too deep: there may be more. */
-static uint16_t clobbered_by(struct clobbers *clobbers, const struct object_symbol *function, unsigned depth,
+static uint64_t clobbered_by(struct clobbers *clobbers, const struct object_symbol *function, unsigned depth,
                              bool *ret_partial)
 {
     struct clobbered *one = &clobbers->functions[function->index];
-    uint16_t changed = 0;
+    uint64_t changed = 0;
     bool partial = false;
     struct code code;
 
@@ -104,4 +110,20 @@ bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t 
         return true;
     }
     return place.symbol && (clobbered_by(clobbers, place.symbol, 0, &partial) >> number & 1);
+}
+
+void clobbers_apply(struct clobbers *clobbers, struct code *code)
+{
+    for (uint32_t i = 0; i < code->instructions.count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        for (uint32_t k = 0; (instruction->flags & CODE_CALL) && k < instruction->touch_count; k++) {
+            struct code_touch *touch = &code->touches.items[instruction->touch + k];
+            bool vector = touch->place >= PLACE_VECTOR && touch->place < PLACE_REGISTERS_END;
+            bool single =
+                touch->written && !touch->read && (vector ? touch->size == 1 : touch->place < PLACE_FLAGS);
+            unsigned number =
+                vector ? REGISTERS + (unsigned)(touch->place - PLACE_VECTOR) : place_register(touch->place);
+            touch->written = touch->written && (!single || call_clobbers(clobbers, code, i, number));
+        }
+    }
 }

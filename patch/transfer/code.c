@@ -11,8 +11,6 @@
 
 #include "patch/code/definition_line.h"
 
-#define VECTORS 32
-
 const char *register_name(unsigned number)
 {
     static const char *const names[REGISTERS] = { "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",

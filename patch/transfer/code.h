@@ -18,7 +18,8 @@
 enum {
     PLACE_FLAGS = 128,
     PLACE_VECTOR = 129,
-    PLACE_REGISTERS_END = PLACE_VECTOR + 32,
+    VECTORS = 32,
+    PLACE_REGISTERS_END = PLACE_VECTOR + VECTORS,
     PLACE_CFA = 1 << 24,
 };
 
@@ -202,6 +203,17 @@ int32_t code_pointer_after(const struct code *code, uint32_t instruction, unsign
 /* Where INSTRUCTION, a CODE_COPY, takes its value from and where it leaves it; how many bytes. */
 void code_copy(const struct code *code, uint32_t instruction, int32_t *ret_from, int32_t *ret_to,
                uint32_t *ret_size);
+
+/* transfer/clobbers.c: what is known of the registers that OBJECT's functions change; borrows it. */
+struct clobbers *clobbers_create(struct object *object);
+void clobbers_destroy(struct clobbers *clobbers);
+struct object *clobbers_object(const struct clobbers *clobbers);
+
+/* Whether the instruction CALL of CODE may change register NUMBER, or from REGISTERS on a vector, by all that can be told of what it calls. */
+bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t call, unsigned number);
+
+/* Takes back that CODE's calls write what the functions that they call leave alone. */
+void clobbers_apply(struct clobbers *clobbers, struct code *code);
 
 /* A set of bits that stands for the places: sets without a common bit have no common place. */
 static inline uint64_t code_place_mask(int32_t place, uint32_t size)

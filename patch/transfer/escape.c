@@ -13,7 +13,6 @@
 #include "patch/transfer/origins.h"
 
 #define ADDRESS 8
-#define VECTORS 32
 #define PLACES (REGISTERS + VECTORS) /* of a state */
 #define OBJECTS_MAX 60
 #define ANY (UINT64_C(1) << 63) /* an address that is no known object's: it may be any of them */
@@ -325,12 +324,22 @@ static uint64_t step_call(struct address_flow *flow, uint32_t at, const int32_t 
     return hand_arguments(flow, at, &callee, pointers, state);
 }
 
-static void forget_by_call(uint64_t *state, uint64_t returned)
+/* Behind the call AT registers hold what they did if it does not write them. */
+static void forget_by_call(const struct code *code, uint32_t at, uint64_t *state, uint64_t returned)
 {
-    for (unsigned i = 0; i < PLACES; i++) {
-        state[i] = i < REGISTERS && register_is_preserved(i) ? state[i] : 0;
+    const struct code_instruction *instruction = &code->instructions.items[at];
+
+    for (uint32_t i = 0; i < instruction->touch_count; i++) {
+        const struct code_touch *touch = &code->touches.items[instruction->touch + i];
+        bool vector = touch->place >= PLACE_VECTOR && touch->place < PLACE_REGISTERS_END;
+        unsigned first =
+            vector ? REGISTERS + (unsigned)(touch->place - PLACE_VECTOR) : place_register(touch->place);
+        if (touch->written && (vector || first < REGISTERS)) {
+            memset(state + first, 0, (vector ? touch->size : 1) * sizeof(*state));
+        }
     }
-    state[RAX] = state[RDX] = returned;
+    state[RAX] |= returned;
+    state[RDX] |= returned;
 }
 
 /* Registers that are known to hold an address in the frame hold just that. */
@@ -375,7 +384,7 @@ static void step(struct address_flow *flow, uint32_t at, int32_t *pointers, uint
         flow->returned |= exits ? returned : 0;
         code_follow(code, instruction, pointers);
         if (instruction->flags & CODE_CALL) {
-            forget_by_call(state, returned);
+            forget_by_call(code, at, state, returned);
         }
         return;
     }

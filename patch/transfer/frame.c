@@ -312,6 +312,15 @@ static bool touch_stack(struct code *code, const struct code_instruction *instru
     return false;
 }
 
+/* Whether INSTRUCTION calls a function of the same object: one of which more may be found out than the ABI says. */
+static bool calls_own(const struct code *code, const struct code_instruction *instruction)
+{
+    const struct code_operand *operand = operand_of(code, instruction, 0);
+    struct object_place place;
+
+    return operand->kind == OPERAND_NUMBER && (!code_named(code, operand, &place) || place.section);
+}
+
 /* What the callee takes and leaves, as the ABI has it. Arguments on the stack are those stored since the last call. */
 static void touch_call(struct code *code, uint32_t index)
 {
@@ -341,7 +350,10 @@ static void touch_call(struct code *code, uint32_t index)
             add_touch(code, i * ADDRESS, ADDRESS, false, true);
         }
     }
-    add_touch(code, PLACE_VECTOR, 32, false, true);
+    uint32_t at_once = calls_own(code, instruction) ? 1 : VECTORS;
+    for (uint32_t i = 0; i < VECTORS; i += at_once) {
+        add_touch(code, PLACE_VECTOR + (int32_t)i, at_once, false, true);
+    }
     add_touch(code, PLACE_FLAGS, 1, false, true);
 }
 

@@ -46,4 +46,13 @@ static inline bool code_is_call(const struct code *code, uint32_t at)
     return code->instructions.items[at].flags & CODE_CALL;
 }
 
+/* Whether ORIGIN is a call, and what it leaves there is no result: nothing that code could mean. */
+static inline bool origin_is_nothing(const struct code *code, const struct origin *origin)
+{
+    unsigned number = place_register(origin->place);
+
+    return origin->at != ENTRY && code_is_call(code, origin->at) && number != RAX && number != RDX &&
+           origin->place != PLACE_VECTOR && origin->place != PLACE_VECTOR + 1;
+}
+
 #endif

@@ -134,12 +134,10 @@ bool version_is_idle(const struct version *version, int32_t offset);
 uint32_t version_unit_at(const struct version *version, int32_t offset);
 void version_forget_scopes(struct version *version);
 
-/* transfer/clobbers.c: what is known of the registers that OBJECT's functions change; borrows it. */
-struct clobbers *clobbers_create(struct object *object);
-void clobbers_destroy(struct clobbers *clobbers);
-
-/* Whether the instruction CALL of CODE may change register NUMBER, by all that can be told of what it calls. */
-bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t call, unsigned number);
+/* transfer/relied.c: whether register NUMBER, or from REGISTERS on a vector, of which SIZE bytes are read behind the calls and which the ABI lets
+ * the called function change, holds what it must. NULL, or why it may not: owned by the caller. */
+char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint32_t new_call, unsigned number,
+                            uint32_t size);
 
 /* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);

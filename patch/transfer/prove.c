@@ -235,9 +235,7 @@ static unsigned result_index(const struct code *code, const struct origin *origi
     unsigned number = place_register(origin->place);
 
     if (code_is_call(code, origin->at)) {
-        bool result = number == RAX || number == RDX || origin->place == PLACE_VECTOR ||
-                      origin->place == PLACE_VECTOR + 1;
-        return result ? 256 + (unsigned)origin->place : NO_RESULT;
+        return origin_is_nothing(code, origin) ? NO_RESULT : 256 + (unsigned)origin->place;
     }
     if (origin->place == PLACE_FLAGS) {
         return FLAGS_RESULT;
@@ -269,6 +267,9 @@ static bool same_origin(struct match *match, const struct origin *new, const str
                         !(place_in_frame(new->place) && new->place < PLACE_CFA);
         return new->at == old->at &&
                ((new->place == old->place && (match->same_parameters || !argument)) || unset);
+    }
+    if (origin_is_nothing(match->new, new) && origin_is_nothing(match->old, old)) {
+        return true;
     }
     unsigned result = result_index(match->new, new);
     return match->old_of[new->at] == old->at &&

@@ -104,36 +104,44 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
     return reason;
 }
 
-static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t call)
+static char *add_vectors(struct transfer_work *work, uint32_t old_call, uint32_t new_call)
 {
     uint32_t block = work->new->code.instructions.items[work->new->at].block;
+    char *reason = NULL;
 
-    for (unsigned i = 0; i < REGISTERS; i++) {
-        uint32_t size = 0;
-        for (uint32_t k = 0; k < ADDRESS; k++) {
-            size = is_live(&work->direct, block, i * ADDRESS + k) ? k + 1 : size;
+    for (unsigned i = 0; i < VECTORS && !reason; i++) {
+        if (is_live(&work->direct, block, PLACE_VECTOR + (int32_t)i)) {
+            reason = transfer_check_relied(work, old_call, new_call, REGISTERS + i, 1);
         }
+    }
+    return reason;
+}
+
+/* How many bytes of register NUMBER the new code reads, as 0, 1, 2, 4 or 8. */
+static uint32_t live_bytes(const struct transfer_work *work, unsigned number)
+{
+    uint32_t block = work->new->code.instructions.items[work->new->at].block, size = 0;
+
+    for (uint32_t k = 0; k < ADDRESS; k++) {
+        size = is_live(&work->direct, block, (int32_t)(number * ADDRESS + k)) ? k + 1 : size;
+    }
+    return size <= 2 ? size : size <= 4 ? 4 : ADDRESS;
+}
+
+static char *add_registers(struct transfer_work *work, struct recipe *recipe, uint32_t old_call,
+                           uint32_t new_call)
+{
+    char *reason = NULL;
+
+    for (unsigned i = 0; i < REGISTERS && !reason; i++) {
+        uint32_t size = live_bytes(work, i);
         if (!size || i == RSP) {
             continue;
         }
-        if (!register_is_preserved(i)) {
-            if (i != RAX && i != RDX && !call_clobbers(work->new->clobbers, &work->new->code, call, i)) {
-                return must_printf(
-                    "the new version relies on %s, which the called function happens to leave alone",
-                    register_name(i));
-            }
-            continue;
-        }
-        char *reason = add_value(work, recipe, i * ADDRESS,
-                                 size <= 1   ? 1
-                                 : size <= 2 ? 2
-                                 : size <= 4 ? 4
-                                             : 8);
-        if (reason) {
-            return reason;
-        }
+        reason = register_is_preserved(i) ? add_value(work, recipe, (int32_t)i * ADDRESS, size)
+                                          : transfer_check_relied(work, old_call, new_call, i, size);
     }
-    return NULL;
+    return reason ? reason : add_vectors(work, old_call, new_call);
 }
 
 /* What nobody has described, and both versions use alike: it is where it was. */
@@ -305,7 +313,7 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     work->old->locals = version_locals(work->old, old_call);
     work->new->locals = version_locals(work->new, new_call);
     char *reason = transfer_check_locals(work, old_call);
-    reason = reason ? reason : add_registers(work, recipe, new_call);
+    reason = reason ? reason : add_registers(work, recipe, old_call, new_call);
     reason = reason ? reason : add_frame(work, recipe);
     if (!reason) {
         add_saved(work, recipe);

@@ -150,6 +150,7 @@ void version_init(struct version *version, const struct transfer_side *side,
     if (version->code.problem) {
         return;
     }
+    clobbers_apply(side->clobbers, &version->code);
     function_debug_init(&version->debug, &version->code, &side->index);
     find_frame_objects(&version->debug, first_return(&version->code), &version->objects);
     find_escaped(version);

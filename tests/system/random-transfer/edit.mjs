@@ -58,9 +58,10 @@ const edits = {
         return 'a statement removed';
     },
 
-    /** Not in what a `const` local begins with: gcc takes such a local for the number itself. */
+    /** Not in what a `const` local or a structure begins with: compilers may take it for the number itself, without a word. */
     constant(maker, f, program) {
-        const numbers = all(f, program.globals).filter((s) => s.kind !== 'vla' && s.kind !== 'for' && !s.v?.constant).flatMap(expressions).flatMap((e) => [...parts(e)]).filter((e) => e.op === 'number' && e.value > 3n);
+        const literal = (s) => s.v?.constant || (s.kind === 'declare' && s.v.type.kind === 'struct');
+        const numbers = all(f, program.globals).filter((s) => s.kind !== 'vla' && s.kind !== 'for' && !literal(s)).flatMap(expressions).flatMap((e) => [...parts(e)]).filter((e) => e.op === 'number' && e.value > 3n);
         if (!numbers.length)
             return null;
         maker.r.pick(numbers).value += BigInt(1 + maker.r.below(9));

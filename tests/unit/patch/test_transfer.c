@@ -646,6 +646,45 @@ static void test_the_stack_guard(void **state)
     end(&versions);
 }
 
+#define LEAF                                                                                                 \
+    "asm(\".section .text.leaf,\\\"ax\\\"\\n.type leaf,@function\\nleaf:\\nmov $1,%eax\\nmov "               \
+    "$2,%edx\\nret\\n"                                                                                       \
+    ".size leaf,.-leaf\\n.text\\n\");\n"
+
+#define LEAVES(before, after)                                                                                \
+    LEAF ASSEMBLY(ENTER "1:\\n" WAIT before "call leaf\\ncall leaf\\n" after "jmp 1b\\n")
+
+/* Whether both calls of leaf, with BEFORE in front of them or in the new version NOW, and AFTER behind, have a recipe; WORDS: why not. */
+#define expect_behind_leaf(before, now, after, words)                                                        \
+    expect_recipes_of_leaf(LEAVES(before, after), LEAVES(now, after), words)
+
+static void expect_recipes_of_leaf(const char *old, const char *new, const char *words)
+{
+    struct versions versions;
+
+    start(&versions, old, new);
+    work_out(&versions, "f");
+    assert_int_equal(versions.recipes.count, 3); /* wait_event, leaf twice */
+    for (unsigned i = 1; i <= 2; i++) {
+        const char *reason = versions.recipes.items[i].reason;
+        if (!words != !reason || (words && !strstr(reason, words))) {
+            fail_msg("call %u: expected \"%s\", not \"%s\"", i, words ? words : "a recipe",
+                     reason ? reason : "a recipe");
+        }
+    }
+    end(&versions);
+}
+
+static void test_what_a_called_function_leaves_alone(void **state)
+{
+    expect_behind_leaf("mov %rbx,%r8\\n", "mov %rbx,%r8\\n", "mov %r8,%rbx\\n", NULL);
+    expect_behind_leaf("mov $7,%r8\\n", "mov %rbx,%r8\\n", "mov %r8,%rbx\\n", "relies on r8");
+    expect_behind_leaf("mov $7,%edx\\n", "mov %rbx,%rdx\\n", "mov %rdx,%rbx\\n", NULL); /* a result */
+    expect_behind_leaf("movq %rbx,%xmm5\\n", "movq %rbx,%xmm5\\n", "movq %xmm5,%rbx\\n", NULL);
+    expect_behind_leaf("movq %rax,%xmm5\\n", "movq %rbx,%xmm5\\n", "movq %xmm5,%rbx\\n", "relies on xmm5");
+    expect_behind_leaf("", "", "mov %r8,%rbx\\n", NULL); /* what wait_event has left there */
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -654,6 +693,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_what_has_changed_since_is_no_source),
         cmocka_unit_test(test_what_addresses_lead_to_is_no_number),
         cmocka_unit_test(test_the_stack_guard),
+        cmocka_unit_test(test_what_a_called_function_leaves_alone),
         cmocka_unit_test(test_the_same_code),
         cmocka_unit_test(test_a_statement_more),
         cmocka_unit_test(test_labels_taken),
