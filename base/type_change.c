@@ -61,6 +61,8 @@ void type_change_source(struct text *text, const json_t *member)
         text_puts(text, *words ? words : "as it was");
     if (*text_at(member, "policy"))
         text_printf(text, " (%s)", text_at(member, "policy"));
+    if (*text_at(member, "set_by"))
+        text_printf(text, ", where %s sets %s", text_at(member, "set_by"), text_at(member, "set_to"));
     if (*text_at(member, "why"))
         text_printf(text, ": %s", text_at(member, "why"));
 }

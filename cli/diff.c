@@ -33,8 +33,10 @@ static void print_diagnostics(const struct molt_diagnostics *diagnostics, const 
         if (failure && strcmp(failure->message, item->message) == 0) {
             continue;
         }
-        if (item->file && item->line) {
+        if (item->file && item->line && item->column) {
             fprintf(stderr, "%s:%u:%u: ", item->file, item->line, item->column);
+        } else if (item->file && item->line) {
+            fprintf(stderr, "%s:%u: ", item->file, item->line);
         } else if (item->file) {
             fprintf(stderr, "%s: ", item->file);
         }

@@ -155,6 +155,30 @@ static struct molt_error *emit_code_sites(struct build *build, struct state_emis
 
 /* ---- preparing --------------------------------------------------------------------------------------------------- */
 
+/* A policy_initialisers of the units that changed. */
+static struct molt_error *visit_initialisers(void *context, initialiser_visitor *visit, void *visit_context)
+{
+    struct build *build = context;
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; !error && i < build->units.count; i++) {
+        const char *file = build->units.items[i]->unit->entry->file;
+        char *old_path = tree_file(&build->from, file), *new_path = tree_file(&build->to, file);
+        char *old = NULL, *new = NULL;
+        size_t old_size = 0, new_size = 0;
+        error = file_read(old_path, &old, &old_size);
+        error = error ? error : file_read(new_path, &new, &new_size);
+        if (!error && (old_size != new_size || memcmp(old, new, old_size) != 0)) {
+            error = initialisers_between(file, old, old_size, new, new_size, visit, visit_context);
+        }
+        free(old);
+        free(new);
+        free(old_path);
+        free(new_path);
+    }
+    return error;
+}
+
 static struct molt_error *make_policies(struct build *build, struct build_state *state)
 {
     const struct changed_unit *first = build_unit_of(build, build->contributions.items[0]->comparison);
@@ -172,6 +196,8 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
                                           .hints = state->hints,
                                           .earlier = build->earlier,
                                           .earlier_count = build->earlier_count,
+                                          .visit_initialisers = visit_initialisers,
+                                          .initialisers_context = build,
                                           .stages = build->request->stages,
                                           .is_stage = build->request->is_stage };
     return policies_create(&state->input, &state->policies);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "recorder/declarations.h"
+#include "recorder/node.h"
 #include "recorder/token.h"
 
 enum { EXCLUDED_MAX = 64, DEPTH_MAX = 64 };
@@ -27,16 +28,6 @@ struct excluded {
     struct range ranges[EXCLUDED_MAX];
     uint32_t count;
 };
-
-static bool node_is(TSNode node, const char *type)
-{
-    return strcmp(ts_node_type(node), type) == 0;
-}
-
-static TSNode field(TSNode node, const char *name)
-{
-    return ts_node_child_by_field_name(node, name, (uint32_t)strlen(name));
-}
 
 static uint64_t hash_range(const struct walk *walk, uint64_t seed, uint32_t start, uint32_t end)
 {
@@ -79,7 +70,7 @@ static bool is_name(TSNode node)
 /* The declarator inside of DECLARATOR, one level in; null at the name. */
 static TSNode inner_declarator(TSNode declarator)
 {
-    TSNode inner = field(declarator, "declarator");
+    TSNode inner = node_field(declarator, "declarator");
 
     if (!ts_node_is_null(inner) || is_name(declarator)) {
         return inner;
@@ -125,10 +116,10 @@ static void exclude(struct excluded *excluded, struct range range)
 /* Excludes the names of the parameters of FUNCTION, a function declarator. */
 static void exclude_parameters(const struct walk *walk, TSNode function, struct excluded *excluded)
 {
-    TSNode parameters = field(function, "parameters"), unused;
+    TSNode parameters = node_field(function, "parameters"), unused;
 
     for (uint32_t i = 0; !ts_node_is_null(parameters) && i < ts_node_named_child_count(parameters); i++) {
-        TSNode name = declared_name(field(ts_node_named_child(parameters, i), "declarator"), &unused);
+        TSNode name = declared_name(node_field(ts_node_named_child(parameters, i), "declarator"), &unused);
         if (!ts_node_is_null(name)) {
             exclude(excluded, extractor_range(walk->extractor, name));
         }
@@ -171,7 +162,7 @@ static uint64_t hash_specifiers(const struct walk *walk, TSNode node)
             node_is(child, "compound_statement")) {
             continue;
         }
-        TSNode body = is_aggregate(child) ? field(child, "body") : (TSNode){ 0 };
+        TSNode body = is_aggregate(child) ? node_field(child, "body") : (TSNode){ 0 };
         if (ts_node_is_null(body)) {
             hash = hash_node(walk, hash, child);
         } else {
@@ -203,11 +194,11 @@ static void walk_type(struct walk *walk, TSNode node, int32_t owner, TSNode fall
 static int32_t walk_declarator(struct walk *walk, TSNode node, TSNode declarator, uint64_t specifiers,
                                enum declaration_kind kind, int32_t owner)
 {
-    TSNode function = { 0 }, value = field(declarator, "value");
+    TSNode function = { 0 }, value = node_field(declarator, "value");
     struct excluded excluded = { 0 };
 
     if (node_is(declarator, "init_declarator")) {
-        declarator = field(declarator, "declarator");
+        declarator = node_field(declarator, "declarator");
     }
     TSNode name = declared_name(declarator, &function);
     if (ts_node_is_null(name)) {
@@ -251,7 +242,7 @@ static void add_width(struct walk *walk, int32_t member, TSNode clause)
 static void walk_declarators(struct walk *walk, TSNode node, enum declaration_kind kind, int32_t owner)
 {
     uint64_t specifiers = hash_specifiers(walk, node);
-    TSNode type = field(node, "type"), first_name = { 0 }, unused;
+    TSNode type = node_field(node, "type"), first_name = { 0 }, unused;
     TSTreeCursor cursor = ts_tree_cursor_new(node);
     int32_t first = -1, last = -1;
 
@@ -282,9 +273,9 @@ static void walk_declarators(struct walk *walk, TSNode node, enum declaration_ki
 
 static void walk_enumerator(struct walk *walk, TSNode node, int32_t owner)
 {
-    struct declaration *item =
-        add(walk, DECLARATION_ENUMERATOR, field(node, "name"), extractor_range(walk->extractor, node), owner);
-    TSNode value = field(node, "value");
+    struct declaration *item = add(walk, DECLARATION_ENUMERATOR, node_field(node, "name"),
+                                   extractor_range(walk->extractor, node), owner);
+    TSNode value = node_field(node, "value");
 
     if (item && !ts_node_is_null(value)) {
         item->value_hash = hash_node(walk, 17, value);
@@ -332,7 +323,7 @@ static uint64_t hash_directives(const struct walk *walk, uint64_t hash, struct r
  * FALLBACK_NAME: the typedef that names it then, or null. */
 static void walk_type(struct walk *walk, TSNode node, int32_t owner, TSNode fallback_name)
 {
-    TSNode name = field(node, "name"), body = field(node, "body");
+    TSNode name = node_field(node, "name"), body = node_field(node, "body");
     struct range extent = extractor_range(walk->extractor, node);
 
     if (ts_node_is_null(name)) {
@@ -367,7 +358,7 @@ static void walk_type(struct walk *walk, TSNode node, int32_t owner, TSNode fall
 /* "struct a;" */
 static void walk_forward(struct walk *walk, TSNode node)
 {
-    TSNode name = field(node, "name");
+    TSNode name = node_field(node, "name");
 
     if (!ts_node_is_null(name)) {
         struct declaration *item =
@@ -380,7 +371,7 @@ static void walk_forward(struct walk *walk, TSNode node)
 
 static void walk_function(struct walk *walk, TSNode node)
 {
-    TSNode function = { 0 }, declarator = field(node, "declarator"), body = field(node, "body");
+    TSNode function = { 0 }, declarator = node_field(node, "declarator"), body = node_field(node, "body");
     TSNode name = declared_name(declarator, &function);
 
     if (ts_node_is_null(name) || ts_node_is_null(body)) {
@@ -405,8 +396,8 @@ static void walk_function(struct walk *walk, TSNode node)
     }
     item->value_hash = token_hash(31, walk->segment, inside.start, inside.end,
                                   walk->segment + item->label.start, item->label.end - item->label.start);
-    if (is_aggregate(field(node, "type"))) {
-        walk_type(walk, field(node, "type"), -1, (TSNode){ 0 });
+    if (is_aggregate(node_field(node, "type"))) {
+        walk_type(walk, node_field(node, "type"), -1, (TSNode){ 0 });
     }
 }
 
@@ -422,13 +413,13 @@ static void walk_file_level(struct walk *walk, TSNode node, int depth)
     } else if (node_is(node, "type_definition")) {
         walk_declarators(walk, node, DECLARATION_TYPEDEF, -1);
     } else if (is_aggregate(node)) {
-        if (ts_node_is_null(field(node, "body"))) {
+        if (ts_node_is_null(node_field(node, "body"))) {
             walk_forward(walk, node);
         } else {
             walk_type(walk, node, -1, (TSNode){ 0 });
         }
     } else if (node_is(node, "linkage_specification")) {
-        walk_file_level(walk, field(node, "body"), depth + 1);
+        walk_file_level(walk, node_field(node, "body"), depth + 1);
     } else if (node_is(node, "ERROR") && depth < DEPTH_MAX) {
         for (uint32_t i = 0; i < ts_node_child_count(node); i++) {
             walk_file_level(walk, ts_node_child(node, i), depth + 1);

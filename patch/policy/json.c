@@ -86,6 +86,10 @@ static json_t *step_to_json(const struct policy_step *step)
         json_object_set_new(result, "confidence", json_real(step->confidence));
         json_object_set_new(result, "evidence", json_string(step->evidence));
     }
+    if (step->maker.function) {
+        json_object_set_new(result, "set_by", json_string(step->maker.function));
+        json_object_set_new(result, "set_to", json_string(step->maker.text));
+    }
     if (step->why) {
         json_object_set_new(result, "why", json_string(step->why));
     }

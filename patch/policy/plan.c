@@ -459,7 +459,7 @@ struct molt_error *policy_plans_make(struct policy_plans *plans)
     policy_settle_all(plans);
     struct molt_error *error = plans->error;
     plans->error = NULL;
-    return error;
+    return error ? error : policy_find_makers(plans);
 }
 
 void policy_plans_deinit(struct policy_plans *plans)

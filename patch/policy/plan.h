@@ -8,6 +8,7 @@
 #include "base/diagnostic.h"
 #include "patch/emit/emit.h"
 #include "patch/policy/compile.h"
+#include "patch/policy/policy.h"
 #include "patch/types/compare.h"
 
 /* word in manifests */
@@ -34,6 +35,14 @@ struct policy_end {
     uint64_t bit;                     /* from the start of the whole */
 };
 
+/* The function that gives a new member its value in instances that are made from now on. Without: all NULL. */
+struct policy_maker {
+    const char *function, *file;
+    unsigned line;
+    const char *text;  /* the value, as the function has it */
+    const char *value; /* the same for MOLT_DEFAULT; NULL: it is made of the function's own variables */
+};
+
 struct policy_step {
     enum policy_step_kind kind;
     struct policy_end old, new;
@@ -47,7 +56,8 @@ struct policy_step {
     uint64_t size;                            /* UNION: bytes */
     double confidence;
     const char *evidence;
-    const char *why; /* IMPOSSIBLE: one clause */
+    const char *why;           /* IMPOSSIBLE: one clause */
+    struct policy_maker maker; /* NEW */
 };
 
 struct policy_composition;
@@ -82,6 +92,8 @@ struct policy_plans {
     const struct earlier_patch *earlier;
     size_t earlier_count;
     struct molt_diagnostics *diagnostics;
+    policy_initialisers *visit_initialisers; /* NULL: nobody knows */
+    void *initialisers_context;
     const json_t
         *stages; /* updates that this one puts together (patch/policy/stage.h); NULL: there are none */
     const json_t *before; /* this is one of them, these are those in front of it; NULL: there are none */

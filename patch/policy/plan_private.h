@@ -19,4 +19,7 @@ void policy_settle(struct policy_plan *plan);
 /* The same for what contains what is impossible, all plans being settled; warnings; and which have a way back. */
 void policy_settle_all(struct policy_plans *plans);
 
+/* policy/oblivious.c: what functions set new members to; warnings. */
+struct molt_error *policy_find_makers(struct policy_plans *plans);
+
 #endif

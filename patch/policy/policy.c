@@ -147,6 +147,8 @@ struct molt_error *policies_create(const struct policy_input *input, struct poli
                                              .hints = input->hints,
                                              .earlier = input->earlier,
                                              .earlier_count = input->earlier_count,
+                                             .visit_initialisers = input->visit_initialisers,
+                                             .initialisers_context = input->initialisers_context,
                                              .stages = input->is_stage ? NULL : input->stages,
                                              .before = input->is_stage ? input->stages : NULL,
                                              .diagnostics = input->setup.diagnostics };

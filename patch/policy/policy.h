@@ -10,8 +10,13 @@
 #include "patch/emit/state.h"
 #include "patch/policy/compile.h"
 #include "patch/types/compare.h"
+#include "recorder/initialisers.h"
 
 struct policies;
+
+/* Visits what functions of the changed sources newly set (recorder/initialisers.h). */
+typedef struct molt_error *policy_initialisers(void *context, initialiser_visitor *visit,
+                                               void *visit_context);
 
 /* All is borrowed; the types and changes as long as the result. */
 struct policy_input {
@@ -22,6 +27,8 @@ struct policy_input {
     const struct earlier_patch
         *earlier; /* what was applied before: policies used there are left out of other changes */
     size_t earlier_count;
+    policy_initialisers *visit_initialisers; /* NULL: nobody looks */
+    void *initialisers_context;
     const json_t *stages; /* what is to be put together (patch/policy/stage.h); may be NULL */
     bool is_stage;        /* these policies are to become one more of them */
 };
@@ -45,8 +52,9 @@ void policies_emit(struct policies *policies, struct state_emission *state);
  *     {"name", "new_name", "unit", "file", "line", "from": version, "to": version,
  *      "policy": "generated" | "FILE:LINE", "reason",
  *      "change": [{"name": in the new type | null, "from": in the old one | null, "how", "type", "was",
- *      "policy": "FILE:LINE" | null, "confidence", "evidence"}], "invertible", "why_not": null | why not,
- *      "stops": null | why an instance would stop the update, "policies": [hashes of the policies' words],
+ *      "policy": "FILE:LINE" | null, "confidence", "evidence", "set_by", "set_to": the function and the value of a
+ *      new member in new instances}],
+ *      "invertible", "why_not": null | why not, "stops": null | why an instance would stop the update, "policies": [hashes of the policies' words],
  *      "validations": ["FILE:LINE"], "function": name of the generated C function,
  *      "old", "new": where the members are (patch/types/shape.h)}
  *

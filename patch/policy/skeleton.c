@@ -39,10 +39,22 @@ static void write_include(const struct type *type, struct text *ret)
     }
 }
 
+/* New members get what new instances get. */
+static void write_defaults(const struct policy_plan *plan, const char *key, struct text *ret)
+{
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct policy_step *step = &plan->steps.items[i];
+        if (step->maker.value) {
+            text_printf(ret, "/* as %s does */\nMOLT_DEFAULT(%s, %s, %s);\n\n", step->maker.function, key,
+                        step->new.path, step->maker.value);
+        }
+    }
+}
+
 static char *write_skeleton(const struct policies *policies, const struct policy_plan *plan)
 {
     const struct policy_plans *plans = &policies->plans;
-    struct text result = { 0 }, function = { 0 }, declarations = { 0 };
+    struct text result = { 0 }, function = { 0 }, declarations = { 0 }, defaults = { 0 };
     struct policy_knowledge knowledge = { .plans = plans };
     struct declaration_rules old_rules = { .suffix = POLICY_OLD_SUFFIX,
                                            .suffixed = policy_is_suffixed,
@@ -61,11 +73,12 @@ static char *write_skeleton(const struct policies *policies, const struct policy
                 " * comments say how. See <molt/policy.h>. */\n#include <molt/policy.h>\n",
                 key);
     write_include(plan->new, &result);
+    write_defaults(plan, key, &defaults);
     text_printf(&result,
                 "\n/* For instances of this version: once the update is in force, these policies are passed "
                 "over. */\n"
-                "MOLT_VERSIONS(%s, \"%016llx\", \"\");\n\nMOLT_MIGRATE(%s, old, new)\n{\n",
-                key, (unsigned long long)plan->old->hash, key);
+                "MOLT_VERSIONS(%s, \"%016llx\", \"\");\n\n%sMOLT_MIGRATE(%s, old, new)\n{\n",
+                key, (unsigned long long)plan->old->hash, defaults.length ? defaults.bytes : "", key);
     write_body(function.bytes, &result);
     text_printf(&result, "}\n\nMOLT_VALIDATE(%s, old, new)\n{\n    return 1;\n}\n", key);
     for (size_t i = 0; i < writer.remaps.count; i++) {
@@ -75,6 +88,7 @@ static char *write_skeleton(const struct policies *policies, const struct policy
     table_deinit(&writer.remap_names);
     declarations_destroy(writer.old_types);
     declarations_destroy(writer.new_types);
+    text_deinit(&defaults);
     text_deinit(&declarations);
     text_deinit(&function);
     free(key);

@@ -192,6 +192,17 @@ static void write_choice(struct policy_writer *writer, const struct policy_plan 
     free(place);
 }
 
+static void write_new(struct policy_writer *writer, const struct policy_step *step)
+{
+    if (step->maker.function) {
+        policy_line(writer, 1, NULL, "/* new->%s is new: zero, where %s sets %s */", step->new.path,
+                    step->maker.function,
+                    strstr(step->maker.text, "*/") ? "another value" : step->maker.text);
+    } else {
+        policy_line(writer, 1, NULL, "/* new->%s is new: zero */", step->new.path);
+    }
+}
+
 static void write_step(struct policy_writer *writer, const struct policy_plan *plan, size_t index)
 {
     const struct policy_step *step = &plan->steps.items[index];
@@ -218,7 +229,7 @@ static void write_step(struct policy_writer *writer, const struct policy_plan *p
         policy_line(writer, 1, NULL, "/* new->%s: see %s */", step->new.path, place);
         break;
     case POLICY_STEP_NEW:
-        policy_line(writer, 1, NULL, "/* new->%s is new: zero */", step->new.path);
+        write_new(writer, step);
         break;
     case POLICY_STEP_GONE:
         policy_line(writer, 1, NULL, "/* old->%s is gone%s */", step->old.path,

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "recorder/loop/loop.h"
+#include "recorder/node.h"
 #include "recorder/token.h"
 
 enum { LOOP_DEPTH_MAX = 400, LOOP_LINE_MAX = 100 };
@@ -162,16 +163,6 @@ bool loop_write_type(const struct loop_work *work, struct text *text);
 void loop_write(struct loop_work *work, struct loop_extraction *ret);
 
 /* ---- the tree ---- */
-
-static inline bool node_is(TSNode node, const char *type)
-{
-    return !ts_node_is_null(node) && strcmp(ts_node_type(node), type) == 0;
-}
-
-static inline TSNode node_field(TSNode node, const char *name)
-{
-    return ts_node_is_null(node) ? node : ts_node_child_by_field_name(node, name, (uint32_t)strlen(name));
-}
 
 static inline uint32_t node_start(const struct loop_work *work, TSNode node)
 {

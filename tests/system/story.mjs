@@ -22,6 +22,7 @@
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
 //   update or refused WORD...     succeeds, or is refused (the patch or its update) naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
+//   made WORD...          the last patch was made with a warning with all these words; unmade: it was not
 //   diff fails [VERSION] STATUS WORD...     no patch can be made
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
@@ -90,6 +91,8 @@ function parseStep(line) {
             : { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };
     case 'warned':
     case 'unwarned':
+    case 'made':
+    case 'unmade':
     case 'doctor':
         return { kind: verb, words };
     case 'nothing':

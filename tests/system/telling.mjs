@@ -48,7 +48,15 @@ class Telling {
     async patch(version, via = []) {
         const { file, result } = await this.diff(version, via);
         demandResult('molt diff', result, 0);
+        this.made = result.output;
         return file;
+    }
+
+    /** That OUTPUT has a warning with the words of STEP, or none if it begins with "un". */
+    demandWarning(step, output) {
+        const lines = output.split('\n').filter((line) => line.includes('warning'));
+        const found = lines.some((line) => step.words.every((word) => line.includes(word)));
+        demand(found !== step.kind.startsWith('un'), `${step.kind} of "${step.words.join(' ')}": ${output}`);
     }
 
     async step(step) {
@@ -144,12 +152,13 @@ class Telling {
             break;
         }
         case 'warned':
-        case 'unwarned': {
-            const lines = this.last.output.split('\n').filter((line) => line.includes('warning'));
-            const found = lines.some((line) => step.words.every((word) => line.includes(word)));
-            demand(found === (step.kind === 'warned'), `${step.kind} of "${step.words.join(' ')}": ${this.last.output}`);
+        case 'unwarned':
+            this.demandWarning(step, this.last.output);
             break;
-        }
+        case 'made':
+        case 'unmade':
+            this.demandWarning(step, this.made);
+            break;
         }
     }
 

@@ -96,6 +96,14 @@ static void compile_both(struct bench *bench)
     LIST_FREE(&jobs);
 }
 
+static struct molt_error *visit_maker(void *maker, initialiser_visitor *visit, void *context)
+{
+    if (maker) {
+        visit(context, maker);
+    }
+    return NULL;
+}
+
 static void open_bench(struct bench *bench, const struct policy_case *test, const char *compiler,
                        const char *flags)
 {
@@ -124,7 +132,9 @@ static void open_bench(struct bench *bench, const struct policy_case *test, cons
                                                      bench->new_job.unit->entry, &bench->diagnostics },
                                           .changes = bench->changes,
                                           .old_types = bench->old_types,
-                                          .new_types = bench->new_types };
+                                          .new_types = bench->new_types,
+                                          .visit_initialisers = visit_maker,
+                                          .initialisers_context = (void *)test->maker };
     bench->error = policies_create(&bench->input, &bench->policies);
 }
 
@@ -182,7 +192,7 @@ static void try_skeleton(struct bench *bench, const struct policy_case *test)
         if (error) {
             fail_msg("%s: the skeleton of %s: %s", test->title, type, error->message);
         }
-        assert_int_equal(again->plans.uses.count, 2);
+        assert_int_equal(again->plans.uses.count, 2 + (test->maker && test->maker->value));
         policies_destroy(again);
     }
     json_decref(skeletons);

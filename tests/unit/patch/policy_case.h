@@ -19,13 +19,14 @@ struct policy_case {
     const char
         *policy;       /* molt/p.c, after an #include of policy.h and of the new source's types; NULL: none */
     const char *fails; /* part of molt_fail's message; NULL: it succeeds */
-    const char *refused;     /* part of the error of making the policies */
-    const char *no_way_back; /* part of the reason; NULL: the way back gives `before` again */
-    const char *contains;    /* part of the generated C */
-    const char *stops;       /* part of the warning */
-    int any_way_back;        /* if there is one, it has to give `before` again */
-    int skeleton;            /* try it, too */
-    int invalid;             /* the validation is to say no */
+    const char *refused;             /* part of the error of making the policies */
+    const char *no_way_back;         /* part of the reason; NULL: the way back gives `before` again */
+    const char *contains;            /* part of the generated C */
+    const char *stops;               /* part of the warning */
+    const struct initialiser *maker; /* what a function of the program newly sets */
+    int any_way_back;                /* if there is one, it has to give `before` again */
+    int skeleton;                    /* try it, too */
+    int invalid;                     /* the validation is to say no */
 };
 
 #define POLICY_CASE_LOSSY "lossy" /* no_way_back: there is one, which does not give all of it again */

@@ -88,6 +88,27 @@ static const struct policy_case cases[] = {
         .contains = "MOLT_CONVERT(new->d, old->d);",
     },
     {
+        .title = "what new instances get",
+        .skeleton = 1,
+        .old = "struct record { int a; };" PROGRAM(struct record before = { 5 };),
+        .new = "struct record { int timeout; int a; };" PROGRAM(
+            int check(const struct record *r) { return r->timeout; }),
+        .maker = &(const struct initialiser){ "a.c", "struct record", "timeout", "30", "30", "make", 7 },
+        .contains = "/* new->timeout is new: zero, where make sets 30 */",
+        .stops = "make sets 'timeout' to 30, but instances of struct record that are alive get zero; "
+                 "'MOLT_DEFAULT(struct record, timeout, 30);'",
+    },
+    {
+        .title = "what new instances get of their maker's own variables",
+        .skeleton = 1,
+        .old = "typedef struct { int a; } record; struct record { record r; };" PROGRAM(
+            struct record before = { { 5 } };),
+        .new = "typedef struct { int a; int b; } record; struct record { record r; };" PROGRAM(
+            int check(const struct record *r) { return r->r.b; }),
+        .maker = &(const struct initialiser){ "a.c", "record", "b", "size + 1", NULL, "make", 7 },
+        .stops = "MOLT_DEFAULT or MOLT_MIGRATE in a file in molt/ says what they get",
+    },
+    {
         .title = "a bit-field that is too small",
         .old = "struct record { unsigned d : 7; };" PROGRAM(struct record before = { 9 };),
         .new = "struct record { unsigned d : 3; };" PROGRAM(int check(const struct record *r) { return 0; }),
