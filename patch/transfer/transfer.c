@@ -97,6 +97,11 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
     };
     char *reason = transfer_source(work, place, size, &value);
 
+    if (!reason && value.from_kind == MOLT_VALUE_SLOT && value.from < -(int32_t)recipe->old_size) {
+        reason = must_printf(
+            "a value would come from below the frame (at CFA%+d): nobody keeps that during a call",
+            (int)value.from);
+    }
     if (!reason) {
         LIST_ADD(&recipe->values, value);
         cover(work, place, value.size);
