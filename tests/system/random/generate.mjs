@@ -90,7 +90,7 @@ class Maker {
         case 0: this.add(type, step); break;
         case 1:
             if (own.length > 2)
-                type.members.splice(type.members.indexOf(r.pick(own)), 1);
+                this.remove(type, r.pick(own), step);
             break;
         case 2: case 3: this.retype(r.pick(own)); break;
         case 4: r.shuffle(type.members); break;
@@ -99,6 +99,13 @@ class Maker {
             break;
         case 6: this.regroup(type); break;
         }
+    }
+
+    /** Members of a structure that goes are found again in one that comes, by their names: what is said of both is the builder's guess. */
+    remove(type, member, step) {
+        const was = step.before[type.index].members, came = (one) => one.kind === 'embedded' && !was.some(({ key }) => key === one.key);
+        if (member.kind !== 'embedded' || !type.members.some(came))
+            type.members.splice(type.members.indexOf(member), 1);
     }
 
     retype(member) {
@@ -113,6 +120,10 @@ class Maker {
     add(type, step) {
         const { r } = this;
         const member = this.member(type);
+        if (member.kind === 'embedded' && step.before[type.index].members.some((old) => old.kind === 'embedded' && !type.members.some(({ key }) => key === old.key))) {
+            member.kind = 'scalar';
+            this.drawType(member);
+        }
         type.members.splice(r.below(type.members.length + 1), 0, member);
         if (member.kind !== 'scalar' || type.tail)
             return;
@@ -121,6 +132,15 @@ class Maker {
             step.customs.push({ type: type.index, key: member.key, from: r.pick(from).key, plus: r.below(20) });
         else if (r.chance(0.4))
             step.defaults.push({ type: type.index, key: member.key, value: 1 + r.below(90) });
+    }
+
+    /** Policies for members speak of types that keep their names. */
+    isRenamable(type, step) {
+        const was = step.before[type.index], spoken = [...step.defaults, ...step.customs].some((one) => one.type === type.index);
+        return !spoken && type.members.every((member) => {
+            const old = was.members.find(({ key }) => key === member.key);
+            return !old || (pathOf(old) === pathOf(member) && (member.kind !== 'variant' || (old.ctype === member.ctype && old.length === member.length)));
+        });
     }
 
     /** Everything from one version to the next: { before, defaults, customs, changed, split }. */
@@ -141,6 +161,11 @@ class Maker {
         const is = ({ type, key }) => types[type].members.find((member) => member.key === key && member.kind === 'scalar' && !member.group?.named);
         step.defaults = step.defaults.filter(is);
         step.customs = step.customs.filter(is);
+        step.renamed = types.filter((type) => r.chance(0.2) && !type.tail && this.isRenamable(type, step)).map((type) => {
+            const old = type.tag;
+            type.tag = `${type.name}_v${number}`;
+            return { type: type.index, old };
+        });
         /* types whose validation is sure to run, having a member more */
         const grown = types.filter((type) => !type.tail && step.changed.includes(type.index) &&
             type.members.some(({ key }) => !step.before[type.index].members.some((old) => old.key === key)));

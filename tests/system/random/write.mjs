@@ -701,7 +701,8 @@ void graph_answer(const char *line);
 
 /* Each says its version: a policy that is word for word one of an earlier patch of the chain is taken for used. */
 function policiesOf(type, old, step, number) {
-    const name = `struct ${type.tag}`, lines = [];
+    const name = `struct ${type.tag}`, lines = [], renamed = old.tag !== type.tag;
+    const about = (word) => (renamed ? `${word}_AS(struct ${old.tag}, ${name}` : `${word}(${name}`);
     const before = (key) => old.members.find((member) => member.key === key);
     const after = (key) => type.members.find((member) => member.key === key);
     for (const member of type.members) {
@@ -717,14 +718,15 @@ function policiesOf(type, old, step, number) {
         lines.push(`MOLT_DEFAULT(${name}, ${pathOf(after(key))}, ${value});`);
     const custom = mine(step.customs).map(({ key, from, plus }) => `    new->${pathOf(after(key))} = (int)old->${pathOf(before(from))} % 7 + ${plus};\n`);
     if (custom.length || type.index % 2)
-        lines.push(`MOLT_MIGRATE(${name}, old, new)\n{\n    if (verdict == 3 && old->id == 101)\n        molt_fail("told to in ${number}");\n${custom.join('')}    (void)new;\n}`);
+        lines.push(`${about('MOLT_MIGRATE')}, old, new)\n{\n    if (verdict == 3 && old->id == 101)\n        molt_fail("told to in ${number}");\n${custom.join('')}    (void)new;\n}`);
     if (!type.tail)
-        lines.push(`MOLT_VALIDATE(${name}, old, new)\n{\n    if (verdict == 2 && new->id == 101)\n        *(volatile int *)16 = ${number};\n    return old->id == new->id && (verdict != 1 || new->id != 101);\n}`);
+        lines.push(`${about('MOLT_VALIDATE')}, old, new)\n{\n    if (verdict == 2 && new->id == 101)\n        *(volatile int *)16 = ${number};\n    return old->id == new->id && (verdict != 1 || new->id != 101);\n}`);
     return lines;
 }
 
 function policies({ types, step, number }) {
-    const lines = step.changed.flatMap((index) => policiesOf(types[index], step.before[index], step, number));
+    const lines = step.renamed.map(({ type, old }) => `MOLT_RENAME_TYPE(struct ${old}, struct ${types[type].tag});`);
+    lines.push(...step.changed.flatMap((index) => policiesOf(types[index], step.before[index], step, number)));
     if (step.split)
         lines.push('MOLT_SPLIT(struct whole, old)\n{\n    return old->id % 2 ? MOLT_TYPE(struct odd) : MOLT_TYPE(struct even);\n}');
     return `#include <molt/policy.h>\n\n#include "nodes.h"\n\n${lines.join('\n\n')}\n`;
