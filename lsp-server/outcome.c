@@ -111,6 +111,8 @@ char *outcome_held(const struct molt_diagnostics *list)
 
         if (item->severity != MOLT_SEVERITY_ERROR || !item->file)
             continue;
+        if (!strcmp(item->code, "baseline-differs")) /* no error of the edit's */
+            return strdup("the program was not built from these sources: build it and start it again");
         if (!first)
             first = item->file;
         if (!strcmp(first, item->file))

@@ -188,7 +188,7 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
         text_puts(&text, workspace->trouble);
         return text_steal(&text);
     }
-    if (workspace->doubt)
+    if (workspace->doubt && !workspace->held)
         text_printf(&text, "%s - ", workspace->doubt);
     if (workspace->held)
         text_printf(&text, "held: %s - ", workspace->held);

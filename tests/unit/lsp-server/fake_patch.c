@@ -114,14 +114,20 @@ static void check_source(void *context, const char *name)
     free(source);
 }
 
+static bool was_built_from(struct patch_session *session, const char *tree)
+{
+    struct checking checking = { tree, path_join(session->build, "built"), false };
+
+    each_source(tree, check_source, &checking);
+    free((char *)checking.built);
+    return !checking.differs;
+}
+
 struct molt_error *patch_session_warm(struct patch_session *session, const struct patch_request *request)
 {
-    struct checking checking = { request->from, path_join(session->build, "built"), false };
-
-    each_source(request->from, check_source, &checking);
-    free((char *)checking.built);
-    return checking.differs ? molt_error_new(MOLT_ERROR_REFUSED, "server was not built from this source")
-                            : NULL;
+    return was_built_from(session, request->from)
+               ? NULL
+               : molt_error_new(MOLT_ERROR_REFUSED, "server was not built from this source");
 }
 
 struct copying {
@@ -206,6 +212,11 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     char id[40];
 
     *ret = (struct patch_result){ .compile_ms = 1, .total_ms = 2 };
+    if (!request->after_count && !was_built_from(session, request->from)) {
+        molt_diagnostics_add(&ret->diagnostics, MOLT_SEVERITY_ERROR, "main.c", 1, 0, "baseline-differs",
+                             "server was not built from this source");
+        return molt_error_new(MOLT_ERROR_REFUSED, "server was not built from this source");
+    }
     if (request->progress)
         request->progress(request->context, "compiling", 0, 1);
     each_source(building.to, build_source, &building);
