@@ -67,6 +67,14 @@ static struct engine *find_engine(const struct engines *engines, pid_t pid)
     return NULL;
 }
 
+/* ENGINE (NULL: nobody has heard of it) is at its end. */
+static void tell_end(struct engines *engines, const struct engine *engine)
+{
+    for (struct workspace *workspace = engines->server->workspaces; engine && workspace;
+         workspace = workspace->next)
+        workspace_program_ended(workspace, engine);
+}
+
 /* On the loop: a status has come. */
 static void take_report(void *context)
 {
@@ -124,6 +132,8 @@ static void take_end(void *context)
     if (*at)
         *at = monitor->next;
     molt_log(MOLT_LOG_DEBUG, "process %d: %s", (int)monitor->pid, strerror(-monitor->error));
+    if (!engines->destroyed)
+        tell_end(engines, find_engine(engines, monitor->pid));
     remove_engine(engines, monitor->pid);
     if (!engines->destroyed) {
         tell_workspaces(engines);

@@ -1,16 +1,22 @@
 /*
  * Following the programs: the baseline is moved to what the running ones say they run, whoever made it so
  * (this server, another one, the command line, a restart), and the build is read again when a program comes
- * from a newer one.
+ * from a newer one. A program that ends soon after an update is told of: the new code may be why.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
+#include "base/text.h"
 #include "lsp-server/engines.h"
 #include "lsp-server/instances.h"
+#include "lsp-server/lsp.h"
 #include "lsp-server/status.h"
 #include "lsp-server/update.h"
 #include "lsp-server/workspace.h"
 
+#define SOON_S 10     /* after an update: its new code may be why a program ends */
 #define FOLLOW_MS 300 /* how long another server may take to write down what it has done */
 
 /* The history that the baseline is to follow: that of the engine which has come furthest. */
@@ -88,6 +94,34 @@ static bool has_new_program(struct workspace *workspace, enum engine_match match
         return true;
     }
     return false;
+}
+
+/* Seconds since the update that ENGINE had last, if this server made it; else -1. */
+static double seconds_since_update(const struct workspace *workspace, const struct engine *engine)
+{
+    const json_t *last = workspace->last_update;
+
+    if (!json_array_size(json_object_get(engine->status, "updates")) ||
+        strcmp(json_text(last, "result", ""), "updated"))
+        return -1;
+    return (double)time(NULL) - json_number(last, "time", 0);
+}
+
+void workspace_program_ended(struct workspace *workspace, const struct engine *engine)
+{
+    struct text text = { 0 };
+    double seconds;
+
+    if (workspace->closing || !workspace->recorder || engine_match(engine, workspace) == ENGINE_FOREIGN)
+        return;
+    seconds = seconds_since_update(workspace, engine);
+    text_printf(&text, "%s (pid %d) has ended", engine_name(engine), (int)engine->pid);
+    if (seconds >= 0 && seconds <= SOON_S) {
+        text_printf(&text, ", %.0f s after an update", seconds);
+        server_show(workspace->server, 2, "Molt: %s", text.bytes ? text.bytes : "");
+    }
+    free(workspace->ended);
+    workspace->ended = text_steal(&text);
 }
 
 void workspace_engines_changed(struct workspace *workspace)

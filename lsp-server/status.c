@@ -146,7 +146,7 @@ static const char *health_of(const struct workspace *workspace, unsigned engines
 }
 
 /* "server (pid 4711)", "2 programs", or why there is none. */
-static void say_programs(struct text *text, const json_t *engines, unsigned ready)
+static void say_programs(struct text *text, const json_t *engines, unsigned ready, const char *ended)
 {
     const char *state = json_text(json_array_get(engines, 0), "state", "");
     size_t i;
@@ -159,7 +159,7 @@ static void say_programs(struct text *text, const json_t *engines, unsigned read
     else if (!ready && *state)
         text_puts(text, "the running program has updates that this workspace knows nothing of: restart it");
     else if (!ready)
-        text_puts(text, "no program is running under molt run");
+        text_printf(text, "no program is running under molt run%s%s", ended ? ": " : "", ended ? ended : "");
     json_array_foreach(engines, i, engine)
     {
         if (ready == 1 && !strcmp(json_text(engine, "state", ""), "ready"))
@@ -206,7 +206,7 @@ static char *message_of(const struct workspace *workspace, const char *phase, co
                     workspace->lock_holder);
     else if (workspace->lock < 0)
         text_puts(&text, "read only: .molt cannot be written - ");
-    say_programs(&text, engines, ready);
+    say_programs(&text, engines, ready, workspace->ended);
     return text_steal(&text);
 }
 

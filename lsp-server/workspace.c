@@ -389,6 +389,7 @@ static void workspace_closed(uv_handle_t *handle)
     free(workspace->lock_holder);
     free(workspace->trouble);
     free(workspace->doubt);
+    free(workspace->ended);
     free(workspace->held);
     free(workspace->folder);
     free(workspace->root);

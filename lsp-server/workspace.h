@@ -15,6 +15,7 @@
 #include "patch/session.h"
 #include "recorder/recorder.h"
 
+struct engine;
 struct update;
 
 /* A document that the editor has open. */
@@ -50,6 +51,7 @@ struct workspace {
     unsigned jobs; /* that use it */
     char *trouble; /* with settings or build: one line, or NULL */
     char *doubt;   /* what the warm-up found out about the program; an update that succeeds dispels it */
+    char *ended;   /* the last program that ended, and when, in words; or NULL */
     bool doubted;  /* the baseline does not lead to the binary */
     bool retaking; /* the warm-up under way tries the files on disk in its place: it is waited for */
 
@@ -128,6 +130,9 @@ void workspace_state_baseline(struct workspace *workspace, const char *path, boo
 
 /* The engines have changed: follow their updates, say so. */
 void workspace_engines_changed(struct workspace *workspace);
+
+/* ENGINE is at its end, and about to be forgotten. */
+void workspace_program_ended(struct workspace *workspace, const struct engine *engine);
 
 /* If another server held the workspace and is gone now: takes it over. True if it did; the workspace is
  * loading then. */
