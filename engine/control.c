@@ -13,6 +13,7 @@
 #include "base/jsonrpc.h"
 #include "engine/census_json.h"
 #include "engine/stacks_json.h"
+#include "engine/notice.h"
 #include "engine/status.h"
 #include "engine/update/stacks.h"
 #include "engine/update/update.h"
@@ -155,6 +156,9 @@ static void finish(struct link_call *call, const struct update_report *report)
 {
     json_t *result = describe(result_of(report->outcome), report);
 
+    if (report->outcome == UPDATE_UPDATED || report->outcome == UPDATE_ROLLED_BACK) {
+        notice_send();
+    }
     json_decref(control.last);
     control.last = json_incref(result);
     link_call_result(call, result);
@@ -508,6 +512,7 @@ void control_fork_parent(void)
 
 void control_fork_child(void)
 {
+    notice_after_fork();
     link_server_fork_child(control.server);
     control.server = NULL;
 }

@@ -39,9 +39,7 @@ int link_descriptor_raise(int fd)
     return high;
 }
 
-/* Takes FD; moves it up out of the program's way and makes it close-on-exec. 0, or negative errno and FD is
- * closed. */
-static int descriptor_init(struct link_descriptor *descriptor, int fd)
+int link_descriptor_init(struct link_descriptor *descriptor, int fd)
 {
     struct stat status;
 
@@ -108,7 +106,7 @@ int link_listener_open(struct link_listener *listener, char *reason, size_t reas
     if (!error) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-        error = fd < 0 ? -errno : descriptor_init(&made.descriptor, fd);
+        error = fd < 0 ? -errno : link_descriptor_init(&made.descriptor, fd);
     }
     if (!error) {
         error = bind_and_publish(made.descriptor.fd, directory, made.path);
@@ -158,5 +156,5 @@ int link_listener_accept(struct link_listener *listener, struct link_descriptor 
         close(fd);
         return -EPERM;
     }
-    return descriptor_init(ret_connection, fd);
+    return link_descriptor_init(ret_connection, fd);
 }

@@ -28,6 +28,9 @@ struct link_listener {
  * there is no room above or FD is negative. */
 int link_descriptor_raise(int fd);
 
+/* Takes FD; moves it up and makes it close-on-exec. 0, or negative errno and FD is closed. */
+int link_descriptor_init(struct link_descriptor *descriptor, int fd);
+
 /* Whether the descriptor still stands for what it stood for. */
 bool link_descriptor_intact(const struct link_descriptor *descriptor);
 

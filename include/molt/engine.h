@@ -1,4 +1,11 @@
 /*
+ * What a program may tell Molt, and be told by it. Nothing here is needed by programs that have neither of these wishes.
+ *
+ * To read a configuration again, or anything else that was made of what an update may have changed:
+ *
+ *     int updates = molt_update_fd();       (-1 without Molt)
+ *     ... a byte can be read there after each update and each rollback: add it to the loop that waits for input
+ *
  * For programs with stacks of their own: coroutines, fibers, green threads.
  *
  * An update waits until no stack holds a function that it changes. Molt knows the stacks of threads, and
@@ -44,6 +51,18 @@ static inline void molt_stack_add(void *low, size_t size, void *const *pointer)
     if (add) {
         add(low, size, pointer);
     }
+}
+
+/*
+ * A descriptor, nonblocking and closed on exec, from which a byte can be read after each update and each rollback that is in force;
+ * the program's to close. A forked child asks for one of its own. -1: Molt is not there, or errno says why not.
+ */
+static inline int molt_update_fd(void)
+{
+    int (*get)(void);
+
+    *(void **)&get = dlsym(RTLD_DEFAULT, "molt_engine_update_fd");
+    return get ? get() : -1;
 }
 
 /* The stack at LOW is no longer one; before its memory is given back. */
