@@ -84,6 +84,19 @@ static bool differs_inside(const struct type *old, const struct type *new)
     return before != after || differs_inside(old->inner, new->inner);
 }
 
+/* What a variable of type OLD is after the update if its unit did not change: the same but for what its
+ * type's name means. */
+static const struct type *type_after(const struct root_emission *roots, const struct type *old)
+{
+    const struct type *stripped = type_strip(old);
+
+    if (!roots->state->changes || (!type_is_compound(stripped) && stripped->kind != TYPE_ENUM)) {
+        return old;
+    }
+    const struct type *new = type_changes_new_of(roots->state->changes, stripped);
+    return new ? new : old;
+}
+
 /* What becomes of the elements. False: there is nothing to say about the variable. */
 static bool describe(struct root_emission *roots, const struct root *root, struct molt_patch_root *record)
 {
@@ -91,6 +104,10 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
     uint64_t count, new_count;
     const struct type *old = type_named_element(root->old, &count),
                       *new = type_named_element(root->new, &new_count);
+
+    if (type_strip(old) == type_strip(new)) { /* of a unit that is not compiled anew, perhaps */
+        new = type_after(roots, old);
+    }
     enum type_conversion conversion =
         state->changes ? types_conversion(state->changes, old, new) : TYPE_CONVERT_COPY;
 
@@ -190,19 +207,6 @@ static uint32_t new_place(struct root_emission *roots, struct contribution *cont
     return symbol && comparison->new_change[symbol->index] == CHANGE_NEW
                ? emission_symbol(roots->state->emission, contribution, symbol)
                : 0;
-}
-
-/* What a variable of type OLD is after the update if its unit did not change: the same but for what its
- * type's name means. */
-static const struct type *type_after(const struct root_emission *roots, const struct type *old)
-{
-    const struct type *stripped = type_strip(old);
-
-    if (!roots->state->changes || !type_is_compound(stripped)) {
-        return old;
-    }
-    const struct type *new = type_changes_new_of(roots->state->changes, stripped);
-    return new ? new : old;
 }
 
 /* The type of what is at VARIABLE's place. */
@@ -328,7 +332,7 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
     const struct variable *variable = new ? variable_of(after, comparison->new, new) : NULL;
     if (comparison->old ==
         comparison->new) { /* not compiled anew: the new model knows nothing of its types */
-        root.new = type_after(roots, root.old);
+        root.new = root.old;
     } else {
         root.new = variable ? type_of_variable(roots->new, variable) : root.old;
     }
@@ -385,7 +389,7 @@ void emit_roots_of_image_unit(struct root_emission *roots, const struct image *i
                                                .address = variable->address,
                                                .tls = variable->tls,
                                                .old = type,
-                                               .new = type_after(roots, type),
+                                               .new = type,
                                                .die = &variable->die });
     }
     LIST_FREE(&variables);
