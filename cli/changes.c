@@ -15,6 +15,7 @@
 
 struct comparison {
     const char *from, *to;
+    const struct timespec *built; /* what TO alone has and is not younger was there before; may be NULL */
     json_t *changes;
 };
 
@@ -74,6 +75,19 @@ static struct molt_error *compare_file(struct comparison *comparison, const char
     return error;
 }
 
+static bool is_after(const struct timespec *one, const struct timespec *other)
+{
+    return one->tv_sec > other->tv_sec || (one->tv_sec == other->tv_sec && one->tv_nsec > other->tv_nsec);
+}
+
+/* Whether a source of SIDE, of which INFO tells, is to be compared: OTHER is where FROM would have it. */
+static bool is_wanted(const struct comparison *comparison, const char *side, const char *other,
+                      const struct stat *info)
+{
+    return side == comparison->from ||
+           (access(other, F_OK) != 0 && (!comparison->built || is_after(&info->st_mtim, comparison->built)));
+}
+
 /* Walks BELOW of SIDE. Files that the other side has too are compared when FROM is walked. */
 static struct molt_error *walk(struct comparison *comparison, const char *side, const char *below)
 {
@@ -94,8 +108,7 @@ static struct molt_error *walk(struct comparison *comparison, const char *side, 
             ; /* hidden, or gone meanwhile */
         } else if (S_ISDIR(info.st_mode)) {
             error = walk(comparison, side, name);
-        } else if (S_ISREG(info.st_mode) && is_source(name) &&
-                   (side == comparison->from || access(other, F_OK) != 0)) {
+        } else if (S_ISREG(info.st_mode) && is_source(name) && is_wanted(comparison, side, other, &info)) {
             error = compare_file(comparison, name);
         }
         free(name);
@@ -107,9 +120,10 @@ static struct molt_error *walk(struct comparison *comparison, const char *side, 
     return error;
 }
 
-struct molt_error *changes_between(const char *from, const char *to, json_t **ret)
+struct molt_error *changes_between(const char *from, const char *to, const struct timespec *built,
+                                   json_t **ret)
 {
-    struct comparison comparison = { from, to, json_array() };
+    struct comparison comparison = { from, to, built, json_array() };
     struct molt_error *error = comparison.changes ? walk(&comparison, from, "") : molt_error_nomem();
 
     error = error ? error : walk(&comparison, to, "");
@@ -119,4 +133,31 @@ struct molt_error *changes_between(const char *from, const char *to, json_t **re
     }
     *ret = comparison.changes;
     return NULL;
+}
+
+/* When the last of the session's binaries was written. */
+static struct timespec built_at(const struct patch_session *session)
+{
+    struct timespec latest = { 0 };
+    json_t *modules = patch_session_modules(session), *module;
+    size_t i;
+
+    json_array_foreach(modules, i, module)
+    {
+        const char *path = json_string_value(json_object_get(module, "path"));
+        struct stat info;
+        if (path && stat(path, &info) == 0 && is_after(&info.st_mtim, &latest)) {
+            latest = info.st_mtim;
+        }
+    }
+    json_decref(modules);
+    return latest;
+}
+
+struct molt_error *changes_of(const struct patch_session *session, const char *from, const char *to,
+                              json_t **ret)
+{
+    struct timespec built = built_at(session);
+
+    return changes_between(from, to ? to : patch_session_root(session), to ? NULL : &built, ret);
 }

@@ -40,7 +40,6 @@ static struct molt_error *build_step(struct composing *composing, const char *fr
 {
     struct patch_request request = *composing->request;
     struct patch_result result = { 0 };
-    const char *root = patch_session_root(composing->session);
 
     request.from = from;
     request.to = to;
@@ -49,7 +48,7 @@ static struct molt_error *build_step(struct composing *composing, const char *fr
     request.stages = composing->stages;
     request.is_stage = true;
     request.changes = NULL;
-    struct molt_error *error = changes_between(from, to ? to : root, &request.changes);
+    struct molt_error *error = changes_of(composing->session, from, to, &request.changes);
     if (!error) {
         error = patch_session_build(composing->session, &request, &result);
         composing->tell(&result.diagnostics, error);

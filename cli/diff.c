@@ -125,8 +125,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     request.from_is_named = true;
     request.to = trees.to;
     if (!error) {
-        error =
-            changes_between(trees.from, trees.to ? trees.to : patch_session_root(session), &request.changes);
+        error = changes_of(session, trees.from, trees.to, &request.changes);
     }
     if (!error && !request.title) {
         request.title = title = title_of(request.changes);
