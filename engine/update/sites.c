@@ -326,12 +326,12 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
         if (!entry) {
             break;
         }
+        meaning.entry = entry; /* of a chain that is not known to its end, as far as it is */
         if (entry->kind != MOLT_SITE_WRAPPER) {
             meaning.kind = (uint8_t)entry->kind;
             meaning.layout =
                 entry->kind == MOLT_SITE_OBJECT || entry->kind == MOLT_SITE_ARRAY ? entry->layout : 0;
             meaning.doubt = entry->doubt;
-            meaning.entry = entry;
             meaning.allocator = entry->allocator;
             break;
         }

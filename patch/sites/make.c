@@ -135,16 +135,25 @@ static void resolve(struct site_work *work, const struct site_subject *subject, 
     }
 }
 
-/* Whether a call through a pointer turned out to have nothing to do with memory. */
+/* Whether CANDIDATE, which may be NULL, has evidence of ROLE, answered if that MUST be. */
+static bool has_evidence(const struct candidate *candidate, enum evidence_role role, bool must)
+{
+    bool found = false;
+
+    for (size_t i = 0; candidate && i < candidate->evidence.count; i++) {
+        const struct evidence *evidence = &candidate->evidence.items[i];
+        found = found || (evidence->role == role && (evidence->answered || !must));
+    }
+    return found;
+}
+
+/* Whether a call through a pointer turned out to have nothing to do with memory. What it returns is known where it stands, which may be in
+ * a function that is inlined in the one that decides. */
 static bool is_other_pointer(const struct site_call *call, const struct site_verdict *verdict)
 {
-    bool pointer = false, sized = false;
+    bool pointer = has_evidence(verdict->innermost, EVIDENCE_RESULT, true);
+    bool sized = has_evidence(verdict->candidate, EVIDENCE_SIZEOF, false);
 
-    for (size_t i = 0; verdict->candidate && i < verdict->candidate->evidence.count; i++) {
-        const struct evidence *evidence = &verdict->candidate->evidence.items[i];
-        pointer = pointer || (evidence->role == EVIDENCE_RESULT && evidence->answered);
-        sized = sized || evidence->role == EVIDENCE_SIZEOF;
-    }
     return !verdict->hint && (!pointer || (verdict->kind == MOLT_SITE_UNKNOWN && !sized));
 }
 

@@ -87,6 +87,8 @@ struct site_verdict {
     bool bytes;  /* the same: there is text */
     bool merged; /* functions that make different types are one in the code */
     const struct candidate *candidate;
+    const struct candidate
+        *innermost; /* the call itself, if its source was found: CANDIDATE may be further out */
     const struct code_frame *frame; /* where that is; NULL: only the candidate tells */
     const struct probe *probe;      /* that has the candidate; set if there is no frame */
     const char *hint;               /* the type is one that molt.toml names */

@@ -273,6 +273,7 @@ static bool is_wrapper(const struct site_work *work, const struct site_call *cal
 static void walk_frames(struct site_work *work, const struct site_call *call, struct site_verdict *ret)
 {
     char *callee = call->call.callee ? site_base_name(call->call.callee) : NULL;
+    const struct candidate *innermost = NULL;
     bool any = false;
 
     for (size_t i = 0; i < call->frames.count; i++) {
@@ -286,6 +287,7 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
         if (!judge_frame(work, call, frame, callee, is_wrapper(work, call, i), &verdict)) {
             continue;
         }
+        innermost = i ? innermost : verdict.candidate;
         bool weaker = any && verdict.kind == MOLT_SITE_UNKNOWN && ret->typed;
         verdict.frame = frame;
         if (!weaker) {
@@ -297,6 +299,7 @@ static void walk_frames(struct site_work *work, const struct site_call *call, st
         }
     }
     free(callee);
+    ret->innermost = innermost;
     if (!any) {
         strcpy(ret->reason, !call->call.callee ? "it is called through a pointer"
                             : !call->frames.items[0].line
