@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cli/changes.h"
 #include "cli/compose.h"
+#include "cli/made.h"
 #include "cli/trees.h"
 #include "patch/session.h"
 
@@ -140,6 +141,8 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
     }
     error = error ? error : write_patch(output, result.bytes, result.size);
     if (!error) {
+        const char *id = json_string_value(json_object_get(result.manifest, "id"));
+        made_keep(patch_session_root(session), id ? id : "", result.bytes, result.size);
         print_result(&result, output, cli_flag(arguments, "json"));
     }
     json_decref(request.changes);

@@ -1,7 +1,7 @@
 /*
  * molt instances: what a running program's memory holds, by type. The sources and patches that the program is
  * made of are looked for where the editor keeps them, so that nothing need be said when it has made the
- * updates.
+ * updates; nor if molt diff has made them, and the files on disk are still as they lead to.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "base/census.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/made.h"
 #include "cli/targets.h"
 #include "link/instances.h"
 #include "link/protocol.h"
@@ -31,8 +32,9 @@ struct question {
 
 /* What the program is made of, by now. */
 struct made_of {
-    char *from;    /* directory */
-    json_t *after; /* paths of patches */
+    char *from;     /* directory */
+    bool is_record; /* of an editor's, which knows what it is */
+    json_t *after;  /* paths of patches */
     const char **paths;
 };
 
@@ -94,6 +96,30 @@ static bool find_record(const char *root, const json_t *status, json_t **ret)
     return fits;
 }
 
+/* Whether all updates of the program with STATUS were made by molt diff from ROOT; then their patches are in *RET. */
+static bool find_made(const char *root, const json_t *status, json_t **ret)
+{
+    const json_t *running = json_object_get(status, "updates");
+    json_t *update, *paths = json_array();
+    size_t index;
+
+    json_array_foreach(running, index, update)
+    {
+        const char *id = json_string_value(json_object_get(update, "id"));
+        char *path = id ? made_find(root, id) : NULL;
+        json_array_append_new(paths, path ? json_string(path) : json_null());
+        free(path);
+    }
+    bool all = json_array_size(running) > 0;
+    json_array_foreach(paths, index, update) all = all && json_is_string(update);
+    if (all) {
+        *ret = paths;
+    } else {
+        json_decref(paths);
+    }
+    return all;
+}
+
 static struct molt_error *use_arguments(const struct question *question, const struct target *target,
                                         struct made_of *ret)
 {
@@ -128,6 +154,9 @@ static struct molt_error *find_made_of(const struct question *question, const st
     *ret = (struct made_of){ 0 };
     if (!told && find_record(root, target->status, &ret->after)) {
         ret->from = in_state(root, "baseline");
+        ret->is_record = true;
+    } else if (!told && find_made(root, target->status, &ret->after)) {
+        ret->from = strdup(root);
     } else {
         struct molt_error *error = use_arguments(question, target, ret);
         if (error) {
@@ -174,6 +203,7 @@ static struct molt_error *make_query(const struct question *question, const stru
         struct patch_request request = { .from = made_of.from,
                                          .after = made_of.paths,
                                          .after_count = json_array_size(made_of.after),
+                                         .from_is_named = !made_of.is_record,
                                          .progress = show_progress };
         error = patch_session_query(question->session, &request, build_ids, question->type, ret);
         if (isatty(STDERR_FILENO)) {
@@ -266,7 +296,7 @@ static void print_warnings(const struct molt_diagnostics *diagnostics)
 {
     for (size_t i = 0; i < diagnostics->count; i++) {
         const struct molt_diagnostic *item = &diagnostics->items[i];
-        if (strcmp(item->code, "newer-source") == 0) {
+        if (strcmp(item->code, "newer-source") == 0 || strcmp(item->code, "other-source") == 0) {
             fprintf(stderr, "warning: %s %s\n", item->file, item->message);
         }
     }
@@ -366,7 +396,8 @@ static const struct cli_option instances_options[] = {
     { 'n', "limit", "N", "how many instances to show (10); without a type: how many types (30)" },
     { 0, "from", "DIR",
       "the program's sources, after the patches (what the editor keeps, or the source root)" },
-    { 0, "after", "PATCH", "a patch that is in force; repeat in order (those that the editor keeps)" },
+    { 0, "after", "PATCH",
+      "a patch that is in force; repeat in order (those that the editor or molt diff has made)" },
     { CLI_OPTION_BINARY },
     { 0, "root", "DIR", "the source root (the editor's, or as for molt diff)" },
     { 't', "timeout", "SECONDS", "how long to wait until no thread is inside the allocator (5)" },

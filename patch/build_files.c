@@ -68,12 +68,11 @@ static struct molt_error *check_file(struct build *build, const char *below, con
     struct molt_error *error = NULL;
 
     if (json_equal(now, json_array_get(states, 0))) {
-        error = molt_error_new(MOLT_ERROR_REFUSED,
-                               "%s, from which the patch is to lead on, is as it was before %s, which is in "
-                               "force: begin with the "
-                               "sources that %s leads to (a revision that has them, or --from DIR), or roll "
-                               "it back and leave it out",
-                               below, path, path);
+        error = molt_error_new(
+            MOLT_ERROR_REFUSED,
+            "%s is as it was before %s, which is in force: begin with the sources that %s "
+            "leads to (a revision that has them, or --from DIR), or roll it back and leave it out",
+            below, path, path);
     } else if (!json_equal(now, json_array_get(states, 1))) {
         warn(build, below, path);
     }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "patch/build_files.h"
 #include "patch/build_state_private.h"
 #include "patch/emit/roots.h"
 #include "patch/types/shape.h"
@@ -313,6 +314,9 @@ static struct molt_error *run(struct build *build, const json_t *build_ids, cons
     struct molt_error *error = build_open(build);
 
     error = error ? error : find_images(build, build_ids);
+    if (!error && build->request->from_is_named) {
+        error = build_files_check(build);
+    }
     if (!error && build->earlier_count) {
         error = session_dependencies(build->session, build->request);
         error = error ? error : build_take_all(build);

@@ -192,7 +192,22 @@ async function noQuery() {
     }
 }
 
+/** What a program is made of after an update is found, if the files on disk are that: the patch where molt diff has kept it. */
+async function countedAfterwards() {
+    const victim = await Victim.create('instances-counted');
+    for (const line of ['item 1', 'item 2', 'array 5', 'tail 7'])
+        victim.program.say(line);
+    await victim.ask('show');
+    const instances = () => molt.call(['instances', '-p', victim.directory, '--root', victim.trees('v1'), victim.pid]);
+    const applied = await victim.apply(await victim.patch());
+    demand(applied.status === 0, applied.output);
+    demandRefusal('instances with the sources before', await instances(), [2], ['is as it was before', '--from DIR']);
+    fs.cpSync(victim.trees('v2'), victim.trees('v1'), { recursive: true });
+    const result = await instances();
+    demand(result.status === 0 && result.stdout.includes('in all'), `instances: ${result.output}`);
+}
+
 export const cases = {
     'instances are looked at': lookedAt, 'no query': noQuery, truncated, 'bit flipped': bitFlipped, foreign, 'other build': otherBuild,
     'out of order': outOfOrder, 'name that is nowhere': nameThatIsNowhere, discarded, 'dry run': dryRun,
-    'commit fails': commitFails, 'rolled back': rolledBack, readable };
+    'commit fails': commitFails, 'rolled back': rolledBack, readable, 'counted afterwards': countedAfterwards };
