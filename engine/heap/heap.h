@@ -123,6 +123,12 @@ void heap_release(void *pointer);
 #define HEAP_ROOM ((size_t)120 << 10) /* less than what it maps, or gives back, by itself */
 void heap_make_room(void);
 
+/* In a stopped world, until it is called with NULL: what is given to free or realloc stays allocated, and LATER is told, with the function
+ * that is to be called with it if all goes well. An allocator that gives memory back to the system cannot be undone by restoring its
+ * books. */
+typedef void heap_later(void (*release)(void *), void *pointer);
+void heap_defer_frees(heap_later *later);
+
 /* Whose blocks are tracked: the file name of the library with the allocator underneath; NULL if the program has an
  * allocator of its own in its executable, so that none is. */
 const char *heap_allocator(void);

@@ -299,6 +299,48 @@ ALLOCATOR void heap_make_room(void)
     }
 }
 
+static struct {
+    heap_later *later;
+    void (*free)(void *);
+    void *(*realloc)(void *, size_t);
+} deferred;
+
+static void free_later(void *pointer)
+{
+    if (pointer) {
+        deferred.later(deferred.free, pointer);
+    }
+}
+
+static void *move_and_free_later(void *pointer, size_t size)
+{
+    void *block = size || !pointer ? next.malloc(size) : NULL;
+    size_t old = pointer ? next_usable((uintptr_t)pointer) : 0;
+
+    if (block && pointer) {
+        memcpy(block, pointer, old < size ? old : size);
+    }
+    if (block || !size) { /* else it stays what it is */
+        free_later(pointer);
+    }
+    return block;
+}
+
+void heap_defer_frees(heap_later *later)
+{
+    if (later && !deferred.later && next.free) {
+        deferred.free = next.free;
+        deferred.realloc = next.realloc;
+        deferred.later = later;
+        next.free = free_later;
+        next.realloc = move_and_free_later;
+    } else if (!later && deferred.later) {
+        next.free = deferred.free;
+        next.realloc = deferred.realloc;
+        deferred.later = NULL;
+    }
+}
+
 static const char *allocator;
 
 /* While there is one thread. */

@@ -592,11 +592,12 @@ static bool may_move(const struct state *state)
     return false;
 }
 
-/* What others write meanwhile is logged page by page. */
+/* What others write meanwhile is logged page by page; what they free is freed after the commit. */
 static int make_protected(struct state *state)
 {
     int status = state->custom ? page_log_begin(&state->pages, state->world) : 0;
 
+    heap_defer_frees(release_later);
     status = status < 0 ? status : run(state, collect);
     if (status == 0 && !state->custom && state->unplaced) {
         status = page_log_begin(&state->pages, state->world);
@@ -604,6 +605,7 @@ static int make_protected(struct state *state)
     if (status == 0 && (state->custom || state->unplaced || state->variables_moved)) {
         status = run(state, make);
     }
+    heap_defer_frees(NULL);
     page_log_keep(&state->pages);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/update/guard.h"
+#include "engine/update/release.h"
 #include "engine/update/state_private.h"
 
 typedef int check_function(const void *instance);
@@ -227,6 +228,7 @@ int state_validate(struct state *state, struct update_report *report)
         return status;
     }
     status = page_log_begin(&state->pages, state->world);
+    heap_defer_frees(release_later);
     guard_limit(state_limit(state));
     state->status = 0;
     if (status == 0 && guard_run(validate_all, state, &result) != GUARD_RETURNED) {
@@ -239,6 +241,7 @@ int state_validate(struct state *state, struct update_report *report)
             status = state_fail(state, "%s", result.message);
         }
     }
+    heap_defer_frees(NULL);
     page_log_pause(&state->pages);
     return status < 0 ? status : state->status;
 }
