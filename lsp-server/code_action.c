@@ -1,5 +1,5 @@
 /*
- * Code actions: at a structure whose type changes, write a policy, or a validation, for it; at a loop, make its body a function (loop_action.c).
+ * Code actions: at a structure whose type changes, write a policy, or a validation, for it; at a suspended function, one for its locals; at a loop, make its body a function (loop_action.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "lsp-server/lsp.h"
 #include "lsp-server/policy_file.h"
 #include "lsp-server/preview.h"
+#include "lsp-server/suspended.h"
 #include "lsp-server/workspace.h"
 
 static const char *const titles[] = { "Molt: write a migration policy for %s",
@@ -27,6 +28,24 @@ static json_t *action(const struct workspace *workspace, const char *type, bool 
                      validation);
     text_deinit(&title);
     return made;
+}
+
+/* At a suspended function with a local that has no value in the new version. */
+static void frame_action(struct workspace *workspace, const char *path, unsigned first, unsigned last,
+                         json_t *actions)
+{
+    json_t *item = suspended_at(workspace, path, first, last, &(unsigned){ 0 });
+    const char *function = json_text(item, "of", "");
+    struct text title = { 0 };
+
+    text_printf(&title, "Molt: give locals of %s a value where it waits (MOLT_TRANSFER)", function);
+    if (*function && !text_failed(&title))
+        json_array_append_new(actions, json_pack("{s:s,s:s,s:{s:s,s:s,s:[{s:s,s:s}]}}", "title", title.bytes,
+                                                 "kind", "refactor", "command", "title", title.bytes,
+                                                 "command", "molt.writePolicy", "arguments", "workspace",
+                                                 workspace->uri, "function", function));
+    text_deinit(&title);
+    json_decref(item);
 }
 
 /* Whether TYPE (recorder_types) has lines between FIRST and LAST, 0-based. */
@@ -73,6 +92,8 @@ void code_action_request(struct server *server, json_t *params, struct reply *re
             json_array_append_new(actions, action(workspace, name, validation));
     }
     json_decref(types);
+    if (workspace && workspace->recorder && wanted(params, "refactor"))
+        frame_action(workspace, path, (unsigned)first, (unsigned)last, actions);
     if (workspace && workspace->recorder && wanted(params, "refactor.extract"))
         loop_actions(workspace, path, (unsigned)first, (unsigned)last, actions);
     free(path);

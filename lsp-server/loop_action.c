@@ -82,7 +82,8 @@ void loop_actions(struct workspace *workspace, const char *path, unsigned first,
                   json_t *actions)
 {
     unsigned line = first;
-    char *callee = suspended_callee(workspace, path, first, last, &line);
+    json_t *suspended = suspended_at(workspace, path, first, last, &line);
+    const char *callee = suspended ? json_text(suspended, "callee", "") : NULL;
     struct loop_wish wish = { .first_line = callee ? line : first,
                               .last_line = callee ? line : last,
                               .callee = callee };
@@ -96,5 +97,5 @@ void loop_actions(struct workspace *workspace, const char *path, unsigned first,
         add_action(workspace, path, &extraction, actions);
     loop_extraction_deinit(&extraction);
     free(directories);
-    free(callee);
+    json_decref(suspended);
 }

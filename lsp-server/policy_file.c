@@ -1,5 +1,5 @@
 /*
- * A policy file per type, molt/NAME.c. The first piece of it is the builder's own skeleton if a preview has
+ * A policy file per type, molt/NAME.c, or per function whose locals are given values (MOLT_TRANSFER). The first piece of it is the builder's own skeleton if a preview has
  * one, else made of what the recorder knows; each further one is added at the end. What is there already is
  * only shown.
  */
@@ -22,8 +22,8 @@
 /* A policy on its way into the editor. */
 struct writing {
     struct workspace *workspace;
-    const char *type; /* "struct conn" */
-    bool validation;
+    const char *type; /* "struct conn"; with `frames` "serve" */
+    bool validation, frames;
     char *path, *uri; /* of the file */
     char *text;       /* that it holds now; NULL: there is none */
     size_t length;
@@ -203,8 +203,29 @@ static void write_known(struct text *text, const struct writing *writing)
     change_set_destroy(set);
 }
 
+/* The builder's file for what is written, or NULL. */
+static const char *skeleton_of(const struct writing *writing)
+{
+    struct text key = { 0 };
+    const char *skeleton;
+
+    text_printf(&key, writing->frames ? "%s()" : "%s", writing->type);
+    skeleton =
+        key.bytes ? json_text(json_object_get(writing->workspace->plan, "skeletons"), key.bytes, NULL) : NULL;
+    text_deinit(&key);
+    return skeleton;
+}
+
 static void write_piece(struct text *text, const struct writing *writing)
 {
+    static const char include[] = "#include <molt/policy.h>\n\n";
+
+    if (writing->frames) {
+        const char *skeleton = skeleton_of(writing), *behind = strstr(skeleton, include);
+
+        text_puts(text, behind ? behind + strlen(include) : skeleton);
+        return;
+    }
     if (writing->validation)
         text_printf(text,
                     "/* Whether `new` is a right successor of `old`. If not, the update is discarded. */\n"
@@ -257,7 +278,9 @@ static unsigned lines_in(const char *text, size_t length)
 /* The line, 0-based, of the piece that is wanted, if TEXT (may be NULL) has it; else -1. */
 static int find_piece(const struct writing *writing, const char *text)
 {
-    const char *macro = writing->validation ? "MOLT_VALIDATE" : "MOLT_MIGRATE";
+    const char *macro = writing->frames       ? "MOLT_TRANSFER"
+                        : writing->validation ? "MOLT_VALIDATE"
+                                              : "MOLT_MIGRATE";
 
     for (const char *at = text; at && (at = strstr(at, macro)); at++) {
         const char *argument = at + strlen(macro);
@@ -329,8 +352,7 @@ static void edited(struct server *server, void *context, json_t *result)
  * alone. */
 static void write_new_file(struct text *text, const struct writing *writing)
 {
-    const char *skeleton =
-        json_text(json_object_get(writing->workspace->plan, "skeletons"), writing->type, NULL);
+    const char *skeleton = skeleton_of(writing);
 
     if (skeleton && find_piece(writing, skeleton) >= 0) {
         text_puts(text, skeleton);
@@ -380,16 +402,22 @@ static int add_piece(const struct writing *writing)
 
 void policy_file_write(struct workspace *workspace, const json_t *argument, struct reply *reply)
 {
-    char *found = json_text(argument, "type", NULL) || !workspace->recorder ? NULL : first_changed(workspace);
+    const char *function = json_text(argument, "function", NULL);
+    char *found = function || json_text(argument, "type", NULL) || !workspace->recorder
+                      ? NULL
+                      : first_changed(workspace);
     struct writing writing = { .workspace = workspace,
-                               .type = json_text(argument, "type", found),
-                               .validation = json_flag(argument, "validation", false) };
+                               .type = function ? function : json_text(argument, "type", found),
+                               .validation = json_flag(argument, "validation", false),
+                               .frames = function != NULL };
     int line;
 
     if (!workspace->recorder || !writing.type || !*writing.type || strpbrk(writing.type, "/\"\\\n") ||
-        !find_file(&writing)) {
+        (function && !skeleton_of(&writing)) || !find_file(&writing)) {
         reply_error(reply, JSONRPC_REQUEST_FAILED,
-                    writing.type ? "no policy can be written for this type" : "no structure has changed");
+                    function       ? "no local of this function lacks a value where it waits"
+                    : writing.type ? "no policy can be written for this type"
+                                   : "no structure has changed");
     } else {
         line = find_piece(&writing, writing.text);
         if (line >= 0)

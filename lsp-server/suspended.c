@@ -113,8 +113,8 @@ static const json_t *transfer_of(const json_t *plan, const json_t *frame)
     return NULL;
 }
 
-/* Why FRAME would be waited for; NULL: it would not. */
-static const char *reason_of(const json_t *transfer, const json_t *frame)
+/* What the patch says of the call of FRAME if that has no recipe; NULL: it has, or nothing is said. */
+static const json_t *wait_of(const json_t *transfer, const json_t *frame)
 {
     json_t *wait;
     size_t i;
@@ -122,8 +122,16 @@ static const char *reason_of(const json_t *transfer, const json_t *frame)
     json_array_foreach(json_object_get(transfer, "waits"), i, wait)
     {
         if (agree(wait, "line", frame, "line") && agree(wait, "callee", frame, "callee"))
-            return json_text(wait, "reason", "");
+            return wait;
     }
+    return NULL;
+}
+
+/* Why FRAME would be waited for; NULL: it would not. */
+static const char *reason_of(const json_t *wait, const json_t *frame)
+{
+    if (wait)
+        return json_text(wait, "reason", "");
     return json_is_false(json_object_get(frame, "transferable"))
                ? json_text(frame, "reason", "it has no recipe")
                : NULL;
@@ -152,15 +160,17 @@ json_t *suspended_of_plan(const struct workspace *workspace)
     json_array_foreach(json_object_get(workspace->plan, "suspended"), i, frame)
     {
         const json_t *transfer = transfer_of(workspace->plan, frame);
-        const char *reason = transfer ? reason_of(transfer, frame) : NULL;
+        const json_t *wait = transfer ? wait_of(transfer, frame) : NULL;
+        const char *reason = transfer ? reason_of(wait, frame) : NULL;
 
         if (transfer)
-            json_array_append_new(items, json_pack("{s:s,s:s,s:i,s:s,s:b,s:s?,s:s?}", "function",
-                                                   json_text(frame, "function", ""), "unit",
-                                                   json_text(frame, "unit", ""), "line",
-                                                   (int)json_number(frame, "line", 1) - 1, "callee",
-                                                   json_text(frame, "callee", ""), "transferable", !reason,
-                                                   "reason", reason, "policy", policy_of(transfer, frame)));
+            json_array_append_new(
+                items,
+                json_pack("{s:s,s:s,s:i,s:s,s:b,s:s?,s:s?,s:s?,s:s?}", "function",
+                          json_text(frame, "function", ""), "unit", json_text(frame, "unit", ""), "line",
+                          (int)json_number(frame, "line", 1) - 1, "callee", json_text(frame, "callee", ""),
+                          "transferable", !reason, "reason", reason, "policy", policy_of(transfer, frame),
+                          "local", json_text(wait, "local", NULL), "of", json_text(wait, "of", NULL)));
     }
     return items;
 }
@@ -221,21 +231,23 @@ static void add_note(const struct workspace *workspace, const struct change_set 
     if (path && !text_failed(&text))
         molt_diagnostics_add(
             notes, MOLT_SEVERITY_NOTE, path, change->line, 0, "suspended",
-            "%s, and cannot be taken over there: %s. The update will wait for it; with the loop's "
+            "%s, and cannot be taken over there: %s%s. The update will wait for it; with the loop's "
             "body in a function of its own (a code action makes it one) it need not change, from the "
             "program's "
             "next start on",
-            text.bytes, json_text(item, "reason", ""));
+            text.bytes, json_text(item, "reason", ""),
+            *json_text(item, "local", "")
+                ? ", unless MOLT_TRANSFER gives it a value (a code action writes one)"
+                : "");
     free(path);
     text_deinit(&text);
 }
 
-char *suspended_callee(struct workspace *workspace, const char *path, unsigned first, unsigned last,
-                       unsigned *ret_line)
+json_t *suspended_at(struct workspace *workspace, const char *path, unsigned first, unsigned last,
+                     unsigned *ret_line)
 {
-    json_t *items = suspended_of_plan(workspace), *item;
+    json_t *items = suspended_of_plan(workspace), *item, *found = NULL;
     struct change_set *changes = NULL;
-    char *callee = NULL;
     size_t i;
 
     if (json_array_size(items))
@@ -245,16 +257,16 @@ char *suspended_callee(struct workspace *workspace, const char *path, unsigned f
         const struct change *change = definition_of(changes, item);
         char *file = change ? path_normalise(workspace->root, change->file) : NULL;
 
-        if (file && !callee && !json_is_true(json_object_get(item, "transferable")) && !strcmp(file, path) &&
+        if (file && !found && !json_is_true(json_object_get(item, "transferable")) && !strcmp(file, path) &&
             change->line - 1 >= first && change->line - 1 <= last) {
-            callee = strdup(json_text(item, "callee", ""));
+            found = json_incref(item);
             *ret_line = change->line - 1;
         }
         free(file);
     }
     change_set_destroy(changes);
     json_decref(items);
-    return callee;
+    return found;
 }
 
 void suspended_publish(struct workspace *workspace)

@@ -23,16 +23,17 @@ json_t *suspended_ask(struct patch_session *session, const struct patch_request 
 bool suspended_changes(const json_t *suspended, const json_t *changes);
 
 /* Of the plan: a new array of {"function", "unit", "line" (0-based, of the call in the running source), "callee", "transferable",
- * "reason": or null} of those functions that the update would replace. */
+ * "reason": or null, "policy": the MOLT_TRANSFER that counts there, or null, "local" and "of": what another could give, and of which function, or
+ * null} of those functions that the update would replace. */
 json_t *suspended_of_plan(const struct workspace *workspace);
 
 /* Writes ITEMS, of suspended_of_plan, for people. */
 void suspended_write(struct text *text, const json_t *items);
 
-/* What the function waits in that is defined in the lines FIRST to LAST (from 0) of the file at PATH, if the update would wait for it; its line is then
- * *RET_LINE. "": a call through a pointer. NULL: there is none. Owned by the caller. */
-char *suspended_callee(struct workspace *workspace, const char *path, unsigned first, unsigned last,
-                       unsigned *ret_line);
+/* The item of suspended_of_plan for the function that is defined in the lines FIRST to LAST (from 0) of the file at PATH, if the update would wait for it:
+ * a new reference; its line is then *RET_LINE. NULL: there is none. */
+json_t *suspended_at(struct workspace *workspace, const char *path, unsigned first, unsigned last,
+                     unsigned *ret_line);
 
 /* Says at their definitions which of them would be waited for; or takes that back. */
 void suspended_publish(struct workspace *workspace);

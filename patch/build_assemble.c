@@ -14,6 +14,7 @@
 #include "patch/build_transfer.h"
 #include "patch/compile/command.h"
 #include "patch/code/definition_line.h"
+#include "patch/transfer/frame_policy.h"
 
 /* How many compile units of IMAGE were made from the file of ENTRY. */
 static unsigned twins_of(const struct image *image, const struct compile_entry *entry)
@@ -475,6 +476,10 @@ struct molt_error *build_emit(struct build *build)
         build_transfers_emit(build, &emission);
         result->manifest = make_manifest(build, &emission);
         build_state_tell(build, result->manifest);
+        json_t *frames = frame_skeletons(emission.json_transfers);
+        result->skeletons = result->skeletons ? result->skeletons : must_have(json_object());
+        json_object_update(result->skeletons, frames);
+        json_decref(frames);
         result->bytes = emission_finish(&emission, result->manifest, &result->size);
         result->functions = emission.functions.count;
         result->empty = !emission.functions.count && !emission.data.count && !emission.definitions.count &&

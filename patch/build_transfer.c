@@ -37,7 +37,7 @@ struct function_transfers {
     const struct object_symbol *placed; /* of the old object: whose `places` are known */
     const struct image_symbol *found;
     uint32_t *places; /* see baseline_places */
-    json_t *waits, *given;
+    json_t *waits, *given, *differ;
     unsigned calls, recipes;
 };
 
@@ -321,6 +321,21 @@ static json_t *policy_place(const struct frame_policy *policy)
     return value;
 }
 
+/* Says in WAIT which local a policy could give, and for the function all that differ. */
+static void add_gap(struct function_transfers *function, json_t *wait, const struct recipe_gap *gap)
+{
+    const struct contribution *contribution = function->unit->contribution;
+    const struct comparison *comparison = contribution->comparison;
+
+    json_object_set_new(wait, "local", must_have(json_string(gap->local)));
+    json_object_set_new(wait, "of", must_have(json_string(gap->function)));
+    if (!json_object_get(function->differ, gap->function)) {
+        json_object_set_new(
+            function->differ, gap->function,
+            frame_differences(comparison->old, comparison->new, contribution->name, gap->function));
+    }
+}
+
 static void tell(struct function_transfers *function, const struct recipe *recipe, const char *reason)
 {
     function->calls++;
@@ -331,9 +346,12 @@ static void tell(struct function_transfers *function, const struct recipe *recip
                                                  (int)recipe->line, "policy", policy_place(recipe->policy))));
     }
     if (reason) {
-        json_array_append_new(function->waits,
-                              must_have(json_pack("{s:s, s:i, s:s}", "callee", recipe->callee, "line",
-                                                  (int)recipe->line, "reason", reason)));
+        json_t *wait = must_have(json_pack("{s:s, s:i, s:s}", "callee", recipe->callee, "line",
+                                           (int)recipe->line, "reason", reason));
+        if (recipe->gap.local) {
+            add_gap(function, wait, &recipe->gap);
+        }
+        json_array_append_new(function->waits, wait);
     }
 }
 
@@ -408,6 +426,7 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
 
     function.waits = must_have(json_array());
     function.given = must_have(json_array());
+    function.differ = must_have(json_object());
     transfer_function(&unit->forward, &unit->back, old, new, &forward, &back);
     for (size_t i = 0; i < forward.count; i++) {
         add_record(&function, &forward.items[i]);
@@ -421,12 +440,14 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     if (function.calls) {
         json_array_append_new(
             unit->emission->json_transfers,
-            must_have(json_pack("{s:s, s:s, s:i, s:i, s:O, s:O}", "name", new->name, "unit",
+            must_have(json_pack("{s:s, s:s, s:i, s:i, s:O, s:O, s:O}", "name", new->name, "unit",
                                 unit->contribution->name, "calls", (int)function.calls, "transferable",
-                                (int)function.recipes, "waits", function.waits, "given", function.given)));
+                                (int)function.recipes, "waits", function.waits, "given", function.given,
+                                "differ", function.differ)));
     }
     json_decref(function.waits);
     json_decref(function.given);
+    json_decref(function.differ);
     free(function.places);
 }
 

@@ -166,6 +166,9 @@ static void look_at(struct finding *finding, const struct local *local, const st
 
     finding->described = true;
     if (problem) {
+        if (!finding->reason) {
+            finding->work->recipe->gap = (struct recipe_gap){ local->name, local->function };
+        }
         add_problem(finding, kind, problem);
     } else if (!transfer_subtract(&value, piece->addend)) {
         add_problem(finding, PROBLEM_LOST,

@@ -392,9 +392,31 @@ static bool any_is_mentioned(struct build *build)
     return found;
 }
 
+/* Of several updates in one: a frame goes from the first version to the last at once, and is never in those in between. Policies that stayed in the repository
+ * from an earlier update, and give nothing that differs in this one, are fine. */
+static struct molt_error *refuse_in_stage(struct build *build)
+{
+    const struct frame_policy *policy = NULL;
+
+    for (size_t i = 0; i < build->frames->list.count && !policy; i++) {
+        policy = gives_something(build->frames->list.items[i]) ? build->frames->list.items[i] : NULL;
+    }
+    return policy
+               ? refuse(
+                     build, policy,
+                     must_printf(
+                         "MOLT_TRANSFER of %s is about a version in between, in which a suspended function "
+                         "never is when several updates are made one. Make a patch for each step, with "
+                         "--after, and apply them one after the other",
+                         policy->statement->old_type))
+               : NULL;
+}
+
 struct molt_error *frame_policies_make(struct build *build)
 {
-    if (!build->contributions.count || build->request->is_stage || !any_is_mentioned(build)) {
+    bool composed = build->request->stages && !build->request->is_stage; /* its stages have been asked */
+
+    if (!build->contributions.count || composed || !any_is_mentioned(build)) {
         return NULL;
     }
     const struct changed_unit *first = build_unit_of(build, build->contributions.items[0]->comparison);
@@ -406,7 +428,8 @@ struct molt_error *frame_policies_make(struct build *build)
                                         .diagnostics = &build->result->diagnostics };
 
     build->frames = must_calloc(1, sizeof(*build->frames));
-    return make(build, &setup, build->frames);
+    struct molt_error *error = make(build, &setup, build->frames);
+    return !error && build->request->is_stage ? refuse_in_stage(build) : error;
 }
 
 void frame_policies_destroy(struct frame_policies *policies)

@@ -52,6 +52,14 @@ const struct frame_policy *frame_policy_for(const struct frame_policies *policie
                                             const struct changed_unit *unit, bool back, const char *function,
                                             const char *callee);
 
+/* transfer/frame_skeleton.c: the locals of FUNCTION, of the unit NAME, that the OLD object has not, or with another type: a new array of {"local", "how": "new" or
+ * "type", "value": C to begin with, unless it is no number and no pointer}. */
+json_t *frame_differences(struct object *old, struct object *new, const char *name, const char *function);
+
+/* Policy files to start from, {"serve()": text} for each function with locals that MOLT_TRANSFER could give, by the manifest's
+ * TRANSFERS. A new object. */
+json_t *frame_skeletons(const json_t *transfers);
+
 /* transfer/frame_declare.c: the structures of the policies of FILE as C, with what they need. Owned by the caller. */
 char *frame_policies_declare(const struct frame_policies *policies, const struct policy_file *file);
 

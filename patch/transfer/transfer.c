@@ -328,6 +328,17 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     return reason;
 }
 
+/* What was found missing last need not be why there is no recipe. */
+static void forget_other_gap(struct recipe *recipe)
+{
+    char *words = must_printf("local `%s`", recipe->gap.local ? recipe->gap.local : "");
+
+    if (!recipe->reason || !recipe->gap.function || strncmp(recipe->reason, words, strlen(words)) != 0) {
+        recipe->gap = (struct recipe_gap){ 0 };
+    }
+    free(words);
+}
+
 static void add_recipes(struct transfer_work *work, const struct code_index *old_index,
                         const struct code_index *new_index, recipe_list *ret)
 {
@@ -350,6 +361,7 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
             LIST_FREE(&recipe.values);
             LIST_FREE(&recipe.seen);
         }
+        forget_other_gap(&recipe);
         LIST_ADD(ret, recipe);
     }
     free(pairs);

@@ -28,11 +28,18 @@ struct recipe_value {
 };
 
 /* One call of the old code. Places are addresses of the objects' debug information. */
+/* A local that has no value in the new version, as a recipe's reason says, and that MOLT_TRANSFER could give. */
+struct recipe_gap {
+    const char *local, *function; /* borrowed from the debug information; NULL: there is none */
+    const char *value;            /* C to begin with; NULL: it is no number and no pointer */
+};
+
 struct recipe {
     uint64_t old_place, new_place; /* return addresses; new_place 0: there is no such call */
     const char *callee;            /* borrowed */
     unsigned line;
-    char *reason; /* NULL: the recipe is complete */
+    char *reason;          /* NULL: the recipe is complete */
+    struct recipe_gap gap; /* what it asks for */
     uint32_t old_size, new_size;
     LIST(struct recipe_value) values;
     const struct frame_policy *policy; /* borrowed: the user's that gives some of them; NULL: none */

@@ -24,6 +24,7 @@
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
 //   made WORD...          the last patch was made with a warning with all these words; unmade: it was not
 //   diff fails [VERSION] STATUS WORD...     no patch can be made
+//   diff fails VERSION via VERSION STATUS WORD...   nor one that leads over the version in between
 //   nothing               there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
@@ -86,6 +87,8 @@ function parseStep(line) {
     case 'update':
         return parseUpdate(words);
     case 'diff':
+        if (words[2] === 'via')
+            return { kind: 'diff fails', version: words[1], via: [words[3]], status: Number(words[4]), words: words.slice(5) };
         return /^v/.test(words[1])
             ? { kind: 'diff fails', version: words[1], status: Number(words[2]), words: words.slice(3) }
             : { kind: 'diff fails', version: 'v2', status: Number(words[1]), words: words.slice(2) };

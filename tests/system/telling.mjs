@@ -113,7 +113,7 @@ class Telling {
             break;
         }
         case 'diff fails': {
-            const { file, result } = await this.diff(step.version);
+            const { file, result } = await this.diff(step.version, step.via);
             demandResult('molt diff', result, step.status, step.words);
             demand(!fs.existsSync(file), 'molt diff: leaves a patch behind though it failed');
             break;

@@ -3,7 +3,7 @@
  * build-id that the file BUILD/build-id names ("b1" without one). A patch is a text that names the files that
  * differ. What a source contains steers it: a line "#error" does not compile, the word "layout" is refused,
  * "same" makes no difference to the program, "slow" compiles until it is cancelled. What the file
- * manifest.json in the root says is in every manifest. A source that is also in BUILD/built is not what the
+ * manifest.json in the root says is in every manifest, and its "skeletons" are those of the result. A source that is also in BUILD/built is not what the
  * binary was built from if it is another one there.
  */
 #include "patch/session.h"
@@ -234,6 +234,7 @@ struct molt_error *patch_session_build(struct patch_session *session, const stru
     text_deinit(&building.patch);
     ret->manifest = json_pack("{s:s,s:[{s:s}]}", "id", id, "functions", "name", "answer");
     add_to_manifest(ret->manifest, session->root);
+    ret->skeletons = json_incref(json_object_get(ret->manifest, "skeletons"));
     ret->functions = 1;
     return NULL;
 }
@@ -278,5 +279,6 @@ void patch_result_deinit(struct patch_result *result)
 {
     free(result->bytes);
     json_decref(result->manifest);
+    json_decref(result->skeletons);
     molt_diagnostics_deinit(&result->diagnostics);
 }
