@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "engine/heap/heap.h"
+#include "engine/parallel.h"
 #include "engine/update/staging.h"
 #include "engine/update/state_private.h"
 
 #define IN_USE 1ul
 #define OVERHEAD 16 /* bytes of an allocator for each block, as a guess */
 #define PAGE 4096ul
+#define MANY 1000 /* blocks: the allocator is to make room for them */
 
 /* Small blocks have been touched by the allocator's noting them. */
 static void touch(uint8_t *block, size_t size)
@@ -22,9 +24,17 @@ static void touch(uint8_t *block, size_t size)
     }
 }
 
-void ahead_reserve(struct ahead *ahead, size_t count, size_t size)
+/* Few large blocks are too dear to have some to spare. */
+static size_t with_spare(const struct ahead *ahead, size_t count, size_t size)
 {
-    size_t room = 0, each = size + OVERHEAD + sizeof(*ahead->blocks);
+    return size > PAGE ? count : count + count / 64 + ahead->batch * PARALLEL_MAX;
+}
+
+void ahead_reserve(struct ahead *ahead, size_t instances, size_t size)
+{
+    ahead->batch = instances / 256 + 1 < AHEAD_BATCH ? instances / 256 + 1 : AHEAD_BATCH;
+    size_t count = with_spare(ahead, instances, size);
+    size_t room = count < MANY ? SIZE_MAX : 0, each = size + OVERHEAD + sizeof(*ahead->blocks);
 
     /* more than half of what there is might be missed by others before it is given back */
     ahead->blocks = count <= staging_available() / 2 / each ? state_map(count, sizeof(*ahead->blocks)) : NULL;
@@ -51,9 +61,9 @@ void ahead_reserve(struct ahead *ahead, size_t count, size_t size)
 uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch)
 {
     if (batch->next == batch->end) {
-        size_t first = ahead->count ? atomic_fetch_add(&ahead->next, AHEAD_BATCH) : 0;
+        size_t first = ahead->count ? atomic_fetch_add(&ahead->next, ahead->batch) : 0;
         batch->next = first < ahead->count ? first : ahead->count;
-        batch->end = first + AHEAD_BATCH < ahead->count ? first + AHEAD_BATCH : ahead->count;
+        batch->end = first + ahead->batch < ahead->count ? first + ahead->batch : ahead->count;
         if (batch->next == batch->end) {
             return 0;
         }

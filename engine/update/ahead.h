@@ -11,12 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AHEAD_BATCH 256 /* blocks that a worker takes at once */
+#define AHEAD_BATCH 256 /* blocks that a worker takes at once, at most */
 
 struct ahead {
-    uintptr_t *blocks; /* those in use have the lowest bit set */
-    size_t count;
-    atomic_size_t next; /* the first that nobody has taken */
+    uintptr_t *blocks;   /* those in use have the lowest bit set */
+    size_t count, batch; /* that are taken at once */
+    atomic_size_t next;  /* the first that nobody has taken */
 };
 
 /* What one worker has taken. */
@@ -24,7 +24,8 @@ struct ahead_batch {
     size_t next, end;
 };
 
-/* Asks for COUNT blocks of SIZE bytes. Without memory for all of them there are none. World running. */
+/* Asks for blocks of SIZE bytes for COUNT instances, and some more, since there may be more of them by then and workers take several at once.
+ * Without memory for all of them there are none. World running. */
 void ahead_reserve(struct ahead *ahead, size_t count, size_t size);
 
 /* A block; 0: there is none left. Usable by several workers at once, each with a BATCH of its own, at first all zero. */

@@ -393,8 +393,8 @@ static size_t room_for(size_t size)
     return usable < size ? size : usable;
 }
 
-/* Memory for what is noted of the instances of LAYOUT's sites, as many as there are now and some more: what they were, or, if they
- * are sure to move, where they are; the words that lead to them, one for each. */
+/* Blocks for the instances of LAYOUT's sites that are sure to move, as many as there are now and some more; if they are many, memory for what is noted
+ * of them: what they were, or where they are; the words that lead to them, one for each. */
 static int reserve_instances(struct state *state, const struct layout *layout)
 {
     struct conversion *conversion = &state->conversions[layout->first_conversion];
@@ -408,14 +408,14 @@ static int reserve_instances(struct state *state, const struct layout *layout)
     }
     size_t count = heap_count(state->wanted, &bytes);
     state->live += count;
+    bool moves =
+        count && conversion->to->size > layout->size && conversion->to->size > room_for(layout->size);
+    if (moves && conversion->moves_in_passing && conversion->from == layout && !conversion->ahead.count) {
+        ahead_reserve(&conversion->ahead, count, conversion->to->size);
+        new_places_reserve(&state->places, state->wanted);
+    }
     if (count <= FEW) {
         return 0;
-    }
-    bool moves = conversion->to->size > layout->size && conversion->to->size > room_for(layout->size);
-    if (moves && conversion->moves_in_passing && conversion->from == layout && !conversion->ahead.count) {
-        ahead_reserve(&conversion->ahead, count + count / 64 + AHEAD_BATCH * PARALLEL_MAX,
-                      conversion->to->size);
-        new_places_reserve(&state->places, state->wanted);
     }
     bool saves = !moves && !one_pass_may_derive(conversion);
     size_t margin = conversion->to->size == layout->size ? ALIGNMENT : ITEM_MARGIN;

@@ -130,19 +130,44 @@ size_t fake_heap_used(void)
     return heap->used;
 }
 
-uint64_t fake_heap_hash_of(size_t size)
+static uint64_t hash_on(uint64_t hash, size_t start, size_t size)
 {
-    uint64_t hash = 14695981039346656037u;
-
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = start; i < start + size; i++) {
         hash = (hash ^ heap->area[i]) * 1099511628211u;
     }
     return hash;
 }
 
+uint64_t fake_heap_hash_of(size_t size)
+{
+    return hash_on(14695981039346656037u, 0, size);
+}
+
+/* The first byte behind the last block that is in use. */
+static size_t end_of_used(void)
+{
+    size_t end = 0;
+
+    for (size_t i = 0; i < heap->count; i++) {
+        const struct block *block = &heap->blocks[i];
+        end = block->site ? block->offset + block->usable : end;
+    }
+    return end;
+}
+
 uint64_t fake_heap_hash(void)
 {
-    return fake_heap_hash_of(heap->used);
+    uint64_t hash = fake_heap_hash_of(0);
+    size_t at = 0, end = end_of_used();
+
+    for (size_t i = 0; i < heap->count; i++) {
+        const struct block *block = &heap->blocks[i];
+        if (block->hidden && block->offset < end) {
+            hash = hash_on(hash, at, block->offset - at);
+            at = block->offset + block->usable;
+        }
+    }
+    return hash_on(hash, at, end - at);
 }
 
 /* ---- engine/heap/heap.h ------------------------------------------------------------------------------------------- */

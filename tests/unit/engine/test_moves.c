@@ -114,7 +114,7 @@ static void moves(int pairth, int roomyth)
     also = NULL;
     begin(&program, pairth, roomyth);
     size_t used = fake_heap_used(), count = fake_heap_count();
-    uint64_t hash = fake_heap_hash();
+    uint64_t hash = fake_heap_hash_of(used);
     struct before *first = instances[0];
     assert_int_equal(program_migrate(&program), 0);
     check_new(pairth);
@@ -201,7 +201,7 @@ static void fails(void (*what)(const struct before *instance), const char *messa
     also = what;
     begin(&program, 0, 0);
     size_t used = fake_heap_used(), count = fake_heap_count();
-    uint64_t hash = fake_heap_hash();
+    uint64_t hash = fake_heap_hash_of(used);
     assert_int_equal(program_migrate(&program), -EFAULT);
     snprintf(instance, sizeof(instance), "%p", (void *)instances[fatal]);
     if (!strstr(program.report.reason, message) || !strstr(program.report.reason, instance) ||
@@ -229,7 +229,7 @@ static void test_without_memory(void **state)
     also = NULL;
     begin(&program, 0, 0);
     size_t used = fake_heap_used(), count = fake_heap_count();
-    uint64_t hash = fake_heap_hash();
+    uint64_t hash = fake_heap_hash_of(used);
     fake_heap_limit(COUNT / 2 * sizeof(struct after));
     assert_int_equal(program_migrate(&program), -ENOMEM);
     assert_non_null(strstr(program.report.reason, "not enough memory: the program"));
