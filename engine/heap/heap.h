@@ -52,6 +52,9 @@ typedef bool heap_visitor(void *context, const struct heap_block *block);
 #define HEAP_VISITED_MAX 64
 typedef bool heap_visitor_of_many(void *context, const struct heap_block *blocks, size_t count);
 
+/* Whether the memory from START to END, which can be read, is such that the blocks in it have to be visited. */
+typedef bool heap_filter(void *context, uintptr_t start, uintptr_t end);
+
 /* Reads the memory map: once after the world was stopped, before anything that follows; until then no block is found.
  * 0 or negative errno. */
 int heap_refresh(void);
@@ -61,6 +64,7 @@ int heap_refresh(void);
 void heap_walk(const bool *wanted, heap_visitor *visit, void *context);
 
 /* The same in parts, by several threads: heap_parts says how many there are, 0 without memory for that; each block is in one of them, NUMBER from 0.
+ * CONCERNS (NULL: all are) is asked of stretches of memory first, with all blocks that begin in them: those of which it says no are passed over.
  * Visitors may call heap_site_at, heap_words_lead and nothing else that looks at blocks, unless they do so one at a time. */
 size_t heap_parts(void);
 size_t heap_part_turn(
@@ -68,7 +72,8 @@ size_t heap_part_turn(
     size_t
         count); /* the number of the part of COUNT to be walked in its TURN, so that few are waited for at the end */
 void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end);
-void heap_walk_part(size_t number, const bool *wanted, heap_visitor_of_many *visit, void *context);
+void heap_walk_part(size_t number, const bool *wanted, heap_filter *concerns, heap_visitor_of_many *visit,
+                    void *context);
 
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);

@@ -289,8 +289,7 @@ struct shadow_note shadow_take(uintptr_t address)
     return note;
 }
 
-/* How long the block with ENTRY is at most, without a look at the block. */
-static size_t size_at_most(const uint16_t *entry)
+size_t shadow_size_at_most(const uint16_t *entry)
 {
     return *entry >> SHADOW_SITE_BITS > 1 ? shadow_small_room + 16
            : entry[1] >= SHADOW_SIZE      ? get_size(entry + 1)
@@ -305,7 +304,7 @@ static size_t count_in_page(const uint16_t *entries, const bool *wanted, size_t 
         uint16_t entry = entries[i];
         if (entry && entry < SHADOW_SIZE && wanted[entry & SHADOW_SITE_MASK]) {
             count++;
-            *bytes += size_at_most(entries + i);
+            *bytes += shadow_size_at_most(entries + i);
         }
     }
     return count;

@@ -137,6 +137,9 @@ static inline bool shadow_reads_block(uint16_t entry, size_t *ret_offset)
     return false;
 }
 
+/* How long the block with ENTRY is at most, without a look at the block. */
+size_t shadow_size_at_most(const uint16_t *entry);
+
 /* What stands in ENTRY, of a form that needs looking elsewhere for the size. */
 struct shadow_note shadow_read_elsewhere(const uint16_t *entry, uintptr_t address);
 

@@ -18,6 +18,7 @@ struct few {
 struct walk {
     const bool *wanted; /* NULL: all are */
     struct few few;
+    heap_filter *concerns; /* NULL: all memory does */
     heap_visitor_of_many *visitor;
     void *context;
     size_t extent;  /* the first that ends behind what was looked at last */
@@ -113,13 +114,47 @@ static bool visit_page(struct walk *walk, const uint16_t *entries, uintptr_t mem
     return true;
 }
 
+/* Where what the program asked for ends in all blocks that may begin in the page of ENTRIES, for MEMORY: those that were freed behind our back
+ * are among them. */
+static uintptr_t end_of_page(const uint16_t *entries, uintptr_t memory)
+{
+    uintptr_t end = memory + ((uintptr_t)1 << SHADOW_PAGE_SHIFT), furthest = end;
+
+    for (size_t i = 0; i < ENTRIES_PER_PAGE; i += 16) {
+        for (unsigned starts = starts_among(entries + i); starts; starts &= starts - 1) {
+            size_t k = i + (size_t)__builtin_ctz(starts);
+            uintptr_t start = start_of(memory + k * GRANULE, entries[k]);
+            bool is_long = entries[k + 1] >= (SHADOW_SIZE | SHADOW_LONG);
+            if (is_long || start + SHADOW_SHORT_LIMIT > end) {
+                uintptr_t reach = start + shadow_size_at_most(entries + k);
+                furthest = reach > furthest ? reach : furthest;
+            }
+        }
+    }
+    return furthest;
+}
+
+static bool is_concerned(struct walk *walk, const uint16_t *entries, uintptr_t memory)
+{
+    const struct extent *extent = walk->concerns ? extents_find(memory) : NULL;
+    uintptr_t end = extent ? end_of_page(entries, memory) : 0;
+
+    if (!extent || end > extent->end || walk->concerns(walk->context, memory, end)) {
+        return true;
+    }
+    walk->part = memory + ((uintptr_t)1 << SHADOW_PAGE_SHIFT); /* the last one may reach into what follows */
+    return false;
+}
+
 static bool visit_region(struct walk *walk, size_t index, size_t first, size_t end)
 {
     const struct shadow_region *region = shadow_regions[index];
 
     for (size_t page = first; region && page < end; page++) {
         uintptr_t memory = (uintptr_t)index << SHADOW_REGION_SHIFT | (uintptr_t)page << SHADOW_PAGE_SHIFT;
-        if (region->touched[page] && !visit_page(walk, region->entries + page * ENTRIES_PER_PAGE, memory)) {
+        const uint16_t *entries = region->entries + page * ENTRIES_PER_PAGE;
+        if (region->touched[page] && is_concerned(walk, entries, memory) &&
+            !visit_page(walk, entries, memory)) {
             return false;
         }
     }
@@ -233,12 +268,14 @@ void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
     *ret_end = *ret_start + ((uintptr_t)PART_PAGES << SHADOW_PAGE_SHIFT);
 }
 
-void heap_walk_part(size_t number, const bool *wanted, heap_visitor_of_many *visit, void *context)
+void heap_walk_part(size_t number, const bool *wanted, heap_filter *concerns, heap_visitor_of_many *visit,
+                    void *context)
 {
     size_t region = parts.items[number] / PARTS_EACH, first = parts.items[number] % PARTS_EACH * PART_PAGES;
     uintptr_t start = (uintptr_t)region << SHADOW_REGION_SHIFT | (uintptr_t)first << SHADOW_PAGE_SHIFT;
     struct walk walk = { .wanted = wanted,
                          .few = few_of(wanted),
+                         .concerns = concerns,
                          .visitor = visit,
                          .context = context,
                          .part = start,

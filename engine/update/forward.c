@@ -19,7 +19,9 @@
 #define FEW_IN_PLACE 1024 /* the same, if nothing has moved: then few blocks are visited */
 #define QUICK_MAX 1024    /* bytes of an object that are looked at quickly first, */
 #define QUICK_WORDS 4     /* if it has that many words: fewer are looked at as quickly one by one */
-#define WORDS_EACH 2      /* that lead to an instance, as a guess: memory for noting them is taken ahead */
+#define ENOUGH_HITS                                                                                          \
+    16 /* stretches of memory with addresses that matter, before it is found that most are such */
+#define WORDS_EACH 2 /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
 
@@ -321,6 +323,21 @@ static bool visit_block(void *context, const struct heap_block *block)
     return state->status == 0;
 }
 
+/* Most of a large heap has nothing to do with what has moved: memory is searched as it lies, and only where there may be something, block by
+ * block. Not if that is almost everywhere. */
+static bool concerns(void *context, uintptr_t start, uintptr_t end)
+{
+    struct forwarder *forwarder = context;
+
+    if (!forwarder->state->forwarding->aligned || forwarder->hits > ENOUGH_HITS + forwarder->stretches / 2) {
+        return true;
+    }
+    bool any = holds_any(forwarder->state->forwarding, start, end);
+    forwarder->stretches++;
+    forwarder->hits += any;
+    return any;
+}
+
 static bool visit_blocks(void *forwarder, const struct heap_block *blocks, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -430,9 +447,34 @@ static void work(void *context, unsigned number)
 
     while (state->status == 0 && !atomic_load(&parallel_broken) &&
            (part = atomic_fetch_add(&forwarding->next_part, 1)) < forwarding->parts) {
-        heap_walk_part(heap_part_turn(part, forwarding->parts), state->wanted, visit_blocks,
+        heap_walk_part(heap_part_turn(part, forwarding->parts), state->wanted, concerns, visit_blocks,
                        &forwarding->workers[number]);
     }
+}
+
+static bool is_aligned(const struct state *state, uint32_t index)
+{
+    const struct layout *layout = &state->layouts.items[index];
+    const struct molt_patch_layout *record = layout->record;
+
+    return !layout->words ||
+           (layout->aligned && layout->size % sizeof(uintptr_t) == 0 &&
+            record->tail_offset % sizeof(uintptr_t) == 0 && record->tail_stride % sizeof(uintptr_t) == 0 &&
+            (!record->tail_stride || state->layouts.items[layout->tail].aligned));
+}
+
+/* Whether addresses stand only where they are looked for, in blocks of those sites that are wanted. */
+static bool are_aligned(struct state *state)
+{
+    bool aligned = true;
+
+    for (unsigned id = 1; id <= heap_site_count() && aligned; id++) {
+        const struct meaning *meaning = sites_meaning(&state->sites, id);
+        aligned = !state->wanted[id] || !meaning->layout ||
+                  (meaning->allocator.header % sizeof(uintptr_t) == 0 &&
+                   is_aligned(state, state->layouts.items[meaning->layout].becomes));
+    }
+    return aligned;
 }
 
 /* Blocks of sites that one_pass.c has emptied are all old. */
@@ -451,6 +493,7 @@ static void visit_heap(struct state *state)
     state_want(state, holds_addresses);
     leave_moved(state);
     sites_meaning(&state->sites, 0); /* and all of them are known from here on */
+    forwarding->aligned = !state->guesses.count && are_aligned(state);
     if (!forwarding->parts) {
         heap_walk(state->wanted, visit_block, &forwarding->workers[0]);
     } else if (parallel_run(work, state, forwarding->width) && state->status == 0) {

@@ -20,6 +20,7 @@ struct forwarder {
     _Alignas(FORWARD_LINES) struct state *state;
     struct staging changes;
     uint64_t typed, untyped;
+    size_t stretches, hits; /* of memory that were searched for addresses, and had any */
 };
 
 struct forwarding {
@@ -30,7 +31,8 @@ struct forwarding {
     struct kernel_words kernel;
     const struct region *opened; /* a read-only mapping that is writable for now */
     uint64_t lost;
-    bool heap; /* something in the heap has moved or shifted */
+    bool heap;    /* something in the heap has moved or shifted */
+    bool aligned; /* all words of the heap that may hold addresses are at multiples of 8 */
     struct forwarder workers[PARALLEL_MAX];
     unsigned width; /* of which there are that many */
     size_t parts;

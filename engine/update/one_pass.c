@@ -120,7 +120,7 @@ static void work(void *context, unsigned number)
     struct one_pass *pass = state->pass;
     size_t part;
     while (goes_on(state) && (part = atomic_fetch_add(&pass->next_part, 1)) < pass->parts) {
-        heap_walk_part(heap_part_turn(part, pass->parts), state->wanted, in_passing_visit,
+        heap_walk_part(heap_part_turn(part, pass->parts), state->wanted, NULL, in_passing_visit,
                        &pass->workers[number]);
         atomic_fetch_add(&pass->parts_done, 1);
     }

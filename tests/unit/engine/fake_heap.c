@@ -231,10 +231,17 @@ void heap_part(size_t number, uintptr_t *ret_start, uintptr_t *ret_end)
     *ret_end = (uintptr_t)heap->area + heap->blocks[last].offset + heap->blocks[last].usable;
 }
 
-void heap_walk_part(size_t number, const bool *wanted, heap_visitor_of_many *visit, void *context)
+void heap_walk_part(size_t number, const bool *wanted, heap_filter *concerns, heap_visitor_of_many *visit,
+                    void *context)
 {
     struct heap_block some[HEAP_VISITED_MAX];
     size_t count = 0;
+    uintptr_t start, end;
+
+    heap_part(number, &start, &end);
+    if (concerns && !concerns(context, start, end)) {
+        return;
+    }
 
     for (size_t i = number * PART; i < heap->count && i < (number + 1) * PART; i++) {
         some[count] = describe(&heap->blocks[i]);

@@ -368,6 +368,66 @@ static void walks_are_limited_to_wanted_sites(void **unused)
     }
 }
 
+struct search {
+    uintptr_t address; /* memory without it is passed over */
+    uintptr_t block;   /* whose visits are counted */
+    size_t count, passed;
+};
+
+static bool holds_address(void *context, uintptr_t start, uintptr_t end)
+{
+    struct search *search = context;
+    bool holds = start <= search->address && search->address < end;
+
+    search->passed += !holds;
+    return holds;
+}
+
+static bool count_found(void *context, const struct heap_block *visited, size_t count)
+{
+    struct search *search = context;
+
+    for (size_t i = 0; i < count; i++) {
+        search->count += visited[i].start == search->block;
+    }
+    return true;
+}
+
+/* The memory of a block goes on behind that in which it begins. */
+static void walks_pass_over_memory_with_all_its_blocks(void **unused)
+{
+    enum { SMALL = 8000, LARGE = 100000 };
+    static bool wanted[HEAP_SITE_MAX + 1];
+    unsigned site = heap_site_synthetic();
+    static void *small[SMALL];
+    char *large[3];
+    struct search search = { 0 };
+
+    wanted[site] = true;
+    for (size_t i = 0; i < SMALL; i++) { /* the large ones lie among them */
+        small[i] = heap_allocate(56, site);
+        if (i % (SMALL / 3) == 0 && i / (SMALL / 3) < 3) {
+            large[i / (SMALL / 3)] = heap_allocate(i ? LARGE : 5000, site);
+        }
+    }
+    assert_int_equal(heap_refresh(), 0);
+    for (size_t i = 0; i < 3; i++) {
+        search = (struct search){ .address = (uintptr_t)large[i] + (i ? LARGE : 5000) - 1,
+                                  .block = (uintptr_t)large[i] };
+        for (size_t part = 0, parts = heap_parts(); part < parts; part++) {
+            heap_walk_part(part, wanted, holds_address, count_found, &search);
+        }
+        assert_int_equal(search.count, 1);
+        assert_true(search.passed > 0);
+    }
+    for (size_t i = 0; i < SMALL; i++) {
+        heap_release(small[i]);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        heap_release(large[i]);
+    }
+}
+
 /* A library that is bound to another allocator gives back blocks that came from here. */
 static void blocks_freed_behind_our_back_do_no_harm(void **unused)
 {
@@ -568,6 +628,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_place_that_was_given_out_again_is_no_block),
         cmocka_unit_test(retagging_keeps_blocks_apart),
         cmocka_unit_test(walks_are_limited_to_wanted_sites),
+        cmocka_unit_test(walks_pass_over_memory_with_all_its_blocks),
         cmocka_unit_test(memory_from_before_is_given_out_once),
         cmocka_unit_test(threads_do_not_disturb_each_other),
         cmocka_unit_test(a_child_goes_on),
