@@ -116,6 +116,10 @@ bool forward_may_be_tagged(const struct where *where, uintptr_t value, enum answ
     uintptr_t bits = value & 7, offset = value - bits - where->place;
     uint64_t start;
 
+    if (bits && conversion && conversion->from->size &&
+        (value - where->place) % conversion->from->size == 0) {
+        return false; /* the end of a small object, and the beginning of another, perhaps */
+    }
     if (!bits || !conversion || value - bits < where->place ||
         (where->kind == PLACE_OBJECT ? offset : offset % conversion->from->size) != 0 ||
         !conversion_offset(conversion, where->kind, where->size, offset, 0, &start)) {
