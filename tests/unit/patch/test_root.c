@@ -134,6 +134,26 @@ static void test_a_tree_tells(void **state)
     free(nothing);
 }
 
+/* Each directory that is searched once, however it is named. */
+static void test_searched_directories(void **state)
+{
+    struct compile_db db;
+    char *path = below("proj/build"), *first = below("proj/include"), *second = below("proj/src/own");
+
+    (void)state;
+    write_database("proj/build", "-I../include -I ../include -isystem own -iquote own -Dx=-I");
+    assert_null(compile_db_load(path, NULL, NULL, &db));
+    json_t *list = compile_db_include_directories(&db);
+    assert_int_equal(json_array_size(list), 2);
+    assert_string_equal(json_string_value(json_array_get(list, 0)), first);
+    assert_string_equal(json_string_value(json_array_get(list, 1)), second);
+    json_decref(list);
+    compile_db_deinit(&db);
+    free(path);
+    free(first);
+    free(second);
+}
+
 static void expect_text(const struct tree *tree, const char *name, const char *expected)
 {
     char *path = below(name), *mirrored = tree_mirror_path(tree, path), text[64] = "";
@@ -180,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_database_above_the_files, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_include_directories, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_include_directories_of_others, make_project, remove_project),
+        cmocka_unit_test_setup_teardown(test_searched_directories, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_a_tree_tells, make_project, remove_project),
         cmocka_unit_test_setup_teardown(test_mirror_below_the_build, make_project, remove_project),
     };
