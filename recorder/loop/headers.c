@@ -159,6 +159,23 @@ static void deinit(struct headers *headers)
     free(headers->items);
 }
 
+/* Whether a loop may begin, or a `do` end, in the lines that WISH means or the two in front of them: editors ask at each movement of the cursor, and to parse
+ * a long function takes its time. */
+static bool may_have_loop(const struct document *document, const struct loop_wish *wish)
+{
+    uint32_t line = wish->first_line > 2 ? wish->first_line - 2 : 0;
+    uint32_t start = document_offset(document, line, 0, POSITION_UTF8);
+    uint32_t end = document_offset(document, wish->last_line, UINT32_MAX, POSITION_UTF8);
+    struct token_reader reader = token_reader_at(document->text, end, start);
+
+    for (struct token token = token_next(&reader); token.kind != TOKEN_END; token = token_next(&reader)) {
+        if (token_is(document->text, &token, "for") || token_is(document->text, &token, "while") ||
+            token_is(document->text, &token, "do"))
+            return true;
+    }
+    return wish->callee != NULL;
+}
+
 struct molt_error *recorder_extract_loop(const struct recorder *recorder, const char *path,
                                          const struct loop_wish *wish, const char *const *directories,
                                          struct loop_extraction *ret)
@@ -171,6 +188,8 @@ struct molt_error *recorder_extract_loop(const struct recorder *recorder, const 
         return NULL;
     const struct file *file = &entry->file;
     const struct document *document = &file->document;
+    if (!may_have_loop(document, wish))
+        return NULL;
     struct headers headers = { .recorder = recorder, .file = file, .directories = directories };
     struct loop_source source = {
         .text = document->text, .length = document->length, .headers = read_headers, .context = &headers

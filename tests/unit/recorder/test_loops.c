@@ -249,6 +249,8 @@ static void test_choice(void **state)
     check_found((struct loop_wish){ 3, 3, .callee = "inlined" }, 10);
     check_found((struct loop_wish){ 0, 0, .any = true }, -1);
     check_found((struct loop_wish){ 99, 99, .any = true }, -1);
+    struct loop_extraction nothing = extract("", 0, (struct loop_wish){ .any = true });
+    assert_false(nothing.found);
 }
 
 int main(void)
