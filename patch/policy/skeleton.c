@@ -13,14 +13,16 @@ static bool starts(const char *string, const char *prefix)
     return strncmp(string, prefix, strlen(prefix)) == 0;
 }
 
-/* The lines between the braces of the generated function, as comments. */
+/* The lines between the braces of the generated function, as comments; but what gives up whatever the instance holds stays in
+ * force until the user writes what is to be done instead: saved as it is, the file must not lose a value that its
+ * absence would not have lost. */
 static void write_body(const char *function, struct text *ret)
 {
     const char *from = strstr(function, "{\n"), *end;
 
     for (from += 2; *from != '}' && (end = strchr(from, '\n')); from = end + 1) {
         int length = (int)(end - from);
-        if (starts(from, "    /*")) {
+        if (starts(from, "    /*") || starts(from, "    molt_fail(")) {
             text_printf(ret, "%.*s\n", length, from);
         } else {
             text_printf(ret, "    //%.*s\n", length - 3, from + 3);

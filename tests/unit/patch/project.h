@@ -12,7 +12,7 @@ struct project {
     const char *other_build; /* in the project's directory: the build of the new sources, NULL for none */
     const char *changes;     /* what the recorder saw, JSON; NULL: nothing */
     bool is_stage;           /* the patch is one of several to be put together */
-    bool from_is_named; /* as molt diff has it */
+    bool from_is_named;      /* as molt diff has it */
     const json_t *stages;    /* what is put together, or, with is_stage, is in front of it; borrowed */
     struct patch_session *session;
     struct patch_result result;

@@ -4,8 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "patch/memory.h"
 #include "project.h"
 
 static const char *compiler = "gcc", *flags = "-O2";
@@ -447,10 +449,36 @@ static void split_on_the_way(void **state)
     project_deinit(&project);
 }
 
+/* Saved as it is, the policy to start from refuses what would be refused without it. */
+static void skeleton_loses_nothing(void **state)
+{
+    const char *format = "struct item { %s; int count; };\nstruct item first = { .count = 1 };\n"
+                         "int main(void) { return first.count; }\n";
+    char *old = must_printf(format, "char name[16]"), *new = must_printf(format, "char *name");
+    struct project project;
+
+    project_init(&project, compiler, flags);
+    project_write(&project, "v1", "a.c", old);
+    project_write(&project, "v1", "b.c", "int other;\n");
+    project_build(&project);
+    project_shell(&project, "cp v1/*.c v2/");
+    project_write(&project, "v2", "a.c", new);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    const char *skeleton = json_string_value(json_object_get(project.result.skeletons, "struct item"));
+    assert_non_null(skeleton);
+    assert_non_null(strstr(skeleton, "\n    // new->count = old->count;\n"));
+    assert_non_null(strstr(skeleton, "\n    molt_fail(\"'name' (char [16]) cannot become 'name' (char *)"));
+    free(old);
+    free(new);
+    project_deinit(&project);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records),
+        cmocka_unit_test(skeleton_loses_nothing),
         cmocka_unit_test(program_is_told_apart),
         cmocka_unit_test(earlier_policies),
         cmocka_unit_test(renamed_in_place),
