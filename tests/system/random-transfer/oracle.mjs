@@ -217,6 +217,15 @@ export class Oracle {
         return null;
     }
 
+    /** Whether a suspended frame waits in a call that reads like another one in only one of the versions: no line tells which is which. */
+    isAmbiguous(program) {
+        const keys = (f, s) => all(f).filter((other) => other.callee === s.callee && shape(other) === shape(s)).map(({ key }) => key).join();
+        return this.threads.flat().some(({ code, at }) => {
+            const { s } = code.steps[at], f = program.functions.find(({ name }) => name === code.f.name);
+            return f && s.kind !== 'pass' && keys(f, s) !== keys(code.f, s);
+        });
+    }
+
     /** All frames go on in PROGRAM; BACK: to what they were before, if they have not been returned to. */
     transfer(program, back) {
         this.become(program);
@@ -383,6 +392,16 @@ const isConstant = (e) => evaluate(e, () => unknown) !== unknown;
 
 /** The blocks inside statement S. */
 const blocks = (s) => [s.body, s.then, s.otherwise, ...(s.cases ?? [])].filter(Boolean);
+
+/** All statements of F. */
+const all = (f) => {
+    const within = (list) => list.flatMap((s) => [s, ...blocks(s).flatMap(within)]);
+    return within(f.body);
+};
+
+/** How statement S reads. */
+const shape = (s) => JSON.stringify(s, (name, value) => (name === 'key' && value === s.key ? undefined : name === 'joined' ? undefined
+    : typeof value === 'bigint' ? String(value) : value));
 
 /** The keys of all variables that statement S, or one inside it, gives a value. */
 const changedBy = (s) => [s.place, s.to, s.i && { v: s.i }, s.kind !== 'declare' && s.v && { v: s.v }].filter(Boolean).map(({ v }) => v.key)

@@ -21,7 +21,7 @@ const options = readOptions('random-transfer', {
 const fixture = { libraries: [], plugins: [], flags: ['-w'], link: ['-pthread'] };
 const guarded = { ...fixture, flags: [...fixture.flags, '-fstack-protector-strong'] }; /* as distributions build */
 const fixtureOf = (seed) => (seed % 3 ? fixture : guarded);
-const done = { conversations: 0, updates: 0, rollbacks: 0, frames: 0, pending: 0, refusals: 0, unfair: 0 };
+const done = { conversations: 0, updates: 0, rollbacks: 0, frames: 0, pending: 0, refusals: 0, unfair: 0, ambiguous: 0 };
 const calls = { all: 0, recipes: 0 }, why = new Map(), refused = new Map();
 const trace = (line) => options.trace && console.log(line);
 
@@ -46,6 +46,9 @@ function isFair(versions) {
     }
     return true;
 }
+
+/** A frame has gone on behind one of several calls that read the same: what the source says of it is not one thing. */
+class Ambiguous extends Error {}
 
 class Conversation {
     constructor(versions, patches, talker, r) {
@@ -92,7 +95,7 @@ class Conversation {
     /** `molt WHAT...` from the version that is to NUMBER. */
     async go(args, number) {
         const { program } = this.versions[number - 1], back = number < this.number;
-        const obstacle = this.oracle.obstacle(program), what = `${back ? 'back ' : ''}to v${number}`;
+        const obstacle = this.oracle.obstacle(program), ambiguous = this.oracle.isAmbiguous(program), what = `${back ? 'back ' : ''}to v${number}`;
         const { status, output } = await molt.call([args[0], '--json', '--timeout', '0.4', ...args.slice(1), String(this.talker.pid)]);
         trace(`molt ${args[0]} ${what}: ${status} ${output.trim()}`);
         if (status === 4) {
@@ -105,6 +108,8 @@ class Conversation {
         }
         if (status !== 0)
             throw new Error(`${what}: status ${status}: ${output.trim()}`);
+        if (ambiguous)
+            throw new Ambiguous();
         if (obstacle)
             throw new Error(`${what} was done, though in ${obstacle}`);
         done[back ? 'rollbacks' : 'updates']++;
@@ -202,6 +207,10 @@ async function play(seed, directory) {
             trace(`--- conversation ${i}`);
             try {
                 await Object.assign(new Conversation(versions, patches, talker, random(seed * 1000 + i)), { seed }).play();
+            } catch (error) {
+                if (!(error instanceof Ambiguous))
+                    throw error;
+                done.ambiguous++;
             } finally {
                 talker.child.kill('SIGKILL');
             }
