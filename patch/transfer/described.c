@@ -94,7 +94,8 @@ struct finding {
     struct transfer_work *work;
     int32_t place;
     struct recipe_value value; /* if `taken` */
-    bool described, taken;
+    struct recipe_value base;  /* if `based`: what a local that leads to a moved member is told from */
+    bool described, taken, based;
     char *reason;
     unsigned problems;
 };
@@ -157,6 +158,26 @@ static void add_value(struct finding *finding, const struct local *local, const 
     }
 }
 
+/*
+ * Whether LOCAL, which the new version tells from the place by ADDEND, is the address of a member that has moved in its structure: the old
+ * version tells it from VALUE's place by the number that the member had. Then the place is that of the structure's address, and the new
+ * version's number leads to the member where it is now.
+ */
+static bool leads_to_moved(struct finding *finding, const struct recipe_value *value, int64_t addend)
+{
+    struct recipe_value base = *value;
+
+    base.addend = 0;
+    if (!addend || value->from_kind != MOLT_VALUE_REGISTER || !finding->work->match.members ||
+        !moved_members_have(finding->work->match.members, value->addend, addend) ||
+        (finding->based && !same_source(&base, &finding->base))) {
+        return false;
+    }
+    finding->based = true;
+    finding->base = base;
+    return true;
+}
+
 static void look_at(struct finding *finding, const struct local *local, const struct local_piece *piece,
                     uint32_t inside, uint32_t size, const struct recipe_value *empty)
 {
@@ -170,6 +191,8 @@ static void look_at(struct finding *finding, const struct local *local, const st
             finding->work->recipe->gap = (struct recipe_gap){ local->name, local->function };
         }
         add_problem(finding, kind, problem);
+    } else if (leads_to_moved(finding, &value, piece->addend)) {
+        return;
     } else if (!transfer_subtract(&value, piece->addend)) {
         add_problem(finding, PROBLEM_LOST,
                     must_printf("local `%s` is kept in the new version as something else", local->name));
@@ -192,6 +215,10 @@ char *transfer_described(struct transfer_work *work, int32_t place, uint32_t siz
                 look_at(&finding, local, &local->pieces.items[k], inside, held, ret);
             }
         }
+    }
+    if (finding.based && !(finding.taken && same_source(&finding.base, &finding.value))) {
+        add_problem(&finding, PROBLEM_SHARED,
+                    must_strdup("the address of a member is kept in the new version as something else"));
     }
     *ret_described = finding.described;
     *ret_problems = finding.problems;

@@ -646,6 +646,30 @@ static void test_the_stack_guard(void **state)
     end(&versions);
 }
 
+#define MEMBER(more)                                                                                         \
+    DECLARATIONS "struct inner { int a, b; };\nstruct whole { " more "int fd; struct inner inner; };\n"      \
+                 "static inline void look(struct inner *inner)\n{\n    note(\"a\", inner->a);\n"             \
+                 "    wait_event(inner->b);\n    step(inner->a, inner->b);\n}\n"                             \
+                 "int f(struct whole *w)\n{\n    for (;;) {\n        look(&w->inner);\n"                     \
+                 "        if (setup(0))\n            return w->fd;\n    }\n}\n"
+
+/* A local that is told from another one by a number, which is another one in the new version. */
+static void test_a_local_that_leads_to_a_moved_member(void **state)
+{
+    struct versions versions;
+
+    start(&versions, MEMBER(""), MEMBER("long more[3]; "));
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, optimised ? "wait_event" : "setup");
+    if (recipe->reason) {
+        fail_msg("%s", recipe->reason);
+    }
+    const struct recipe_value *value = value_of(recipe, "w");
+    assert_non_null(value);
+    assert_int_equal(value->addend, 0);
+    end(&versions);
+}
+
 #define LEAF                                                                                                 \
     "asm(\".section .text.leaf,\\\"ax\\\"\\n.type leaf,@function\\nleaf:\\nmov $1,%eax\\nmov "               \
     "$2,%edx\\nret\\n"                                                                                       \
@@ -693,6 +717,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_what_has_changed_since_is_no_source),
         cmocka_unit_test(test_what_addresses_lead_to_is_no_number),
         cmocka_unit_test(test_the_stack_guard),
+        cmocka_unit_test(test_a_local_that_leads_to_a_moved_member),
         cmocka_unit_test(test_what_a_called_function_leaves_alone),
         cmocka_unit_test(test_the_same_code),
         cmocka_unit_test(test_a_statement_more),
