@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "patch/code/baseline.h"
+#include "patch/code/image_function.h"
 #include "patch/transfer/frame_policy.h"
 #include "patch/transfer/transfer.h"
 
@@ -24,7 +25,8 @@ struct unit_transfers {
 /* The functions of one side of a build, for a find_function. */
 struct known_functions {
     const struct emission *emission;
-    const struct image *image; /* that the program's functions are of */
+    const struct image *image;         /* that the program's functions are of */
+    struct image_functions *functions; /* those of units that are no part of the build */
     bool inverse;
 };
 
@@ -483,7 +485,7 @@ static void add_unit(struct unit_transfers *unit)
     }
 }
 
-/* The code of the program's functions is at hand for the units that are part of the build. */
+/* The program's functions are those of the build's units, or else the binary's: these are what runs before and after the update. */
 static bool find_known(void *context, const char *name, struct object **ret_object,
                        const struct object_symbol **ret_symbol)
 {
@@ -504,7 +506,8 @@ static bool find_known(void *context, const char *name, struct object **ret_obje
             return true;
         }
     }
-    return image_find_global(known->image, name) != NULL;
+    return image_functions_find(known->functions, name, ret_object, ret_symbol) ||
+           image_find_global(known->image, name) != NULL;
 }
 
 void build_transfers_emit(struct build *build, struct emission *emission)
@@ -518,8 +521,11 @@ void build_transfers_emit(struct build *build, struct emission *emission)
             transfer_side_init(&unit.new, contribution->comparison->new);
             transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines, comparison);
             transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines, comparison);
-            struct known_functions before = { emission, contribution->image, false }, after = before;
+            struct image_functions functions;
+            struct known_functions before = { emission, contribution->image, &functions, false },
+                                   after = before;
             struct captures of_old, of_new;
+            image_functions_init(&functions, contribution->image);
             after.inverse = true;
             captures_init(&of_old, find_known, &before);
             captures_init(&of_new, find_known, &after);
@@ -533,6 +539,7 @@ void build_transfers_emit(struct build *build, struct emission *emission)
             add_unit(&unit);
             captures_deinit(&of_old);
             captures_deinit(&of_new);
+            image_functions_deinit(&functions);
             transfer_pair_deinit(&unit.forward);
             transfer_pair_deinit(&unit.back);
             transfer_side_deinit(&unit.old);

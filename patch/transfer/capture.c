@@ -31,7 +31,8 @@ static const struct capture everything = { .kept = ~UINT64_C(0),
 
 /* Functions of the C library (POSIX and GNU) that keep none of their arguments. */
 static const char keep_nothing[] =
-    "__ctype_b_loc __ctype_tolower_loc __ctype_toupper_loc __errno_location __fprintf_chk __fread_chk "
+    "__chk_fail __stack_chk_fail _exit abort exit __ctype_b_loc __ctype_tolower_loc __ctype_toupper_loc "
+    "__errno_location __fprintf_chk __fread_chk "
     "__isoc23_sscanf __isoc99_fscanf __isoc99_scanf __isoc99_sscanf __poll_chk __printf_chk "
     "__read_chk __recv_chk __snprintf_chk __sprintf_chk __syslog_chk __vfprintf_chk __vsnprintf_chk "
     "__vsprintf_chk abs accept accept4 access alarm atof atoi atol atoll bcmp bind bzero calloc ceil "
