@@ -438,6 +438,13 @@ static json_t *warnings_to_json(const struct molt_diagnostics *diagnostics)
     return array;
 }
 
+/* Whether FILE changes nothing: then the engine does not keep it, and nothing can come after it. */
+static bool is_nothing(const struct patch_file *file)
+{
+    return !file->patch_functions_count && !file->patch_data_count && !file->patch_migrations_count &&
+           !file->patch_roots_count && !file->patch_initials_count && !file->patch_aliases_count;
+}
+
 static json_t *make_manifest(const struct build *build, const struct emission *emission)
 {
     char created[32];
@@ -447,7 +454,9 @@ static json_t *make_manifest(const struct build *build, const struct emission *e
 
     strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
     for (size_t i = 0; i < build->earlier_count; i++) {
-        json_array_append_new(after, json_string(build->earlier[i].id));
+        if (!is_nothing(&build->earlier[i].file)) {
+            json_array_append_new(after, json_string(build->earlier[i].id));
+        }
     }
     return must_have(json_pack(
         "{s:i, s:o, s:s, s:s, s:o, s:o, s:O, s:O, s:O, s:o, s:o}", "format", MOLT_PATCH_FORMAT, "after",
@@ -482,8 +491,8 @@ struct molt_error *build_emit(struct build *build)
         json_decref(frames);
         result->bytes = emission_finish(&emission, result->manifest, &result->size);
         result->functions = emission.functions.count;
-        result->empty = !emission.functions.count && !emission.data.count && !emission.definitions.count &&
-                        !emission.initials.count;
+        result->empty = !emission.functions.count && !emission.aliases.count && !emission.data.count &&
+                        !emission.definitions.count && !emission.initials.count;
     }
     emission_deinit(&emission);
     return error;

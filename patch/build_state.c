@@ -233,12 +233,13 @@ struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
 
-    if (!build->contributions.count) {
-        return NULL;
-    }
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
     read_mentions(build, state);
     build_types_make(build, false);
+    if (!build->contributions
+             .count) { /* types may have other names all the same: the code does not show it */
+        return NULL;
+    }
     error = build_forms_check(build);
     if (error) {
         return error;

@@ -222,7 +222,10 @@ static int check_current(const struct update *update, struct update_report *repo
 
 static bool changes_nothing(const struct update *update)
 {
-    return !update->transition_count && !update->patch.file.patch_data_count && !state_changes(update->state);
+    const struct patch_file *file = &update->patch.file;
+
+    return !update->transition_count && !file->patch_data_count && !file->patch_aliases_count &&
+           !state_changes(update->state);
 }
 
 /* What is needed before the world is stopped: memory, and definitions for those who come later. */

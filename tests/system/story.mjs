@@ -25,7 +25,7 @@
 //   made WORD...          the last patch was made with a warning with all these words; unmade: it was not
 //   diff fails [VERSION] STATUS WORD...     no patch can be made
 //   diff fails VERSION via VERSION STATUS WORD...   nor one that leads over the version in between
-//   nothing               there is nothing to update, and saying so is a success
+//   nothing [VERSION]     there is nothing to update, and saying so is a success
 //   rollback              back to the version before
 //   transferred COUNT     the last update or rollback took so many suspended functions over
 //   doctor WORD...        molt doctor says a line with all these words
@@ -99,7 +99,7 @@ function parseStep(line) {
     case 'doctor':
         return { kind: verb, words };
     case 'nothing':
-        return { kind: 'nothing', version: 'v2' };
+        return { kind: 'nothing', version: words[0] ?? 'v2' };
     case 'rollback':
         return { kind: 'rollback' };
     case 'transferred':

@@ -121,12 +121,13 @@ class Telling {
         case 'nothing': {
             const file = await this.patch(step.version);
             demandResult('molt apply', await molt.call(['apply', file, pid]), 0, ['nothing to update']);
+            this.applied.push({ version: step.version, file, nothing: true }); /* the next patch may be made after it */
             break;
         }
         case 'rollback':
             this.last = await molt.call(['rollback', pid]);
             demandResult('molt rollback', this.last, 0);
-            this.applied.pop();
+            while (this.applied.pop()?.nothing);
             break;
         case 'instances': {
             const result = await molt.call(['instances', '--json', '--values', '--limit', '1000', '-p', this.directory, '--root', this.trees('v1'),
