@@ -275,6 +275,27 @@ static void refused(struct nodes *nodes, const char *reason)
     program_end(&nodes->program);
 }
 
+/* The next patch does not tell what calls make, and takes what an update has left for something else. */
+static void test_remembered_as_something_else(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    struct molt_patch_layout *layouts = nodes.program.fixture->layouts;
+    head = new_node(&nodes, 1);
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    state_commit(nodes.program.state, &nodes.program.report);
+    state_retire(nodes.program.state);
+    resume_world();
+    state_destroy(nodes.program.state);
+    nodes.program.fixture->patch.file.patch_sites_count = 0;
+    layouts[nodes.program.from].hash += 500;
+    layouts[nodes.program.to].hash += 500;
+    head = NULL;
+    fake_heap_block(sizeof(struct node), sizeof(struct node) + 8, nodes.program.object);
+    refused(&nodes, "are of a type of that name, which an earlier update left as another one");
+}
+
 static void test_a_pool_within_a_buffer(void **state)
 {
     struct nodes nodes;
@@ -429,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_an_object_on_a_stack),
         cmocka_unit_test(test_old_blocks_in_quarantine),
         cmocka_unit_test(test_a_tagged_pointer),
+        cmocka_unit_test(test_remembered_as_something_else),
         cmocka_unit_test(test_words_that_may_be_addresses),
         cmocka_unit_test(test_types_by_what_leads_there),
         cmocka_unit_test(test_instances_that_nothing_tells_of),
