@@ -193,7 +193,6 @@ static struct molt_error *make_policies(struct build *build, struct build_state 
                                           .changes = state->changes,
                                           .old_types = state->old,
                                           .new_types = state->new,
-                                          .hints = state->hints,
                                           .earlier = build->earlier,
                                           .earlier_count = build->earlier_count,
                                           .visit_initialisers = visit_initialisers,

@@ -88,7 +88,6 @@ struct policy_use {
 struct policy_plans {
     const struct type_changes *changes; /* borrowed, like the models */
     struct type_model *old_types, *new_types;
-    const json_t *hints; /* what the recorder saw; may be NULL */
     const struct earlier_patch *earlier;
     size_t earlier_count;
     struct molt_diagnostics *diagnostics;

@@ -144,7 +144,6 @@ struct molt_error *policies_create(const struct policy_input *input, struct poli
     policies->plans = (struct policy_plans){ .changes = input->changes,
                                              .old_types = input->old_types,
                                              .new_types = input->new_types,
-                                             .hints = input->hints,
                                              .earlier = input->earlier,
                                              .earlier_count = input->earlier_count,
                                              .visit_initialisers = input->visit_initialisers,

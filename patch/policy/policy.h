@@ -23,7 +23,6 @@ struct policy_input {
     struct policy_setup setup;
     const struct type_changes *changes;
     struct type_model *old_types, *new_types;
-    const json_t *hints; /* the recorder's changes, as in patch_request; may be NULL */
     const struct earlier_patch
         *earlier; /* what was applied before: policies used there are left out of other changes */
     size_t earlier_count;

@@ -74,7 +74,8 @@ static const char *new_name_of(const struct mapping *mapping, const char *name)
     }
     for (size_t i = 0; !enumerator_called(new, name) && i < new->enumerator_count; i++) {
         const char *candidate = new->enumerators[i].name;
-        struct rename_hint hint = hint_renamed(mapping->plans->hints, "enumerator", owner, candidate);
+        struct rename_hint hint =
+            hint_renamed(type_changes_hints(mapping->plans->changes), "enumerator", owner, candidate);
         if (hint.old_name && strcmp(hint.old_name, name) == 0) {
             return candidate;
         }

@@ -135,7 +135,7 @@ static const struct type *successor(struct type_changes *changes, const struct t
     if (same && !former_name(changes, same)) {
         return same;
     }
-    if (json_array_size(changes->hints)) {
+    if (!hints_are_empty(changes->hints)) {
         type_model_walk(changes->new, is_renamed_from, &search);
     }
     return search.found;
@@ -356,30 +356,21 @@ static bool compare_new(void *context, const struct type *new)
     return true;
 }
 
-/* Types that the recorder says were removed. */
-static void add_gone(struct type_changes *changes)
+/* Adds the types called NAME, which the recorder says were removed. */
+static void add_gone(void *context, const char *name)
 {
-    const json_t *hint;
-    size_t index;
+    static const char *const words[] = { "struct ", "union ", "enum ", "" };
+    struct type_changes *changes = context;
 
-    json_array_foreach(changes->hints, index, hint)
-    {
-        const char *name = json_string_value(json_object_get(hint, "name"));
-        if (!name ||
-            (!hint_removed(changes->hints, "type", name) && !hint_removed(changes->hints, "typedef", name))) {
-            continue;
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        char *key = must_printf("%s%s", words[i], name);
+        const struct type *old = type_model_find(changes->old, key, NULL, NULL);
+        old = old ? type_strip(old) : NULL;
+        if (old && !old->incomplete && !type_changes_new_of(changes, old) &&
+            !number_map_get(&changes->of_old, (uintptr_t)old)) {
+            add_one_sided(changes, old, NULL);
         }
-        static const char *const words[] = { "struct ", "union ", "enum ", "" };
-        for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-            char *key = must_printf("%s%s", words[i], name);
-            const struct type *old = type_model_find(changes->old, key, NULL, NULL);
-            old = old ? type_strip(old) : NULL;
-            if (old && !old->incomplete && !type_changes_new_of(changes, old) &&
-                !number_map_get(&changes->of_old, (uintptr_t)old)) {
-                add_one_sided(changes, old, NULL);
-            }
-            free(key);
-        }
+        free(key);
     }
 }
 
@@ -394,10 +385,10 @@ struct type_changes *type_changes_create_for(struct type_model *old, struct type
     struct type_changes *changes = must_calloc(1, sizeof(*changes));
 
     *changes = (struct type_changes){
-        .old = old, .new = new, .hints = hints, .spoken_of = spoken_of, .spoken_of_count = count
+        .old = old, .new = new, .hints = hints_create(hints), .spoken_of = spoken_of, .spoken_of_count = count
     };
     type_model_walk(new, compare_new, changes);
-    add_gone(changes);
+    hints_walk_removed(changes->hints, add_gone, changes);
     return changes;
 }
 
@@ -416,7 +407,13 @@ void type_changes_destroy(struct type_changes *changes)
     number_map_deinit(&changes->of_old);
     number_map_deinit(&changes->of_new);
     number_map_deinit(&changes->successors);
+    hints_destroy(changes->hints);
     free(changes);
+}
+
+const struct hints *type_changes_hints(const struct type_changes *changes)
+{
+    return changes->hints;
 }
 
 size_t type_changes_count(const struct type_changes *changes)

@@ -71,6 +71,10 @@ struct type_changes *type_changes_create_for(struct type_model *old, struct type
                                              size_t count);
 void type_changes_destroy(struct type_changes *changes);
 
+/* What the recorder's changes say about names (patch/types/hints.h). */
+struct hints;
+const struct hints *type_changes_hints(const struct type_changes *changes);
+
 size_t type_changes_count(const struct type_changes *changes);
 const struct type_change *type_changes_at(const struct type_changes *changes, size_t index);
 

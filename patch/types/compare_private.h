@@ -5,10 +5,11 @@
 #include "patch/memory.h"
 #include "patch/number_map.h"
 #include "patch/types/compare.h"
+#include "patch/types/hints.h"
 
 struct type_changes {
     struct type_model *old, *new;
-    const json_t *hints;
+    struct hints *hints;
     const char *const *spoken_of; /* types about which there are policies; borrowed */
     size_t spoken_of_count;
     LIST(struct type_change *) list;
