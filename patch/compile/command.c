@@ -1,6 +1,6 @@
 /*
  * Making a command line out of the user's. What says where results go, and what would keep definitions out of the
- * object (link-time optimisation) or debug information out of its sections, is dropped; everything else stays. In a
+ * object (link-time optimisation) or debug information out of its sections, or dresses messages up, is dropped; everything else stays. In a
  * mirror, all paths below the root are rewritten and mapped back by -ffile-prefix-map, so that __FILE__ and
  * the debug information do not know the difference.
  */
@@ -23,11 +23,11 @@ static bool starts(const char *string, const char *prefix)
 static unsigned dropped(const char *argument, enum command_kind kind)
 {
     static const char *const with_value[] = { "-o", "-MF", "-MT", "-MQ", "-MJ" };
-    static const char *const alone[] = {
-        "-M",          "-flto",        "-ffat-lto-objects",   "-fno-fat-lto-objects",
-        "-Wp,-M",      "-gz",          "-fdebug-prefix-map=", "-gsplit-dwarf",
-        "-save-temps", "--save-temps", "-fuse-linker-plugin", "-fdebug-types-section"
-    };
+    static const char *const alone[] = { "-M", "-flto", "-ffat-lto-objects", "-fno-fat-lto-objects", "-Wp,-M",
+                                         "-gz", "-fdebug-prefix-map=", "-gsplit-dwarf", "-save-temps",
+                                         "--save-temps", "-fuse-linker-plugin", "-fdebug-types-section",
+                                         /* messages are read here, and shown elsewhere */
+                                         "-fdiagnostics-", "-fcolor-diagnostics", "-fansi-escape-codes" };
     static const char *const sections[] = { "-ffunction-sections", "-fdata-sections",
                                             "-fno-function-sections", "-fno-data-sections" };
 

@@ -16,6 +16,7 @@ function demand(condition, message) {
 function demandResult(what, result, status, words = []) {
     const shown = result.output.trim() || '(no output)';
     demand(result.status === status, `${what}: exit status ${result.status ?? result.signal}, not ${status}: ${shown}`);
+    demand(!result.output.includes('\x1b'), `${what}: escape sequences, and nobody looks at a terminal: ${JSON.stringify(shown)}`);
     for (const word of words)
         demand(result.output.includes(word), `${what}: does not name "${word}": ${shown}`);
 }
