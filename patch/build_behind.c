@@ -4,6 +4,9 @@
  * was not seen through), and where no pointer of their type leads to them, nobody would notice that they were
  * missed. The engine is told, and refuses if there may be any.
  *
+ * A function that has one by value (a key to search by, say) tells nothing where some allocation call makes others in a way that is not
+ * understood.
+ *
  * A union that changed by its members alone is left out: those that it is made of count for themselves, and a
  * union of all kinds of objects is often nothing but a name to cast by.
  */
@@ -21,7 +24,8 @@ struct candidate {
     char *name;
     uint32_t old_layout, new_layout; /* 0: in no record */
     bool made;
-    bool view; /* molt.toml says that it has no instances of its own */
+    bool allocated; /* by some call, in a way that is not understood */
+    bool view;      /* molt.toml says that it has no instances of its own */
 };
 
 typedef LIST(struct candidate) candidate_list;
@@ -79,6 +83,18 @@ static void mark_held(candidate_list *list)
     }
 }
 
+/* What the calls in SITES make that are not understood. */
+static void mark_allocated(candidate_list *list, const struct build_state *state, const struct sites *sites)
+{
+    for (size_t i = 0; sites && i < sites->items.count; i++) {
+        const char *name = sites->items.items[i].may_be;
+        const struct type *type = *name ? type_model_find(state->old, name, NULL, NULL) : NULL;
+        for (size_t k = 0; type && k < list->count; k++) {
+            list->items[k].allocated |= holds(type, list->items[k].change->old);
+        }
+    }
+}
+
 /* ---- by value in functions ---------------------------------------------------------------------------------------- */
 
 /* The name by which patches know the structure or union that DIE is of, or an array of; NULL: none. Owned
@@ -110,7 +126,7 @@ static void mark_value(candidate_list *list, const Dwarf_Die *die)
     char *name = name_of_value(die);
 
     for (size_t i = 0; name && i < list->count; i++) {
-        list->items[i].made |= strcmp(list->items[i].name, name) == 0;
+        list->items[i].made |= !list->items[i].allocated && strcmp(list->items[i].name, name) == 0;
     }
     free(name);
 }
@@ -229,6 +245,9 @@ struct molt_error *build_mark_behind(struct build *build, const struct state_emi
     mark_recorded(&list, records->emission);
     mark_held(&list);
     if (any_is_missing(&list)) {
+        for (size_t i = 0; i < build->state->images.count; i++) {
+            mark_allocated(&list, build->state, build->state->images.items[i].sites);
+        }
         mark_by_value(&list, build);
         error = mark_views(&list, build);
         mark_held(&list);

@@ -21,7 +21,8 @@ struct hiding {
     struct state *state;
     const struct layout *layout;
     size_t blocks, count;
-    unsigned sites[NAMED]; /* of the program's own code */
+    unsigned sites[NAMED]; /* of the program's own code, at different places */
+    bool larger;           /* some are objects of another type with something behind them */
     bool elsewhere;        /* some were asked for by code without debug information */
 };
 
@@ -69,6 +70,14 @@ static bool is_found(const struct state *state, uint32_t index)
     return false;
 }
 
+/* Whether calls of two sites stand on one line. */
+static bool same_place(struct sites *sites, unsigned one, unsigned other)
+{
+    const struct site_entry *a = sites_meaning(sites, one)->entry, *b = sites_meaning(sites, other)->entry;
+
+    return one == other || (a->line == b->line && strcmp(a->file, b->file) == 0);
+}
+
 static void note(struct hiding *hiding, unsigned site)
 {
     size_t i = 0;
@@ -78,7 +87,7 @@ static void note(struct hiding *hiding, unsigned site)
         hiding->elsewhere = true;
         return;
     }
-    while (i < hiding->count && hiding->sites[i] != site) {
+    while (i < hiding->count && !same_place(&hiding->state->sites, hiding->sites[i], site)) {
         i++;
     }
     if (i == hiding->count && i < NAMED) {
@@ -114,6 +123,7 @@ static bool visit_object(void *context, const struct heap_block *block)
     if (state_place(hiding->state, block, &place) &&
         place.size >= hiding->state->layouts.items[place.layout].size + hiding->layout->size) {
         note(hiding, block->site);
+        hiding->larger = true;
     }
     return true;
 }
@@ -143,7 +153,7 @@ static int refuse(const struct hiding *hiding)
     char places[900] = "", first[256] = "", types[600] = "";
 
     describe(hiding, places, sizeof(places), first, sizeof(first));
-    if (hiding->count) {
+    if (hiding->count && !hiding->larger) {
         snprintf(types, sizeof(types), "what is allocated there (types = { \"%s\" = \"%s\" }) or ", first,
                  name);
     }
@@ -153,8 +163,10 @@ static int refuse(const struct hiding *hiding)
         "variable, no pointer that leads to one. They may lie in "
         "%zu blocks that were allocated%s, and would be left as they were. In molt.toml, "
         "under [heap], say %sby way of which function it is allocated (wrappers = "
-        "[\"...\"]); if the type has no instances but is only cast to: views = [\"%s\"]. Elements of a "
-        "container that is told their size when it is made cannot be migrated: restart the program",
+        "[\"...\"]); if the type has no instances but is only cast to: views = [\"%s\"]. What the program "
+        "carves out of larger blocks itself, and elements of a container that is told their size when it is "
+        "made, cannot "
+        "be migrated: restart the program",
         name, hiding->blocks, places, types, name);
 }
 
@@ -190,8 +202,27 @@ int refuse_doubtful(struct state *state)
     return state->status;
 }
 
+/* Where no block is known, a structure that is no variable may be in any. */
+static int refuse_untracked(struct state *state)
+{
+    for (uint32_t i = 1; i < state->layouts.count; i++) {
+        const struct layout *layout = &state->layouts.items[i];
+        if (layout->changed && layout->record->field_count && !is_found(state, i)) {
+            return state_refuse(
+                state,
+                "%s changes, and its instances cannot be found: the program has an allocator of its own "
+                "in its executable. Build it with the C library's, or put its own into a shared library",
+                layout->name);
+        }
+    }
+    return 0;
+}
+
 int refuse_missed(struct state *state)
 {
+    if (!heap_allocator()) {
+        return refuse_untracked(state);
+    }
     for (uint32_t i = 1; i < state->layouts.count; i++) {
         const struct layout *layout = &state->layouts.items[i];
         struct hiding hiding = { .state = state, .layout = layout };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "patch/code/definition_line.h"
@@ -228,6 +229,7 @@ static void take_type(struct sites *sites, struct site_work *work, const struct 
     site->type_name = own(sites, name_of_type(verdict->type));
     site->allocator = site_allocator_of(work, subject, sites, callee, header);
     if (header && !site->allocator) {
+        site->may_be = site->type_name;
         site->type_name = "";
         site->kind = MOLT_SITE_UNKNOWN;
         site->reason =
@@ -239,6 +241,23 @@ static void take_type(struct sites *sites, struct site_work *work, const struct 
     free(callee);
 }
 
+/* PATH of FRAME, or, where the compiler was told to write other names (-ffile-prefix-map), the name under which the source was read.
+ * Takes PATH over. */
+static char *readable_path(char *path, const struct site_call *call, const struct code_frame *frame,
+                           const struct site_verdict *verdict)
+{
+    const struct candidate *candidate = verdict->candidate;
+    bool same = candidate && candidate->line <= frame->line && frame->line <= candidate->last_line;
+
+    if (access(path, F_OK) == 0 || !call->probe) {
+        return path;
+    }
+    char *other = must_have(path_normalise(call->probe->directory, same ? candidate->file : frame->file));
+    bool found = access(other, F_OK) == 0;
+    free(found ? path : other);
+    return found ? other : path;
+}
+
 /* Where the call is in the source: in FRAME, or else where the probe has found it. */
 static void take_place(struct sites *sites, const struct tree *tree, const struct site_call *call,
                        const struct code_frame *frame, const struct site_verdict *verdict, struct site *site)
@@ -247,6 +266,7 @@ static void take_place(struct sites *sites, const struct tree *tree, const struc
 
     if (frame && frame->file) {
         path = definition_path((Dwarf_Die *)&call->unit_die, frame->file);
+        path = readable_path(path, call, frame, verdict);
         site->line = frame->line;
     } else if (verdict->probe) {
         path = must_have(path_normalise(verdict->probe->directory, verdict->candidate->file));
@@ -262,7 +282,7 @@ void site_add(struct sites *sites, struct site_work *work, const struct site_sub
               const struct tree *tree, const struct site_call *call)
 {
     struct site_verdict verdict;
-    struct site site = { .symbol = call->symbol, .type_name = "", .file = "", .reason = "" };
+    struct site site = { .symbol = call->symbol, .type_name = "", .file = "", .reason = "", .may_be = "" };
 
     if (call->call.callee && is_other_function(work, &call->call, 0)) {
         return;
@@ -285,6 +305,7 @@ void site_add(struct sites *sites, struct site_work *work, const struct site_sub
     }
     if (site.kind == MOLT_SITE_UNKNOWN && !*site.reason) {
         site.reason = own(sites, must_strdup(verdict.reason));
+        site.may_be = verdict.typed ? own(sites, name_of_type(verdict.type)) : "";
     }
     take_place(sites, tree, call, frame, &verdict, &site);
     LIST_ADD(&sites->items, site);

@@ -31,6 +31,8 @@ struct site {
     unsigned line;
     const char *function; /* that makes this call, inlined ones included */
     const char *reason;   /* UNKNOWN: what is missing, for people; else "" */
+    const char *
+        may_be; /* UNKNOWN: the type of which it makes one, or several, in a way that is not understood; else "" */
 };
 
 /* A function of the image through which the program allocates, and the one that takes its blocks back. */
