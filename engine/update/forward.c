@@ -19,9 +19,9 @@
 #define FEW_IN_PLACE 1024 /* the same, if nothing has moved: then few blocks are visited */
 #define QUICK_MAX 1024    /* bytes of an object that are looked at quickly first, */
 #define QUICK_WORDS 4     /* if it has that many words: fewer are looked at as quickly one by one */
-#define ENOUGH_HITS                                                                                          \
-    16 /* stretches of memory with addresses that matter, before it is found that most are such */
-#define WORDS_EACH 2 /* that lead to an instance, as a guess: memory for noting them is taken ahead */
+#define ENOUGH_HITS 4     /* stretches of memory that hold addresses, before it is found that most do */
+#define SLICE 1024        /* bytes of them that are searched at once */
+#define WORDS_EACH 2      /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
 /* ---- what has moved ------------------------------------------------------------------------------------------------------ */
 
@@ -332,7 +332,10 @@ static bool concerns(void *context, uintptr_t start, uintptr_t end)
     if (!forwarder->state->forwarding->aligned || forwarder->hits > ENOUGH_HITS + forwarder->stretches / 2) {
         return true;
     }
-    bool any = holds_any(forwarder->state->forwarding, start, end);
+    bool any = false;
+    for (uintptr_t at = start; at < end && !any; at += SLICE) {
+        any = holds_any(forwarder->state->forwarding, at, end - at < SLICE ? end : at + SLICE);
+    }
     forwarder->stretches++;
     forwarder->hits += any;
     return any;
