@@ -10,6 +10,7 @@
 #include "patch/code/object.h"
 
 #include <Zydis/Zydis.h>
+#include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -465,6 +466,7 @@ void object_destroy(struct object *object)
     }
     LIST_FREE(&object->owned);
     table_deinit(&object->keys);
+    table_deinit(&object->endings);
     free(object->sections);
     free(object->symbols);
     if (object->dwarf) {
@@ -581,4 +583,25 @@ Dwarf *object_dwarf(struct object *object)
 uint64_t object_address(const struct object *object, const struct object_symbol *symbol)
 {
     return object->sections[symbol->section].base + symbol->value;
+}
+
+bool object_never_returns(struct object *object, const char *name)
+{
+    Dwarf *dwarf = object->endings_known ? NULL : object_dwarf(object);
+    Dwarf_CU *unit = NULL;
+    Dwarf_Die top, die;
+
+    object->endings_known = true;
+    while (dwarf && dwarf_get_units(dwarf, unit, &unit, NULL, NULL, &top, NULL) == 0) {
+        for (int more = dwarf_child(&top, &die); more == 0; more = dwarf_siblingof(&die, &die)) {
+            const char *found =
+                dwarf_tag(&die) == DW_TAG_subprogram && dwarf_hasattr_integrate(&die, DW_AT_noreturn)
+                    ? dwarf_diename(&die)
+                    : NULL;
+            if (found && !table_get(&object->endings, found)) {
+                table_put(&object->endings, found, object);
+            }
+        }
+    }
+    return table_get(&object->endings, name) != NULL;
 }

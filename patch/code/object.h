@@ -64,6 +64,8 @@ struct object {
     Elf *elf;
     Dwarf *dwarf; /* see object_dwarf */
     bool dwarf_tried;
+    struct table endings; /* names of functions that never return; see object_never_returns */
+    bool endings_known;
     struct object_section *sections; /* [0] is unused */
     size_t section_count;
     struct object_symbol *symbols; /* [0] is unused */
@@ -111,6 +113,9 @@ struct object_symbol *object_find(const struct object *object, const char *key);
 
 /* The debug information, addresses being `base` of the section + offset; NULL if there is none. */
 Dwarf *object_dwarf(struct object *object);
+
+/* Whether the debug information says that the function NAME, of this object or another, never returns. */
+bool object_never_returns(struct object *object, const char *name);
 
 /* The address in the debug information of SYMBOL. */
 uint64_t object_address(const struct object *object, const struct object_symbol *symbol);

@@ -173,7 +173,8 @@ static void classify(const struct code *code, struct code_instruction *instructi
     switch (decoded->meta.category) {
     case ZYDIS_CATEGORY_CALL:
         instruction->flags |= CODE_CALL;
-        if (code_named(code, operand, &place) && place.symbol && never_returns(place.symbol->name)) {
+        if (code_named(code, operand, &place) && place.symbol &&
+            (never_returns(place.symbol->name) || object_never_returns(code->object, place.symbol->name))) {
             instruction->flags |= CODE_ENDS;
         }
         break;

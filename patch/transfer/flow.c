@@ -5,6 +5,7 @@
  */
 #include "patch/transfer/code.h"
 
+#include <Zydis/Zydis.h>
 #include <stdlib.h>
 
 #include "base/search.h"
@@ -193,6 +194,21 @@ static void link_labels(struct code *code, uint32_t block, uint32_t jump)
     }
 }
 
+/* Whether BLOCK gives registers back that the caller wants: then a jump at its end leaves the function, wherever it may lead. */
+static bool tears_down(const struct code *code, const struct code_block *block)
+{
+    bool found = false;
+
+    for (uint32_t i = block->first; i < block->end && !found; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        const struct code_operand *operand = &code->operands.items[instruction->operand];
+        found = instruction->mnemonic == ZYDIS_MNEMONIC_LEAVE ||
+                (instruction->mnemonic == ZYDIS_MNEMONIC_POP && operand->kind == OPERAND_REGISTER &&
+                 register_is_preserved(operand->number));
+    }
+    return found;
+}
+
 static void connect_blocks(struct code *code)
 {
     for (size_t i = 0; i < code->blocks.count; i++) {
@@ -206,7 +222,7 @@ static void connect_blocks(struct code *code)
         if (instruction->jump != NO_INSTRUCTION) {
             link_blocks(code, i, instruction->jump);
         }
-        if (instruction->flags & CODE_INDIRECT) {
+        if ((instruction->flags & CODE_INDIRECT) && !tears_down(code, &code->blocks.items[i])) {
             link_labels(code, i, last);
         }
     }

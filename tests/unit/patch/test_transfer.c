@@ -646,6 +646,48 @@ static void test_the_stack_guard(void **state)
     end(&versions);
 }
 
+/* A jump by a pointer behind the end of the frame leads to no case of the switch. */
+static void test_a_tail_call_beside_a_switch(void **state)
+{
+    static const char text[] = DECLARATIONS
+        "long f(long (*last)(long, long), int fd)\n{\n    long sum = fd, more = 1;\n    for (;;) {\n"
+        "        switch (wait_event(fd)) {\n        case 0: step(fd, 1); break;\n        case 1: sum += "
+        "setup(0); break;\n"
+        "        case 2: note(\"two\", sum); break;\n        case 3: more = setup(0); break;\n"
+        "        case 4: step(fd, (int)more); break;\n        case 5: note(\"five\", more); break;\n"
+        "        default: return last(sum, more);\n        }\n    }\n}\n";
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        if (versions.recipes.items[i].reason) {
+            fail_msg("%s: %s", versions.recipes.items[i].callee, versions.recipes.items[i].reason);
+        }
+    }
+    end(&versions);
+}
+
+/* Behind a call that never comes back another function's frame may begin, or one of another size. */
+static void test_a_function_that_never_returns(void **state)
+{
+    static const char text[] = DECLARATIONS
+        "__attribute__((noreturn, cold)) extern void give_up(const char *why, long number);\n"
+        "long f(int fd)\n{\n    long sum = 0;\n    for (;;) {\n        int event = wait_event(fd);\n"
+        "        if (event < 0)\n            give_up(\"event\", event);\n        sum += event;\n"
+        "        step(fd, event);\n        if (sum < 0)\n            give_up(\"sum\", sum);\n    }\n}\n";
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    assert_null(recipe_of(&versions, "wait_event")->reason);
+    assert_null(recipe_of(&versions, "step")->reason);
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        assert_string_not_equal(versions.recipes.items[i].callee, "give_up");
+    }
+    end(&versions);
+}
+
 #define MEMBER(more)                                                                                         \
     DECLARATIONS "struct inner { int a, b; };\nstruct whole { " more "int fd; struct inner inner; };\n"      \
                  "static inline void look(struct inner *inner)\n{\n    note(\"a\", inner->a);\n"             \
@@ -716,6 +758,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_numbers_are_extended_anew),
         cmocka_unit_test(test_what_has_changed_since_is_no_source),
         cmocka_unit_test(test_what_addresses_lead_to_is_no_number),
+        cmocka_unit_test(test_a_function_that_never_returns),
+        cmocka_unit_test(test_a_tail_call_beside_a_switch),
         cmocka_unit_test(test_the_stack_guard),
         cmocka_unit_test(test_a_local_that_leads_to_a_moved_member),
         cmocka_unit_test(test_what_a_called_function_leaves_alone),
