@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import * as molt from '../molt.mjs';
 import { run } from '../process.mjs';
+import { root } from '../story.mjs';
 import { demand, demandRefusal, Victim } from './victim.mjs';
 
 const out = (victim) => path.join(victim.directory, 'out.molt');
@@ -150,7 +151,39 @@ async function noSuchProgram() {
     demand((await molt.call(['nonsense'])).status === 1, 'an unknown command is a usage error');
 }
 
+/** gDSU, section 5.4: the updater is updated as anything else is. A patch for libmolt.so, brought into a program by the engine that it changes. */
+async function engineItself() {
+    const directory = path.join(molt.buildDirectory, 'robustness/engine'), build = path.join(directory, 'build');
+    const trees = ['from', 'to'].map((name) => path.join(directory, name)), patch = path.join(directory, 'engine.molt');
+    const rooms = ['base', 'engine', 'include', 'link'];
+    fs.rmSync(directory, { recursive: true, force: true });
+    for (const tree of trees)
+        for (const room of rooms)
+            fs.cpSync(path.join(root, room), path.join(tree, room), { recursive: true });
+    const edited = path.join(trees[1], 'engine/status.c'), source = fs.readFileSync(edited, 'utf8');
+    fs.writeFileSync(edited, source.replace('"version", MOLT_VERSION', '"version", MOLT_VERSION " of the patch"'));
+
+    const commands = JSON.parse(fs.readFileSync(path.join(molt.buildDirectory, 'compile_commands.json'), 'utf8'));
+    const own = (command) => rooms.includes(path.relative(root, path.resolve(command.directory, command.file)).split('/')[0]);
+    fs.mkdirSync(build);
+    fs.writeFileSync(path.join(build, 'compile_commands.json'), JSON.stringify(commands.filter(own)));
+    const made = await molt.call(['diff', '-p', build, '--root', root, '--binary', path.join(molt.buildDirectory, 'engine/libmolt.so'),
+        '--from', trees[0], '--to', trees[1], '-o', patch]);
+    demand(made.status === 0, `molt diff: ${made.output}`);
+
+    const victim = await Victim.create('body');
+    await victim.ask('call');
+    const version = async () => JSON.parse((await molt.call(['status', '--json', victim.pid])).stdout)[0].version;
+    const before = await version();
+    for (const [args, expected] of [[['apply', patch], `${before} of the patch`], [['rollback'], before]]) {
+        const result = await molt.call([...args, victim.pid]);
+        demand(result.status === 0, `molt ${args[0]}: ${result.output}`);
+        demand(await version() === expected, `after molt ${args[0]} the engine says version ${await version()}`);
+    }
+    await victim.demandHealthy('hello from one', 'hello from two, 42');
+}
+
 export const cases = { 'wrong sources': wrongSources, 'wrong flags': wrongFlags, 'stripped binary': strippedBinary,
     'no build': noBuild, 'no compiler': noCompiler,
-    'other ways to build': otherWaysToBuild, 'separate debug file': separateDebugFile, 'no space': noSpace, 'no permission': noPermission,
+    'other ways to build': otherWaysToBuild, 'separate debug file': separateDebugFile, 'the engine itself': engineItself, 'no space': noSpace, 'no permission': noPermission,
     'no such program': noSuchProgram };
