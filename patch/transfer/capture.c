@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "patch/transfer/escape.h"
+#include "patch/types/die_facts.h"
 
 #define ADDRESS 8
 #define BUDGET 300 /* functions looked at for one question, all rounds */
@@ -186,12 +187,10 @@ static uint32_t stack_arguments(const struct code *code)
 static unsigned count_registers(Dwarf_Die *function)
 {
     Dwarf_Die child, type;
-    Dwarf_Attribute attribute;
     unsigned count = 0;
 
-    if (dwarf_attr_integrate(function, DW_AT_type, &attribute)) {
-        int tag =
-            dwarf_formref_die(&attribute, &type) && dwarf_peel_type(&type, &type) == 0 ? dwarf_tag(&type) : 0;
+    if (dwarf_hasattr_integrate(function, DW_AT_type)) {
+        int tag = die_plain_type(function, &type) ? dwarf_tag(&type) : 0;
         bool plain = tag == DW_TAG_base_type || tag == DW_TAG_pointer_type || tag == DW_TAG_enumeration_type;
         count += !plain; /* its result may be written where the first argument says */
     }
@@ -201,8 +200,7 @@ static unsigned count_registers(Dwarf_Die *function)
             return FLOW_ARGUMENTS;
         }
         if (dwarf_tag(&child) == DW_TAG_formal_parameter) {
-            bool known = dwarf_attr_integrate(&child, DW_AT_type, &attribute) &&
-                         dwarf_formref_die(&attribute, &type) && dwarf_aggregate_size(&type, &size) == 0;
+            bool known = die_type(&child, &type) && dwarf_aggregate_size(&type, &size) == 0;
             count += !known               ? FLOW_ARGUMENTS
                      : size > 2 * ADDRESS ? 0
                                           : (unsigned)((size + ADDRESS - 1) / ADDRESS);

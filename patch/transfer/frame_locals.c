@@ -3,6 +3,7 @@
  * that of the function itself. Members lie as C lays them out, so that the structure can be declared by their types alone.
  */
 #include "patch/transfer/frame_locals.h"
+#include "patch/types/die_facts.h"
 
 #include <dwarf.h>
 #include <stdlib.h>
@@ -40,12 +41,10 @@ static void add_member(struct frame_locals *locals, struct type_model *model, Dw
     const char *name = dwarf_diename(variable);
     const struct type *type = type_strip(type_of_object(model, variable));
     struct frame_member member = { .name = name, .type = type };
-    Dwarf_Attribute attribute;
     unsigned alike;
 
     if (!name || dwarf_hasattr_integrate(variable, DW_AT_external) || !is_declarable(type) ||
-        has_member(locals, name, type, &alike) || !dwarf_attr_integrate(variable, DW_AT_type, &attribute) ||
-        !dwarf_formref_die(&attribute, &member.die)) {
+        has_member(locals, name, type, &alike) || !die_type(variable, &member.die)) {
         return;
     }
     member.as = alike ? must_printf("%s_%u", name, alike + 1) : must_strdup(name);

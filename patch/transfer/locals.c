@@ -5,6 +5,7 @@
  * calls, and in which of the blocks around the call.
  */
 #include "patch/transfer/locals.h"
+#include "patch/types/die_facts.h"
 
 #include <dwarf.h>
 #include <stdio.h>
@@ -172,13 +173,6 @@ static void read_location(const struct frame_base *base, const Dwarf_Op *operati
     }
 }
 
-static bool type_of(Dwarf_Die *die, Dwarf_Die *ret)
-{
-    Dwarf_Attribute attribute;
-
-    return dwarf_attr_integrate(die, DW_AT_type, &attribute) && dwarf_formref_die(&attribute, ret);
-}
-
 static void read_constant(Dwarf_Die *die, struct local *local)
 {
     struct local_piece piece = { .kind = LOCAL_CONSTANT, .size = local->size };
@@ -216,7 +210,7 @@ static void read_size(Dwarf_Die *die, Dwarf_Die *ret_type, bool *ret_typed, uint
 {
     Dwarf_Word size = 0;
 
-    *ret_typed = type_of(die, ret_type);
+    *ret_typed = die_type(die, ret_type);
     if (*ret_typed && dwarf_aggregate_size(ret_type, &size) == 0 && size <= INT32_MAX) {
         *ret_size = size;
     }

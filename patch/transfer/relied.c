@@ -12,6 +12,7 @@
 
 #include "patch/transfer/origins.h"
 #include "patch/transfer/private.h"
+#include "patch/types/die_facts.h"
 
 #define ADDRESS 8
 #define ARGUMENTS 6 /* in general registers; */
@@ -37,8 +38,7 @@ static int kind_of_type(Dwarf_Die *die, Dwarf_Word *ret_size, bool *ret_real)
     Dwarf_Die type;
 
     *ret_size = 0;
-    if (!dwarf_attr_integrate(die, DW_AT_type, &attribute) || !dwarf_formref_die(&attribute, &type) ||
-        dwarf_peel_type(&type, &type) != 0) {
+    if (!die_plain_type(die, &type)) {
         return 0;
     }
     dwarf_aggregate_size(&type, ret_size);
