@@ -12,7 +12,8 @@
 /*
  * A new object of VALIDATION and MANIFEST (both borrowed, MANIFEST may be NULL):
  *
- *   {"title": "validation of struct conn", "kind", "name", "file", "line", "type", "instance", "message", "rehearsal": bool,
+ *   {"title": "validation of struct conn", "kind", "name", "file", "line", "type", "instance", "message",
+ *    "rehearsal": bool,
  *    "values": [{"member": "length", "old": "12" or null, "new": "13" or null}]}
  *
  * `file` is "" and `line` 0 if the user wrote no code for it. Values are in the order of the new type, a

@@ -5,12 +5,12 @@
  * definitions are ordinary sections with ordinary RELA relocations and symbols, so readelf, objdump and gdb
  * can open it. What an ELF object cannot say stands in `.molt.*` sections:
  *
- *   .molt.manifest   JSON for people and tools: see patch/emit/manifest.h. The engine takes "id", "after" and
- * "title". .molt.modules    struct molt_patch_module[]: executables and shared libraries that the patch
- * changes or names .molt.sections   struct molt_patch_section[]: near which module each allocated section
- * must be loaded .molt.bindings   struct molt_patch_binding[]: what each undefined symbol means in the
- * running program .molt.functions  struct molt_patch_function[]: affected functions, and where control is to
- * go instead .molt.data       struct molt_patch_data[]: constant objects whose bytes are overwritten in place
+ *   .molt.manifest   JSON for people and tools: see patch/emit/manifest.h. The engine takes "id", "after", "title"
+ *   .molt.modules    struct molt_patch_module[]: executables and shared libraries that it changes or names
+ *   .molt.sections   struct molt_patch_section[]: near which module each allocated section must be loaded
+ *   .molt.bindings   struct molt_patch_binding[]: what each undefined symbol means in the running program
+ *   .molt.functions  struct molt_patch_function[]: affected functions, and where control is to go instead
+ *   .molt.data       struct molt_patch_data[]: constant objects whose bytes are overwritten in place
  *   .molt.definitions struct molt_patch_definition[]: new definitions that later patches may bind to
  *   .molt.layouts    struct molt_patch_layout[]: types as the program holds them, and as it will
  *   .molt.fields     struct molt_patch_field[]: what lies where in a layout
@@ -20,9 +20,9 @@
  *   .molt.migrations struct molt_patch_migration[]: migration policies, compiled
  *   .molt.segments   struct molt_patch_segment[]: where each part of an old instance is in the new one
  *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
- *   .molt.transfers  struct molt_patch_transfer[]: how a function that is suspended at a call goes on in its other version
+ *   .molt.transfers  struct molt_patch_transfer[]: how a function that waits for a call goes on in its other version
  *   .molt.values     struct molt_patch_value[]: what that version finds in its frame
- *   .molt.aliases    struct molt_patch_alias[]: types that are known as something else from now on, and nothing more
+ *   .molt.aliases    struct molt_patch_alias[]: types that are known as something else, and nothing more
  *   .molt.source     the generated migration policies as C, for people
  *   .molt.initials   struct molt_patch_initial[]: variables whose initial value changed
  *   .molt.parts      struct molt_patch_part[]: the members and elements of which it did

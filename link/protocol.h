@@ -13,12 +13,14 @@
  *                  memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
- *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result ("prepared": the dry run succeeded)
+ *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result ("prepared": of a dry run)
  *   discard   {update}                      -> result
  *   rollback  {timeout_ms, strict?, transfer_ms?, hold?} -> result
  *   settle    {restore?, timeout_ms, strict?, transfer_ms?} -> result
- *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown, buffers, foreign, instances}
- *   stacks    {}                            -> {pause_ms, all, modules: [path], threads: [{tid, name, lost, frames}]}
+ *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown,
+ *                                              buffers, foreign, instances}
+ *   stacks    {}                            -> {pause_ms, all, modules: [path],
+ *                                              threads: [{tid, name, lost, frames}]}
  *
  * `stacks` stops the program for a moment and changes nothing. Frames are innermost first: {suspended: it
  * waits for a call, slot: where its own return address stands, and module: index, offset | function, unit,
@@ -49,13 +51,14 @@
  *
  *   types     [{layout, name, unit, size, count, bytes, place_count, places}], by bytes; each place {kind,
  *             count, ...}: kind is heap or array (of blocks; {blocks, bytes, guessed, file, line}), tail (of
- *             objects of {owner}), variable or thread-local ({name, file, line, bytes}), member ({owner, name})
+ *             objects of {owner}), variable or thread-local ({name, file, line, bytes}),
+ *             member ({owner, name})
  *   unknown   {blocks, bytes, site_count, sites: [{blocks, bytes, largest, file, line}]} of blocks whose type
  *             is not known; buffers: the same of blocks that hold no instances; foreign: of what code without
  *             debug information holds
- *   instances [{address, layout, bytes: hex, path, file, line | variable, pointers: [{offset, type?, distance?,
- *             text?, file, line | variable | memory | module, code: address of a function in a module of the
- *             query}]}]
+ *   instances [{address, layout, bytes: hex, path, file, line | variable,
+ *             pointers: [{offset, type?, distance?, text?, file, line | variable | memory | module,
+ *             code: address of a function in a module of the query}]}]
  *   obstacle  why an update of these types would be refused, or ""
  *   tracked   false if the program's blocks are not known
  *

@@ -6,10 +6,10 @@
  * instances take a shorter way: saved and made anew in one go, while they are in the processor's cache.
  *
  *     collect     what moves or has a custom policy gets an item, with room
- *     make        custom policies; memory for what moves, from the program         | written to by others: page log
+ *     make        custom policies; memory for what moves, from the program  | written to by others: page log
  *     exchange    items in place
- *     convert     everything else: save, make                                      | written to by us: items
- *     forward     pointers                                                         |
+ *     convert     everything else: save, make                               | written to by us: items
+ *     forward     pointers                                                  |
  *
  * Undoing is the same backwards.
  */

@@ -4,7 +4,8 @@
  * To read a configuration again, or anything else that was made of what an update may have changed:
  *
  *     int updates = molt_update_fd();       (-1 without Molt)
- *     ... a byte can be read there after each update and each rollback: add it to the loop that waits for input
+ *
+ * A byte can be read there after each update and each rollback: it goes where the program waits for input.
  *
  * For programs with stacks of their own: coroutines, fibers, green threads.
  *

@@ -51,10 +51,10 @@ void policies_emit(struct policies *policies, struct state_emission *state);
  *     {"name", "new_name", "unit", "file", "line", "from": version, "to": version,
  *      "policy": "generated" | "FILE:LINE", "reason",
  *      "change": [{"name": in the new type | null, "from": in the old one | null, "how", "type", "was",
- *      "policy": "FILE:LINE" | null, "confidence", "evidence", "set_by", "set_to": the function and the value of a
- *      new member in new instances}],
- *      "invertible", "why_not": null | why not, "stops": null | why an instance would stop the update, "policies": [hashes of the policies' words],
- *      "validations": ["FILE:LINE"], "function": name of the generated C function,
+ *      "policy": "FILE:LINE" | null, "confidence", "evidence",
+ *      "set_by", "set_to": the function and the value of a new member in new instances}],
+ *      "invertible", "why_not": null | why not, "stops": null | why an instance would stop the update,
+ *      "policies": [hashes of the policies' words], "validations": ["FILE:LINE"], "function": name of the generated C function,
  *      "old", "new": where the members are (patch/types/shape.h)}
  *
  * HOW: same, renamed, converted, checked (converted, may not fit), remapped, array, migrated, union, choice (a union's member,
