@@ -43,7 +43,7 @@ static const char *size_in(char *buffer, size_t room, long long bytes)
 
 #define SIZE(bytes) size_in((char[24]){ 0 }, 24, bytes)
 
-/* ---- places -------------------------------------------------------------------------------------------------------- */
+/* ---- places ---------------------------------------------------------------------------------------- */
 
 /* FILE as seen from ROOT (may be NULL), if it lies below. */
 static const char *seen_from(const char *root, const char *file)
@@ -154,7 +154,7 @@ void census_write_type(struct text *text, const json_t *type, const char *root)
     }
 }
 
-/* ---- what has no type ------------------------------------------------------------------------------------------------ */
+/* ---- what has no type ------------------------------------------------------------------------------ */
 
 /* The remedy, with the first place that it is about. */
 static void write_remedy(struct text *text, const json_t *sites, const char *root)
@@ -214,7 +214,7 @@ void census_write_unknown(struct text *text, const json_t *answer, const char *r
     }
 }
 
-/* ---- instances ------------------------------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------------- */
 
 static int member_width(const json_t *values)
 {
@@ -265,7 +265,7 @@ void census_write_instances(struct text *text, const json_t *answer, const char 
     }
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------- */
 
 struct row {
     long long bytes, count;

@@ -21,7 +21,7 @@ static json_int_t number_at(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-/* ---- allocation calls --------------------------------------------------------------------------------------------- */
+/* ---- allocation calls ------------------------------------------------------------------------------ */
 
 /* Adds the function that stands at the "file" and "line" of OBJECT. */
 static void name_function(json_t *object, const json_t *sites)
@@ -90,7 +90,7 @@ static void explain_untyped(json_t *untyped, const json_t *sites, json_int_t lea
     json_object_set_new(untyped, "bytes", json_integer(bytes));
 }
 
-/* ---- instances ------------------------------------------------------------------------------------------------------ */
+/* ---- instances ------------------------------------------------------------------------------------- */
 
 static uint8_t digit(char character)
 {

@@ -22,7 +22,8 @@
  */
 json_t *failed_validation_explain(const json_t *validation, const json_t *manifest);
 
-/* Adds the table of VALUES, as explained, to TEXT: a line for each member, indented; what differs is marked. */
+/* Adds the table of VALUES, as explained, to TEXT: a line for each member, indented; what differs is marked.
+ */
 void failed_validation_write_values(struct text *text, const json_t *values);
 
 #endif

@@ -5,7 +5,7 @@
  * definitions are ordinary sections with ordinary RELA relocations and symbols, so readelf, objdump and gdb
  * can open it. What an ELF object cannot say stands in `.molt.*` sections:
  *
- *   .molt.manifest   JSON for people and tools: see patch/emit/manifest.h. The engine takes "id", "after", "title"
+ *   .molt.manifest   JSON for people and tools (patch/emit/manifest.h); of it the engine takes "id", "after"
  *   .molt.modules    struct molt_patch_module[]: executables and shared libraries that it changes or names
  *   .molt.sections   struct molt_patch_section[]: near which module each allocated section must be loaded
  *   .molt.bindings   struct molt_patch_binding[]: what each undefined symbol means in the running program
@@ -20,7 +20,7 @@
  *   .molt.migrations struct molt_patch_migration[]: migration policies, compiled
  *   .molt.segments   struct molt_patch_segment[]: where each part of an old instance is in the new one
  *   .molt.invariants struct molt_patch_invariant[]: validations of this program, whatever the update
- *   .molt.transfers  struct molt_patch_transfer[]: how a function that waits for a call goes on in its other version
+ *   .molt.transfers  struct molt_patch_transfer[]: how a function that waits for a call goes on
  *   .molt.values     struct molt_patch_value[]: what that version finds in its frame
  *   .molt.aliases    struct molt_patch_alias[]: types that are known as something else, and nothing more
  *   .molt.source     the generated migration policies as C, for people
@@ -65,12 +65,12 @@ struct molt_patch_section {
 };
 
 /* kind, meaning of `value` and `module` */
-#define MOLT_BINDING_KINDS(X)                                                                                  \
+#define MOLT_BINDING_KINDS(X)                                                                                \
     X(ADDRESS) /* address `value` in module `module`: an existing function or object, static ones included   \
-                */ \
-    X(TLS)     /* offset `value` in the TLS segment of module `module` */                                      \
-    X(IMPORT) /* looked up by the symbol's name in the program's global scope, as the dynamic linker would; \
-                  `value` is a string: the symbol version, or 0 */  \
+                */                                                                                           \
+    X(TLS)     /* offset `value` in the TLS segment of module `module` */                                    \
+    X(IMPORT)  /* looked up by the symbol's name in the program's global scope, as the dynamic linker would; \
+                   `value` is a string: the symbol version, or 0 */                                          \
     X(EARLIER) /* defined by an earlier patch: `value` is the string of its unit; name as the definition's,  \
                   held in `module` as a string */
 
@@ -96,8 +96,9 @@ enum molt_function_flags {
     MOLT_FUNCTION_REMOVED = 2,
     /* first defined by an earlier patch: `address` is 0, unit and name find it */
     MOLT_FUNCTION_EARLIER = 4,
-    /* too short for a jump (room < MOLT_JUMP_ROOM) and its address is not taken: all its callers are in the patch and call
-     * the new definition; code of later patches that names the old one is led to the version in force */
+    /* too short for a jump (room < MOLT_JUMP_ROOM) and its address is not taken: all its callers are in the
+     * patch and call the new definition; code of later patches that names the old one is led to the version
+     * in force */
     MOLT_FUNCTION_BYPASSED = 8,
 };
 
@@ -120,7 +121,8 @@ enum molt_data_flags {
     MOLT_DATA_TLS = 1, /* `address` is an offset in the TLS segment: what threads to come begin with */
 };
 
-/* A constant object of the same size with other contents: the engine writes the new bytes over the old ones. */
+/* A constant object of the same size with other contents: the engine writes the new bytes over the old ones.
+ */
 struct molt_patch_data {
     uint32_t symbol; /* the new definition: its section's bytes, relocated, are what is written */
     uint32_t module;
@@ -139,25 +141,27 @@ struct molt_patch_definition {
     uint32_t reserved;
 };
 
-/* ---- state: what the program holds, and how it becomes what the new code expects ------------------------------ */
+/* ---- state: what the program holds, and how it becomes what the new code expects ------------------- */
 
 enum molt_layout_flags {
     MOLT_LAYOUT_OPAQUE = 1,  /* bytes about which nothing is known: any aligned word may hold an address */
     MOLT_LAYOUT_CHANGED = 2, /* an old layout that migrations lead away from */
-    MOLT_LAYOUT_SCALAR =
-        4, /* no structure, union or array: where a pointer to it leads to the start of one, it means its first member */
-    MOLT_LAYOUT_BEHIND =
-        8, /* it changes, and nothing tells where its instances are: no site, no variable, nothing in a function */
-    MOLT_LAYOUT_CAST =
-        16, /* it changes, and has no instances of its own, as far as anybody knows: pointers are cast to it */
+    MOLT_LAYOUT_SCALAR = 4,  /* no structure, union or array: where a pointer to it leads to the start of one,
+                                it means its first member */
+    MOLT_LAYOUT_BEHIND = 8,  /* it changes, and nothing tells where its instances are: no site, no variable,
+                                nothing in a function */
+    MOLT_LAYOUT_CAST = 16,   /* it changes, and has no instances of its own, as far as anybody knows: pointers
+                                are cast to it */
 };
 
-/* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be. Index 0
- * is the opaque layout of size 1, so that 0 means "not known" wherever a layout is named. */
+/* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be.
+ * Index 0 is the opaque layout of size 1, so that 0 means "not known" wherever a layout is named. */
 struct molt_patch_layout {
-    uint64_t hash; /* of the name and everything in it: equal hashes in two patches mean the same layout, that of one unit apart */
+    uint64_t hash; /* of the name and everything in it: equal hashes in two patches mean the same layout, that
+                      of one unit apart */
     uint32_t name; /* string: "struct conn", or the typedef of a structure without a tag */
-    uint32_t unit; /* string: of a type whose name means something else in another unit: one that has it; else "" */
+    uint32_t unit; /* string: of a type whose name means something else in another unit: one that has it; else
+                      "" */
     uint32_t size; /* bytes, without elements of a flexible array */
     uint32_t alignment;
     uint32_t field; /* the first of field_count fields, ascending by offset */
@@ -176,8 +180,9 @@ enum molt_field_kind {
     MOLT_FIELD_KINDS
 };
 
-/* A layout of which an update changes nothing that instances hold, but the hash: the type has another name, a union's members another
- * order. What the engine remembers as `before` it remembers as `after` from then on. */
+/* A layout of which an update changes nothing that instances hold, but the hash: the type has another name, a
+ * union's members another order. What the engine remembers as `before` it remembers as `after` from then on.
+ */
 struct molt_patch_alias {
     uint64_t before, after;
     uint32_t name; /* string: the type's, after */
@@ -198,7 +203,8 @@ enum molt_site_kind {
     MOLT_SITE_OBJECT,  /* one `layout`, with its tail if it has one */
     MOLT_SITE_ARRAY,   /* as many `layout`s as fit */
     MOLT_SITE_BYTES,   /* text or a buffer: no instance of a changed type */
-    MOLT_SITE_WRAPPER, /* the function that calls decides nothing: the return address of its own caller does */
+    MOLT_SITE_WRAPPER, /* the function that calls decides nothing: the return address of its own caller does
+                        */
     MOLT_SITE_UNKNOWN, /* it could not be worked out */
     MOLT_SITE_KINDS
 };
@@ -216,8 +222,8 @@ struct molt_patch_site {
     uint32_t reserved;
 };
 
-/* An allocation function of the program that takes a size and returns the block (void *f(size_t)), and the one
- * that takes it back (void f(void *)). */
+/* An allocation function of the program that takes a size and returns the block (void *f(size_t)), and the
+ * one that takes it back (void f(void *)). */
 struct molt_patch_allocator {
     uint64_t allocate, release;
     uint32_t module;
@@ -229,8 +235,8 @@ struct molt_patch_allocator {
 enum molt_root_flags {
     MOLT_ROOT_TLS = 1,     /* `address` is an offset in the TLS segment; every thread has one */
     MOLT_ROOT_EARLIER = 2, /* first defined by an earlier patch: `address` is 0, unit and name find it */
-    MOLT_ROOT_FOLDED =
-        4, /* the new code takes it for what it began with: that must be what it holds; an initial record says what that is */
+    MOLT_ROOT_FOLDED = 4,  /* the new code takes it for what it began with: that must be what it holds; an
+                              initial record says what that is */
 };
 
 /* A variable with static or thread storage. */
@@ -255,16 +261,19 @@ enum molt_migration_flags {
     MOLT_MIGRATION_INVERSE = 4, /* for a rollback: from the layout that the update leads to, back */
 };
 
-/* How an instance of one layout becomes one of another. The functions are symbols of this patch, 0 if there is none:
+/* How an instance of one layout becomes one of another. The functions are symbols of this patch, 0 if there
+ * is none:
+ *
  *   void migrate(const void *old, void *new)      new is zeroed; one instance without its tail
  *   int validate(const void *old, const void *new)   not 0: fine
  *   int select(const void *old)                   not 0: this instance takes this migration (SPLIT)
+ *
  * They may call molt_fail and molt_release (molt/policy.h); the former does not return.
  *
- * The elements of a tail, as many as the block has room for, follow: copied if old and new tail are of one layout, else by the
- * migration from the old tail's layout to the new one's. An instance inside another is the business of the other's migration.
- * A patch for several programs has the same migration for each of them: the one that counts is the first whose functions
- * belong to a module that is loaded. */
+ * The elements of a tail, as many as the block has room for, follow: copied if old and new tail are of one
+ * layout, else by the migration from the old tail's layout to the new one's. An instance inside another is
+ * the business of the other's migration. A patch for several programs has the same migration for each of
+ * them: the one that counts is the first whose functions belong to a module that is loaded. */
 struct molt_patch_migration {
     uint32_t old_layout, new_layout;
     uint32_t migrate, validate, select;
@@ -285,7 +294,8 @@ enum molt_segment_flags {
         1, /* a generated migration copies its bytes, each of them, and writes nothing else there */
 };
 
-/* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration. */
+/* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration.
+ */
 struct molt_patch_invariant {
     uint32_t layout;
     uint32_t check; /* symbol */
@@ -294,7 +304,7 @@ struct molt_patch_invariant {
     uint32_t reserved;
 };
 
-/* ---- active frames: functions that are suspended at a call ---------------------------------------------------- */
+/* ---- active frames: functions that are suspended at a call ----------------------------------------- */
 
 enum molt_transfer_flags {
     MOLT_TRANSFER_INVERSE = 1, /* leads from this patch's code back to what it replaced: for a rollback */
@@ -311,9 +321,9 @@ enum molt_transfer_register { /* DWARF's numbers */
 };
 
 /*
- * A call in an affected function: an activation that is suspended at it in the old code goes on in the new code, behind the
- * corresponding call, its frame having been rebuilt below the same CFA. There is a record for each call of the old code;
- * where no recipe could be worked out it has a reason and no values.
+ * A call in an affected function: an activation that is suspended at it in the old code goes on in the new
+ * code, behind the corresponding call, its frame having been rebuilt below the same CFA. There is a record
+ * for each call of the old code; where no recipe could be worked out it has a reason and no values.
  *
  *             image code         EARLIER                  INVERSE
  *  old        module + old       its start + old          symbol + old
@@ -329,14 +339,14 @@ struct molt_patch_transfer {
     uint32_t callee;         /* string: what is called, "" if only the running program knows */
     uint32_t line;           /* of the call, in the old source */
     uint32_t reason;         /* string: why there is no recipe; 0: there is one */
-    uint32_t
-        cfa_register; /* RSP or RBP: with cfa_offset the CFA of the old frame, from the registers after the return */
+    uint32_t cfa_register;   /* RSP or RBP: with cfa_offset the CFA of the old frame, from the registers after
+                                the return */
     int32_t cfa_offset;
     uint32_t old_size;           /* CFA - rsp in the old code after the return */
     uint32_t new_size;           /* the same in the new code */
     uint32_t value, value_count; /* the first of its values */
-    uint32_t
-        policy; /* symbol: MOLT_TRANSFER's function, which is given locals of the old frame and gives some of the new; 0: none */
+    uint32_t policy; /* symbol: MOLT_TRANSFER's function, which is given locals of the old frame and gives
+                        some of the new; 0: none */
     uint32_t seen_size, given_size; /* of the structures that it is called with */
     uint32_t seen, seen_count; /* the first of the values that it is given: their destination is POLICY */
     uint32_t policy_file, policy_line; /* string, for messages */
@@ -344,9 +354,11 @@ struct molt_patch_transfer {
 };
 
 enum molt_value_place {
-    MOLT_VALUE_REGISTER, /* a register that calls preserve, by DWARF's number; as it is when the call returns */
+    MOLT_VALUE_REGISTER, /* a register that calls preserve, by DWARF's number; as it is when the call returns
+                          */
     MOLT_VALUE_SLOT,     /* bytes from an offset to the CFA on */
-    MOLT_VALUE_POLICY, /* bytes from an offset on in what the policy gives; as a destination: in what it is given */
+    MOLT_VALUE_POLICY,   /* bytes from an offset on in what the policy gives; as a destination: in what it is
+                            given */
     MOLT_VALUE_PLACES,
     MOLT_VALUE_CONSTANT = MOLT_VALUE_PLACES, /* the number itself */
     MOLT_VALUE_SYMBOL,  /* the address of `symbol`, as code of this patch means it, + a number */
@@ -361,8 +373,8 @@ enum molt_value_flags {
         1, /* where `from_size` is less than `size`: the sign is repeated; else zeros follow */
 };
 
-/* What the new code finds in one place. Registers and slots without a value are not read before they are written: a
- * register that calls preserve has one in any case, if only itself. */
+/* What the new code finds in one place. Registers and slots without a value are not read before they are
+ * written: a register that calls preserve has one in any case, if only itself. */
 struct molt_patch_value {
     int64_t from;       /* register, offset, or number */
     int32_t to;         /* register, or offset: slots lie between CFA - new_size and the CFA */
@@ -377,8 +389,9 @@ struct molt_patch_value {
     int32_t addend;     /* what a register or slot of up to 8 bytes holds differs from the value by this */
 };
 
-/* A variable whose initial value changed: a part that still is what the old version made it becomes what the new one does; what the
- * program has changed is kept, and reported. A rollback does the same the other way round. */
+/* A variable whose initial value changed: a part that still is what the old version made it becomes what the
+ * new one does; what the program has changed is kept, and reported. A rollback does the same the other way
+ * round. */
 struct molt_patch_initial {
     uint32_t root;                 /* the variable */
     uint32_t old_value, new_value; /* symbols: the whole variable as the versions begin with it */
@@ -386,13 +399,14 @@ struct molt_patch_initial {
     uint32_t name;                 /* string, for messages: without what compilers add */
 };
 
-/* What is decided as a whole: a scalar, a string, a union. Offsets are bytes from the start of the variable. */
+/* What is decided as a whole: a scalar, a string, a union. Offsets are bytes from the start of the variable.
+ */
 struct molt_patch_part {
     uint32_t old_offset, new_offset;
-    uint32_t old_size,
-        new_size; /* old_size 0: a new member, which takes its value if nothing has given it another than zero */
-    uint32_t old_bit, new_bit; /* of a bit-field: the first bit, from the offset's byte on */
-    uint32_t bits;             /* 0: no bit-field */
+    uint32_t old_size, new_size; /* old_size 0: a new member, which takes its value if nothing has given it
+                                    another than zero */
+    uint32_t old_bit, new_bit;   /* of a bit-field: the first bit, from the offset's byte on */
+    uint32_t bits;               /* 0: no bit-field */
     uint32_t old_text,
         new_text;  /* not 0: the value is a pointer to that many constant bytes, which may stand anywhere */
     uint32_t name; /* string: "limits.burst", "" for the whole */
@@ -424,9 +438,9 @@ struct patch_file {
     X(fields, field)                                                                                         \
     X(sites, site)                                                                                           \
     X(allocators, allocator)                                                                                 \
-    X(roots, root) X(migrations, migration) X(segments, segment) X(invariants, invariant)                    \
-        X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)          \
-        X(aliases, alias)
+    X(roots, root)                                                                                           \
+    X(migrations, migration) X(segments, segment) X(invariants, invariant) X(transfers, transfer)            \
+        X(values, value) X(initials, initial) X(parts, part) X(aliases, alias)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;
@@ -434,8 +448,9 @@ struct patch_file {
 #undef X
 };
 
-/* Writes the sum of all other bytes into the padding of the ELF header of a finished patch of SIZE bytes at BYTES (at
- * least an ELF header), so that damage on its way is noticed. It guards against accidents, not against authors. */
+/* Writes the sum of all other bytes into the padding of the ELF header of a finished patch of SIZE bytes at
+ * BYTES (at least an ELF header), so that damage on its way is noticed. It guards against accidents, not
+ * against authors. */
 void patch_file_seal(void *bytes, size_t size);
 
 /*

@@ -1,6 +1,7 @@
 /*
- * The check of the records about state. Layouts contain only layouts that stand before them, so whoever descends into
- * members comes to an end; and a member lies within what it is a member of, so whoever adds offsets stays inside.
+ * The check of the records about state. Layouts contain only layouts that stand before them, so whoever
+ * descends into members comes to an end; and a member lies within what it is a member of, so whoever adds
+ * offsets stays inside.
  */
 #include "base/patch_file_private.h"
 

@@ -1,6 +1,6 @@
 /*
- * The check of the records about active frames. Whoever rebuilds a frame by them reads and writes a stack: what passes here
- * stays inside the two frames, but for incoming arguments, which lie a little above the CFA.
+ * The check of the records about active frames. Whoever rebuilds a frame by them reads and writes a stack:
+ * what passes here stays inside the two frames, but for incoming arguments, which lie a little above the CFA.
  */
 #include "base/patch_file_private.h"
 

@@ -1,7 +1,8 @@
 /*
- * bench-recipes OLD-OBJECTS [NEW-OBJECTS OLD-SOURCES NEW-SOURCES], all directories: how many calls of the functions that differ could be taken over while they
- * wait, why the others could not, and how long it took to find out; without NEW, all functions against themselves. One JSON
- * object for bench/rows/frames.mjs. The objects were compiled with their sources' directory shown as /src, so that one file has one name in both.
+ * bench-recipes OLD-OBJECTS [NEW-OBJECTS OLD-SOURCES NEW-SOURCES], all directories: how many calls of the
+ * functions that differ could be taken over while they wait, why the others could not, and how long it took
+ * to find out; without NEW, all functions against themselves. One JSON object for bench/rows/frames.mjs. The
+ * objects were compiled with their sources' directory shown as /src, so that one file has one name in both.
  */
 #include <dirent.h>
 #include <jansson.h>

@@ -50,7 +50,8 @@ static void print_changes(const json_t *manifest)
     }
 }
 
-/* Changed types with where their members' values come from, and what is not known about the program's memory. */
+/* Changed types with where their members' values come from, and what is not known about the program's memory.
+ */
 static void print_types(const json_t *manifest)
 {
     const json_t *types = json_object_get(manifest, "types");
@@ -67,7 +68,8 @@ static void print_types(const json_t *manifest)
     text_deinit(&text);
 }
 
-/* How many calls of each function a suspended activation can go on from, and what stands in the way at the others. */
+/* How many calls of each function a suspended activation can go on from, and what stands in the way at the
+ * others. */
 static void print_transfers(const json_t *manifest)
 {
     const json_t *transfers = json_object_get(manifest, "transfers");

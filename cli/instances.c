@@ -38,7 +38,7 @@ struct made_of {
     const char **paths;
 };
 
-/* ---- sources and patches -------------------------------------------------------------------------------------------- */
+/* ---- sources and patches --------------------------------------------------------------------------- */
 
 static char *in_state(const char *root, const char *name)
 {
@@ -96,7 +96,8 @@ static bool find_record(const char *root, const json_t *status, json_t **ret)
     return fits;
 }
 
-/* Whether all updates of the program with STATUS were made by molt diff from ROOT; then their patches are in *RET. */
+/* Whether all updates of the program with STATUS were made by molt diff from ROOT; then their patches are in
+ * *RET. */
 static bool find_made(const char *root, const json_t *status, json_t **ret)
 {
     const json_t *running = json_object_get(status, "updates");
@@ -177,7 +178,7 @@ static void made_of_deinit(struct made_of *made_of)
     json_decref(made_of->after);
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, const char *phase, unsigned done, unsigned total)
 {
@@ -261,7 +262,7 @@ static struct molt_error *ask(const struct question *question, const struct targ
     return error;
 }
 
-/* ---- telling --------------------------------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------------- */
 
 static void print(const struct question *question, const struct target *target, json_t *answer)
 {
@@ -319,7 +320,7 @@ static struct molt_error *answer_one(const struct question *question, const stru
     return error;
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------------- */
 
 static struct molt_error *read_limit(struct question *question)
 {

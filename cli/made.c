@@ -1,6 +1,6 @@
 /*
- * They lie in the cache, by their ids: what is lost there costs no more than having to name a patch. The oldest go
- * first, and no more stay than a program could have in force and in its past.
+ * They lie in the cache, by their ids: what is lost there costs no more than having to name a patch. The
+ * oldest go first, and no more stay than a program could have in force and in its past.
  */
 #include "cli/made.h"
 

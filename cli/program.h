@@ -12,8 +12,8 @@ struct program {
     bool dynamic;    /* has a dynamic linker, so that the engine can be preloaded */
     bool is_musl;    /* that is musl's, which cannot load the engine */
     bool privileged; /* set-user-id, set-group-id: the dynamic linker ignores LD_PRELOAD */
-    char *
-        sanitizer; /* file name of a sanitizer's runtime that it is linked with, which has to be loaded first; NULL, owned */
+    char *sanitizer; /* file name of a sanitizer's runtime that it is linked with, which has to be loaded
+                        first; NULL, owned */
     bool has_build_id, has_debug_info, has_symbols;
 };
 

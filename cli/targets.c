@@ -133,9 +133,9 @@ static bool is_molt_run(const char *pid)
     return size == 5 && memcmp(name, "molt\n", 5) == 0;
 }
 
-/* Whether the process has been started by molt run a moment ago and its engine is on the way. A process in the
- * middle of execve has an empty environment, and takes its new name before its new environment; so the name
- * is looked at on both sides of the environment. */
+/* Whether the process has been started by molt run a moment ago and its engine is on the way. A process in
+ * the middle of execve has an empty environment, and takes its new name before its new environment; so the
+ * name is looked at on both sides of the environment. */
 static bool is_starting(const char *pid)
 {
     char bytes[65536];

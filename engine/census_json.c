@@ -87,7 +87,7 @@ static void put_site(const struct census_result *result, json_t *object, uint32_
     json_object_set_new(object, "line", json_integer(entry ? entry->line : 0));
 }
 
-/* ---- places of a type ------------------------------------------------------------------------------------------------- */
+/* ---- places of a type ------------------------------------------------------------------------------ */
 
 static void add_blocks(const struct census_result *result, uint32_t layout, struct rows *rows)
 {
@@ -197,7 +197,7 @@ static json_t *types_value(const struct census_result *result)
     return rows_value(&rows, TYPES_MAX);
 }
 
-/* ---- what has no type -------------------------------------------------------------------------------------------------- */
+/* ---- what has no type ------------------------------------------------------------------------------ */
 
 enum untyped { UNTYPED_BUFFERS, UNTYPED_UNKNOWN, UNTYPED_FOREIGN };
 
@@ -236,7 +236,7 @@ static json_t *untyped_value(const struct census_result *result, enum untyped ki
                      rows_value(&rows, kind == UNTYPED_FOREIGN ? 1 : SITES_MAX));
 }
 
-/* ---- instances ----------------------------------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------------- */
 
 static json_t *hex_value(const uint8_t *bytes, size_t size)
 {

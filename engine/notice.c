@@ -1,7 +1,8 @@
 /*
- * A pair of sockets for each that asks: the program holds one end and finds a byte there after each update. It reads when it likes, in a
- * loop of its own, so nothing runs on a thread or at a moment that it does not expect. Sockets, since their inodes tell whether a
- * descriptor is still the one that it was: programs close what they do not know.
+ * A pair of sockets for each that asks: the program holds one end and finds a byte there after each update.
+ * It reads when it likes, in a loop of its own, so nothing runs on a thread or at a moment that it does not
+ * expect. Sockets, since their inodes tell whether a descriptor is still the one that it was: programs close
+ * what they do not know.
  */
 #include "engine/notice.h"
 

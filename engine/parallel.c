@@ -44,7 +44,7 @@ unsigned parallel_width(void)
     return count < 2 || rehearsal_is_sandboxed() ? 1 : count < PARALLEL_MAX ? (unsigned)count : PARALLEL_MAX;
 }
 
-/* ---- a helper ------------------------------------------------------------------------------------------------------ */
+/* ---- a helper -------------------------------------------------------------------------------------- */
 
 static __attribute__((noreturn)) void end_helper(int status)
 {
@@ -86,7 +86,7 @@ static void make(struct helper *helper)
     }
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------------- */
 
 /* Whether the helper came to its end; with OPTIONS WNOHANG also false if it has not yet. */
 static bool await(struct helper *helper, int options)

@@ -72,7 +72,7 @@ int proc_lines(const char *path, proc_line_visitor *visit, void *context)
     return status;
 }
 
-/* ---- mappings -------------------------------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------------- */
 
 static const char *parse_hex(const char *text, uintptr_t *ret)
 {
@@ -133,7 +133,7 @@ int proc_mappings(proc_mapping_visitor *visit, void *context)
     return proc_lines("/proc/self/maps", take_mapping, &with);
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------------- */
 
 struct number {
     const char *key;

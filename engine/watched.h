@@ -1,6 +1,6 @@
 /*
- * A build of the engine that the address sanitizer watches (tests/system/README.md): what that has to be told. Nothing of it is in
- * other builds.
+ * A build of the engine that the address sanitizer watches (tests/system/README.md): what that has to be
+ * told. Nothing of it is in other builds.
  */
 #ifndef MOLT_ENGINE_WATCHED_H
 #define MOLT_ENGINE_WATCHED_H
@@ -16,7 +16,8 @@
 #define WATCHED_BY_ADDRESS_SANITIZER 0
 #endif
 
-/* For functions that read whatever the program's memory holds: some of it is the sanitizer's, which has no say in this. */
+/* For functions that read whatever the program's memory holds: some of it is the sanitizer's, which has no
+ * say in this. */
 #define READS_PROGRAM __attribute__((no_sanitize("address")))
 
 #if WATCHED_BY_ADDRESS_SANITIZER

@@ -13,7 +13,7 @@
  *                  memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
- *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result ("prepared": of a dry run)
+ *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result
  *   discard   {update}                      -> result
  *   rollback  {timeout_ms, strict?, transfer_ms?, hold?} -> result
  *   settle    {restore?, timeout_ms, strict?, transfer_ms?} -> result
@@ -39,7 +39,8 @@
  * (name) in main, line 12"].
  *
  * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a
- * copy of the process first; "always" any that changes instances. A dry run then is that and nothing else.
+ * copy of the process first; "always" any that changes instances. A dry run ends as "prepared"; then it is
+ * that and nothing else.
  *
  * A rollback with `hold` can be taken back: `settle` with `restore` brings the update back ("updated"),
  * without it, or when the connection closes, the rollback is final. Until then other connections are refused

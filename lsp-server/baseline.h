@@ -27,8 +27,8 @@ struct baseline {
     char *tree;        /* ROOT/.molt/baseline */
     json_t *build_ids; /* array of hex strings; empty: there is no baseline */
     json_t *updates;   /* ids of updates applied, oldest first */
-    json_t *
-        same; /* name -> what both of a pair of equal files looked like to stat, so as not to read them again */
+    json_t *same; /* name -> what both of a pair of equal files looked like to stat, so as not to read them
+                     again */
 };
 
 /* Reads what is there; a missing or unreadable baseline is an empty one. */

@@ -24,9 +24,9 @@ struct census {
     volatile int *cancel;
 
     struct molt_error *error;
-    json_t *
-        answer; /* {"types": [{"name", "unit", "count"}], "unknown": {"blocks", "bytes", "sites"}, "pause_ms"} of all programs */
-    char *text; /* the same of each program in words: places and values of the type, or a table of all */
+    json_t *answer; /* {"types": [{"name", "unit", "count"}], "unknown": {"blocks", "bytes", "sites"},
+                       "pause_ms"} of all programs */
+    char *text;     /* the same of each program in words: places and values of the type, or a table of all */
 };
 
 void census_run(struct census *census);

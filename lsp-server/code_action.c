@@ -1,5 +1,6 @@
 /*
- * Code actions: at a structure whose type changes, write a policy, or a validation, for it; at a suspended function, one for its locals; at a loop, make its body a function (loop_action.c).
+ * Code actions: at a structure whose type changes, write a policy, or a validation, for it; at a suspended
+ * function, one for its locals; at a loop, make its body a function (loop_action.c).
  */
 #include <stdlib.h>
 #include <string.h>

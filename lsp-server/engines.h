@@ -28,7 +28,8 @@ enum engine_match {
     ENGINE_FOREIGN,     /* another program */
     ENGINE_READY,       /* built by this build, its updates are known */
     ENGINE_OTHER_BUILD, /* of this workspace, but its binary has another build-id */
-    ENGINE_BEHIND, /* it lacks the last updates: started after they were made; the next one brings them along */
+    ENGINE_BEHIND, /* it lacks the last updates: started after they were made; the next one brings them along
+                    */
     ENGINE_UNKNOWN_UPDATES, /* other updates than those the baseline stands for */
 };
 

@@ -52,7 +52,7 @@ static struct instances *state_of(struct workspace *workspace)
     return workspace->instances;
 }
 
-/* ---- what is known --------------------------------------------------------------------------------------- */
+/* ---- what is known --------------------------------------------------------------------------------- */
 
 const json_t *instances_census(const struct workspace *workspace)
 {
@@ -80,7 +80,7 @@ const char *instances_document(const struct workspace *workspace, const char *ur
                                 : NULL;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------------- */
 
 static void free_wish(struct wish *wish)
 {
@@ -172,7 +172,7 @@ static void fail(const struct wish *wish, const char *why)
     reply_error(wish->reply, JSONRPC_REQUEST_FAILED, why);
 }
 
-/* ---- the job ----------------------------------------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------------------------------- */
 
 static struct census *make_census(struct workspace *workspace, const struct wish *wish)
 {
@@ -356,7 +356,7 @@ void instances_resume(struct workspace *workspace)
     start(workspace, wish);
 }
 
-/* ---- wishes ------------------------------------------------------------------------------------------------- */
+/* ---- wishes ---------------------------------------------------------------------------------------- */
 
 static bool is_fresh(const struct workspace *workspace)
 {

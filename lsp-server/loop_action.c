@@ -1,6 +1,6 @@
 /*
- * The recorder works the edits out (recorder/loop); here they become a workspace edit. Where the loop stays as it is, the action is shown as disabled with
- * the reason, to clients that can show that.
+ * The recorder works the edits out (recorder/loop); here they become a workspace edit. Where the loop stays
+ * as it is, the action is shown as disabled with the reason, to clients that can show that.
  */
 #include "lsp-server/loop_action.h"
 

@@ -1,7 +1,7 @@
 /*
- * A policy file per type, molt/NAME.c, or per function whose locals are given values (MOLT_TRANSFER). The first piece of it is the builder's own skeleton if a preview has
- * one, else made of what the recorder knows; each further one is added at the end. What is there already is
- * only shown.
+ * A policy file per type, molt/NAME.c, or per function whose locals are given values (MOLT_TRANSFER). The
+ * first piece of it is the builder's own skeleton if a preview has one, else made of what the recorder knows;
+ * each further one is added at the end. What is there already is only shown.
  */
 #include "lsp-server/policy_file.h"
 
@@ -107,7 +107,7 @@ static char *first_changed(struct workspace *workspace)
     return found;
 }
 
-/* ---- what is written ---------------------------------------------------------------------------------- */
+/* ---- what is written ------------------------------------------------------------------------------- */
 
 /* The file among the changed ones that defines the type, relative to the root. Owned by the caller; NULL
  * if it is none of them. */
@@ -242,7 +242,7 @@ static void write_piece(struct text *text, const struct writing *writing)
     }
 }
 
-/* ---- where it goes ------------------------------------------------------------------------------------ */
+/* ---- where it goes --------------------------------------------------------------------------------- */
 
 /* molt/NAME.c, and what it holds in the editor or on disk. */
 static bool find_file(struct writing *writing)

@@ -21,9 +21,9 @@ void policy_file_settle(struct workspace *workspace, const char *path);
 /* Whether the type NAME ("struct conn") changes, as far as recorder and last preview know. */
 bool policy_type_changes(struct workspace *workspace, const char *name);
 
-/* The command molt.writePolicy: ARGUMENT is {"type"?, "validation"?}, or {"function"} for MOLT_TRANSFER; without a type, the first one that
- * changes. Adds what is missing to the type's file in molt/, by way of workspace/applyEdit, and shows it.
- * Answers REPLY with {"uri", "line"} (0-based). */
+/* The command molt.writePolicy: ARGUMENT is {"type"?, "validation"?}, or {"function"} for MOLT_TRANSFER;
+ * without a type, the first one that changes. Adds what is missing to the type's file in molt/, by way of
+ * workspace/applyEdit, and shows it. Answers REPLY with {"uri", "line"} (0-based). */
 void policy_file_write(struct workspace *workspace, const json_t *argument, struct reply *reply);
 
 #endif

@@ -237,8 +237,8 @@ static void preview_done(void *context)
 
     workspace->session_lent = workspace->previewing = false;
     if (workspace_job_done(workspace)) {
-        if (workspace
-                ->stop_warming) /* stopped for a save, which has better to tell; if not, there is another time */
+        if (workspace->stop_warming) /* stopped for a save, which has better to tell; if not, there is another
+                                        time */
             workspace->plan_due = true;
         else if (preview->result.manifest && preview->revision == workspace->plan_wanted)
             take_result(workspace, &preview->result, preview->suspended);

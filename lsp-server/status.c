@@ -223,8 +223,8 @@ static int count_suspended(const struct workspace *workspace, int *ret_waited)
     return count;
 }
 
-/* How much the builder makes of the pending changes; NULL: nothing. Its revision tells editors which learn of it by the status alone to ask
- * for the review again. */
+/* How much the builder makes of the pending changes; NULL: nothing. Its revision tells editors which learn of
+ * it by the status alone to ask for the review again. */
 static json_t *plan_of(const struct workspace *workspace)
 {
     const json_t *types = json_object_get(workspace->plan, "types");

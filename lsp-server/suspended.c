@@ -1,4 +1,5 @@
-/* The programs tell where they wait, the patch of the preview what has no recipe; here the two are brought together. */
+/* The programs tell where they wait, the patch of the preview what has no recipe; here the two are brought
+ * together. */
 #include "lsp-server/suspended.h"
 
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 #define ANSWER_MS 3000
 
-/* ---- asking ------------------------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------------- */
 
 /* Whether ONE says of NAME what OTHER says of COUNTERPART. */
 static bool agree(const json_t *one, const char *name, const json_t *other, const char *counterpart)
@@ -97,7 +98,7 @@ bool suspended_changes(const json_t *suspended, const json_t *changes)
     return false;
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------------ */
+/* ---- telling --------------------------------------------------------------------------------------- */
 
 /* What the patch says of the function that FRAME is in; NULL if it does not replace it. */
 static const json_t *transfer_of(const json_t *plan, const json_t *frame)

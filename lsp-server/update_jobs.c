@@ -21,7 +21,7 @@ static void set_held(struct workspace *workspace, char *why)
     workspace->held = why;
 }
 
-/* ---- delivery ----------------------------------------------------------------------------------------------------- */
+/* ---- delivery -------------------------------------------------------------------------------------- */
 
 static void delivery_work(void *context)
 {
@@ -138,7 +138,7 @@ static void deliver(struct round *round)
     }
 }
 
-/* ---- build -------------------------------------------------------------------------------------------------------- */
+/* ---- build ----------------------------------------------------------------------------------------- */
 
 /* The patch could not be made: compile errors hold the update, anything else refuses it. */
 static void build_failed(struct round *round)

@@ -4,9 +4,10 @@
  * noticed before the first save. A save that comes meanwhile stops it and does not wait.
  *
  * A baseline that does not lead to the binary was taken when the files on disk were not those that had been
- * built: edited since, or half-typed. It is not kept for ever: whenever the files on disk may be the right ones
- * (the server starts, a program does, something is saved) they are tried, and become the baseline if they lead
- * to the binary. Otherwise the old one stays, since it may yet be right: perhaps it is the flags that changed.
+ * built: edited since, or half-typed. It is not kept for ever: whenever the files on disk may be the right
+ * ones (the server starts, a program does, something is saved) they are tried, and become the baseline if
+ * they lead to the binary. Otherwise the old one stays, since it may yet be right: perhaps it is the flags
+ * that changed.
  */
 #include <stdlib.h>
 #include <string.h>

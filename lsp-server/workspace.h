@@ -81,8 +81,8 @@ struct workspace {
     json_t *last_update; /* as in molt/status, or NULL */
     json_t *failed;      /* the failed validation as in molt/status, until the next attempt; or NULL */
     json_t *sent_status; /* last molt/status, or NULL */
-    json_t *
-        plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"}, or NULL */
+    json_t *plan; /* what the builder makes of the pending changes: {"types", "sites", "source", "skeletons"},
+                     or NULL */
     int plan_revision;           /* counts plans */
     int plan_wanted;             /* revision of the change set that it is to be of */
     struct instances *instances; /* instances.c; NULL until somebody wants to know */

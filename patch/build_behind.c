@@ -4,8 +4,8 @@
  * was not seen through), and where no pointer of their type leads to them, nobody would notice that they were
  * missed. The engine is told, and refuses if there may be any.
  *
- * A function that has one by value (a key to search by, say) tells nothing where some allocation call makes others in a way that is not
- * understood.
+ * A function that has one by value (a key to search by, say) tells nothing where some allocation call makes
+ * others in a way that is not understood.
  *
  * A union that changed by its members alone is left out: those that it is made of count for themselves, and a
  * union of all kinds of objects is often nothing but a name to cast by.
@@ -30,7 +30,7 @@ struct candidate {
 
 typedef LIST(struct candidate) candidate_list;
 
-/* ---- what makes one ------------------------------------------------------------------------------------------------- */
+/* ---- what makes one -------------------------------------------------------------------------------- */
 
 /* Whether an object of OUTER is or holds one of INNER. */
 static bool holds(const struct type *outer, const struct type *inner)
@@ -95,7 +95,7 @@ static void mark_allocated(candidate_list *list, const struct build_state *state
     }
 }
 
-/* ---- by value in functions ---------------------------------------------------------------------------------------- */
+/* ---- by value in functions ------------------------------------------------------------------------- */
 
 /* The name by which patches know the structure or union that DIE is of, or an array of; NULL: none. Owned
  * by the caller. */
@@ -160,7 +160,7 @@ static void mark_by_value(candidate_list *list, const struct build *build)
     }
 }
 
-/* ---- telling the engine ------------------------------------------------------------------------------------------- */
+/* ---- telling the engine ---------------------------------------------------------------------------- */
 
 static bool changed_by_members_alone(const struct type_change *change)
 {

@@ -1,7 +1,8 @@
 /*
- * Which files a patch changes, noted in its manifest with what they were and are, by hash. A patch that is to follow it
- * begins with the sources that it leads to: if a person names others, functions that they do not differ in from the new
- * sources would stay in the program as the earlier patch has them, and nobody would know.
+ * Which files a patch changes, noted in its manifest with what they were and are, by hash. A patch that is to
+ * follow it begins with the sources that it leads to: if a person names others, functions that they do not
+ * differ in from the new sources would stay in the program as the earlier patch has them, and nobody would
+ * know.
  */
 #include <string.h>
 

@@ -10,8 +10,8 @@
  * "src/a.c": [hash before, hash after], null where there is no such file. */
 json_t *build_files_note(const struct build *build);
 
-/* REFUSED: a file of the sources that BUILD begins with is as it was before one of its earlier patches. One that is
- * neither so nor as that patch leaves it is warned of. */
+/* REFUSED: a file of the sources that BUILD begins with is as it was before one of its earlier patches. One
+ * that is neither so nor as that patch leaves it is warned of. */
 struct molt_error *build_files_check(struct build *build);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * Variables whose value could be lost without a word, since optimising compilers keep static ones in whatever form they like:
- * whole, member by member, as one bit, or not at all. The debug information of both objects says in which. Where that differs,
- * what is kept nowhere may still be what a variable began with: the same source compiled without optimisation tells whether
- * anything writes to it.
+ * Variables whose value could be lost without a word, since optimising compilers keep static ones in whatever
+ * form they like: whole, member by member, as one bit, or not at all. The debug information of both objects
+ * says in which. Where that differs, what is kept nowhere may still be what a variable began with: the same
+ * source compiled without optimisation tells whether anything writes to it.
  *
  *     old code         new code          what becomes of the value
  *     nowhere          somewhere         nothing wrote to it: it begins as the new source says. Else it is
@@ -39,7 +39,7 @@ struct unit_forms {
     struct molt_error *error; /* the first */
 };
 
-/* ---- what the source does ---------------------------------------------------------------------------------------- */
+/* ---- what the source does -------------------------------------------------------------------------- */
 
 static void make_plain(struct unit_forms *unit, struct plain *plain, struct tree *tree)
 {
@@ -93,7 +93,7 @@ static struct accesses accesses_in(struct unit_forms *unit, struct plain *plain,
                   : (struct accesses){ 0 }; /* not static, or in no code */
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------------- */
 
 static void refuse(struct unit_forms *unit, const struct form *form, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -167,7 +167,7 @@ static void refuse_scaled(struct unit_forms *unit, const struct form *old, const
     }
 }
 
-/* ---- variables that the new code has somewhere --------------------------------------------------------------------- */
+/* ---- variables that the new code has somewhere ----------------------------------------------------- */
 
 /* What the old source does with what PIECE of the variable NEW is there. */
 static struct accesses old_accesses(struct unit_forms *unit, const struct form *old, const struct form *new,
@@ -199,8 +199,8 @@ static void check_appeared(struct unit_forms *unit, const struct form *old, cons
     }
 }
 
-/* Whether the one bit of both means the same. Zero stands for what the variable begins with: where that is another value now, what has
- * not been set takes it. */
+/* Whether the one bit of both means the same. Zero stands for what the variable begins with: where that is
+ * another value now, what has not been set takes it. */
 static bool same_scale(const struct form *old, const struct form *new)
 {
     return old->kind == new->kind && old->base + old->factor == new->base + new->factor;
@@ -230,7 +230,7 @@ static void check_new(struct unit_forms *unit, const struct object_symbol *symbo
     }
 }
 
-/* ---- variables that neither has ------------------------------------------------------------------------------------ */
+/* ---- variables that neither has -------------------------------------------------------------------- */
 
 /* The old code stores what nothing reads, the new one reads what nothing stores. */
 static void check_nowhere(struct unit_forms *unit, const struct form *old)
@@ -250,7 +250,7 @@ static void check_nowhere(struct unit_forms *unit, const struct form *old)
     }
 }
 
-/* ---- variables that the old code has somewhere --------------------------------------------------------------------- */
+/* ---- variables that the old code has somewhere ----------------------------------------------------- */
 
 /* The variable OLD, or PIECE of it, is for the new code what it began with. */
 static void check_folded(struct unit_forms *unit, const struct object_symbol *symbol, const struct form *old,
@@ -293,7 +293,7 @@ static void check_old(struct unit_forms *unit, const struct object_symbol *symbo
     }
 }
 
-/* ---- what the debug information does not describe ------------------------------------------------------------------ */
+/* ---- what the debug information does not describe -------------------------------------------------- */
 
 static bool is_function_called(const struct object *object, const char *name, size_t length)
 {
@@ -307,8 +307,9 @@ static bool is_function_called(const struct object *object, const char *name, si
     return false;
 }
 
-/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself ("cache.body"), and whether it
- * is there ("cache.init"). The static variables of a function have such names, too. */
+/* Whether SYMBOL is what clang made of a pointer that leads to one block at most: the block itself
+ * ("cache.body"), and whether it is there ("cache.init"). The static variables of a function have such names,
+ * too. */
 static bool is_folded_block(const struct object *object, const struct object_symbol *symbol)
 {
     size_t base = strcspn(symbol->name, ".");
@@ -370,7 +371,7 @@ static struct molt_error *check_sizes(const struct unit_forms *unit)
     return NULL;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------------- */
 
 static void check_all(struct unit_forms *unit)
 {

@@ -1,8 +1,9 @@
 /*
- * Places of members that the program keeps as numbers: containers that hold no pointer to what they contain, but to a link
- * inside it, note how far the link is from the start (`table->where = offsetof(struct item, link)`), and find the one from the other.
- * If a member is added in front of the link, the new code stores the new number, and what lives keeps the old one: it would be
- * used as if it were right. Such numbers are not told from others in memory, so the patch is refused.
+ * Places of members that the program keeps as numbers: containers that hold no pointer to what they contain,
+ * but to a link inside it, note how far the link is from the start (`table->where = offsetof(struct item,
+ * link)`), and find the one from the other. If a member is added in front of the link, the new code stores
+ * the new number, and what lives keeps the old one: it would be used as if it were right. Such numbers are
+ * not told from others in memory, so the patch is refused.
  *
  * The functions that store one have other code than before, so only units that take part are read.
  */

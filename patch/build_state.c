@@ -14,7 +14,7 @@
 #include "patch/transfer/frame_policy.h"
 #include "patch/policy/stage.h"
 
-/* ---- sites --------------------------------------------------------------------------------------------------------- */
+/* ---- sites ----------------------------------------------------------------------------------------- */
 
 /* Works out what the changed and new functions of CONTRIBUTION allocate. */
 static struct molt_error *find_code_sites(struct build *build, const struct contribution *contribution,
@@ -153,7 +153,7 @@ static struct molt_error *emit_code_sites(struct build *build, struct state_emis
     return error;
 }
 
-/* ---- preparing --------------------------------------------------------------------------------------------------- */
+/* ---- preparing ------------------------------------------------------------------------------------- */
 
 /* A policy_initialisers of the units that changed. */
 static struct molt_error *visit_initialisers(void *context, initialiser_visitor *visit, void *visit_context)
@@ -287,7 +287,7 @@ void build_state_contribute(struct build *build, struct emission *emission)
     LIST_FREE(&images);
 }
 
-/* ---- records -------------------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------------- */
 
 static bool is_contributed(const struct build *build, const struct image_unit *unit)
 {

@@ -64,7 +64,8 @@ void build_types_forget(struct build_state *state);
  */
 struct molt_error *build_forms_check(struct build *build);
 
-/* build_offsets.c: REFUSED: the program keeps the place of a member that has moved as a number in its data. */
+/* build_offsets.c: REFUSED: the program keeps the place of a member that has moved as a number in its data.
+ */
 struct molt_error *build_offsets_check(struct build *build);
 
 /* Whether a type or a variable changed that instances may have. */

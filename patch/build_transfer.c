@@ -1,7 +1,8 @@
 /*
- * Active frames in a build: for each affected function the recipes of both directions (patch/transfer/transfer.h), as records. What
- * differs between the objects that recipes speak of and the running program is said here: the old code is the
- * binary's, whose instructions may lie elsewhere than in the object, or an earlier patch's.
+ * Active frames in a build: for each affected function the recipes of both directions
+ * (patch/transfer/transfer.h), as records. What differs between the objects that recipes speak of and the
+ * running program is said here: the old code is the binary's, whose instructions may lie elsewhere than in
+ * the object, or an earlier patch's.
  */
 #include "patch/build_transfer.h"
 
@@ -124,8 +125,8 @@ static bool is_replaced(const struct function_transfers *function)
                                 emission->earlier_count, function->record->address);
 }
 
-/* Turns PLACE in the code that the program has now into what records say: an address of the module, or for code of an earlier patch the
- * distance from the function's start. False: it cannot be told. */
+/* Turns PLACE in the code that the program has now into what records say: an address of the module, or for
+ * code of an earlier patch the distance from the function's start. False: it cannot be told. */
 static bool running_place(struct function_transfers *function, uint64_t place, uint64_t *ret)
 {
     struct contribution *contribution = function->unit->contribution;
@@ -195,8 +196,9 @@ static uint64_t literal_address(const struct image *image, const struct object_p
 }
 
 /*
- * Where the program has what is at WANTED of the old object, as an instruction of its own code of the function says; 0: none does. What has
- * no name, such as the table of a switch, is found in no other way: sections of one function are not the program's.
+ * Where the program has what is at WANTED of the old object, as an instruction of its own code of the
+ * function says; 0: none does. What has no name, such as the table of a switch, is found in no other way:
+ * sections of one function are not the program's.
  */
 static uint64_t operand_address(struct function_transfers *function, const struct object_place *wanted)
 {
@@ -453,7 +455,8 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     free(function.places);
 }
 
-/* The record of the function, NULL if it has none: it is part of another's, or the program does not have it. */
+/* The record of the function, NULL if it has none: it is part of another's, or the program does not have it.
+ */
 static const struct molt_patch_function *record_of(const struct unit_transfers *unit,
                                                    const struct object_symbol *new)
 {
@@ -485,7 +488,8 @@ static void add_unit(struct unit_transfers *unit)
     }
 }
 
-/* The program's functions are those of the build's units, or else the binary's: these are what runs before and after the update. */
+/* The program's functions are those of the build's units, or else the binary's: these are what runs before
+ * and after the update. */
 static bool find_known(void *context, const char *name, struct object **ret_object,
                        const struct object_symbol **ret_symbol)
 {

@@ -4,8 +4,8 @@
 
 #include "patch/build_private.h"
 
-/* Adds a record for each call of each affected function, in both directions, and the manifest's "transfers". After
- * emission_build. */
+/* Adds a record for each call of each affected function, in both directions, and the manifest's "transfers".
+ * After emission_build. */
 void build_transfers_emit(struct build *build, struct emission *emission);
 
 #endif

@@ -10,7 +10,7 @@
 #include "patch/build_state_private.h"
 #include "patch/types/variables.h"
 
-/* ---- models ------------------------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------------------- */
 
 /* The name under which the patch knows CHANGED. */
 static const char *key_of(const struct build *build, const struct changed_unit *changed)
@@ -140,7 +140,7 @@ void build_types_make(struct build *build, bool whole)
                                              state->spoken_of.count);
 }
 
-/* ---- does anything change? --------------------------------------------------------------------------------------- */
+/* ---- does anything change? ------------------------------------------------------------------------- */
 
 /* Whether values of ONE are not values of OTHER as they are. Numbers that need a conversion are noted. */
 static bool value_changed(const struct build_state *state, const struct variable *one,

@@ -28,7 +28,7 @@ static double now_ms(void)
     return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
 }
 
-/* ---- which binaries ------------------------------------------------------------------------------------------------ */
+/* ---- which binaries -------------------------------------------------------------------------------- */
 
 static bool is_asked(const struct image *image, const json_t *build_ids)
 {
@@ -64,7 +64,7 @@ static struct molt_error *find_images(struct build *build, const json_t *build_i
                      "start the program again after building it");
 }
 
-/* ---- which sources ------------------------------------------------------------------------------------------------- */
+/* ---- which sources --------------------------------------------------------------------------------- */
 
 static bool is_newer(const char *path, const struct timespec *than)
 {
@@ -116,7 +116,7 @@ static void find_stale(struct build *build, const struct image *image)
     }
 }
 
-/* ---- which type ------------------------------------------------------------------------------------------------------ */
+/* ---- which type ------------------------------------------------------------------------------------ */
 
 struct search {
     const char *wanted; /* key */
@@ -223,7 +223,7 @@ static struct molt_error *emit_types(struct type_model *model, struct state_emis
     return error;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------------- */
 
 static void tell_functions(json_t *functions, const struct sites *sites)
 {

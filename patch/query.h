@@ -13,12 +13,13 @@
 struct patch_query {
     void *bytes; /* the patch file, from malloc */
     size_t size;
-    json_t *
-        types; /* what the name asked for means: [{"layout", "name", "unit", "file", "line", "shape"}]; `unit` is "" unless the
-                    * name means something else in another one; empty without a name */
-    json_t *
-        sites; /* as in manifests, and "functions": {"FILE:LINE": the function that allocates there}, and "code":
-                    * {"MODULE:ADDRESS": the function there}, both in decimal, MODULE an index of the query's */
+    json_t
+        *types; /* what the name asked for means: [{"layout", "name", "unit", "file", "line", "shape"}];
+                 * `unit` is "" unless the name means something else in another one; empty without a name */
+    json_t
+        *sites; /* as in manifests, and "functions": {"FILE:LINE": the function that allocates there}, and
+                 * "code":
+                 * {"MODULE:ADDRESS": the function there}, both in decimal, MODULE an index of the query's */
     struct molt_diagnostics diagnostics;
     double total_ms;
 };

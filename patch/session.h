@@ -43,7 +43,7 @@ struct patch_request {
     const char *to;           /* directory standing for the root: the new sources; NULL: the root itself */
     const char *const *after; /* patch files already applied to the program, oldest first */
     size_t after_count;
-    bool from_is_named; /* by a person: whether it is what `after` leads to is looked at */
+    bool from_is_named;       /* by a person: whether it is what `after` leads to is looked at */
     const char *const *first; /* absolute paths of files that are likely to change soon; for warming up */
     size_t first_count;
     json_t *changes; /* structural changes from the recorder, borrowed; may be NULL */
@@ -97,7 +97,8 @@ const char *patch_session_root(const struct patch_session *session);
  * belongs to this session if one of its modules has one of these build-ids. */
 json_t *patch_session_modules(const struct patch_session *session);
 
-/* The directories that the compilers of the build are told to search for what is included: a new JSON array of absolute paths. */
+/* The directories that the compilers of the build are told to search for what is included: a new JSON array
+ * of absolute paths. */
 json_t *patch_session_include_directories(const struct patch_session *session);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * Two functions of one name, each read by itself: the variables with their types, then what is assigned to members of them. What only
- * the new one sets is told. A name that means two things in one function counts for neither.
+ * Two functions of one name, each read by itself: the variables with their types, then what is assigned to
+ * members of them. What only the new one sets is told. A name that means two things in one function counts
+ * for neither.
  */
 #include "recorder/initialisers.h"
 
@@ -42,7 +43,7 @@ struct function {
     size_t setting_count;
 };
 
-/* ---- words ----------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------------- */
 
 /* Appends NODE on one line, without comments. */
 static void write_node(const struct function *function, TSNode node, struct text *ret)
@@ -78,7 +79,7 @@ static bool says_makes(const char *name)
     return found;
 }
 
-/* ---- variables -------------------------------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------------------------- */
 
 static struct local *find_local(struct function *function, TSNode name)
 {
@@ -135,7 +136,7 @@ static void add_locals(struct function *function, TSNode declaration)
     }
 }
 
-/* ---- what is set ------------------------------------------------------------------------------------------ */
+/* ---- what is set ----------------------------------------------------------------------------------- */
 
 /* Whether NODE names a structure that can have been set before: "struct conn" or a typedef's name. */
 static bool write_type(const struct function *function, TSNode node, struct text *ret)
@@ -292,7 +293,7 @@ static struct function *function_create(TSParser *parser, const struct document 
     return function;
 }
 
-/* ---- what is new ------------------------------------------------------------------------------------------ */
+/* ---- what is new ----------------------------------------------------------------------------------- */
 
 static bool sets(const struct function *function, const struct setting *setting)
 {
@@ -304,7 +305,8 @@ static bool sets(const struct function *function, const struct setting *setting)
     return false;
 }
 
-/* Whether NODE can be worked out without the function: of its variables nothing but members of what BASE, a pointer, leads to. */
+/* Whether NODE can be worked out without the function: of its variables nothing but members of what BASE, a
+ * pointer, leads to. */
 static bool is_free(struct function *function, TSNode node, TSNode base)
 {
     if (node_is(node, "identifier")) {
@@ -387,9 +389,10 @@ static bool tell_new(const struct telling *telling, const struct function *befor
     return done;
 }
 
-/* ---- all functions of a file ------------------------------------------------------------------------------ */
+/* ---- all functions of a file ----------------------------------------------------------------------- */
 
-/* The name of the function that SEGMENT of FILE's current text is, if it was another one in the baseline: *RET_OLD; else NULL. */
+/* The name of the function that SEGMENT of FILE's current text is, if it was another one in the baseline:
+ * *RET_OLD; else NULL. */
 static const char *changed_function(const struct file *file, const struct segment *segment,
                                     const struct segment **ret_old)
 {

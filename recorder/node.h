@@ -1,4 +1,5 @@
-/* Nodes of syntax trees: what tree-sitter's names are asked for. Null nodes are nothing, and have no fields. */
+/* Nodes of syntax trees: what tree-sitter's names are asked for. Null nodes are nothing, and have no fields.
+ */
 #ifndef MOLT_RECORDER_NODE_H
 #define MOLT_RECORDER_NODE_H
 

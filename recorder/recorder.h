@@ -89,8 +89,8 @@ bool recorder_baseline(const struct recorder *recorder, const char *path, const 
  * NULL without memory. */
 json_t *recorder_types(const struct recorder *recorder, const char *path);
 
-/* Which loop is meant: one whose head the lines (from 0) touch; with a CALLEE the outermost one of the function there that calls it, else ("")
- * its first endless one. */
+/* Which loop is meant: one whose head the lines (from 0) touch; with a CALLEE the outermost one of the
+ * function there that calls it, else ("") its first endless one. */
 struct loop_wish {
     uint32_t first_line, last_line;
     bool any;           /* also one with a condition */
@@ -113,8 +113,8 @@ struct loop_extraction {
     struct loop_edit edits[2];
 };
 
-/* The extraction that WISH asks for in the file PATH; none is found in a file that is not known. DIRECTORIES, ended by NULL, are searched for what it
- * includes, besides its own and those above it. */
+/* The extraction that WISH asks for in the file PATH; none is found in a file that is not known. DIRECTORIES,
+ * ended by NULL, are searched for what it includes, besides its own and those above it. */
 struct molt_error *recorder_extract_loop(const struct recorder *recorder, const char *path,
                                          const struct loop_wish *wish, const char *const *directories,
                                          struct loop_extraction *ret);

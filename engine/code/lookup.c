@@ -320,7 +320,7 @@ uintptr_t lookup_definition(const char *name, enum lookup_start start)
     return address_of(&search);
 }
 
-/* ---- who refers to what ----------------------------------------------------------------------------------------- */
+/* ---- who refers to what ---------------------------------------------------------------------------- */
 
 struct import_search {
     lookup_name_wanted *wanted;

@@ -44,8 +44,8 @@ struct lookup_import {
 
 typedef bool lookup_name_wanted(const char *name);
 
-/* The first reference of a loaded module to a symbol of another one whose name is WANTED; false: there is none. Takes the dynamic
- * linker's lock. */
+/* The first reference of a loaded module to a symbol of another one whose name is WANTED; false: there is
+ * none. Takes the dynamic linker's lock. */
 bool lookup_import(lookup_name_wanted *wanted, struct lookup_import *ret);
 
 #endif

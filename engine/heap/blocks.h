@@ -1,7 +1,8 @@
 /*
- * Blocks as the shadow has them, one entry at a time: what heap_find and heap_walk share. The shadow tells where blocks start and how big they
- * are. Nothing is read of a block unless the memory map of this stop says that it can be, and with glibc underneath, whose blocks say how
- * big they are, too, both have to agree: a block that was freed behind our back still has an entry.
+ * Blocks as the shadow has them, one entry at a time: what heap_find and heap_walk share. The shadow tells
+ * where blocks start and how big they are. Nothing is read of a block unless the memory map of this stop says
+ * that it can be, and with glibc underneath, whose blocks say how big they are, too, both have to agree: a
+ * block that was freed behind our back still has an entry.
  */
 #ifndef MOLT_ENGINE_HEAP_BLOCKS_H
 #define MOLT_ENGINE_HEAP_BLOCKS_H
@@ -28,8 +29,8 @@ static inline uintptr_t start_of(uintptr_t granule, uint16_t entry)
     return granule + (form == 1 || form == 3 ? GRANULE / 2 : 0);
 }
 
-/* The block at START, which has ENTRY and lies in EXTENT. False if it is not there any more: then what the allocator says that it can
- * hold cannot be true. */
+/* The block at START, which has ENTRY and lies in EXTENT. False if it is not there any more: then what the
+ * allocator says that it can hold cannot be true. */
 static inline __attribute__((always_inline)) bool look_at(const struct extent *extent, uintptr_t start,
                                                           const uint16_t *entry, struct heap_block *ret)
 {
@@ -55,7 +56,8 @@ static inline __attribute__((always_inline)) bool look_at(const struct extent *e
     return usable > 0;
 }
 
-/* Which of the 16 entries at ENTRIES are starts of blocks, as bits: neither 0 nor sizes, which are the highest 16384 numbers. */
+/* Which of the 16 entries at ENTRIES are starts of blocks, as bits: neither 0 nor sizes, which are the
+ * highest 16384 numbers. */
 static inline unsigned starts_among(const uint16_t *entries)
 {
     const __m128i zero = _mm_setzero_si128(), below_sizes = _mm_set1_epi16((short)(SHADOW_SIZE - 1));
@@ -69,7 +71,8 @@ static inline unsigned starts_among(const uint16_t *entries)
     return ~(unsigned)_mm_movemask_epi8(_mm_packs_epi16(none[0], none[1])) & 0xffff;
 }
 
-/* The block that ADDRESS, which lies in EXTENT, is in, as heap_find; *ret_entry is its entry. The way to it may be long. */
+/* The block that ADDRESS, which lies in EXTENT, is in, as heap_find; *ret_entry is its entry. The way to it
+ * may be long. */
 bool block_search(const struct extent *extent, uintptr_t address, struct heap_block *ret,
                   const uint16_t **ret_entry);
 

@@ -1,7 +1,8 @@
 /*
- * Who calls jemalloc or mimalloc by their own interfaces. Such calls pass by interpose.c: their blocks have no site, and blocks that are
- * given back that way keep theirs. Standing in front of them, too, would take symbols that programs look for to learn which allocator they
- * have, and that libmimalloc calls itself. So it is only found out, by what modules import.
+ * Who calls jemalloc or mimalloc by their own interfaces. Such calls pass by interpose.c: their blocks have
+ * no site, and blocks that are given back that way keep theirs. Standing in front of them, too, would take
+ * symbols that programs look for to learn which allocator they have, and that libmimalloc calls itself. So it
+ * is only found out, by what modules import.
  */
 #include <string.h>
 

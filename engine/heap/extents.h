@@ -1,6 +1,6 @@
 /*
- * What memory can be read at this stop. A block that was freed behind our back (by a library that is bound to another allocator) still has
- * an entry in the shadow, and its memory may be gone.
+ * What memory can be read at this stop. A block that was freed behind our back (by a library that is bound to
+ * another allocator) still has an entry in the shadow, and its memory may be gone.
  */
 #ifndef MOLT_ENGINE_HEAP_EXTENTS_H
 #define MOLT_ENGINE_HEAP_EXTENTS_H

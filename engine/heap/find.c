@@ -5,8 +5,8 @@
 
 #define LARGE_BLOCKS 1024 /* that are remembered */
 
-/* The last entry of a block in the page of entries that is for GRANULE, up to GRANULE's own; *ret_start is where the block
- * starts, not behind ADDRESS. NULL if there is none. */
+/* The last entry of a block in the page of entries that is for GRANULE, up to GRANULE's own; *ret_start is
+ * where the block starts, not behind ADDRESS. NULL if there is none. */
 static const uint16_t *find_in_page(const struct shadow_region *region, uintptr_t granule, uintptr_t address,
                                     uintptr_t *ret_start)
 {
@@ -53,7 +53,8 @@ static const uint16_t *find_in_region(const struct shadow_region *region, uintpt
     return NULL;
 }
 
-/* As heap_find. Backwards to the next entry: no block reaches across memory that is not mapped, so neither does the search. */
+/* As heap_find. Backwards to the next entry: no block reaches across memory that is not mapped, so neither
+ * does the search. */
 bool block_search(const struct extent *extent, uintptr_t address, struct heap_block *ret,
                   const uint16_t **ret_entry)
 {
@@ -72,10 +73,10 @@ bool block_search(const struct extent *extent, uintptr_t address, struct heap_bl
     return false;
 }
 
-/* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a table. So the last one
- * that was found in each 64 kB is looked at first. */
-static uintptr_t large
-    [LARGE_BLOCKS]; /* the granule that it starts in; in which half may have changed since, and its entry says */
+/* From within a large block the way back is long, and one that is asked for is asked for again: a slab, a
+ * table. So the last one that was found in each 64 kB is looked at first. */
+static uintptr_t large[LARGE_BLOCKS]; /* the granule that it starts in; in which half may have changed since,
+                                         and its entry says */
 
 bool heap_find(uintptr_t address, struct heap_block *ret)
 {

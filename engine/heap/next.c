@@ -22,7 +22,8 @@
 #include "engine/heap/shadow.h"
 
 #ifdef ENGINE_IS_WATCHED
-/* What the sanitizer's runtime allocates while it makes itself ready is not noted: little works until then. */
+/* What the sanitizer's runtime allocates while it makes itself ready is not noted: little works until then.
+ */
 static bool ready;
 __attribute__((constructor(101))) static void begin(void) /* before heap/interpose.c looks */
 {
@@ -90,7 +91,7 @@ static bool looks_like_glibc(void)
     return true;
 }
 
-/* ---- rounding ---------------------------------------------------------------------------------------- */
+/* ---- rounding -------------------------------------------------------------------------------------- */
 
 static size_t rounded(size_t size)
 {
@@ -141,7 +142,7 @@ static struct next with_rounding(struct next functions)
     return functions;
 }
 
-/* ---- finding ----------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------------- */
 
 /* Letter by letter: a sanitizer's runtime stands in front of strncpy and its like, too, and is not ready
  * for them yet. */

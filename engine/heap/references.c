@@ -66,7 +66,7 @@ int references_leave(struct references *references, uintptr_t start, uintptr_t e
                        : 0;
 }
 
-/* ---- ranges ------------------------------------------------------------------------------------------------------------ */
+/* ---- ranges ---------------------------------------------------------------------------------------- */
 
 static void visit_words(uintptr_t start, uintptr_t end, references_visitor *visit, void *context)
 {
@@ -90,7 +90,7 @@ void references_range(const struct references *references, uintptr_t start, uint
     visit_words(start, end, visit, context);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------------- */
 
 /* What of the mapping around ADDRESS belongs to THREAD: other memory may have joined it above the control
  * block. */
@@ -211,7 +211,7 @@ static void visit_vectors(const struct stopped_thread *thread, references_visito
     }
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------------- */
 
 bool references_on_stack(const struct references *references, uintptr_t address)
 {

@@ -8,7 +8,8 @@
 #define PARTS_EACH ((size_t)1024) /* of a region: 128 kB of memory each */
 #define PART_PAGES (SHADOW_PAGES / PARTS_EACH)
 
-/* Few sites, each eight times over, to be compared with eight entries at once: quicker than asking for each entry. */
+/* Few sites, each eight times over, to be compared with eight entries at once: quicker than asking for each
+ * entry. */
 #define FEW_SITES 8
 struct few {
     size_t count; /* SIZE_MAX: they are not few */
@@ -36,7 +37,8 @@ static bool tell(struct walk *walk)
     return !count || walk->visitor(walk->context, walk->blocks, count);
 }
 
-/* A block that begins before the part may reach into it. It is not looked for before there is a block to be told: the way to it may be long. */
+/* A block that begins before the part may reach into it. It is not looked for before there is a block to be
+ * told: the way to it may be long. */
 static __attribute__((noinline)) void enter_part(struct walk *walk)
 {
     const struct extent *before = extents_find(walk->part);
@@ -114,8 +116,8 @@ static bool visit_page(struct walk *walk, const uint16_t *entries, uintptr_t mem
     return true;
 }
 
-/* Where what the program asked for ends in all blocks that may begin in the page of ENTRIES, for MEMORY: those that were freed behind our back
- * are among them. */
+/* Where what the program asked for ends in all blocks that may begin in the page of ENTRIES, for MEMORY:
+ * those that were freed behind our back are among them. */
 static uintptr_t end_of_page(const uint16_t *entries, uintptr_t memory)
 {
     uintptr_t end = memory + ((uintptr_t)1 << SHADOW_PAGE_SHIFT), furthest = end;
@@ -254,7 +256,8 @@ size_t heap_parts(void)
     return parts.count;
 }
 
-/* The longest ones, in which large blocks lie, are mostly at either end: tables that a program makes at first, and what is mapped. */
+/* The longest ones, in which large blocks lie, are mostly at either end: tables that a program makes at
+ * first, and what is mapped. */
 size_t heap_part_turn(size_t turn, size_t count)
 {
     return turn % 2 ? count - 1 - turn / 2 : turn / 2;

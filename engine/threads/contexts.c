@@ -78,7 +78,7 @@ bool contexts_is_switching(uintptr_t pc)
     return is;
 }
 
-/* ---- on the program's threads ---------------------------------------------------------------------------- */
+/* ---- on the program's threads ---------------------------------------------------------------------- */
 
 CONTEXT_CODE static context_function *next_of(unsigned function)
 {
@@ -180,7 +180,7 @@ CONTEXT_CODE context_function *molt_context_resumed(uintptr_t context)
     return next_of(SET);
 }
 
-/* ---- registered stacks (<molt/engine.h>) --------------------------------------------------------------------- */
+/* ---- registered stacks (<molt/engine.h>) ----------------------------------------------------------- */
 
 static struct context_entry *find_stack(void *low, bool make)
 {

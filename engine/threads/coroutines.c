@@ -37,7 +37,7 @@ static size_t entry_count(const struct context_table *table)
     return count < CONTEXT_MAX ? count : CONTEXT_MAX;
 }
 
-/* ---- the stacks ------------------------------------------------------------------------------------------------------ */
+/* ---- the stacks ------------------------------------------------------------------------------------ */
 
 /* Of stacks that overlap, the one heard of last stays. */
 static void drop_overlapped(struct context_table *table)
@@ -149,7 +149,7 @@ static void note_contexts(struct context_table *table, const struct world *world
     }
 }
 
-/* ---- what waits on them ---------------------------------------------------------------------------------------------- */
+/* ---- what waits on them ---------------------------------------------------------------------------- */
 
 /* Whether the context's memory still holds what was saved there. */
 static bool is_intact(const struct context_entry *entry)
@@ -305,7 +305,7 @@ bool coroutines_overflow(void)
     return table && atomic_load(&table->count) > CONTEXT_MAX;
 }
 
-/* ---- return addresses -------------------------------------------------------------------------------------------------- */
+/* ---- return addresses ------------------------------------------------------------------------------ */
 
 /* How long a call by way of a register or memory is whose opcode, ff /2, is followed by FORM and SIB
  * (Intel SDM 2, 2.1.5); 0: it is none. */

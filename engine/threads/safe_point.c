@@ -263,7 +263,8 @@ static void tell_repeated(struct safe_point *wanted, size_t *repeated)
     *repeated = 0;
 }
 
-/* Describes one more thread, after the line that begins at *LINE. Those that say the same are only counted: a server has many. */
+/* Describes one more thread, after the line that begins at *LINE. Those that say the same are only counted: a
+ * server has many. */
 static void describe_one_of(struct safe_point *wanted, pid_t tid, const struct findings *findings,
                             size_t *line, size_t *repeated)
 {
@@ -287,7 +288,7 @@ static void describe_one_of(struct safe_point *wanted, pid_t tid, const struct f
     *line = end;
 }
 
-/* ---- coroutines ------------------------------------------------------------------------------------------ */
+/* ---- coroutines ------------------------------------------------------------------------------------ */
 
 struct coroutines {
     struct safe_point *wanted;

@@ -1,6 +1,6 @@
 /*
- * A list of addresses, whose lowest bits say what is in use. Workers take them in batches, in order: what an allocator gives one after the other
- * mostly lies so.
+ * A list of addresses, whose lowest bits say what is in use. Workers take them in batches, in order: what an
+ * allocator gives one after the other mostly lies so.
  */
 #include "engine/update/ahead.h"
 

@@ -1,8 +1,10 @@
 /*
- * Blocks for instances that are going to move, asked of the program's allocator before the world is stopped: the allocator's own work, and
- * the page faults of new memory, are most of what moving costs. What an update has not used it gives back.
+ * Blocks for instances that are going to move, asked of the program's allocator before the world is stopped:
+ * the allocator's own work, and the page faults of new memory, are most of what moving costs. What an update
+ * has not used it gives back.
  *
- * Until a block is used the heap does not know of it (engine/heap/heap.h), so nobody takes it for an instance.
+ * Until a block is used the heap does not know of it (engine/heap/heap.h), so nobody takes it for an
+ * instance.
  */
 #ifndef MOLT_ENGINE_UPDATE_AHEAD_H
 #define MOLT_ENGINE_UPDATE_AHEAD_H
@@ -24,11 +26,12 @@ struct ahead_batch {
     size_t next, end;
 };
 
-/* Asks for blocks of SIZE bytes for COUNT instances, and some more, since there may be more of them by then and workers take several at once.
- * Without memory for all of them there are none. World running. */
+/* Asks for blocks of SIZE bytes for COUNT instances, and some more, since there may be more of them by then
+ * and workers take several at once. Without memory for all of them there are none. World running. */
 void ahead_reserve(struct ahead *ahead, size_t count, size_t size);
 
-/* A block; 0: there is none left. Usable by several workers at once, each with a BATCH of its own, at first all zero. */
+/* A block; 0: there is none left. Usable by several workers at once, each with a BATCH of its own, at first
+ * all zero. */
 uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch);
 
 /* The blocks that were taken are free for use again, and unknown to the heap. World stopped. */

@@ -1,9 +1,11 @@
 /*
- * Counting. The world is stopped at a safe point of the allocator, types are given to blocks as a migration does it (instances.c, trace.c), and
- * every block and variable is counted where it lies. What lies in others is counted from the types afterwards, with the world running.
+ * Counting. The world is stopped at a safe point of the allocator, types are given to blocks as a migration
+ * does it (instances.c, trace.c), and every block and variable is counted where it lies. What lies in others
+ * is counted from the types afterwards, with the world running.
  *
- * Types that are asked for count as changed, so that tracing looks after them; what would make it refuse an update is no failure here, but told. When
- * all types are asked for none of them does: then blocks only take the types that pointers promise.
+ * Types that are asked for count as changed, so that tracing looks after them; what would make it refuse an
+ * update is no failure here, but told. When all types are asked for none of them does: then blocks only take
+ * the types that pointers promise.
  */
 #include "engine/update/census_private.h"
 
@@ -15,7 +17,7 @@
 #include "engine/update/quarantine.h"
 #include "engine/update/stage.h"
 
-/* ---- counting -------------------------------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------------- */
 
 /* The tally for blocks of SITE that are of LAYOUT. */
 static struct census_tally *tally_of(struct census *census, uint32_t site, uint32_t layout)
@@ -133,7 +135,7 @@ static int look(struct census *census, const struct world *world, struct update_
     return status;
 }
 
-/* ---- what lies in others ------------------------------------------------------------------------------------------- */
+/* ---- what lies in others --------------------------------------------------------------------------- */
 
 /* Types contain only such as stand before them. */
 static void count_members(struct census *census)
@@ -159,7 +161,8 @@ static void count_members(struct census *census)
     }
 }
 
-/* Whether blocks of ONE and OTHER are told together: calls that are reached in several ways have a site for each. */
+/* Whether blocks of ONE and OTHER are told together: calls that are reached in several ways have a site for
+ * each. */
 static bool is_same_call(struct census *census, const struct census_tally *one,
                          const struct census_tally *other)
 {
@@ -200,7 +203,7 @@ static void join_tallies(struct census *census)
     census->result.tally_count = count;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------- */
 
 static int refuse(struct update_report *report, const char *reason)
 {
@@ -254,8 +257,9 @@ static bool is_unknown(const struct state *state, const struct meaning *meaning)
     return meaning->kind == MOLT_SITE_UNKNOWN && meaning->entry;
 }
 
-/* Following all pointers of the program takes most of the time. If all types are asked for it only pays where the program itself has
- * blocks of unknown type; what code without debug information holds is a library's own. */
+/* Following all pointers of the program takes most of the time. If all types are asked for it only pays where
+ * the program itself has blocks of unknown type; what code without debug information holds is a library's
+ * own. */
 static bool is_worth_tracing(struct census *census)
 {
     size_t bytes;

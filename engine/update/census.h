@@ -1,6 +1,6 @@
 /*
- * A census: the instances of types in the running program, counted as an update would find them, and looked at. The types come
- * with a patch that changes nothing (a query, patch/query.h).
+ * A census: the instances of types in the running program, counted as an update would find them, and looked
+ * at. The types come with a patch that changes nothing (a query, patch/query.h).
  */
 #ifndef MOLT_ENGINE_UPDATE_CENSUS_H
 #define MOLT_ENGINE_UPDATE_CENSUS_H
@@ -60,8 +60,9 @@ struct census_instance {
 
 struct census;
 
-/* Takes the census with QUERY, which update_prepare gave; it is consumed. The world stands still for report->pause_us. 0 with *ret for
- * census_destroy, or a negative errno with outcome and reason in *report. */
+/* Takes the census with QUERY, which update_prepare gave; it is consumed. The world stands still for
+ * report->pause_us. 0 with *ret for census_destroy, or a negative errno with outcome and reason in *report.
+ */
 int update_census(struct update *query, const struct census_request *request, update_progress *progress,
                   void *context, struct census **ret, struct update_report *report);
 void census_destroy(struct census *census);
@@ -77,9 +78,9 @@ struct census_result {
     const struct census_instance *instances;
     size_t instance_count;
     const struct census_pointer *pointers;
-    const char *
-        obstacle; /* why an update of the types asked for would be refused, as far as can be told now; "" if nothing is */
-    bool tracked; /* blocks of the heap are known */
+    const char *obstacle; /* why an update of the types asked for would be refused, as far as can be told now;
+                             "" if nothing is */
+    bool tracked;         /* blocks of the heap are known */
 };
 const struct census_result *census_result(const struct census *census);
 

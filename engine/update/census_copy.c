@@ -1,6 +1,6 @@
 /*
- * Instances copied out of the stopped world, those inside others included, with where their pointers lead: that is known only as long as the
- * world stands still.
+ * Instances copied out of the stopped world, those inside others included, with where their pointers lead:
+ * that is known only as long as the world stands still.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ bool census_has_room(const struct census *census)
            census->pool_used < CENSUS_POOL;
 }
 
-/* ---- where pointers lead ---------------------------------------------------------------------------------------------- */
+/* ---- where pointers lead --------------------------------------------------------------------------- */
 
 /* What stands at ADDRESS up to END, if it is text. */
 static void copy_text(uintptr_t address, uintptr_t end, char *text)
@@ -103,7 +103,7 @@ static void visit_word(void *context, uintptr_t at, const struct layout_word *wo
     pointers->instance->pointer_count++;
 }
 
-/* ---- functions -------------------------------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------------- */
 
 /* The module that ADDRESS lies in, and where there. False: none that the query knows. */
 static bool find_code(const struct census *census, uintptr_t address, struct census_pointer *ret)
@@ -132,7 +132,8 @@ static void add_code(struct census *census, struct census_instance *instance, ui
     }
 }
 
-/* Pointers to functions, which are no words that a migration looks at. AT: of an object of LAYOUT in INSTANCE. */
+/* Pointers to functions, which are no words that a migration looks at. AT: of an object of LAYOUT in
+ * INSTANCE. */
 static void visit_code(struct census *census, struct census_instance *instance, uint32_t layout, uintptr_t at,
                        unsigned depth)
 {
@@ -155,7 +156,7 @@ static void visit_code(struct census *census, struct census_instance *instance, 
     }
 }
 
-/* ---- instances ---------------------------------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------------- */
 
 static void copy(struct census *census, const struct census_instance *where, uint32_t layout,
                  uintptr_t address)

@@ -21,12 +21,12 @@ struct census {
     struct census_pointer *pointers;
     uint8_t *pool; /* bytes of instances */
     size_t pool_used, pointer_count;
-    bool traces;       /* blocks of unknown type are to be recognised by pointers */
+    bool traces; /* blocks of unknown type are to be recognised by pointers */
     char obstacle[1024];
 };
 
-/* Copies the instances asked for that lie in COUNT objects of LAYOUT at START, where INSTANCE says, as far as there is room. In the stopped
- * world. */
+/* Copies the instances asked for that lie in COUNT objects of LAYOUT at START, where INSTANCE says, as far as
+ * there is room. In the stopped world. */
 void census_copy(struct census *census, const struct census_instance *where, uint32_t layout, uintptr_t start,
                  size_t count, bool array);
 

@@ -1,6 +1,6 @@
 /*
- * The change itself. The same is made in the process, in the copy that rehearses it, and in a trial that is taken back. Every write
- * to the program's memory goes through the undo log; state has its own way back.
+ * The change itself. The same is made in the process, in the copy that rehearses it, and in a trial that is
+ * taken back. Every write to the program's memory goes through the undo log; state has its own way back.
  */
 #include "engine/update/change.h"
 

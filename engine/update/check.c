@@ -1,10 +1,12 @@
 /*
- * System validation of what policies have made: do the pointers of new instances lead where they should? Generated policies copy pointers,
- * and forwarding looks at each of them; so the instances of custom policies are looked at, and what forwarding could not lead anywhere.
+ * System validation of what policies have made: do the pointers of new instances lead where they should?
+ * Generated policies copy pointers, and forwarding looks at each of them; so the instances of custom policies
+ * are looked at, and what forwarding could not lead anywhere.
  *
- * C promises little, so only what is certainly wrong counts: memory that is not mapped, a block that was freed or is too small, a block or
- * variable in which there is nothing of the type that the pointer has, where one of the two types changes. Memory of which nothing is known may
- * be anything. A value that the old instance held, too, is the program's own affair, and so are small numbers in place of addresses.
+ * C promises little, so only what is certainly wrong counts: memory that is not mapped, a block that was
+ * freed or is too small, a block or variable in which there is nothing of the type that the pointer has,
+ * where one of the two types changes. Memory of which nothing is known may be anything. A value that the old
+ * instance held, too, is the program's own affair, and so are small numbers in place of addresses.
  */
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +39,7 @@ static const struct layout *layout_of(const struct state *state, uint32_t index)
     return &state->layouts.items[index];
 }
 
-/* ---- what is right ---------------------------------------------------------------------------------------------------- */
+/* ---- what is right --------------------------------------------------------------------------------- */
 
 /* Whether the old instance holds VALUE in any word. */
 static bool was_held(const struct checked *checked, uintptr_t value)
@@ -91,8 +93,8 @@ static bool is_result(const struct state *state, uint32_t layout)
     return false;
 }
 
-/* Whether there may be a WANTED at OFFSET of SIZE bytes of KIND of LAYOUT: a part of it, the end, or, at the start, something that begins
- * with it. */
+/* Whether there may be a WANTED at OFFSET of SIZE bytes of KIND of LAYOUT: a part of it, the end, or, at the
+ * start, something that begins with it. */
 static bool may_be_at(const struct state *state, uint32_t layout, enum place_kind kind, size_t size,
                       uint64_t offset, uint32_t wanted)
 {
@@ -215,7 +217,7 @@ static bool is_right(struct state *state, struct suspect *suspect)
     return true;
 }
 
-/* ---- instances --------------------------------------------------------------------------------------------------------- */
+/* ---- instances ------------------------------------------------------------------------------------- */
 
 static void tell_on(const struct checked *checked, const struct suspect *suspect)
 {
@@ -281,7 +283,7 @@ static void check_items(struct state *state, const struct conversion *conversion
     }
 }
 
-/* ---- what forwarding has left -------------------------------------------------------------------------------------------- */
+/* ---- what forwarding has left ---------------------------------------------------------------------- */
 
 /* Whose word stands at ADDRESS: "a struct list", "the variable table". */
 static void describe_owner(struct state *state, uintptr_t address, char *text, size_t size)

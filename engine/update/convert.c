@@ -1,8 +1,8 @@
 /*
  * Old instances to new ones, and old offsets to new offsets.
  *
- * A migration's function makes one object. What is around it is done here: the elements of arrays, of a flexible array, and bytes that
- * the program keeps behind an object in the same block.
+ * A migration's function makes one object. What is around it is done here: the elements of arrays, of a
+ * flexible array, and bytes that the program keeps behind an object in the same block.
  *
  *     old block   | object            | elements or other bytes |
  *     new block   | object                    | the same; elements converted if their type changes |
@@ -143,7 +143,7 @@ int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, 
     return 0;
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------------------ */
+/* ---- sizes ----------------------------------------------------------------------------------------- */
 
 size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size)
 {
@@ -191,7 +191,7 @@ size_t conversion_size_before(const struct conversion *conversion, enum place_ki
     return size > to->size ? size - to->size + from->size : from->size;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------------- */
 
 static void make_object(const struct conversion *conversion, const uint8_t *old, uint8_t *new)
 {
@@ -256,7 +256,7 @@ void conversion_run_many(const struct conversion *conversion, enum place_kind ki
     memcpy(target + count * to, source + count * from, size % from);
 }
 
-/* ---- back ---------------------------------------------------------------------------------------------------------- */
+/* ---- back ------------------------------------------------------------------------------------------ */
 
 bool conversion_is_exact(const struct conversion *conversion)
 {
@@ -290,7 +290,7 @@ void conversion_reverse(const struct conversion *conversion, const void *new, vo
     }
 }
 
-/* ---- where what was is ----------------------------------------------------------------------------------------- */
+/* ---- where what was is ----------------------------------------------------------------------------- */
 
 /* The first segment that ends behind OFFSET, or their end. */
 static const struct molt_patch_segment *segment_from(const struct conversion *conversion, uint64_t offset)
@@ -324,8 +324,8 @@ static bool offset_by_segment(const struct conversion *conversion, uint64_t offs
     return true;
 }
 
-/* The new member, of what the old member's layout has become, that stands for OLD: the one of its name, or, if it has another name
- * now, the one that holds what followed from its START. */
+/* The new member, of what the old member's layout has become, that stands for OLD: the one of its name, or,
+ * if it has another name now, the one that holds what followed from its START. */
 static const struct molt_patch_field *new_member(const struct conversion *conversion,
                                                  const struct molt_patch_field *old, uint64_t start)
 {
@@ -355,8 +355,8 @@ static const struct molt_patch_field *new_member(const struct conversion *conver
     return NULL;
 }
 
-/* By the members: a pointer to an embedded object leads to the member that it is now, even if that object's own
- * members have changed places. */
+/* By the members: a pointer to an embedded object leads to the member that it is now, even if that object's
+ * own members have changed places. */
 static bool offset_by_member(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
                              uint64_t *ret)
 {
@@ -379,7 +379,8 @@ static bool offset_by_member(const struct conversion *conversion, uint64_t offse
     return false;
 }
 
-/* Within one object. Its start is the object's, unless the pointer promises something that merely was its first member. */
+/* Within one object. Its start is the object's, unless the pointer promises something that merely was its
+ * first member. */
 static bool object_offset(const struct conversion *conversion, uint64_t offset, uint32_t wanted,
                           uint64_t *ret)
 {

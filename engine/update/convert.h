@@ -19,8 +19,8 @@ enum place_kind {
     PLACE_ROOT,   /* a variable: as many as fit */
 };
 
-/* One instance that was migrated, or is about to be: a whole block or variable. In its conversion's `items`, followed by
- * struct item_target if it moves, else by size + slack bytes: what was at `place` before. */
+/* One instance that was migrated, or is about to be: a whole block or variable. In its conversion's `items`,
+ * followed by struct item_target if it moves, else by size + slack bytes: what was at `place` before. */
 struct item {
     uint64_t place : 48; /* of the old object */
     uint64_t site : 13;  /* the heap's, of the block before */
@@ -34,7 +34,8 @@ struct item {
     uint64_t passed : 1;  /* made by one_pass.c; if it moved, it stands in the new places */
 };
 
-/* An item with these members, in two words: written one by one, they would be waited for when they are read together. */
+/* An item with these members, in two words: written one by one, they would be waited for when they are read
+ * together. */
 static inline struct item item_make(uintptr_t place, size_t size, enum place_kind kind, unsigned site,
                                     bool moved, size_t slack)
 {
@@ -64,14 +65,14 @@ struct conversion {
     const struct conversion *tail; /* for the elements of its flexible array; NULL: they are copied */
     bool custom;                   /* `migrate` may look at, and write to, other things than its instance */
     bool in_passing;               /* instances that stay what they are in size are made by one_pass.c */
-    bool
-        moves_in_passing; /* the same of those that grow out of their blocks, as far as there are blocks ahead */
-    struct ahead ahead; /* for them */
+    bool moves_in_passing; /* the same of those that grow out of their blocks, as far as there are blocks
+                              ahead */
+    struct ahead ahead;    /* for them */
     void (*back)(
         const void *new,
         void *old); /* which leads back, and is as harmless as `migrate`; NULL: none, or not asked for */
-    bool
-        exact; /* it moves each byte of an old instance to a place of its own: nothing else is needed to lead back */
+    bool exact; /* it moves each byte of an old instance to a place of its own: nothing else is needed to lead
+                   back */
     bool shifts; /* some part of an object gets another distance from its start */
     struct staging items;
     uint64_t count;           /* of items */
@@ -83,16 +84,18 @@ struct conversion {
     uintptr_t low, high; /* addresses that may have to be forwarded lie in [low, high] */
 };
 
-/* Says of each migration of PATCH, which is loaded, whether it is to be made: those for an update, or for a ROLLBACK; of several for the
- * same in modules that the process may have or not, the first that it has. IN_USE has as many elements as there are. */
+/* Says of each migration of PATCH, which is loaded, whether it is to be made: those for an update, or for a
+ * ROLLBACK; of several for the same in modules that the process may have or not, the first that it has.
+ * IN_USE has as many elements as there are. */
 void conversions_choose(const struct loaded_patch *patch, bool rollback, bool *in_use);
 
-/* Whether IN_USE, of conversions_choose, has a migration for each change that the patch makes; else *RET_MISSING is one that the process
- * has not, borrowed. */
+/* Whether IN_USE, of conversions_choose, has a migration for each change that the patch makes; else
+ * *RET_MISSING is one that the process has not, borrowed. */
 bool conversions_are_complete(const struct loaded_patch *patch, bool rollback, const bool *in_use,
                               const struct molt_patch_migration **ret_missing);
 
-/* Binds the migrations of PATCH that are IN_USE; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with the patch's reason. */
+/* Binds the migrations of PATCH that are IN_USE; *ret is the caller's to free. 0, -ENOMEM, or -EINVAL with
+ * the patch's reason. */
 int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, const bool *in_use,
                      struct conversion **ret);
 
@@ -119,8 +122,8 @@ size_t conversion_size_before(const struct conversion *conversion, enum place_ki
 void conversion_run_many(const struct conversion *conversion, enum place_kind kind, const void *old,
                          size_t size, void *new, volatile size_t *index);
 
-/* Makes, of the SIZE bytes at OLD, a new object at NEW, which has conversion_size bytes and is zeroed. *INDEX (may be NULL) is
- * kept at the element that is being made. */
+/* Makes, of the SIZE bytes at OLD, a new object at NEW, which has conversion_size bytes and is zeroed. *INDEX
+ * (may be NULL) is kept at the element that is being made. */
 static inline void conversion_run(const struct conversion *conversion, enum place_kind kind, const void *old,
                                   size_t size, void *new, volatile size_t *index)
 {
@@ -131,13 +134,13 @@ static inline void conversion_run(const struct conversion *conversion, enum plac
     }
 }
 
-/* Whether CONVERSION, which is generated, moves each byte of an old instance to a place of its own; and the old instance at OLD, made of the
- * new one at NEW, if it does. */
+/* Whether CONVERSION, which is generated, moves each byte of an old instance to a place of its own; and the
+ * old instance at OLD, made of the new one at NEW, if it does. */
 bool conversion_is_exact(const struct conversion *conversion);
 void conversion_reverse(const struct conversion *conversion, const void *new, void *old);
 
-/* Where what was OFFSET bytes into an old object of SIZE bytes is in the new one. WANTED is the layout that a pointer to it
- * promises, 0 if none is known. False: it is gone. */
+/* Where what was OFFSET bytes into an old object of SIZE bytes is in the new one. WANTED is the layout that a
+ * pointer to it promises, 0 if none is known. False: it is gone. */
 bool conversion_offset(const struct conversion *conversion, enum place_kind kind, size_t size,
                        uint64_t offset, uint32_t wanted, uint64_t *ret);
 

@@ -1,6 +1,7 @@
 /*
- * The registry only grows and shrinks at its end, so what an update has added is all behind where it began. While its safe point is
- * awaited the program runs, and may fork: the child, which has nobody to commit the update, takes the definitions back.
+ * The registry only grows and shrinks at its end, so what an update has added is all behind where it began.
+ * While its safe point is awaited the program runs, and may fork: the child, which has nobody to commit the
+ * update, takes the definitions back.
  */
 #include "engine/update/definitions.h"
 

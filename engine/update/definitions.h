@@ -1,4 +1,5 @@
-/* What a patch defines can be bound to by later patches. It is published before the safe point is awaited, and may be withdrawn. */
+/* What a patch defines can be bound to by later patches. It is published before the safe point is awaited,
+ * and may be withdrawn. */
 #ifndef MOLT_ENGINE_UPDATE_DEFINITIONS_H
 #define MOLT_ENGINE_UPDATE_DEFINITIONS_H
 

@@ -1,4 +1,5 @@
-/* What failed, told so that it can be found: which function of which file, on which instance, and what the instance was. */
+/* What failed, told so that it can be found: which function of which file, on which instance, and what the
+ * instance was. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -159,7 +160,7 @@ int state_fail(struct state *state, const char *format, ...)
     return -EFAULT;
 }
 
-/* ---- for those who cannot ask ------------------------------------------------------------------------------------------ */
+/* ---- for those who cannot ask ---------------------------------------------------------------------- */
 
 struct state_notes {
     enum state_function function;

@@ -1,11 +1,14 @@
 /*
- * Forwarding: whatever leads to an instance that has moved, or to a part of one that lies elsewhere in it now, is led to where that is.
+ * Forwarding: whatever leads to an instance that has moved, or to a part of one that lies elsewhere in it
+ * now, is led to where that is.
  *
- * Words that have a type are judged by it: a pointer follows what it points to, a word that may be an address (uintptr_t) only if it is
- * the address of a moved instance, and everything else is left alone. Words without a type follow if they lie inside a moved instance.
+ * Words that have a type are judged by it: a pointer follows what it points to, a word that may be an address
+ * (uintptr_t) only if it is the address of a moved instance, and everything else is left alone. Words without
+ * a type follow if they lie inside a moved instance.
  *
- * Most words are rejected by a comparison with the lowest and the highest address that could matter, most of the others as starts of
- * blocks that are where they were; what is left is looked up. Every rewritten word is noted, so that it can be put back.
+ * Most words are rejected by a comparison with the lowest and the highest address that could matter, most of
+ * the others as starts of blocks that are where they were; what is left is looked up. Every rewritten word is
+ * noted, so that it can be put back.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +26,7 @@
 #define SLICE 1024        /* bytes of them that are searched at once */
 #define WORDS_EACH 2      /* that lead to an instance, as a guess: memory for noting them is taken ahead */
 
-/* ---- what has moved ------------------------------------------------------------------------------------------------------ */
+/* ---- what has moved -------------------------------------------------------------------------------- */
 
 static void widen(struct forwarding *forwarding, uintptr_t low, uintptr_t high)
 {
@@ -92,10 +95,10 @@ static int make_index(struct state *state)
     return status;
 }
 
-/* ---- rewriting -------------------------------------------------------------------------------------------------------------- */
+/* ---- rewriting ------------------------------------------------------------------------------------- */
 
-/* Tables of constants and the linker's tables are read-only; they are opened as they are met. (What could not even be read when the map
- * was made is an allocator's by now, who has seen to it.) */
+/* Tables of constants and the linker's tables are read-only; they are opened as they are met. (What could not
+ * even be read when the map was made is an allocator's by now, who has seen to it.) */
 static void open_region(struct state *state, const uintptr_t *at)
 {
     struct forwarding *forwarding = state->forwarding;
@@ -277,7 +280,7 @@ READS_PROGRAM static void visit_untyped_words(void *context, uintptr_t *start, s
     }
 }
 
-/* ---- where to look ------------------------------------------------------------------------------------------------------------ */
+/* ---- where to look --------------------------------------------------------------------------------- */
 
 /* Quickly, whatever they mean: whether any of the words from START to END holds an address that matters. */
 READS_PROGRAM static bool holds_any(const struct forwarding *forwarding, uintptr_t start, uintptr_t end)
@@ -323,8 +326,8 @@ static bool visit_block(void *context, const struct heap_block *block)
     return state->status == 0;
 }
 
-/* Most of a large heap has nothing to do with what has moved: memory is searched as it lies, and only where there may be something, block by
- * block. Not if that is almost everywhere. */
+/* Most of a large heap has nothing to do with what has moved: memory is searched as it lies, and only where
+ * there may be something, block by block. Not if that is almost everywhere. */
 static bool concerns(void *context, uintptr_t start, uintptr_t end)
 {
     struct forwarder *forwarder = context;
@@ -391,7 +394,8 @@ static int leave_roots(struct state *state)
     return status;
 }
 
-/* What the patch writes itself stays as it was until it does, else the way back would bring addresses that had been led on already. */
+/* What the patch writes itself stays as it was until it does, else the way back would bring addresses that
+ * had been led on already. */
 static int leave_constants(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
@@ -406,7 +410,8 @@ static int leave_constants(struct state *state)
     return status;
 }
 
-/* What the kernel keeps is the address of an object, in whose low bits, which are zero in addresses, programs keep flags. */
+/* What the kernel keeps is the address of an object, in whose low bits, which are zero in addresses, programs
+ * keep flags. */
 static bool kernel_word_moved(void *context, uint64_t data, uint64_t *ret)
 {
     struct state *state = context;

@@ -1,6 +1,7 @@
 /*
- * Where what an address led to is now. An address is looked for among what one_pass.c has moved, then among the items of the index, then by
- * the block that it lies in, whose site says what became of it, and at last in variables. Several workers may ask at once.
+ * Where what an address led to is now. An address is looked for among what one_pass.c has moved, then among
+ * the items of the index, then by the block that it lies in, whose site says what became of it, and at last
+ * in variables. Several workers may ask at once.
  */
 #include "engine/update/forward_private.h"
 
@@ -99,7 +100,8 @@ enum answer forward_look_up(struct state *state, uintptr_t value, uint32_t wante
         return SAME;
     }
     if (value < where->place || value > where->place + where->size) {
-        return SAME; /* the part of the block that nobody asked for, or what an allocation function keeps in front */
+        return SAME; /* the part of the block that nobody asked for, or what an allocation function keeps in
+                        front */
     }
     offset = value - where->place;
     if (where->conversion &&

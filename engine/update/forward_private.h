@@ -1,4 +1,5 @@
-/* Between the two files that forward addresses: what has moved (forward_find.c), and where addresses stand (forward.c). */
+/* Between the two files that forward addresses: what has moved (forward_find.c), and where addresses stand
+ * (forward.c). */
 #ifndef MOLT_ENGINE_UPDATE_FORWARD_PRIVATE_H
 #define MOLT_ENGINE_UPDATE_FORWARD_PRIVATE_H
 
@@ -24,10 +25,10 @@ struct forwarder {
 };
 
 struct forwarding {
-    uintptr_t low, high; /* what is outside of [low, high] stays as it is */
-    struct item_index
-        index; /* of the items in the heap whose places do not tell what became of them, but for those in the new places */
-    struct staging changes; /* by all; reserved ahead */
+    uintptr_t low, high;     /* what is outside of [low, high] stays as it is */
+    struct item_index index; /* of the items in the heap whose places do not tell what became of them, but for
+                                those in the new places */
+    struct staging changes;  /* by all; reserved ahead */
     struct kernel_words kernel;
     const struct region *opened; /* a read-only mapping that is writable for now */
     uint64_t lost;
@@ -50,14 +51,15 @@ struct where {
     bool moved;
 };
 
-/* Where VALUE leads now: *ret if ELSEWHERE, and unless it is SAME *where says how that follows. WANTED is the layout that the
- * pointer promises, 0 for nothing. */
+/* Where VALUE leads now: *ret if ELSEWHERE, and unless it is SAME *where says how that follows. WANTED is the
+ * layout that the pointer promises, 0 for nothing. */
 enum answer forward_look_up(struct state *state, uintptr_t value, uint32_t wanted, uintptr_t *ret,
                             struct where *where);
 
 /*
- * Whether VALUE is the start of an object with bits of its own in the lowest places, or else an address within its first member,
- * and it makes a difference which: ANSWER and AFTER are what it is if it leads into the member.
+ * Whether VALUE is the start of an object with bits of its own in the lowest places, or else an address
+ * within its first member, and it makes a difference which: ANSWER and AFTER are what it is if it leads into
+ * the member.
  */
 bool forward_may_be_tagged(const struct where *where, uintptr_t value, enum answer answer, uintptr_t after);
 

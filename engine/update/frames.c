@@ -1,7 +1,8 @@
 /*
- * Policies for frames. Each frame is found once more, since its registers may have been forwarded by the migration meanwhile;
- * what of it the policy may see is copied aside, through all that is pending there already. Then the policies run, under the guard and with the
- * program's memory protected like any other. One piece of memory holds what they see and give, and stays until the last of the frames is turned.
+ * Policies for frames. Each frame is found once more, since its registers may have been forwarded by the
+ * migration meanwhile; what of it the policy may see is copied aside, through all that is pending there
+ * already. Then the policies run, under the guard and with the program's memory protected like any other. One
+ * piece of memory holds what they see and give, and stays until the last of the frames is turned.
  */
 #include "engine/update/frames.h"
 
@@ -69,7 +70,7 @@ bool frames_have_policies(const struct transfers *transfers)
     return false;
 }
 
-/* ---- what they see ----------------------------------------------------------------------------------------- */
+/* ---- what they see --------------------------------------------------------------------------------- */
 
 static bool visit_frame(void *context, const struct stack_frame *frame)
 {
@@ -121,7 +122,7 @@ static void look(struct giving *giving, const struct world *world)
     }
 }
 
-/* ---- running them ------------------------------------------------------------------------------------------- */
+/* ---- running them ---------------------------------------------------------------------------------- */
 
 static void run_policies(void *context)
 {
@@ -242,7 +243,7 @@ int frames_give(struct frames *frames, struct safe_point *point, const struct wo
     return giving.found == count ? run(frames, &giving, world, state, report) : -EIO;
 }
 
-/* ---- afterwards ----------------------------------------------------------------------------------------------- */
+/* ---- afterwards ------------------------------------------------------------------------------------ */
 
 static void end(struct frames *frames)
 {

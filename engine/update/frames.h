@@ -1,7 +1,7 @@
 /*
- * The user's C for frames (MOLT_TRANSFER): what the locals of the new version are that no recipe can derive. It runs before the
- * commit, when all else has its new form, so that what goes wrong in it discards the update; what it gives is kept until the frames are
- * turned, when control comes back to them.
+ * The user's C for frames (MOLT_TRANSFER): what the locals of the new version are that no recipe can derive.
+ * It runs before the commit, when all else has its new form, so that what goes wrong in it discards the
+ * update; what it gives is kept until the frames are turned, when control comes back to them.
  */
 #ifndef MOLT_ENGINE_UPDATE_FRAMES_H
 #define MOLT_ENGINE_UPDATE_FRAMES_H
@@ -24,8 +24,9 @@ struct frames {
 bool frames_have_policies(const struct transfers *transfers);
 
 /*
- * In the stopped WORLD: runs the policies of the frames that POINT takes over, each once for each frame. STATE, which may be NULL, has migrated.
- * 0, or negative with the report complete; frames_commit or frames_revert follows in any case, the latter before state_revert.
+ * In the stopped WORLD: runs the policies of the frames that POINT takes over, each once for each frame.
+ * STATE, which may be NULL, has migrated. 0, or negative with the report complete; frames_commit or
+ * frames_revert follows in any case, the latter before state_revert.
  */
 int frames_give(struct frames *frames, struct safe_point *point, const struct world *world,
                 struct state *state, struct update_report *report);

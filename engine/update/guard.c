@@ -1,10 +1,11 @@
 /*
- * The guard. While it is up, the signals by which a thread is told of its own faults have our handler, and the engine's thread does not
- * block them; all other threads are held and block everything, so nobody else can meet it. The handler leaves by siglongjmp, on a stack of
- * its own, so that an overflown stack is an answer, too. The dispositions and the mask are put back exactly as they were.
+ * The guard. While it is up, the signals by which a thread is told of its own faults have our handler, and
+ * the engine's thread does not block them; all other threads are held and block everything, so nobody else
+ * can meet it. The handler leaves by siglongjmp, on a stack of its own, so that an overflown stack is an
+ * answer, too. The dispositions and the mask are put back exactly as they were.
  *
- * The time limit is a timer of this thread with signal 32. glibc uses that number for pthread_cancel, which sends it to single threads only: nothing that
- * is meant for the program can arrive here.
+ * The time limit is a timer of this thread with signal 32. glibc uses that number for pthread_cancel, which
+ * sends it to single threads only: nothing that is meant for the program can arrive here.
  */
 #include "engine/update/guard.h"
 
@@ -89,7 +90,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     leave(GUARD_CRASHED);
 }
 
-/* ---- up and down ------------------------------------------------------------------------------------------------- */
+/* ---- up and down ----------------------------------------------------------------------------------- */
 
 static int take_stack(void)
 {
@@ -153,7 +154,7 @@ void guard_end(void)
     guard.writes = NULL;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running --------------------------------------------------------------------------------------- */
 
 enum guard_end guard_run(void (*function)(void *context), void *context, struct guard_result *ret)
 {

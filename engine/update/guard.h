@@ -1,6 +1,6 @@
 /*
- * Running functions that a patch brought, which may crash, never end, or say that they cannot go on: on the engine's
- * thread, in the stopped world. Whatever they do ends in an answer.
+ * Running functions that a patch brought, which may crash, never end, or say that they cannot go on: on the
+ * engine's thread, in the stopped world. Whatever they do ends in an answer.
  */
 #ifndef MOLT_ENGINE_UPDATE_GUARD_H
 #define MOLT_ENGINE_UPDATE_GUARD_H
@@ -28,7 +28,8 @@ struct guard_result {
 /* A write to protected memory: returns whether it may be tried again. */
 typedef bool guard_write_handler(uintptr_t address);
 
-/* Takes the signals of crashes, and makes a timer, which is not set. WRITES may be NULL. 0 or negative errno. Stopped world. */
+/* Takes the signals of crashes, and makes a timer, which is not set. WRITES may be NULL. 0 or negative errno.
+ * Stopped world. */
 int guard_begin(guard_write_handler *writes);
 
 /* Gives the signals back as they were. */
@@ -43,8 +44,8 @@ enum guard_end guard_run(void (*function)(void *context), void *context, struct 
 /* What molt_fail does. Does not return if guarded code calls it; returns otherwise. */
 void guard_fail(const char *format, va_list arguments);
 
-/* What those functions do first that end the process: if guarded code calls them (WHAT: "exit"), it has failed, and this does
- * not return. */
+/* What those functions do first that end the process: if guarded code calls them (WHAT: "exit"), it has
+ * failed, and this does not return. */
 void guard_left(const char *what);
 
 #endif

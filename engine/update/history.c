@@ -77,7 +77,7 @@ int history_reserve(void)
     return 0;
 }
 
-/* ---- giving back superseded code --------------------------------------------------------------------- */
+/* ---- giving back superseded code ------------------------------------------------------------------- */
 
 static bool is_in_use(const struct image *image)
 {
@@ -125,7 +125,8 @@ static void make_final(struct applied *entry)
     entry->ranges_before = NULL;
 }
 
-/* Frees the images of ENTRY that nothing can reach, and its debug information with the last. Returns whether some are left. */
+/* Frees the images of ENTRY that nothing can reach, and its debug information with the last. Returns whether
+ * some are left. */
 static bool release_images(struct applied *entry)
 {
     bool any = false;
@@ -175,7 +176,7 @@ static void reclaim(void)
     }
 }
 
-/* ---- entries ----------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------------- */
 
 void history_push(struct update *update)
 {

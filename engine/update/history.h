@@ -15,8 +15,8 @@ void history_push(struct update *update);
 struct applied;
 struct applied *history_last(const char **ret_reason);
 
-/* What must not be on a stack for APPLIED to be undone; the array is the caller's to free. 0 or -ENOMEM. And to be brought back, of
- * which *ret_count borrowed ranges are returned. */
+/* What must not be on a stack for APPLIED to be undone; the array is the caller's to free. 0 or -ENOMEM. And
+ * to be brought back, of which *ret_count borrowed ranges are returned. */
 int history_ranges(const struct applied *applied, struct affected_range **ret, size_t *ret_count);
 const struct affected_range *history_ranges_before(const struct applied *applied, size_t *ret_count);
 
@@ -26,17 +26,19 @@ struct transfers history_transfers(const struct applied *applied, bool rollback,
 /* Undoes APPLIED in the stopped world. 0 or a negative errno (then the update is still in force). */
 int history_revert(struct applied *applied);
 
-/* Brings APPLIED, which was reverted, back in the stopped world. 0 or a negative errno (then it stays reverted). */
+/* Brings APPLIED, which was reverted, back in the stopped world. 0 or a negative errno (then it stays
+ * reverted). */
 int history_restore(struct applied *applied);
 
 /* Forgets the last entry after it was reverted. World running. */
 void history_pop(void);
 
-/* Plans what going back from APPLIED (or, with ROLLBACK false, bringing it back) does to the program's state: *ret, to be destroyed, or NULL
- * if nothing. 0, -EINVAL with *ret_reason, or -ENOMEM. World running. */
+/* Plans what going back from APPLIED (or, with ROLLBACK false, bringing it back) does to the program's state:
+ * *ret, to be destroyed, or NULL if nothing. 0, -EINVAL with *ret_reason, or -ENOMEM. World running. */
 int history_state(struct applied *applied, bool rollback, struct state **ret, const char **ret_reason);
 
-/* The change back, or forth again, is made: what is remembered of the update's sites goes, or comes again from STATE. World running. */
+/* The change back, or forth again, is made: what is remembered of the update's sites goes, or comes again
+ * from STATE. World running. */
 void history_state_changed(struct applied *applied, struct state *state);
 
 unsigned history_functions(const struct applied *applied);

@@ -1,15 +1,16 @@
 /*
- * What the one pass does to blocks: pointers are looked at quickly, what is not what they promise is left to trace.c; then what is fine is made
- * (making.c).
+ * What the one pass does to blocks: pointers are looked at quickly, what is not what they promise is left to
+ * trace.c; then what is fine is made (making.c).
  *
- * Blocks come a few dozens at a time. Those of a simple site are looked at all at once, word by word, before anything is done to them.
+ * Blocks come a few dozens at a time. Those of a simple site are looked at all at once, word by word, before
+ * anything is done to them.
  */
 #include <emmintrin.h>
 #include <string.h>
 
 #include "engine/update/one_pass_private.h"
 
-/* ---- pointers -------------------------------------------------------------------------------------------------------- */
+/* ---- pointers -------------------------------------------------------------------------------------- */
 
 struct glance {
     struct state *state;
@@ -69,8 +70,8 @@ static bool are_all(const bool *some, size_t count)
     return !memchr(some, false, count);
 }
 
-/* Whether the pointers of each of COUNT objects of SIMPLE's site, HEAP_VISITED_MAX at most, lead to starts of what they promise: fine[i], and
- * whether all do. */
+/* Whether the pointers of each of COUNT objects of SIMPLE's site, HEAP_VISITED_MAX at most, lead to starts of
+ * what they promise: fine[i], and whether all do. */
 static bool look_at_many(struct state *state, const struct simple *simple, const uintptr_t *objects,
                          size_t count, bool *fine)
 {
@@ -90,7 +91,7 @@ static bool look_at_many(struct state *state, const struct simple *simple, const
     return are_all(fine, count);
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------------- */
 
 /* The block ahead for what grows out of BLOCK; 0: there is none, and that is not for this pass. */
 static uintptr_t take_target(struct worker *worker, const struct conversion *conversion,
@@ -213,7 +214,8 @@ static size_t alike(const struct heap_block *blocks, size_t count)
     return i;
 }
 
-/* Of COUNT blocks the first one, or, if they are simple, those that are like it. Returns how many; 0 if the update fails. */
+/* Of COUNT blocks the first one, or, if they are simple, those that are like it. Returns how many; 0 if the
+ * update fails. */
 static size_t visit_some(struct worker *worker, const struct heap_block *blocks, size_t count)
 {
     const struct one_pass *pass = worker->state->pass;

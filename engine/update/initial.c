@@ -1,9 +1,11 @@
 /*
- * Initial values that changed: the three-way rule. The patch says what a variable began with and what it begins with now. What still is
- * as it began has not been touched by the program and becomes what the new version would have; what the program has set is kept, and
- * the report names it. Going back is the same with old and new exchanged.
+ * Initial values that changed: the three-way rule. The patch says what a variable began with and what it
+ * begins with now. What still is as it began has not been touched by the program and becomes what the new
+ * version would have; what the program has set is kept, and the report names it. Going back is the same with
+ * old and new exchanged.
  *
- * What the new version has made a constant of, in its code, must be as it began: otherwise the update is refused.
+ * What the new version has made a constant of, in its code, must be as it began: otherwise the update is
+ * refused.
  *
  * It is decided while everything is old, since pointers are compared, and done when everything else is new.
  */
@@ -13,7 +15,8 @@
 
 #include "engine/update/state_private.h"
 
-/* About one part of a variable, in one thread if it is thread-local; followed by the bytes that were at its new place. */
+/* About one part of a variable, in one thread if it is thread-local; followed by the bytes that were at its
+ * new place. */
 struct decision {
     const struct molt_patch_initial *initial;
     struct molt_patch_part part; /* for a rollback with old and new exchanged */
@@ -55,7 +58,7 @@ static const uint8_t *value_of(const struct state *state, const struct molt_patc
     return (const uint8_t *)state->patch->symbols[symbol].address;
 }
 
-/* ---- bits -------------------------------------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------------------------ */
 
 static bool bit_at(const uint8_t *bytes, uint32_t bit)
 {
@@ -79,7 +82,7 @@ static void set_bits(uint8_t *to, const uint8_t *from, uint32_t first, uint32_t 
     }
 }
 
-/* ---- deciding ---------------------------------------------------------------------------------------------------- */
+/* ---- deciding -------------------------------------------------------------------------------------- */
 
 /* Whether RUNNING leads to the same SIZE bytes as BEGUN, in memory that nobody writes to. */
 static bool same_text(const struct state *state, uintptr_t running, uintptr_t begun, size_t size)
@@ -192,7 +195,7 @@ int initials_decide(struct state *state)
     return status;
 }
 
-/* ---- telling ----------------------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------------- */
 
 /* The parts of one variable that are kept, as text. */
 struct kept {
@@ -248,9 +251,10 @@ static void tell_all(struct state *state)
     tell(state, &kept);
 }
 
-/* ---- doing ------------------------------------------------------------------------------------------------------- */
+/* ---- doing ----------------------------------------------------------------------------------------- */
 
-/* Bit-fields share bytes: all are saved before any is written. A new member that a policy has seen to is left to it. */
+/* Bit-fields share bytes: all are saved before any is written. A new member that a policy has seen to is left
+ * to it. */
 static void save(struct decision *decision)
 {
     const struct molt_patch_part *part = &decision->part;

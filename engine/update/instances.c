@@ -1,6 +1,6 @@
 /*
- * Where instances are: in the blocks of the heap, by their sites, and in variables. This file knows how to come from a block to the object
- * in it, and lists the variables of this process, thread by thread.
+ * Where instances are: in the blocks of the heap, by their sites, and in variables. This file knows how to
+ * come from a block to the object in it, and lists the variables of this process, thread by thread.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -53,7 +53,7 @@ void state_warn(struct state *state, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------------- */
 
 bool state_guessed_place(struct state *state, const struct heap_block *block, struct place *ret)
 {
@@ -90,10 +90,11 @@ struct guess *guess_find(const struct guesses *guesses, uintptr_t start)
     return index < guesses->count && guesses->items[index].start == start ? &guesses->items[index] : NULL;
 }
 
-/* ---- variables ----------------------------------------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------------------------- */
 
-/* Where the thread-local block of MODULE begins for the thread with control block THREAD; 0: it has none yet. The first word of
- * the control block points to itself, the second to the vector of blocks (System V ABI, variant II of TLS). */
+/* Where the thread-local block of MODULE begins for the thread with control block THREAD; 0: it has none yet.
+ * The first word of the control block points to itself, the second to the vector of blocks (System V ABI,
+ * variant II of TLS). */
 static uintptr_t tls_block(const struct module *module, uintptr_t thread)
 {
     struct vector {

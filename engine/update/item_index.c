@@ -1,7 +1,8 @@
 /*
- * A bit for each place where a block can begin, and the items in the order of their addresses. The number of bits before an address is the number
- * of its item: they are counted word by word when the index is laid out. So what is asked about neighbours lies side by side, as they do, and a
- * pointer to something near costs no memory that the caches do not hold.
+ * A bit for each place where a block can begin, and the items in the order of their addresses. The number of
+ * bits before an address is the number of its item: they are counted word by word when the index is laid out.
+ * So what is asked about neighbours lies side by side, as they do, and a pointer to something near costs no
+ * memory that the caches do not hold.
  */
 #include "engine/update/item_index.h"
 

@@ -1,6 +1,6 @@
 /*
- * From an address to the item whose block begins there, or is the last one that begins before it: forwarding asks that of every word
- * that may lead elsewhere.
+ * From an address to the item whose block begins there, or is the last one that begins before it: forwarding
+ * asks that of every word that may lead elsewhere.
  */
 #ifndef MOLT_ENGINE_UPDATE_ITEM_INDEX_H
 #define MOLT_ENGINE_UPDATE_ITEM_INDEX_H
@@ -40,7 +40,8 @@ struct item_index {
 /* Takes memory for COUNT items more ahead. 0 or -ENOMEM. World running. */
 int item_index_reserve(struct item_index *index, size_t count);
 
-/* Adds COUNT items at most: MAKE_ROOM first, then each, then LAY_OUT. Usable in a stopped world; 0 or -ENOMEM. */
+/* Adds COUNT items at most: MAKE_ROOM first, then each, then LAY_OUT. Usable in a stopped world; 0 or
+ * -ENOMEM. */
 int item_index_make_room(struct item_index *index, size_t count);
 int item_index_add(struct item_index *index, struct indexed_item item);
 void item_index_lay_out(struct item_index *index);

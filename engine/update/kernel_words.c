@@ -3,7 +3,8 @@
  *
  *     tfd:        6 events:     2019 data:     55d1fff91a70  pos:0 ino:6f85dc sdev:9
  *
- * A data word is replaced by registering the same events again. Nothing is allocated here, and libc is asked for system calls only.
+ * A data word is replaced by registering the same events again. Nothing is allocated here, and libc is asked
+ * for system calls only.
  */
 #include "engine/update/kernel_words.h"
 
@@ -24,7 +25,7 @@ struct registration {
     uint64_t before, after;
 };
 
-/* ---- text ------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------ */
 
 static void make_path(char path[PATH_SIZE], const char *directory, int number)
 {
@@ -62,7 +63,7 @@ static bool number_after(const char *line, const char *word, unsigned base, uint
     }
 }
 
-/* ---- one registration ------------------------------------------------------------------------------------------- */
+/* ---- one registration ------------------------------------------------------------------------------ */
 
 static int set_data(const struct registration *registration, uint64_t data)
 {
@@ -118,7 +119,7 @@ static int visit_line(void *context, char *line)
     return search->status;
 }
 
-/* ---- sets ------------------------------------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------------------------ */
 
 static int visit_set(struct search *search, int set)
 {

@@ -1,6 +1,7 @@
 /*
- * Addresses that the program has given the kernel to keep: the data words of its epoll sets. Many event loops put the address of
- * a connection there, and get it back with each event, so it has to lead to where the connection is after an update.
+ * Addresses that the program has given the kernel to keep: the data words of its epoll sets. Many event loops
+ * put the address of a connection there, and get it back with each event, so it has to lead to where the
+ * connection is after an update.
  */
 #ifndef MOLT_ENGINE_UPDATE_KERNEL_WORDS_H
 #define MOLT_ENGINE_UPDATE_KERNEL_WORDS_H
@@ -19,9 +20,10 @@ struct kernel_words {
 };
 
 /*
- * Asks MOVES about every data word of the process's epoll sets and replaces those that move; each replacement is noted in WORDS.
- * 0; -ENOMEM; -EBUSY if a word that moves cannot be replaced now, because its registration is disarmed (EPOLLONESHOT) or its descriptor
- * was closed while a copy of it keeps it registered, with *RET_DESCRIPTOR being that descriptor. Usable in a stopped world.
+ * Asks MOVES about every data word of the process's epoll sets and replaces those that move; each replacement
+ * is noted in WORDS. 0; -ENOMEM; -EBUSY if a word that moves cannot be replaced now, because its registration
+ * is disarmed (EPOLLONESHOT) or its descriptor was closed while a copy of it keeps it registered, with
+ * *RET_DESCRIPTOR being that descriptor. Usable in a stopped world.
  */
 int kernel_words_lead(struct kernel_words *words, kernel_word_moves *moves, void *context,
                       int *ret_descriptor);

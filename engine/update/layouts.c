@@ -1,7 +1,8 @@
 /*
- * Layouts made ready for scanning. A patch says what lies in a type member by member; whoever looks through millions of objects wants a
- * flat list of the words that may hold an address. Embedded objects are therefore replaced by their words, and only arrays of objects
- * stay what they are. A layout contains only layouts that stand before it (the patch file's check), so one pass in order does it.
+ * Layouts made ready for scanning. A patch says what lies in a type member by member; whoever looks through
+ * millions of objects wants a flat list of the words that may hold an address. Embedded objects are therefore
+ * replaced by their words, and only arrays of objects stay what they are. A layout contains only layouts that
+ * stand before it (the patch file's check), so one pass in order does it.
  */
 #include "engine/update/layouts.h"
 

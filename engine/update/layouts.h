@@ -41,13 +41,13 @@ struct layouts {
     size_t word_count;
 };
 
-/* Prepares the layouts of FILE, which is borrowed until layouts_deinit. IN_USE says of each of its migrations whether it is to be made.
- * 0, -ENOMEM, or -EFBIG if they are too entangled. */
+/* Prepares the layouts of FILE, which is borrowed until layouts_deinit. IN_USE says of each of its migrations
+ * whether it is to be made. 0, -ENOMEM, or -EFBIG if they are too entangled. */
 int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use);
 void layouts_deinit(struct layouts *layouts);
 
-/* As if the layouts with a true ASKED[index] changed, and no others; ASKED NULL: none does, but pointers to all of them count. For
- * looking at instances that nothing is done to. */
+/* As if the layouts with a true ASKED[index] changed, and no others; ASKED NULL: none does, but pointers to
+ * all of them count. For looking at instances that nothing is done to. */
 void layouts_single_out(struct layouts *layouts, const bool *asked);
 
 /* Whether an object of layout INNER, by value, starts OFFSET bytes into one of layout OUTER. */

@@ -5,8 +5,8 @@
  *                                                                       no              -> the copy is
  *     moved:     item, made in the block ahead
  *
- * All are copied before the first is made, since what was just written in wide words is waited for if it is read in others. What is under
- * way is known by how many items there are: each is finished by being counted.
+ * All are copied before the first is made, since what was just written in wide words is waited for if it is
+ * read in others. What is under way is known by how many items there are: each is finished by being counted.
  */
 #include <emmintrin.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 
 #define TRIES 64 /* ways back that are tried before it is given up, or relied upon */
 
-/* ---- bytes --------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------------- */
 
 /* Short ones, and always as many: quicker than a call. */
 static inline void copy(uint8_t *to, const uint8_t *from, size_t size)
@@ -45,7 +45,7 @@ static inline void clear(uint8_t *to, size_t size)
     }
 }
 
-/* ---- the way back ---------------------------------------------------------------------------------------------------- */
+/* ---- the way back ---------------------------------------------------------------------------------- */
 
 /* The old instance that was made the new one at PLACE. OLD is zeroed. */
 static inline void lead_back(const struct conversion *conversion, const void *place, void *old)
@@ -77,7 +77,8 @@ static bool is_restored(const struct conversion *conversion, const uint8_t *plac
     return !differ;
 }
 
-/* All bytes of an instance can be had back, as the last ones could: CONVERSION writes each byte, and it need not be tried any more. */
+/* All bytes of an instance can be had back, as the last ones could: CONVERSION writes each byte, and it need
+ * not be tried any more. */
 static inline bool is_sure(const struct conversion *conversion, const struct one_pass_items *items)
 {
     return conversion->exact && !items->saved && items->count >= TRIES;
@@ -102,7 +103,7 @@ void one_pass_undo(const struct conversion *conversion, const struct item *item)
     copy(item_place(item), old, item->size);
 }
 
-/* ---- what is under way ------------------------------------------------------------------------------------------------ */
+/* ---- what is under way ----------------------------------------------------------------------------- */
 
 static struct one_pass_items *items_of(const struct worker *worker, const struct conversion *conversion)
 {
@@ -161,7 +162,7 @@ bool making_interrupted(struct worker *worker, struct item *ret, uintptr_t *ret_
     return true;
 }
 
-/* ---- in place ------------------------------------------------------------------------------------------------------------ */
+/* ---- in place -------------------------------------------------------------------------------------- */
 
 /* One that may have to be saved, OLD a copy of it. */
 static bool try_here(struct making *making, struct one_pass_items *items, uintptr_t place, const uint8_t *old)
@@ -226,7 +227,7 @@ static bool make_in_place(struct making *making, struct one_pass_items *items, s
     return fine;
 }
 
-/* ---- moved ---------------------------------------------------------------------------------------------------------------- */
+/* ---- moved ----------------------------------------------------------------------------------------- */
 
 static bool make_moved(struct worker *worker, struct making *making, struct one_pass_items *items,
                        size_t count)
@@ -255,7 +256,7 @@ static bool make_moved(struct worker *worker, struct making *making, struct one_
     return true;
 }
 
-/* ---- all --------------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------------- */
 
 bool making_run(struct worker *worker, size_t count)
 {

@@ -1,4 +1,5 @@
-/* Which kind of memory each mapping is tells its path, or what lies in front of it; the engine's own are cut out. */
+/* Which kind of memory each mapping is tells its path, or what lies in front of it; the engine's own are cut
+ * out. */
 #include "engine/update/memory_map.h"
 
 #include <dlfcn.h>

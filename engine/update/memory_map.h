@@ -1,4 +1,5 @@
-/* The process's memory without the engine's own, read in the stopped world: nothing is allocated but by mmap. */
+/* The process's memory without the engine's own, read in the stopped world: nothing is allocated but by mmap.
+ */
 #ifndef MOLT_ENGINE_UPDATE_MEMORY_MAP_H
 #define MOLT_ENGINE_UPDATE_MEMORY_MAP_H
 
@@ -29,8 +30,8 @@ struct memory_map {
     size_t count, capacity;
 };
 
-/* Reads /proc/self/maps, and leaves out what is the engine's: its mappings (engine/mapping.h) and its library. Memory for
- * patches stays: the program's new variables lie in it. 0 or negative errno. */
+/* Reads /proc/self/maps, and leaves out what is the engine's: its mappings (engine/mapping.h) and its
+ * library. Memory for patches stays: the program's new variables lie in it. 0 or negative errno. */
 int memory_map_read(struct memory_map *map);
 void memory_map_deinit(struct memory_map *map);
 

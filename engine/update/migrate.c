@@ -1,9 +1,10 @@
 /*
  * Instances from old to new, in the stopped world, so that it can be taken back.
  *
- * Functions that may do anything (custom policies, the program's own allocation functions) run first, while the whole program is old: they
- * make new instances aside. Then places and what lies aside are exchanged. Generated policies look at nothing but their instance, so most
- * instances take a shorter way: saved and made anew in one go, while they are in the processor's cache.
+ * Functions that may do anything (custom policies, the program's own allocation functions) run first, while
+ * the whole program is old: they make new instances aside. Then places and what lies aside are exchanged.
+ * Generated policies look at nothing but their instance, so most instances take a shorter way: saved and made
+ * anew in one go, while they are in the processor's cache.
  *
  *     collect     what moves or has a custom policy gets an item, with room
  *     make        custom policies; memory for what moves, from the program  | written to by others: page log
@@ -30,7 +31,7 @@
 #define MANY 1000            /* instances */
 #define INSTANCES_PER_MS 100 /* that much more for each */
 
-/* ---- items ---------------------------------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------------- */
 
 static size_t room_of(const struct conversion *conversion, const struct item *item)
 {
@@ -86,8 +87,9 @@ unsigned state_site_of_moved(struct state *state, struct conversion *conversion,
     return conversion->synthetic;
 }
 
-/* Tells the heap what became of BLOCK, NULL if the item lies in none. To be called with what the block was when its content was the old
- * one: the heap may note in a small block's unused end how much of it is in use. */
+/* Tells the heap what became of BLOCK, NULL if the item lies in none. To be called with what the block was
+ * when its content was the old one: the heap may note in a small block's unused end how much of it is in use.
+ */
 static void retag(struct state *state, struct conversion *conversion, struct item *item, size_t size,
                   const struct heap_block *block)
 {
@@ -151,7 +153,7 @@ static void now(struct state *state, const struct conversion *conversion, const 
     state_note(state);
 }
 
-/* ---- which conversion ----------------------------------------------------------------------------------------------- */
+/* ---- which conversion ------------------------------------------------------------------------------ */
 
 static struct conversion *select_for(struct state *state, const struct layout *layout, const void *object)
 {
@@ -215,9 +217,10 @@ static int refuse_part(struct state *state, const struct layout *layout, struct 
         place.size, where, layout->name, (size_t)layout->size);
 }
 
-/* ---- generated, in place --------------------------------------------------------------------------------------------- */
+/* ---- generated, in place --------------------------------------------------------------------------- */
 
-/* WHAT becomes SIZE_AFTER bytes where it is. BLOCK, NULL for none, is to be told of it. NULL without memory. */
+/* WHAT becomes SIZE_AFTER bytes where it is. BLOCK, NULL for none, is to be told of it. NULL without memory.
+ */
 static const struct item *convert_here(struct state *state, struct conversion *conversion, struct item what,
                                        size_t size_after, const struct heap_block *block)
 {
@@ -280,7 +283,7 @@ static void convert_blocks(void *context)
     heap_walk(state->wanted, visit_conversion, state);
 }
 
-/* ---- items for the rest --------------------------------------------------------------------------------------------- */
+/* ---- items for the rest ---------------------------------------------------------------------------- */
 
 static bool visit_collection(void *context, const struct heap_block *block)
 {
@@ -374,7 +377,7 @@ static void collect(void *context)
     }
 }
 
-/* ---- making ----------------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------------- */
 
 static int allocate(struct state *state, struct conversion *conversion, struct item *item)
 {
@@ -401,7 +404,8 @@ static bool is_intact(const uint8_t *guard)
     return true;
 }
 
-/* A variable that gets a new place has its new initial value there: what policies do not mention begins with that. */
+/* A variable that gets a new place has its new initial value there: what policies do not mention begins with
+ * that. */
 static bool is_initialised(const struct item *item)
 {
     return item->kind == PLACE_ROOT && item->moved;
@@ -487,9 +491,10 @@ static void make(void *context)
     }
 }
 
-/* ---- exchanging -------------------------------------------------------------------------------------------------------- */
+/* ---- exchanging ------------------------------------------------------------------------------------ */
 
-/* The new instance lies in the item, SIZE bytes of it, and belongs to its place; what was there is kept instead. */
+/* The new instance lies in the item, SIZE bytes of it, and belongs to its place; what was there is kept
+ * instead. */
 static void exchange(struct item *item, size_t size)
 {
     uint8_t *place = item_place(item), *aside = item_saved(item), block[256];
@@ -549,7 +554,7 @@ static void convert_rest(void *context)
     }
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------------- */
 
 uint32_t state_limit(const struct state *state)
 {
@@ -624,7 +629,8 @@ static void forward_all(void *context)
     state->status = forward(state);
 }
 
-/* What Molt does itself runs under the guard, too: memory that is not what it seems must not cost the program its life. */
+/* What Molt does itself runs under the guard, too: memory that is not what it seems must not cost the program
+ * its life. */
 static int run_own(struct state *state, void (*function)(void *context))
 {
     struct guard_result result;
@@ -737,7 +743,7 @@ int state_migrate(struct state *state, const struct world *world, struct update_
     return status;
 }
 
-/* ---- back --------------------------------------------------------------------------------------------------------------- */
+/* ---- back ------------------------------------------------------------------------------------------ */
 
 /* Of CONVERSION's items those that were made in passing, or the others, which were made later. */
 static void put_back(struct state *state, struct conversion *conversion, bool passed)

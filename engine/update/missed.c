@@ -1,12 +1,15 @@
 /*
- * Instances that were probably missed. The builder flags changed types of which nothing tells where their instances are: no allocation call, no variable
- * (patch/build_behind.c). If no pointer has led to one either, while the heap has memory in which they may be, the update would leave
- * them as they are, and the program would die of it later: it is refused.
+ * Instances that were probably missed. The builder flags changed types of which nothing tells where their
+ * instances are: no allocation call, no variable (patch/build_behind.c). If no pointer has led to one either,
+ * while the heap has memory in which they may be, the update would leave them as they are, and the program
+ * would die of it later: it is refused.
  *
- * They may be in blocks of unknown type, and behind the objects of blocks that are larger than what is known of them (pools). Blocks that code without
- * debug information asked for count if they have about the size of one: most are libraries' own.
+ * They may be in blocks of unknown type, and behind the objects of blocks that are larger than what is known
+ * of them (pools). Blocks that code without debug information asked for count if they have about the size of
+ * one: most are libraries' own.
  *
- * Likewise blocks of which the engine remembers a type with the name of one that changes, but not the one that this patch means.
+ * Likewise blocks of which the engine remembers a type with the name of one that changes, but not the one
+ * that this patch means.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Regions of 128 MiB of the program's memory have a mapping of 32 MiB each, of which the pages that are used are there. */
+/* Regions of 128 MiB of the program's memory have a mapping of 32 MiB each, of which the pages that are used
+ * are there. */
 #include "engine/update/new_places.h"
 
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 /*
- * From the place where an instance was to where it is now, in one look: a word for each 32 bytes in which a block can begin, no two of which begin in the
- * same. For instances of one object that moved on their own; the others are in the item index.
+ * From the place where an instance was to where it is now, in one look: a word for each 32 bytes in which a
+ * block can begin, no two of which begin in the same. For instances of one object that moved on their own;
+ * the others are in the item index.
  *
  *     63                48 47           3   2     1      0
  *     1 + the conversion  | new address  |   | array |
@@ -28,10 +29,12 @@ struct new_places {
     bool sites[HEAP_SITE_MAX + 1]; /* of blocks that may have: others are not looked up */
 };
 
-/* Makes room for blocks of the WANTED sites, as they are now, and touches it. What is missing later is only slower. World running. */
+/* Makes room for blocks of the WANTED sites, as they are now, and touches it. What is missing later is only
+ * slower. World running. */
 void new_places_reserve(struct new_places *places, const bool *wanted);
 
-/* Makes room for blocks in any part of the heap (heap_parts has been called), untouched. False without memory. World stopped. */
+/* Makes room for blocks in any part of the heap (heap_parts has been called), untouched. False without
+ * memory. World stopped. */
 bool new_places_make_room(struct new_places *places, size_t parts);
 void new_places_deinit(struct new_places *places);
 

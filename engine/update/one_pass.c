@@ -1,13 +1,15 @@
 /*
- * One pass over the heap for most updates: what has a generated policy, and either stays where it is and keeps its size or moves into a block
- * that was made ready for it (ahead.h), is traced and migrated while it is in the processor's cache. Everything else is left to
- * trace.c and migrate.c, which it meets as it was.
+ * One pass over the heap for most updates: what has a generated policy, and either stays where it is and
+ * keeps its size or moves into a block that was made ready for it (ahead.h), is traced and migrated while it
+ * is in the processor's cache. Everything else is left to trace.c and migrate.c, which it meets as it was.
  *
- * Of an instance that its generated way back restores to the byte, nothing is saved: that is tried when it is made, since bytes that
- * no member owns are lost on the way, unless there are none: if the way there merely moves all bytes, it can be gone backwards, and a few
- * trials are enough. So its item is sixteen bytes, and an update needs a quarter of the memory.
+ * Of an instance that its generated way back restores to the byte, nothing is saved: that is tried when it is
+ * made, since bytes that no member owns are lost on the way, unless there are none: if the way there merely
+ * moves all bytes, it can be gone backwards, and a few trials are enough. So its item is sixteen bytes, and
+ * an update needs a quarter of the memory.
  *
- * The heap is divided into parts, which are taken by whoever is free. What workers share they only read, or have a lock for.
+ * The heap is divided into parts, which are taken by whoever is free. What workers share they only read, or
+ * have a lock for.
  */
 #include <emmintrin.h>
 #include <string.h>
@@ -16,7 +18,7 @@
 
 #define FEW 2000 /* instances: not worth a second thread */
 
-/* ---- what takes part ------------------------------------------------------------------------------------------------- */
+/* ---- what takes part ------------------------------------------------------------------------------- */
 
 /* The generated function that leads from CONVERSION's new layout back to the old one. NULL: there is none. */
 static void *find_way_back(const struct state *state, const struct conversion *conversion)
@@ -86,7 +88,7 @@ static bool is_wanted(const struct state *state, const struct meaning *meaning)
     return meaning->layout && (layout->leads || layout->changed);
 }
 
-/* ---- all --------------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------------- */
 
 /* From now on the heap knows the new blocks of WORKER. Before, they would have been met as old ones. */
 static void show_moved(struct worker *worker)

@@ -1,4 +1,5 @@
-/* Between the two files of the one pass: how it is planned and run (one_pass.c), and what is done to blocks (in_passing.c). */
+/* Between the two files of the one pass: how it is planned and run (one_pass.c), and what is done to blocks
+ * (in_passing.c). */
 #ifndef MOLT_ENGINE_UPDATE_ONE_PASS_PRIVATE_H
 #define MOLT_ENGINE_UPDATE_ONE_PASS_PRIVATE_H
 
@@ -94,7 +95,8 @@ static inline struct making *making_set(struct worker *worker, const struct conv
 /* Makes the first COUNT of them. False without memory, which state->status says. */
 bool making_run(struct worker *worker, size_t count);
 
-/* If WORKER was interrupted in an instance: that is as it was again, *ret its item, and where it would have moved. */
+/* If WORKER was interrupted in an instance: that is as it was again, *ret its item, and where it would have
+ * moved. */
 bool making_interrupted(struct worker *worker, struct item *ret, uintptr_t *ret_target);
 
 #endif

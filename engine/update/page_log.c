@@ -1,10 +1,10 @@
 /*
- * The page log. Memory is saved and made writable again in pieces of 64 kB, since each change of protection splits a mapping, and a process may have
- * 65530 of them; pieces that are written side by side join again.
+ * The page log. Memory is saved and made writable again in pieces of 64 kB, since each change of protection
+ * splits a mapping, and a process may have 65530 of them; pieces that are written side by side join again.
  *
- * Left out are the engine's memory and its thread's stack; the pages in which threads stand in the stop's handler; and those with the
- * threads' control blocks, which the kernel writes (rseq) whenever it moves a thread. What the program has in the last, a few thread-local
- * variables, is copied beforehand.
+ * Left out are the engine's memory and its thread's stack; the pages in which threads stand in the stop's
+ * handler; and those with the threads' control blocks, which the kernel writes (rseq) whenever it moves a
+ * thread. What the program has in the last, a few thread-local variables, is copied beforehand.
  */
 #include "engine/update/page_log.h"
 
@@ -53,7 +53,7 @@ size_t page_log_tls_size(void)
     return (uintptr_t)__builtin_thread_pointer() - tls_low;
 }
 
-/* ---- what is protected ------------------------------------------------------------------------------------------------- */
+/* ---- what is protected ----------------------------------------------------------------------------- */
 
 static int add_range(struct page_log *log, uintptr_t start, uintptr_t end, const struct region *region)
 {
@@ -215,7 +215,7 @@ bool page_log_write(uintptr_t address)
     return true;
 }
 
-/* ---- back ---------------------------------------------------------------------------------------------------------------- */
+/* ---- back ------------------------------------------------------------------------------------------ */
 
 static void undo_phase(struct staging *phase)
 {
@@ -248,8 +248,8 @@ static void empty(const struct memory_map *before, uintptr_t start, uintptr_t en
     }
 }
 
-/* Memory that an allocator has taken meanwhile is not given back: it has forgotten it, takes it once more, and expects that to be
- * zero, as what comes from the system is. */
+/* Memory that an allocator has taken meanwhile is not given back: it has forgotten it, takes it once more,
+ * and expects that to be zero, as what comes from the system is. */
 static void empty_new_memory(const struct memory_map *before)
 {
     struct memory_map now = { 0 };

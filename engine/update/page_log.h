@@ -1,6 +1,6 @@
 /*
- * Undoing what code that we do not know writes: while it runs the program's memory is write-protected, and what it writes
- * to is saved first.
+ * Undoing what code that we do not know writes: while it runs the program's memory is write-protected, and
+ * what it writes to is saved first.
  */
 #ifndef MOLT_ENGINE_UPDATE_PAGE_LOG_H
 #define MOLT_ENGINE_UPDATE_PAGE_LOG_H
@@ -37,8 +37,8 @@ void page_log_init(void);
 /* Bytes of static thread-local memory below each thread's control block. */
 size_t page_log_tls_size(void);
 
-/* Protects all memory of the program that may be written, except what stopped threads of WORLD need to stay stopped. 0 or
- * negative errno. */
+/* Protects all memory of the program that may be written, except what stopped threads of WORLD need to stay
+ * stopped. 0 or negative errno. */
 int page_log_begin(struct page_log *log, const struct world *world);
 
 /* Lifts the protection; what was saved is kept. */
@@ -50,8 +50,8 @@ bool page_log_write(uintptr_t address);
 /* Ends the phase: what comes after it is undone before it. */
 void page_log_keep(struct page_log *log);
 
-/* Puts back what was written since page_log_keep, if anything was; what all phases have written, and what they have taken from the system:
- * that is zero again. */
+/* Puts back what was written since page_log_keep, if anything was; what all phases have written, and what
+ * they have taken from the system: that is zero again. */
 void page_log_undo_last(struct page_log *log);
 void page_log_undo_all(struct page_log *log);
 

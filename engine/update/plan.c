@@ -15,7 +15,7 @@
 
 #define BREAKPOINT 0xcc
 
-/* ---- identity ---------------------------------------------------------------------------------------- */
+/* ---- identity -------------------------------------------------------------------------------------- */
 
 /* The patch must have been made for exactly the updates that are in force: same ids, same order. */
 static int check_order(struct update *update, const json_t *after)
@@ -71,7 +71,7 @@ static int read_manifest(struct update *update)
     return status;
 }
 
-/* ---- functions --------------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------------- */
 
 /* Whether symbol name PART is FUNCTION's followed by a dot: f.cold, f.part.0. */
 static bool is_part_of(const char *part, const char *function)
@@ -237,7 +237,7 @@ static int plan_functions(struct update *update)
     return 0;
 }
 
-/* ---- data -------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------------ */
 
 /* A thread that is being created has its thread-local memory initialised by its creator: no thread may be
  * doing that. */
@@ -269,7 +269,8 @@ static bool has_frame_policies(const struct patch_file *file)
     return false;
 }
 
-/* While instances migrate, the heap is walked and policies may allocate: nobody may be in the middle of that. */
+/* While instances migrate, the heap is walked and policies may allocate: nobody may be in the middle of that.
+ */
 static void avoid_allocator(struct update *update)
 {
     if (state_changes(update->state) || has_frame_policies(&update->patch.file)) {

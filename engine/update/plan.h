@@ -40,8 +40,8 @@ struct update {
  * -ENOMEM. */
 int plan_update(struct update *update);
 
-/* How many bytes a jump may take at the entry of function SYMBOL of a patch: loaded code leaves room behind the last
- * function of a section. */
+/* How many bytes a jump may take at the entry of function SYMBOL of a patch: loaded code leaves room behind
+ * the last function of a section. */
 uint32_t plan_room(const struct patch_file *file, uint32_t symbol);
 
 /* Sorts COUNT ranges and joins those that overlap; returns how many remain. */

@@ -1,7 +1,8 @@
 /*
- * Two lists. What came from malloc is freed while the program runs: free may be called by any thread at any time. What came from an allocation
- * function of the program has to go through the function beside it, which may keep accounts that no lock guards: that is called in the
- * stopped world of a later commit. Too much of it is not kept: then it is released with the update that has moved it.
+ * Two lists. What came from malloc is freed while the program runs: free may be called by any thread at any
+ * time. What came from an allocation function of the program has to go through the function beside it, which
+ * may keep accounts that no lock guards: that is called in the stopped world of a later commit. Too much of
+ * it is not kept: then it is released with the update that has moved it.
  */
 #include "engine/update/quarantine.h"
 

@@ -1,6 +1,7 @@
 /*
- * From the patch's records about suspended functions (base/patch_file.h) to recipes that threads follow by themselves: symbols and modules
- * are resolved, and strings are copied, since a frame may stay suspended for longer than the patch's bytes are kept.
+ * From the patch's records about suspended functions (base/patch_file.h) to recipes that threads follow by
+ * themselves: symbols and modules are resolved, and strings are copied, since a frame may stay suspended for
+ * longer than the patch's bytes are kept.
  */
 #include "engine/update/recipes.h"
 
@@ -22,7 +23,7 @@ struct making {
     bool back;
 };
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------------- */
 
 /* The start of the code that the patch replaced, if that came with an earlier patch; 0: none such. */
 static uintptr_t start_before(const struct making *making, const struct molt_patch_transfer *record)
@@ -59,7 +60,8 @@ static uintptr_t place_in_patch(const struct making *making, const struct molt_p
     return start ? start + place : 0;
 }
 
-/* The address of SYMBOL + ADDEND as code of the patch means it; 0: nothing of the patch that is loaded refers to it. */
+/* The address of SYMBOL + ADDEND as code of the patch means it; 0: nothing of the patch that is loaded refers
+ * to it. */
 static uintptr_t address_of(struct loaded_patch *patch, uint32_t symbol, int64_t addend)
 {
     const Elf64_Sym *entry = &patch->file.symbols[symbol];
@@ -76,7 +78,7 @@ static uintptr_t address_of(struct loaded_patch *patch, uint32_t symbol, int64_t
     return address ? address + (uint64_t)addend : 0;
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------- */
 
 /* False: this process cannot say what the value is. */
 static bool make_value(struct making *making, const struct molt_patch_transfer *transfer,
@@ -125,7 +127,7 @@ static const char *keep_text(struct making *making, uint32_t string)
     return kept;
 }
 
-/* ---- recipes ------------------------------------------------------------------------------------------------------- */
+/* ---- recipes --------------------------------------------------------------------------------------- */
 
 static bool is_wanted(const struct making *making, const struct molt_patch_transfer *record)
 {
@@ -160,7 +162,8 @@ static bool is_within(uintptr_t return_address, uintptr_t start, uintptr_t end)
     return return_address > start && return_address <= end;
 }
 
-/* Whether a frame that returns to ADDRESS is one of those that the update, or going back from it, waits for. */
+/* Whether a frame that returns to ADDRESS is one of those that the update, or going back from it, waits for.
+ */
 static bool is_awaited(const struct making *making, uintptr_t address)
 {
     const struct update *update = making->update;

@@ -14,8 +14,8 @@ struct recipes {
     struct recipes *next; /* of those that linger */
 };
 
-/* Makes those that lead into UPDATE's code, or with BACK those out of it. UPDATE's transitions are planned. 0; -EINVAL with the patch's
- * reason; or -ENOMEM. */
+/* Makes those that lead into UPDATE's code, or with BACK those out of it. UPDATE's transitions are planned.
+ * 0; -EINVAL with the patch's reason; or -ENOMEM. */
 int recipes_make(struct update *update, bool back, struct recipes **ret);
 
 /* Frees them, as soon as no pending transfer uses them. NULL is fine. */

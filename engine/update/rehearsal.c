@@ -1,15 +1,18 @@
 /*
- * The copy is a child that fork's system call makes, without what libc and the program do around it: it has the engine's thread only, and all
- * other threads as they stand in the stop's handler, in its memory. So the same code runs in it as in a stopped world.
+ * The copy is a child that fork's system call makes, without what libc and the program do around it: it has
+ * the engine's thread only, and all other threads as they stand in the stop's handler, in its memory. So the
+ * same code runs in it as in a stopped world.
  *
  *     process   stopped | clone | runs on .............................. | stopped again: the update
  *     copy              | cut off | play -> stage | _exit                |
  *
- * Nobody notices it: a child that sends no signal at its end is passed over by wait and waitpid (unless they ask for __WALL), and no tracer of the
- * program follows it. It ends with the engine's thread, that is with the program. Descriptors are the same open files: what a policy
- * sends, prints or reads is seen outside, in the rehearsal as in the update.
+ * Nobody notices it: a child that sends no signal at its end is passed over by wait and waitpid (unless they
+ * ask for __WALL), and no tracer of the program follows it. It ends with the engine's thread, that is with
+ * the program. Descriptors are the same open files: what a policy sends, prints or reads is seen outside, in
+ * the rehearsal as in the update.
  *
- * Both share the stage, one mapping, and no descriptor, since the program runs meanwhile and may close what it does not know.
+ * Both share the stage, one mapping, and no descriptor, since the program runs meanwhile and may close what
+ * it does not know.
  */
 #include "engine/update/rehearsal.h"
 
@@ -72,7 +75,7 @@ static void warn(struct update_report *report, const char *why)
     snprintf(report->warnings + length, room, "%sthe update was not rehearsed: %s", length ? "\n" : "", why);
 }
 
-/* ---- the copy ------------------------------------------------------------------------------------------------------- */
+/* ---- the copy -------------------------------------------------------------------------------------- */
 
 static void write_file(const char *path, const char *text)
 {
@@ -85,7 +88,8 @@ static void write_file(const char *path, const char *text)
     }
 }
 
-/* If memory runs out, it is the copy that goes: it may take as much again as the process has twice, and 1 GB. */
+/* If memory runs out, it is the copy that goes: it may take as much again as the process has twice, and 1 GB.
+ */
 static void limit_memory(void)
 {
     unsigned long size = 0, resident = 0;
@@ -167,7 +171,7 @@ static __attribute__((noreturn)) void be_copy(struct rehearsal *rehearsal, const
     end_copy();
 }
 
-/* ---- the process ----------------------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------------- */
 
 static struct stage *make_stage(void)
 {

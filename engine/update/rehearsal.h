@@ -1,6 +1,6 @@
 /*
- * A rehearsal: what is about to be done to the process is done to a copy of it first, while the process itself goes on. Whatever
- * becomes of the copy, nobody is hurt.
+ * A rehearsal: what is about to be done to the process is done to a copy of it first, while the process
+ * itself goes on. Whatever becomes of the copy, nobody is hurt.
  */
 #ifndef MOLT_ENGINE_UPDATE_REHEARSAL_H
 #define MOLT_ENGINE_UPDATE_REHEARSAL_H
@@ -14,10 +14,11 @@
 #define REHEARSAL_NOTES 4096 /* bytes */
 
 struct rehearsal {
-    /* What is done, in the copy, on its only thread, as in the stopped world WORLD. What it writes to NOTES is seen by the
-     * process even if it never returns. 0, or negative with the report. */
+    /* What is done, in the copy, on its only thread, as in the stopped world WORLD. What it writes to NOTES
+     * is seen by the process even if it never returns. 0, or negative with the report. */
     int (*play)(void *context, const struct world *world, struct update_report *report, void *notes);
-    /* In the process: the copy ended without an answer, HOW says how ("it called exit(1)"). Completes the report. */
+    /* In the process: the copy ended without an answer, HOW says how ("it called exit(1)"). Completes the
+     * report. */
     void (*perished)(void *context, const void *notes, const char *how, struct update_report *report);
     void *context;
     uint32_t limit_ms;           /* the copy may live that long */
@@ -33,12 +34,13 @@ enum rehearsal_end {
 /* Notes what is special about the process from its beginning. On the engine's thread. */
 void rehearsal_init(void);
 
-/* Whether the program has installed system call filters of its own since, which may kill it for making processes. */
+/* Whether the program has installed system call filters of its own since, which may kill it for making
+ * processes. */
 bool rehearsal_is_sandboxed(void);
 
 /*
- * In the stopped WORLD and in the critical section; returns with the world running and outside of it. enum rehearsal_end, or
- * negative with the report complete.
+ * In the stopped WORLD and in the critical section; returns with the world running and outside of it. enum
+ * rehearsal_end, or negative with the report complete.
  */
 int rehearsal_run(struct rehearsal *rehearsal, const struct world *world, const struct watcher *watcher,
                   struct update_report *report);

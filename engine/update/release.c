@@ -1,7 +1,8 @@
 /*
- * A list of calls. They are made in the stopped world of the commit, under the guard: a program with one thread may take for granted
- * that nobody else is in its functions, so they cannot be made while it runs; and a function that waits for a lock of a thread that
- * stands still is given up after a while, which leaks what it should have freed and harms nothing.
+ * A list of calls. They are made in the stopped world of the commit, under the guard: a program with one
+ * thread may take for granted that nobody else is in its functions, so they cannot be made while it runs; and
+ * a function that waits for a lock of a thread that stands still is given up after a while, which leaks what
+ * it should have freed and harms nothing.
  */
 #include "engine/update/release.h"
 

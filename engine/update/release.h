@@ -1,4 +1,5 @@
-/* What is given back once an update is committed: memory that policies name, and blocks that instances have moved out of. */
+/* What is given back once an update is committed: memory that policies name, and blocks that instances have
+ * moved out of. */
 #ifndef MOLT_ENGINE_UPDATE_RELEASE_H
 #define MOLT_ENGINE_UPDATE_RELEASE_H
 

@@ -1,6 +1,8 @@
 /*
- * Going back. An update in force is undone at a safe point by exchanging what its undo log holds with what is in memory; exchanged
- * once more, it is back. What the program holds goes back by the patch's inverse migrations, so that nothing is lost that came since. So a rollback can be held until all processes of a program have rolled back.
+ * Going back. An update in force is undone at a safe point by exchanging what its undo log holds with what is
+ * in memory; exchanged once more, it is back. What the program holds goes back by the patch's inverse
+ * migrations, so that nothing is lost that came since. So a rollback can be held until all processes of a
+ * program have rolled back.
  */
 #include <errno.h>
 #include <stdlib.h>

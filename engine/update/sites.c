@@ -1,16 +1,18 @@
 /*
- * From a block's site, a chain of return addresses, to what the block is. The patch says what each allocation call makes; the innermost
- * call of a chain that is not in a mere wrapper decides.
+ * From a block's site, a chain of return addresses, to what the block is. The patch says what each allocation
+ * call makes; the innermost call of a chain that is not in a mere wrapper decides.
  *
- * A patch knows the calls of the modules and of its own code. Blocks that the code of earlier patches allocated, or whose type an earlier
- * update changed, are known from what the engine remembers: return address (or synthetic site) and the identity of the layout that such a
- * block has by now. What is remembered last counts, and counts more than the patch.
+ * A patch knows the calls of the modules and of its own code. Blocks that the code of earlier patches
+ * allocated, or whose type an earlier update changed, are known from what the engine remembers: return
+ * address (or synthetic site) and the identity of the layout that such a block has by now. What is remembered
+ * last counts, and counts more than the patch.
  *
- * A patch names the layouts that it has to do with. One that is remembered and not named is none of them, and its blocks are bytes to this
- * update, unless a changed type has its name: then the builder's idea of it and the program's blocks do not agree, and where there are such
- * blocks the update is refused (missed.c).
+ * A patch names the layouts that it has to do with. One that is remembered and not named is none of them, and
+ * its blocks are bytes to this update, unless a changed type has its name: then the builder's idea of it and
+ * the program's blocks do not agree, and where there are such blocks the update is refused (missed.c).
  *
- * Code of a patch goes away when it is rolled back or superseded, while blocks that it has asked for live on: their sites are remembered by their numbers then.
+ * Code of a patch goes away when it is rolled back or superseded, while blocks that it has asked for live on:
+ * their sites are remembered by their numbers then.
  */
 #include "engine/update/sites.h"
 
@@ -35,8 +37,8 @@ struct remembered {
     bool of_patch; /* in code that a patch brought */
     uint32_t kind, line;
     struct identity is, was; /* by now; before the update of this memory gave it another name */
-    size_t
-        before; /* of a site ID that an update gave another name: 1 + index of what was remembered before; else 0 */
+    size_t before; /* of a site ID that an update gave another name: 1 + index of what was remembered before;
+                      else 0 */
     struct allocator allocator;
     char *file;
 };
@@ -48,7 +50,7 @@ static struct {
 
 static uint32_t known_by_id[HEAP_SITE_MAX + 1]; /* 1 + index of the memory; 0: none */
 
-/* ---- identities ------------------------------------------------------------------------------------------------ */
+/* ---- identities ------------------------------------------------------------------------------------ */
 
 /* 0 for "". */
 static uint64_t number_of(const char *word)
@@ -112,8 +114,8 @@ static enum likeness likeness_of(const struct sites *sites, uint32_t index, stru
     return layout->was != index && !layout->changed ? RESULT : other.unit == is.unit ? SURE : LIKELY;
 }
 
-/* The layout of the patch that IS means; of two the one that changes (their places are the same, not their numbers). 0: none;
- * then *RET_DOUBT is a changed one that it may be, or 0. */
+/* The layout of the patch that IS means; of two the one that changes (their places are the same, not their
+ * numbers). 0: none; then *RET_DOUBT is a changed one that it may be, or 0. */
 static uint32_t find_layout(const struct sites *sites, struct identity is, uint32_t *ret_doubt)
 {
     const struct layouts *layouts = sites->layouts;
@@ -146,7 +148,7 @@ static uint32_t find_layout(const struct sites *sites, struct identity is, uint3
     return found;
 }
 
-/* ---- for one update ------------------------------------------------------------------------------------------- */
+/* ---- for one update -------------------------------------------------------------------------------- */
 
 static struct allocator bind_allocator(const struct loaded_patch *patch, const struct molt_patch_site *site)
 {
@@ -196,7 +198,8 @@ static struct site_entry *find_entry(const struct sites *sites, size_t count, ui
     return index < count && sites->entries[index].address == address ? &sites->entries[index] : NULL;
 }
 
-/* A layout that this patch does not name has nothing to do with what it changes; of its words nothing is known. */
+/* A layout that this patch does not name has nothing to do with what it changes; of its words nothing is
+ * known. */
 static void take_remembered(const struct sites *sites, struct site_entry *entry,
                             const struct remembered *known)
 {
@@ -360,7 +363,7 @@ void sites_describe(const struct meaning *meaning, char *text, size_t size)
     }
 }
 
-/* ---- across updates -------------------------------------------------------------------------------------------- */
+/* ---- across updates -------------------------------------------------------------------------------- */
 
 /* There is room for it. */
 static void remember_by_id(struct remembered what)

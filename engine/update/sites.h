@@ -1,4 +1,5 @@
-/* What the program's heap blocks are: the meaning of each site that the heap knows, for one update and across updates. */
+/* What the program's heap blocks are: the meaning of each site that the heap knows, for one update and across
+ * updates. */
 #ifndef MOLT_ENGINE_UPDATE_SITES_H
 #define MOLT_ENGINE_UPDATE_SITES_H
 
@@ -24,8 +25,8 @@ struct site_entry {
     uint32_t layout;   /* of the update */
     uint32_t line;
     const char *file; /* borrowed: of the patch or of what is remembered */
-    uint32_t
-        doubt; /* a changed layout that its blocks may have: by its name, or one of several of that hash; 0: none */
+    uint32_t doubt; /* a changed layout that its blocks may have: by its name, or one of several of that hash;
+                       0: none */
     struct allocator allocator;
     bool of_patch; /* in code that this patch brings */
     size_t memory; /* 1 + what was remembered of it; 0: nothing */
@@ -71,23 +72,23 @@ static inline const struct meaning *sites_meaning(struct sites *sites, unsigned 
 /* "conn.c:120", or "an unknown place" into TEXT. */
 void sites_describe(const struct meaning *meaning, char *text, size_t size);
 
-/* ---- across updates -------------------------------------------------------------------------------------------- */
+/* ---- across updates -------------------------------------------------------------------------------- */
 
 /* Makes room for all that SITES may have to remember, so that sites_remember cannot fail. 0 or -ENOMEM. */
 int sites_reserve(const struct sites *sites);
 
-/* The update was committed: what its sites, those of unchanged code included, make now. Later patches do not tell them again. World
- * running. */
+/* The update was committed: what its sites, those of unchanged code included, make now. Later patches do not
+ * tell them again. World running. */
 void sites_remember(const struct sites *sites);
 
-/* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them: for what a migration makes. 0: none is left. Usable in a
- * stopped world, after sites_reserve. */
+/* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them: for what a migration makes. 0:
+ * none is left. Usable in a stopped world, after sites_reserve. */
 unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
                          const struct allocator *allocator);
 
-/* The code between START and END is going away, or what is remembered from MARK on, while blocks that it has asked for live on: from now on
- * what they are is known by their sites themselves. Of patches' code only; what the program's own calls make is told by every patch.
- * World running. */
+/* The code between START and END is going away, or what is remembered from MARK on, while blocks that it has
+ * asked for live on: from now on what they are is known by their sites themselves. Of patches' code only;
+ * what the program's own calls make is told by every patch. World running. */
 void sites_keep(size_t mark, uintptr_t start, uintptr_t end);
 
 /* How much is remembered, and back to it: for rollback. */

@@ -1,6 +1,7 @@
 /*
- * Functions that never return are found by looking at the stacks several times: what is there each time, at the same place,
- * has not left meanwhile. This is one look. It costs the program the time of a safe point without anything in its way.
+ * Functions that never return are found by looking at the stacks several times: what is there each time, at
+ * the same place, has not left meanwhile. This is one look. It costs the program the time of a safe point
+ * without anything in its way.
  */
 #include "engine/update/stacks.h"
 

@@ -1,7 +1,7 @@
 /*
- * The critical section: a lock is held while the process is being changed, and by fork in the forking thread, so that no child is
- * born in the middle of it. It is not held while a safe point is awaited: the awaited thread may be on its
- * way into fork.
+ * The critical section: a lock is held while the process is being changed, and by fork in the forking thread,
+ * so that no child is born in the middle of it. It is not held while a safe point is awaited: the awaited
+ * thread may be on its way into fork.
  */
 #include "engine/update/stage.h"
 

@@ -20,14 +20,14 @@ struct watcher {
 void enter_critical(void);
 void leave_critical(void);
 
-/* Stops the world at a safe point for the COUNT RANGES, where frames may be suspended as TRANSFERS says, and is in the critical section then.
- * On failure the report is complete and the world runs. */
+/* Stops the world at a safe point for the COUNT RANGES, where frames may be suspended as TRANSFERS says, and
+ * is in the critical section then. On failure the report is complete and the world runs. */
 int reach_safe_point(const struct affected_range *ranges, size_t count, const struct transfers *transfers,
                      uint32_t timeout_ms, const struct watcher *watcher, struct safe_point *point,
                      struct world *world, struct update_report *report);
 
-/* Lets the world go on after a safe point. The caller is still in the critical section: no child is born that has the
- * change but not our records of it. */
+/* Lets the world go on after a safe point. The caller is still in the critical section: no child is born that
+ * has the change but not our records of it. */
 void resume(const struct world *world, struct update_report *report);
 
 /* Sets outcome and reason and returns STATUS. */

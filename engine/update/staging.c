@@ -32,7 +32,8 @@ static struct staging_chunk *map_chunk(size_t size)
     return begin(mapping_create(NULL, size, PROT_READ | PROT_WRITE, 0, "update"), size);
 }
 
-/* All of it touched, in large pages if there are any: clearing small ones takes the kernel several times as long. */
+/* All of it touched, in large pages if there are any: clearing small ones takes the kernel several times as
+ * long. */
 static struct staging_chunk *map_populated(size_t size)
 {
     if (size < LARGE_PAGE) {
@@ -60,8 +61,8 @@ static void append(struct staging *staging, struct staging_chunk *chunk)
     }
 }
 
-/* What the system could give now without taking it from others; mapping more would succeed, and end in the kernel's
- * killing somebody. */
+/* What the system could give now without taking it from others; mapping more would succeed, and end in the
+ * kernel's killing somebody. */
 size_t staging_available(void)
 {
     int64_t kilobytes = proc_number("/proc/meminfo", "MemAvailable:");

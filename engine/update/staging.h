@@ -1,6 +1,7 @@
 /*
- * Memory for what an update sets aside: old instances, the way back of every word it writes. Mapped in chunks, filled one
- * entry after another, read in the same order or backwards. It can be reserved ahead and grows in a stopped world.
+ * Memory for what an update sets aside: old instances, the way back of every word it writes. Mapped in
+ * chunks, filled one entry after another, read in the same order or backwards. It can be reserved ahead and
+ * grows in a stopped world.
  */
 #ifndef MOLT_ENGINE_UPDATE_STAGING_H
 #define MOLT_ENGINE_UPDATE_STAGING_H
@@ -23,10 +24,12 @@ struct staging {
 /* Bytes that the system could give now without taking them from others. */
 size_t staging_available(void);
 
-/* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM. */
+/* Makes room for SIZE bytes ahead and touches all of it, so that no page fault is taken later. 0 or -ENOMEM.
+ */
 int staging_reserve(struct staging *staging, size_t size);
 
-/* The same in parts, to be the pool of as many as run at once (engine/parallel.h), each of which may leave a part unfilled. */
+/* The same in parts, to be the pool of as many as run at once (engine/parallel.h), each of which may leave a
+ * part unfilled. */
 int staging_reserve_parts(struct staging *staging, size_t size);
 
 /* What is in FROM is behind what is in TO from now on, which may be its pool. */
@@ -51,8 +54,8 @@ static inline void *staging_push(struct staging *staging, size_t size)
 /* Gives back the last SIZE bytes, which staging_push just gave. */
 void staging_pop(struct staging *staging, size_t size);
 
-/* The entries in order: starts with POSITION all zero. Returns NULL at the end. The caller says by staging_advance how
- * long the entry is. */
+/* The entries in order: starts with POSITION all zero. Returns NULL at the end. The caller says by
+ * staging_advance how long the entry is. */
 struct staging_position {
     struct staging_chunk *chunk;
     size_t offset;

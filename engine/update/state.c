@@ -1,6 +1,6 @@
 /*
- * Before and after: what a patch says about state is made ready while the program runs, and what an update has changed is given its new
- * meaning when it is committed.
+ * Before and after: what a patch says about state is made ready while the program runs, and what an update
+ * has changed is given its new meaning when it is committed.
  */
 #include "engine/update/state.h"
 
@@ -26,7 +26,7 @@
 #define RELEASE_LIMIT_MS 500
 #define REHEARSAL_MARGIN_MS 5000 /* beyond what policies and validations may take, each */
 
-/* ---- plan --------------------------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------------ */
 
 static bool changes_anything(const struct state *state)
 {
@@ -53,8 +53,8 @@ static uintptr_t place_of(const struct definition *definition)
 }
 
 /*
- * Where a variable that an earlier patch brought is; for a thread-local one its distance from the thread pointer. On the way back
- * the latest definition of its name may be this patch's own.
+ * Where a variable that an earlier patch brought is; for a thread-local one its distance from the thread
+ * pointer. On the way back the latest definition of its name may be this patch's own.
  */
 static int find_earlier(struct state *state, const struct molt_patch_root *root, uintptr_t *ret)
 {
@@ -393,8 +393,9 @@ static size_t room_for(size_t size)
     return usable < size ? size : usable;
 }
 
-/* Blocks for the instances of LAYOUT's sites that are sure to move, as many as there are now and some more; if they are many, memory for what is noted
- * of them: what they were, or where they are; the words that lead to them, one for each. */
+/* Blocks for the instances of LAYOUT's sites that are sure to move, as many as there are now and some more;
+ * if they are many, memory for what is noted of them: what they were, or where they are; the words that lead
+ * to them, one for each. */
 static int reserve_instances(struct state *state, const struct layout *layout)
 {
     struct conversion *conversion = &state->conversions[layout->first_conversion];
@@ -440,7 +441,7 @@ int state_reserve(struct state *state)
     return status;
 }
 
-/* ---- commit ------------------------------------------------------------------------------------------------------------- */
+/* ---- commit ---------------------------------------------------------------------------------------- */
 
 static unsigned types_of(const struct state *state)
 {

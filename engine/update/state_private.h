@@ -117,7 +117,8 @@ struct state {
     struct state_notes *notes; /* where that is written for others to read; NULL: nowhere */
 };
 
-/* The heap's blocks as objects: where the object begins behind what an allocation function keeps in front of it. */
+/* The heap's blocks as objects: where the object begins behind what an allocation function keeps in front of
+ * it. */
 struct place {
     const struct meaning *meaning;
     uint32_t layout; /* of one element */
@@ -159,8 +160,8 @@ static inline bool state_leads_to_start(struct state *state, uintptr_t value, co
     return meaning->layout == word->layout && meaning->layout && !meaning->allocator.header;
 }
 
-/* Whether the site of MEANING says of blocks what they are when CONVERSION was made where they are, because it stands for a call of
- * which that will be remembered. What a synthetic site means never changes. */
+/* Whether the site of MEANING says of blocks what they are when CONVERSION was made where they are, because
+ * it stands for a call of which that will be remembered. What a synthetic site means never changes. */
 static inline bool state_keeps_site(const struct state *state, const struct conversion *conversion,
                                     const struct meaning *meaning)
 {
@@ -171,7 +172,8 @@ static inline bool state_keeps_site(const struct state *state, const struct conv
            !leaves;
 }
 
-/* Refuses the update for want of SIZE bytes that WHOSE memory ("the program") should have given. Returns -ENOMEM. */
+/* Refuses the update for want of SIZE bytes that WHOSE memory ("the program") should have given. Returns
+ * -ENOMEM. */
 int state_exhausted(struct state *state, const char *whose, size_t size);
 
 /* Whether blocks of changed types come from functions of the program, which are called if one has to move. */
@@ -180,7 +182,8 @@ bool state_has_allocators(const struct state *state);
 /* Sets outcome and reason. Returns -EINVAL. */
 int state_refuse(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The function that is being run failed for the reason that FORMAT says: the report tells all about it. Returns -EFAULT. */
+/* The function that is being run failed for the reason that FORMAT says: the report tells all about it.
+ * Returns -EFAULT. */
 int state_fail(struct state *state, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Notes what is being worked on. Cheap where nobody reads it. */
@@ -235,7 +238,8 @@ void *item_new(const struct item *item);
 /* Lists the variables of this process. 0 or -ENOMEM. */
 int roots_collect(struct state *state);
 
-/* Bytes of the variable at its old place; the variable that ADDRESS lies in, NULL if in none that is listed. */
+/* Bytes of the variable at its old place; the variable that ADDRESS lies in, NULL if in none that is listed.
+ */
 size_t root_size(const struct state *state, const struct root *root);
 struct root *roots_find(const struct state *state, uintptr_t address);
 
@@ -264,22 +268,23 @@ static inline __attribute__((always_inline)) void place_walk(const struct layout
     }
 }
 
-/* Gives blocks of unknown type the one that pointers to them promise, and checks that every pointer to a changed type leads where
- * instances are known to be. 0, or negative with the report. */
+/* Gives blocks of unknown type the one that pointers to them promise, and checks that every pointer to a
+ * changed type leads where instances are known to be. 0, or negative with the report. */
 int trace(struct state *state);
 
 /* Looks at the pointers in PLACE, for trace. Returns false if the update is refused. */
 bool trace_place(struct state *state, const struct place *place);
 
-/* Refuses if a type changes of which nothing tells where its instances are, and there may be some. After the tracing, while blocks that stayed
- * unknown are still listed. 0, or negative with the report. */
+/* Refuses if a type changes of which nothing tells where its instances are, and there may be some. After the
+ * tracing, while blocks that stayed unknown are still listed. 0, or negative with the report. */
 int refuse_missed(struct state *state);
 
-/* Refuses if there are blocks that may be of a type that changes: what is remembered of them and what the patch says do not agree. 0, or
- * negative with the report. */
+/* Refuses if there are blocks that may be of a type that changes: what is remembered of them and what the
+ * patch says do not agree. 0, or negative with the report. */
 int refuse_doubtful(struct state *state);
 
-/* Leads every address of what has moved, or shifted inside of its instance, to where it is now. 0, or negative with the report. */
+/* Leads every address of what has moved, or shifted inside of its instance, to where it is now. 0, or
+ * negative with the report. */
 int forward(struct state *state);
 void forward_undo(struct state *state);
 int forward_init(struct state *state);
@@ -289,16 +294,18 @@ int forward_reserve(struct state *state, size_t count);
 void forward_deinit(struct state *state);
 void forward_destroy(struct state *state);
 
-/* Decides, while all is old, which variables take their new initial values; once all is new they do, and the report says which do not;
- * and back. 0 or -ENOMEM. */
+/* Decides, while all is old, which variables take their new initial values; once all is new they do, and the
+ * report says which do not; and back. 0 or -ENOMEM. */
 int initials_decide(struct state *state);
 void initials_take(struct state *state);
 void initials_undo(struct state *state);
 
-/* Looks at the pointers that custom policies have made, and at what forwarding could not lead anywhere. 0, or negative with the report. */
+/* Looks at the pointers that custom policies have made, and at what forwarding could not lead anywhere. 0, or
+ * negative with the report. */
 int check_pointers(struct state *state);
 
-/* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a stopped world. */
+/* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a
+ * stopped world. */
 void *state_map(size_t count, size_t size);
 void state_unmap(void *array);
 

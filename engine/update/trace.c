@@ -1,10 +1,12 @@
 /*
- * Types for blocks whose sites say nothing, and a look at every typed pointer to what changes: does it lead where instances are known to be?
+ * Types for blocks whose sites say nothing, and a look at every typed pointer to what changes: does it lead
+ * where instances are known to be?
  *
- * A pointer to a changed type that leads into memory of which only the program knows what it is (its own pool within a buffer, memory it mapped,
- * the stack) means that there are instances which would be left behind: the update is refused, and the pointer named. A block of unknown
- * type takes the type that a pointer promises; pointers that promise different things refuse the update, since one of them is wrong. Blocks
- * that nothing points to stay unknown, and are reported.
+ * A pointer to a changed type that leads into memory of which only the program knows what it is (its own pool
+ * within a buffer, memory it mapped, the stack) means that there are instances which would be left behind:
+ * the update is refused, and the pointer named. A block of unknown type takes the type that a pointer
+ * promises; pointers that promise different things refuse the update, since one of them is wrong. Blocks that
+ * nothing points to stay unknown, and are reported.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -49,7 +51,7 @@ static void describe_source(const struct source *source, const struct layout_wor
     }
 }
 
-/* ---- refusing ------------------------------------------------------------------------------------------------------- */
+/* ---- refusing -------------------------------------------------------------------------------------- */
 
 static void refuse_block(const struct source *source, const struct layout_word *word,
                          const struct heap_block *block, const char *what)
@@ -78,14 +80,14 @@ static void refuse_memory(const struct source *source, const struct layout_word 
         layout_of(state, word->layout)->name, owner, (unsigned long)value, what);
 }
 
-/* Memory that was never written holds what was there before, such as the C library's links between free blocks, which lead to
- * the last word before the next block, or to its own tables. */
+/* Memory that was never written holds what was there before, such as the C library's links between free
+ * blocks, which lead to the last word before the next block, or to its own tables. */
 static bool is_leftover(const struct heap_block *block, uint64_t offset)
 {
     return offset >= block->size || offset + sizeof(void *) >= block->usable;
 }
 
-/* ---- guesses ---------------------------------------------------------------------------------------------------------- */
+/* ---- guesses --------------------------------------------------------------------------------------- */
 
 static int push_guess(struct guesses *guesses, const struct heap_block *block)
 {
@@ -147,7 +149,8 @@ static void take(struct state *state, struct guess *guess, uint32_t layout)
     state->queued++;
 }
 
-/* Whether an object of layout WANTED begins OFFSET bytes into SIZE bytes of KIND of LAYOUT, or the last one ends there. */
+/* Whether an object of layout WANTED begins OFFSET bytes into SIZE bytes of KIND of LAYOUT, or the last one
+ * ends there. */
 static bool is_at(const struct state *state, uint32_t layout, enum place_kind kind, size_t size,
                   uint64_t offset, uint32_t wanted)
 {
@@ -196,7 +199,7 @@ static void check_guess(const struct source *source, const struct layout_word *w
     }
 }
 
-/* ---- pointers ---------------------------------------------------------------------------------------------------------- */
+/* ---- pointers -------------------------------------------------------------------------------------- */
 
 /* A pointer to a changed type that leads into no block of the heap. */
 static void check_outside(const struct source *source, const struct layout_word *word, uintptr_t value)
@@ -211,7 +214,8 @@ static void check_outside(const struct source *source, const struct layout_word 
         return;
     }
     if (root && root->place + root_size(state, root) - value < layout_of(state, word->layout)->size) {
-        return; /* no instance has room there: a mark, such as the end of a list that is the list's own address */
+        return; /* no instance has room there: a mark, such as the end of a list that is the list's own
+                   address */
     }
     if (root) {
         refuse_memory(source, word, value, "a variable of another type");
@@ -342,7 +346,7 @@ static void trace_guesses(struct state *state)
     }
 }
 
-/* ---- what stays unknown ------------------------------------------------------------------------------------------------- */
+/* ---- what stays unknown ---------------------------------------------------------------------------- */
 
 static bool has_changed(const struct state *state, size_t size)
 {

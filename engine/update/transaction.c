@@ -1,8 +1,9 @@
 /*
- * The transaction, as in figure 4 of the gDSU paper: receive (control.c), verify, load, plan, rehearse | safe point, migrate,
- * validate, commit or discard | resume, retire. update_prepare is what comes before anybody is stopped; update_commit is the rest,
- * from top to bottom. What is left of the first bar runs beside the program and leaves it untouched; what is between the bars
- * (change.c) runs while all threads are stopped and is taken back by the undo log if anything fails.
+ * The transaction, as in figure 4 of the gDSU paper: receive (control.c), verify, load, plan, rehearse | safe
+ * point, migrate, validate, commit or discard | resume, retire. update_prepare is what comes before anybody
+ * is stopped; update_commit is the rest, from top to bottom. What is left of the first bar runs beside the
+ * program and leaves it untouched; what is between the bars (change.c) runs while all threads are stopped and
+ * is taken back by the undo log if anything fails.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ void engine_core_fork_child(void)
     leave_critical();
 }
 
-/* ---- verify, load, plan ------------------------------------------------------------------------------ */
+/* ---- verify, load, plan ---------------------------------------------------------------------------- */
 
 static int prepare(struct update *update)
 {
@@ -118,7 +119,7 @@ void update_discard(struct update *update)
     free(update);
 }
 
-/* ---- rehearse, safe point ---------------------------------------------------------------------------- */
+/* ---- rehearse, safe point -------------------------------------------------------------------------- */
 
 /* An update on its way through the figure. */
 struct transaction {
@@ -162,7 +163,8 @@ static bool is_rehearsed(const struct update *update, enum update_rehearsal want
                                           : false;
 }
 
-/* What is left of the time that may be waited, of which a rehearsal has taken its part; it never takes all. */
+/* What is left of the time that may be waited, of which a rehearsal has taken its part; it never takes all.
+ */
 static uint32_t time_left_ms(const struct transaction *transaction)
 {
     uint64_t waited_us = transaction->report->waited_us, least_us = 1000ull * SECOND_WAIT_MS;
@@ -172,7 +174,8 @@ static uint32_t time_left_ms(const struct transaction *transaction)
     return (uint32_t)((left_us < all_us ? left_us : all_us) / 1000);
 }
 
-/* Stops the world at a safe point, in the critical section. On failure the world runs, and nothing is held. */
+/* Stops the world at a safe point, in the critical section. On failure the world runs, and nothing is held.
+ */
 static int reach(struct transaction *transaction)
 {
     struct update *update = transaction->update;
@@ -189,8 +192,9 @@ static int reach(struct transaction *transaction)
     return status;
 }
 
-/* Makes the change in a copy of the process, at a safe point of its own, if that is wanted. The world runs afterwards. 0 whether there
- * could be a copy or not (the report says so), or negative if it went wrong there. */
+/* Makes the change in a copy of the process, at a safe point of its own, if that is wanted. The world runs
+ * afterwards. 0 whether there could be a copy or not (the report says so), or negative if it went wrong
+ * there. */
 static int rehearse(struct transaction *transaction)
 {
     struct update *update = transaction->update;
@@ -209,9 +213,10 @@ static int rehearse(struct transaction *transaction)
     return status < 0 ? status : 0;
 }
 
-/* ---- commit or discard, retire ----------------------------------------------------------------------- */
+/* ---- commit or discard, retire --------------------------------------------------------------------- */
 
-/* Several clients may have prepared updates; the plans of those that come late are for a program that is no more. */
+/* Several clients may have prepared updates; the plans of those that come late are for a program that is no
+ * more. */
 static int check_current(const struct update *update, struct update_report *report)
 {
     return update->planned_at == changes_made
@@ -298,9 +303,10 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
     return 0;
 }
 
-/* ---- try --------------------------------------------------------------------------------------------- */
+/* ---- try ------------------------------------------------------------------------------------------- */
 
-/* The whole change, and back, in the process itself. Code alone, without policies for frames, needs no trial. */
+/* The whole change, and back, in the process itself. Code alone, without policies for frames, needs no trial.
+ */
 static int try_here(struct update *update, const struct world *world, struct update_report *report)
 {
     const struct transfers transfers = recipes_transfers(update->forth, NULL, 0);

@@ -1,9 +1,11 @@
 /*
- * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its protection alone: no page of the
- * program is ever writable and executable, and its list of mappings does not change.
+ * The undo log. Code is read-only and executable; it is written through /proc/self/mem, which leaves its
+ * protection alone: no page of the program is ever writable and executable, and its list of mappings does not
+ * change.
  *
- * The file is open while the world is stopped only: a program may close all descriptors it does not know, and open files of its own under
- * their numbers. A program that has given up root's rights may not open it; then pages are made writable for the moment.
+ * The file is open while the world is stopped only: a program may close all descriptors it does not know, and
+ * open files of its own under their numbers. A program that has given up root's rights may not open it; then
+ * pages are made writable for the moment.
  */
 #include "engine/update/undo.h"
 
@@ -33,9 +35,9 @@ void undo_end(void)
 
 void undo_synchronise_code(void)
 {
-    /* Every other thread comes out of the stop through rt_sigreturn, which ends with IRET, a serialising instruction (Intel SDM 3A,
-     * 9.1.3); threads to come start behind one. That leaves the engine's own thread. (membarrier's SYNC_CORE would do, too, but
-     * its registration takes some 10 ms.) */
+    /* Every other thread comes out of the stop through rt_sigreturn, which ends with IRET, a serialising
+     * instruction (Intel SDM 3A, 9.1.3); threads to come start behind one. That leaves the engine's own
+     * thread. (membarrier's SYNC_CORE would do, too, but its registration takes some 10 ms.) */
     unsigned a, b, c, d;
 
     __cpuid(0, a, b, c, d);
@@ -65,7 +67,8 @@ static int write_through_protection(enum undo_kind kind, uintptr_t address, cons
     struct iovec from = { (void *)bytes, size }, to = { (void *)address, size };
     int normal = kind == UNDO_CODE ? PROT_READ | PROT_EXEC : PROT_READ;
 
-    /* A page that may be written as it is (constants beside variables, where a program has no RELRO) stays so. */
+    /* A page that may be written as it is (constants beside variables, where a program has no RELRO) stays
+     * so. */
     if (process_vm_writev(getpid(), &from, 1, &to, 1, 0) == (ssize_t)size) {
         return 0;
     }

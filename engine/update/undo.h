@@ -35,14 +35,15 @@ int undo_write(struct undo_log *log, enum undo_kind kind, uintptr_t address, con
 /* Takes back all writes. 0, or the first error (the others are still taken back). */
 int undo_revert(struct undo_log *log);
 
-/* Takes back all writes, newest first, so that undo_replay can make them again; and makes them again, oldest first. They take
- * turns. 0, or the first error with nothing changed. */
+/* Takes back all writes, newest first, so that undo_replay can make them again; and makes them again, oldest
+ * first. They take turns. 0, or the first error with nothing changed. */
 int undo_unwrite(struct undo_log *log);
 int undo_replay(struct undo_log *log);
 
 void undo_deinit(struct undo_log *log);
 
-/* Opens and closes the way to write, in the stopped world: so nobody can close or replace its descriptor meanwhile. */
+/* Opens and closes the way to write, in the stopped world: so nobody can close or replace its descriptor
+ * meanwhile. */
 void undo_begin(void);
 void undo_end(void);
 

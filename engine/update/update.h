@@ -46,9 +46,9 @@ struct update_report {
     uint64_t rewritten_typed,
         rewritten_untyped; /* addresses that lead to another place now: by their type; by their value */
     unsigned transferred;  /* suspended frames that go on in the new version */
-    char transfers
-        [1024]; /* one line per such frame, as far as they fit: "thread 123 (name) in main, line 12" */
-    char warnings[2048]; /* one per line: what was left alone, and may matter */
+    char transfers[1024]; /* one line per such frame, as far as they fit: "thread 123 (name) in main, line 12"
+                           */
+    char warnings[2048];  /* one per line: what was left alone, and may matter */
     struct update_failure failure;
     struct {
         bool made, passed; /* made and not passed: that is why the update was not made */
@@ -56,22 +56,23 @@ struct update_report {
     } rehearsal;
 };
 
-/* Whether the update is tried in a copy of the process first (update/rehearsal.h): if functions run that somebody wrote, policies
- * say; or whenever instances change. Code alone needs no rehearsal. */
+/* Whether the update is tried in a copy of the process first (update/rehearsal.h): if functions run that
+ * somebody wrote, policies say; or whenever instances change. Code alone needs no rehearsal. */
 enum update_rehearsal { REHEARSE_NEVER, REHEARSE_FUNCTIONS, REHEARSE_STATE };
 
 /* How long a safe point is waited for, and what comes before. */
 struct update_wait {
     uint32_t timeout_ms;
-    uint32_t
-        transfer_ms; /* after which frames that wait for a call are taken over where they are; UINT32_MAX: never */
+    uint32_t transfer_ms; /* after which frames that wait for a call are taken over where they are;
+                             UINT32_MAX: never */
     enum update_rehearsal rehearsal;
 };
 
 struct update; /* a prepared update */
 
-/* PHASE is a word of the transaction (safe-point, commit, ...); both strings are borrowed for the call. Returns whether
- * to go on: what still waits for a safe point then is given up when nobody waits for it any more. */
+/* PHASE is a word of the transaction (safe-point, commit, ...); both strings are borrowed for the call.
+ * Returns whether to go on: what still waits for a safe point then is given up when nobody waits for it any
+ * more. */
 typedef bool update_progress(void *context, const char *phase, const char *message);
 
 /* Finds the program's modules and makes ready to stop threads. Called once on the engine's thread; 0 or
@@ -86,10 +87,9 @@ int engine_core_init(void);
 int update_prepare(void *bytes, size_t size, struct update **ret, struct update_report *report);
 
 /*
- * Brings the prepared update into the program: waits for a safe point as WAIT says (and for a second one after
- * a rehearsal), commits. UPDATE is
- * consumed. 0 if committed (or NOTHING), else a negative errno with outcome and reason in *report and the
- * program as it was.
+ * Brings the prepared update into the program: waits for a safe point as WAIT says (and for a second one
+ * after a rehearsal), commits. UPDATE is consumed. 0 if committed (or NOTHING), else a negative errno with
+ * outcome and reason in *report and the program as it was.
  */
 int update_commit(struct update *update, struct update_wait wait, update_progress *progress, void *context,
                   struct update_report *report);
@@ -102,12 +102,13 @@ int update_try(struct update *update, struct update_wait wait, update_progress *
 /* Drops a prepared update. NULL is fine. */
 void update_discard(struct update *update);
 
-/* Undoes the last update that was committed, at a safe point, as update_commit. With HOLD it can be brought back, until
- * update_settle: nothing else may be called before that. */
+/* Undoes the last update that was committed, at a safe point, as update_commit. With HOLD it can be brought
+ * back, until update_settle: nothing else may be called before that. */
 int update_rollback(struct update_wait wait, bool hold, update_progress *progress, void *context,
                     struct update_report *report);
 
-/* Brings back the update whose rollback is held, at a safe point: UPDATED, or as update_commit and it is still held. */
+/* Brings back the update whose rollback is held, at a safe point: UPDATED, or as update_commit and it is
+ * still held. */
 int update_restore(struct update_wait wait, update_progress *progress, void *context,
                    struct update_report *report);
 

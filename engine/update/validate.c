@@ -1,7 +1,8 @@
 /*
- * The new state is looked at while it can still be taken back: validations of this update with old and new instance side by side, then
- * what the program says holds always, of every object that a block or a variable has, embedded ones included. All of it is the patch's code and runs under
- * the guard, with the program's memory protected: a predicate that writes is undone with the rest.
+ * The new state is looked at while it can still be taken back: validations of this update with old and new
+ * instance side by side, then what the program says holds always, of every object that a block or a variable
+ * has, embedded ones included. All of it is the patch's code and runs under the guard, with the program's
+ * memory protected: a predicate that writes is undone with the rest.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 
 typedef int check_function(const void *instance);
 
-/* ---- of this update -------------------------------------------------------------------------------------------- */
+/* ---- of this update -------------------------------------------------------------------------------- */
 
 static int validate_item(struct state *state, const struct conversion *conversion, const struct item *item)
 {
@@ -48,7 +49,7 @@ static void validate_all(void *context)
     }
 }
 
-/* ---- always ------------------------------------------------------------------------------------------------------ */
+/* ---- always ---------------------------------------------------------------------------------------- */
 
 static bool has_invariant(const struct state *state, uint32_t layout)
 {
@@ -66,7 +67,8 @@ static bool has_invariant(const struct state *state, uint32_t layout)
     return record->tail_stride && state->invariants[record->tail];
 }
 
-/* Whether the program has INDEX: a patch for several binaries has each invariant for each of them, and the first that is loaded counts. */
+/* Whether the program has INDEX: a patch for several binaries has each invariant for each of them, and the
+ * first that is loaded counts. */
 static bool is_first_there(const struct state *state, size_t index)
 {
     const struct patch_file *file = state->layouts.file;
@@ -81,7 +83,8 @@ static bool is_first_there(const struct state *state, size_t index)
     return state->patch->symbols[all[index].check].address;
 }
 
-/* Layouts contain only earlier ones: one pass tells which ones contain, somewhere, what an invariant is about. */
+/* Layouts contain only earlier ones: one pass tells which ones contain, somewhere, what an invariant is
+ * about. */
 static void mark_layouts(struct state *state)
 {
     const struct patch_file *file = state->layouts.file;
@@ -206,7 +209,7 @@ static void check_invariants(void *context)
     }
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------------------------------- */
 
 static bool is_asked(const struct state *state)
 {

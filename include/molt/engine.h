@@ -1,5 +1,6 @@
 /*
- * What a program may tell Molt, and be told by it. Nothing here is needed by programs that have neither of these wishes.
+ * What a program may tell Molt, and be told by it. Nothing here is needed by programs that have neither of
+ * these wishes.
  *
  * To read a configuration again, or anything else that was made of what an update may have changed:
  *
@@ -55,8 +56,9 @@ static inline void molt_stack_add(void *low, size_t size, void *const *pointer)
 }
 
 /*
- * A descriptor, nonblocking and closed on exec, from which a byte can be read after each update and each rollback that is in force;
- * the program's to close. A forked child asks for one of its own. -1: Molt is not there, or errno says why not.
+ * A descriptor, nonblocking and closed on exec, from which a byte can be read after each update and each
+ * rollback that is in force; the program's to close. A forked child asks for one of its own. -1: Molt is not
+ * there, or errno says why not.
  */
 static inline int molt_update_fd(void)
 {

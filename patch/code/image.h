@@ -97,8 +97,8 @@ const struct image_symbol *image_find_global(const struct image *image, const ch
  * the dynamic linker's rules tell what the name means. */
 bool image_is_exported(const struct image *image, const char *name);
 
-/* code/image_local.c: the definition with internal linkage NAME of UNIT, made from the file at PATH. NULL if it
- * has none, or, *RET_AMBIGUOUS then being set, if it cannot be told from that of another unit with the
+/* code/image_local.c: the definition with internal linkage NAME of UNIT, made from the file at PATH. NULL if
+ * it has none, or, *RET_AMBIGUOUS then being set, if it cannot be told from that of another unit with the
  * same file name. */
 const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
                                             const char *path, const char *name, bool *ret_ambiguous);

@@ -1,7 +1,7 @@
 /*
- * Functions of a linked binary, as if each were an object of its own: then what reads objects reads them, too. The linker has resolved what
- * they name; of that, direct calls get their names back, as relocations. Static functions are named by their addresses, since
- * their names may stand for several.
+ * Functions of a linked binary, as if each were an object of its own: then what reads objects reads them,
+ * too. The linker has resolved what they name; of that, direct calls get their names back, as relocations.
+ * Static functions are named by their addresses, since their names may stand for several.
  */
 #include "patch/code/image_function.h"
 
@@ -63,7 +63,8 @@ static char *name_of(const struct image *image, const struct call *call)
                                   : must_strdup(call->callee);
 }
 
-/* Whether the instruction that ends at END, LENGTH bytes long, calls or jumps through memory at a distance. */
+/* Whether the instruction that ends at END, LENGTH bytes long, calls or jumps through memory at a distance.
+ */
 static bool is_through_memory(const uint8_t *end, uint64_t length)
 {
     return length >= FIELD + 2 && end[-FIELD - 2] == 0xff &&

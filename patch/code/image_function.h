@@ -18,8 +18,9 @@ struct image_functions {
 void image_functions_init(struct image_functions *functions, const struct image *image);
 void image_functions_deinit(struct image_functions *functions);
 
-/* The function NAME, its object having nothing else: the code and, as relocations, the names of what it calls directly. A static function has
- * a name that only this function knows. False: there is no such function, or its code cannot be told from data. */
+/* The function NAME, its object having nothing else: the code and, as relocations, the names of what it calls
+ * directly. A static function has a name that only this function knows. False: there is no such function, or
+ * its code cannot be told from data. */
 bool image_functions_find(struct image_functions *functions, const char *name, struct object **ret_object,
                           const struct object_symbol **ret_symbol);
 

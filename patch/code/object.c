@@ -1,7 +1,7 @@
 /*
- * Reading an object. libelf checks the bounds of what it hands out; what is left to do here is to say what each
- * section is for, to find the end of the instruction around each field (the addend of a PC-relative relocation
- * counts from there), and to tell names that mean something from those the compiler numbered.
+ * Reading an object. libelf checks the bounds of what it hands out; what is left to do here is to say what
+ * each section is for, to find the end of the instruction around each field (the addend of a PC-relative
+ * relocation counts from there), and to tell names that mean something from those the compiler numbered.
  *
  * A symbol without a key is known by its content only: string literals (.LC0, .L.str), jump tables, constants
  * the compiler made (CSWTCH.5) and __func__. Everything else is a definition, and its key is the name, or for
@@ -317,8 +317,9 @@ static void add_relocation(struct object_section *section, struct object_relocat
     qsort(grown, section->relocation_count, sizeof(*grown), by_offset);
 }
 
-/* A static function that takes its own address (lea disp32(%rip), REG) has no relocation for it: the assembler knows the distance. A
- * patch needs one, since the address of a function is that of its first version. */
+/* A static function that takes its own address (lea disp32(%rip), REG) has no relocation for it: the
+ * assembler knows the distance. A patch needs one, since the address of a function is that of its first
+ * version. */
 static void name_own_addresses(const struct object *object, struct object_section *section,
                                const ZydisDecoder *decoder)
 {
@@ -341,7 +342,8 @@ static void name_own_addresses(const struct object *object, struct object_sectio
     }
 }
 
-/* Walks over the instructions of a code section and notes, for each field, how far its instruction goes on. */
+/* Walks over the instructions of a code section and notes, for each field, how far its instruction goes on.
+ */
 static void find_tails(struct object_section *section, const ZydisDecoder *decoder)
 {
     ZydisDecodedInstruction instruction;

@@ -1,8 +1,8 @@
 /*
- * Making a command line out of the user's. What says where results go, and what would keep definitions out of the
- * object (link-time optimisation) or debug information out of its sections, or dresses messages up, is dropped; everything else stays. In a
- * mirror, all paths below the root are rewritten and mapped back by -ffile-prefix-map, so that __FILE__ and
- * the debug information do not know the difference.
+ * Making a command line out of the user's. What says where results go, and what would keep definitions out of
+ * the object (link-time optimisation) or debug information out of its sections, or dresses messages up, is
+ * dropped; everything else stays. In a mirror, all paths below the root are rewritten and mapped back by
+ * -ffile-prefix-map, so that __FILE__ and the debug information do not know the difference.
  */
 #include "patch/compile/command.h"
 
@@ -187,9 +187,9 @@ bool command_is_lto(const struct compile_entry *entry)
 }
 
 /*
- * Maps the mirror to what it stands for. The user's own maps (-ffile-prefix-map=$PWD=., as Debian's packages are built) are to hold for
- * what the code says, __FILE__, but not for the debug information: sources are read where they are. Of two maps for one path compilers
- * take the first or the last, so there is but one.
+ * Maps the mirror to what it stands for. The user's own maps (-ffile-prefix-map=$PWD=., as Debian's packages
+ * are built) are to hold for what the code says, __FILE__, but not for the debug information: sources are
+ * read where they are. Of two maps for one path compilers take the first or the last, so there is but one.
  */
 static void add_map(arguments *list, const struct compile_entry *entry, const struct tree *tree)
 {

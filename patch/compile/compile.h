@@ -11,11 +11,10 @@ struct compile_job {
     enum command_kind kind;
     const char *source; /* PROBE: the preprocessed file to compile; borrowed */
     const struct dependencies
-        *files; /* result; of PROBE: set by the caller: what the unit reads in that tree */
-    char *
-        object; /* result: path of the object (PREPROCESSED: the text) in the cache; NULL if it did not compile. Of
-                     PROBE: set by the caller; it is not looked for in the cache */
-    bool failed; /* result: the compiler said no; see the diagnostics */
+        *files;   /* result; of PROBE: set by the caller: what the unit reads in that tree */
+    char *object; /* result: path of the object (PREPROCESSED: the text) in the cache; NULL if it did not
+                     compile. Of PROBE: set by the caller; it is not looked for in the cache */
+    bool failed;  /* result: the compiler said no; see the diagnostics */
 };
 
 typedef LIST(struct compile_job *) compile_jobs;

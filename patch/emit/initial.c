@@ -27,7 +27,7 @@ static struct object_section *section_of(struct object *object, const struct obj
     return &object->sections[symbol->section];
 }
 
-/* ---- are two values the same? ---------------------------------------------------------------------------------- */
+/* ---- are two values the same? ---------------------------------------------------------------------- */
 
 static const struct object_relocation *relocation_at(const struct object_section *section, uint64_t offset)
 {
@@ -118,7 +118,7 @@ static bool same_value(const struct initial_value *value, const struct part_plac
                                   value->new->value + new->bit / 8, new->type->size);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------------- */
 
 /* How many constant bytes the pointer at PLACE leads to. 0: to something with a name, or to nothing. */
 static uint32_t text_at(struct object *object, const struct object_symbol *symbol,
@@ -297,7 +297,7 @@ bool initial_value_changed(struct initial_value *value)
     return value->parts.count > 0;
 }
 
-/* ---- records ----------------------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------------- */
 
 /* A new section of values that the running ones are compared with. */
 static uint32_t initial_section(struct emission *emission, const struct contribution *contribution)

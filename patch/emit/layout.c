@@ -45,7 +45,7 @@ void state_emission_deinit(struct state_emission *state)
     *state = (struct state_emission){ 0 };
 }
 
-/* ---- what a type is to the engine ------------------------------------------------------------------------------ */
+/* ---- what a type is to the engine ------------------------------------------------------------------ */
 
 static uint64_t shape(const struct type *type);
 
@@ -123,7 +123,7 @@ static bool is_vague(const struct type *type)
            (type->kind == TYPE_BASE && type->size == 1) || type->size == 0;
 }
 
-/* ---- unions ------------------------------------------------------------------------------------------------------ */
+/* ---- unions ---------------------------------------------------------------------------------------- */
 
 /* An aligned word of an object: the type of the pointer in it, NULL for words without a type. */
 struct word {
@@ -222,7 +222,7 @@ static void add_union(const struct type *type, uint64_t offset, drafts *ret)
     free(members);
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------------- */
 
 static uint32_t make_layout(struct state_emission *state, const struct type *type);
 
@@ -294,7 +294,7 @@ static void add_fields(struct state_emission *state, const struct type *type, ui
     }
 }
 
-/* ---- layouts ------------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------------- */
 
 /* The last member if it has no size of its own; *RET_OFFSET is where it begins. */
 static const struct type *tail_of(const struct type *type, uint64_t *ret_offset)
@@ -449,7 +449,7 @@ uint32_t emit_layout(struct state_emission *state, const struct type *type)
     return index;
 }
 
-/* ---- aliases -------------------------------------------------------------------------------------------------- */
+/* ---- aliases --------------------------------------------------------------------------------------- */
 
 static void add_alias(struct state_emission *state, const struct type *old, const struct type *new)
 {

@@ -160,7 +160,7 @@ static bool emit_root(struct root_emission *roots, const struct root *root)
     return true;
 }
 
-/* ---- units that were compiled ----------------------------------------------------------------------------------- */
+/* ---- units that were compiled ---------------------------------------------------------------------- */
 
 static bool is_writable(const struct object *object, const struct object_symbol *symbol)
 {
@@ -364,7 +364,7 @@ void emit_roots_of_unit(struct root_emission *roots, struct contribution *contri
     LIST_FREE(&after);
 }
 
-/* ---- units that were not ------------------------------------------------------------------------------------------ */
+/* ---- units that were not --------------------------------------------------------------------------- */
 
 void emit_roots_of_image_unit(struct root_emission *roots, const struct image *image,
                               const struct image_unit *unit)

@@ -33,11 +33,12 @@ void state_emission_deinit(struct state_emission *state);
  * with all that its fields lead to. 0 for void, functions and incomplete types. */
 uint32_t emit_layout(struct state_emission *state, const struct type *type);
 
-/* Emits under what other hashes the engine is to remember types that stay what they are (molt_patch_alias). */
+/* Emits under what other hashes the engine is to remember types that stay what they are (molt_patch_alias).
+ */
 void emit_aliases(struct state_emission *state);
 
-/* Makes layouts of all that the names of changed types mean elsewhere in OLD, the old model: the engine is not to
- * take the one for the other. */
+/* Makes layouts of all that the names of changed types mean elsewhere in OLD, the old model: the engine is
+ * not to take the one for the other. */
 void emit_namesakes(struct state_emission *state, struct type_model *old);
 
 /* How the engine is to see one element of TYPE, an array or not, that is a variable or member of its own:

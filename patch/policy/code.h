@@ -12,8 +12,8 @@ struct policy_code {
     LIST(struct contribution *) contributions; /* one for each source and program */
 };
 
-/* Adds the objects of SOURCES to EMISSION, once for each of the COUNT programs IMAGES; before emission_build. CODE outlives the
- * emission; what it added to one before is forgotten. */
+/* Adds the objects of SOURCES to EMISSION, once for each of the COUNT programs IMAGES; before emission_build.
+ * CODE outlives the emission; what it added to one before is forgotten. */
 void policy_code_contribute(struct policy_code *code, const policy_sources *sources,
                             struct emission *emission, const struct image *const *images, size_t count);
 void policy_code_deinit(struct policy_code *code);

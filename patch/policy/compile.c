@@ -1,6 +1,7 @@
 /*
- * Compiling policies. Both steps are jobs as for any unit (patch/compile/compile.h), so results come from the cache where contents are the
- * same. The second one is compiled in place, since its text stands in the cache and includes nothing.
+ * Compiling policies. Both steps are jobs as for any unit (patch/compile/compile.h), so results come from the
+ * cache where contents are the same. The second one is compiled in place, since its text stands in the cache
+ * and includes nothing.
  */
 #include "patch/policy/compile.h"
 
@@ -21,8 +22,8 @@ static bool starts(const char *string, const char *prefix)
     return strncmp(string, prefix, strlen(prefix)) == 0;
 }
 
-/* Whether ARGUMENT has no meaning for a text that is preprocessed already, or would only complain about it; *RET_VALUE:
- * the next argument belongs to it. */
+/* Whether ARGUMENT has no meaning for a text that is preprocessed already, or would only complain about it;
+ * *RET_VALUE: the next argument belongs to it. */
 static bool is_for_preprocessing(const char *argument, bool *ret_value)
 {
     static const char *const with_value[] = { "-I",       "-D",      "-U",         "-include", "-imacros",
@@ -53,7 +54,8 @@ static void add_argument(struct compile_entry *entry, char *argument)
     entry->arguments[entry->argument_count] = NULL;
 }
 
-/* Whether ARGUMENT asks for C as it was before 1999, which neither the header nor the generated code is. Compilers take --std, too. */
+/* Whether ARGUMENT asks for C as it was before 1999, which neither the header nor the generated code is.
+ * Compilers take --std, too. */
 static bool is_old_standard(const char *argument)
 {
     static const char *const standards[] = {
@@ -219,7 +221,8 @@ static struct molt_error *refusal(const struct policy_setup *setup, size_t from,
     return molt_error_new(MOLT_ERROR_REFUSED, "the migration policies in %s do not compile", name);
 }
 
-/* Names in a mirror as those in the root. Equal contents in another tree may have come from the cache, so any mirror will do. */
+/* Names in a mirror as those in the root. Equal contents in another tree may have come from the cache, so any
+ * mirror will do. */
 static char *map_back(const struct policy_setup *setup, const char *bytes, size_t size, size_t *ret_size)
 {
     struct text result = { 0 };
@@ -330,8 +333,8 @@ void policy_sources_add(policy_sources *sources, const char *name, char *text)
     LIST_ADD(sources, source);
 }
 
-/* What is added for the second step: no complaints about what the user need not care about, and code that reaches all data through
- * the GOT, since it may be a library's. */
+/* What is added for the second step: no complaints about what the user need not care about, and code that
+ * reaches all data through the GOT, since it may be a library's. */
 static void add_own_arguments(const struct policy_setup *setup, struct compile_entry *entry)
 {
     add_argument(entry, must_strdup(setup->strict ? "-Werror=incompatible-pointer-types" : "-w"));
@@ -340,7 +343,8 @@ static void add_own_arguments(const struct policy_setup *setup, struct compile_e
     add_argument(entry, include_directory(setup->session));
 }
 
-/* Where the text of SOURCE is compiled: named by its content, since several builds may share the cache at the same time. */
+/* Where the text of SOURCE is compiled: named by its content, since several builds may share the cache at the
+ * same time. */
 static char *path_for(const struct policy_source *source, const char *directory)
 {
     char *identifier = identifier_of(source->name), hex[HASH_HEX];

@@ -1,7 +1,7 @@
 /*
- * The user's policy files, and compiling them and what Molt generates. A file of policies is preprocessed with the flags of a
- * unit of the program, read (patch/policy/scan.h), stripped of what is not for this update, given declarations of the
- * old types, and compiled.
+ * The user's policy files, and compiling them and what Molt generates. A file of policies is preprocessed
+ * with the flags of a unit of the program, read (patch/policy/scan.h), stripped of what is not for this
+ * update, given declarations of the old types, and compiled.
  */
 #ifndef MOLT_PATCH_POLICY_COMPILE_H
 #define MOLT_PATCH_POLICY_COMPILE_H
@@ -40,11 +40,13 @@ struct policy_source {
 
 typedef LIST(struct policy_source *) policy_sources;
 
-/* The names of the policy files in DIRECTORY of TREE, whose mirror is made, sorted; they and the array belong to the caller. */
+/* The names of the policy files in DIRECTORY of TREE, whose mirror is made, sorted; they and the array belong
+ * to the caller. */
 size_t policy_files_list(const struct patch_session *session, struct tree *tree, const char *directory,
                          char ***ret);
 
-/* Finds ROOT/molt/(any).c of the new tree and reads them. REFUSED: one cannot be preprocessed; the diagnostics say why. */
+/* Finds ROOT/molt/(any).c of the new tree and reads them. REFUSED: one cannot be preprocessed; the
+ * diagnostics say why. */
 struct molt_error *policy_files_read(const struct policy_setup *setup, policy_files *ret);
 void policy_files_free(policy_files *files);
 

@@ -1,6 +1,6 @@
 /*
- * Which types several stages change, and what their links make together. A type is followed by name and version: what one
- * stage leads to is what the next one that changes it starts from.
+ * Which types several stages change, and what their links make together. A type is followed by name and
+ * version: what one stage leads to is what the next one that changes it starts from.
  */
 #include "patch/policy/compose.h"
 
@@ -217,7 +217,7 @@ const char *composition_file(const struct policy_composition *composition, bool 
     return NULL;
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------------------ */
+/* ---- segments -------------------------------------------------------------------------------------- */
 
 static void add_segments(const json_t *type, policy_segments *list)
 {
@@ -270,7 +270,7 @@ void composition_segments(const struct policy_composition *composition, policy_s
     }
 }
 
-/* ---- for people ------------------------------------------------------------------------------------------------------ */
+/* ---- for people ------------------------------------------------------------------------------------ */
 
 json_t *composition_list(const struct policy_composition *composition, const char *key)
 {

@@ -1,6 +1,7 @@
 /*
- * Policies in a patch: their code as contributions like any other, all of it new; then the records that tell the engine which
- * function leads from which layout to which, where pointers into an instance follow, and what has to hold afterwards.
+ * Policies in a patch: their code as contributions like any other, all of it new; then the records that tell
+ * the engine which function leads from which layout to which, where pointers into an instance follow, and
+ * what has to hold afterwards.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static uint32_t function_called(const struct emitting *emitting, const char *nam
     return 0;
 }
 
-/* The same of what PLAN does. A record without its function would leave instances as they were without a word, so that is an error. */
+/* The same of what PLAN does. A record without its function would leave instances as they were without a
+ * word, so that is an error. */
 static uint32_t function_of_plan(const struct emitting *emitting, const char *what,
                                  const struct policy_plan *plan)
 {
@@ -70,7 +72,7 @@ static void emit_segments(const struct emitting *emitting, const struct policy_p
     LIST_FREE(&list);
 }
 
-/* ---- migrations ----------------------------------------------------------------------------------------------------- */
+/* ---- migrations ------------------------------------------------------------------------------------ */
 
 bool policy_is_generated(const struct policy_plans *plans, const struct policy_plan *plan)
 {

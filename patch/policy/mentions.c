@@ -1,7 +1,7 @@
 /*
- * Policy files as text. Preprocessing them takes a compiler, and is only done when a type changed; but whether one did may
- * depend on them: a member that surely has another name only is no change, unless a policy has something to say about the type.
- * The macros' names and the first argument tell enough.
+ * Policy files as text. Preprocessing them takes a compiler, and is only done when a type changed; but
+ * whether one did may depend on them: a member that surely has another name only is no change, unless a
+ * policy has something to say about the type. The macros' names and the first argument tell enough.
  */
 #include "patch/policy/mentions.h"
 

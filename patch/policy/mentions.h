@@ -17,13 +17,14 @@ struct policy_mention {
 
 typedef LIST(struct policy_mention) policy_mentions;
 
-/* Reads ROOT/molt/(any).c of tree TO, as text; FROM is the tree before. What cannot be read is passed over here. */
+/* Reads ROOT/molt/(any).c of tree TO, as text; FROM is the tree before. What cannot be read is passed over
+ * here. */
 void policy_mentions_read(struct patch_session *session, struct tree *from, struct tree *to,
                           policy_mentions *ret);
 void policy_mentions_free(policy_mentions *mentions);
 
-/* CHANGES (may be NULL), the recorder's, with what MENTIONS say of types that have another name now, as if it had seen that. Of an earlier
- * update's, whose name the types of OLD have got by now, none. A new array. */
+/* CHANGES (may be NULL), the recorder's, with what MENTIONS say of types that have another name now, as if it
+ * had seen that. Of an earlier update's, whose name the types of OLD have got by now, none. A new array. */
 json_t *policy_mentions_hints(const policy_mentions *mentions, struct type_model *old, const json_t *changes);
 
 /* Warns of fresh policies about types that no entry of CHANGES is about. */

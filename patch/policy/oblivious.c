@@ -1,6 +1,7 @@
 /*
- * New members that live instances would get zero for, while whoever makes an instance sets them to something else from now on: the
- * update would be oblivious of it (Gosh!, section 5). It is said with the line that would give them the same, and stands in skeletons.
+ * New members that live instances would get zero for, while whoever makes an instance sets them to something
+ * else from now on: the update would be oblivious of it (Gosh!, section 5). It is said with the line that
+ * would give them the same, and stands in skeletons.
  */
 #include <stdlib.h>
 #include <string.h>

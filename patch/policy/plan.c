@@ -1,7 +1,7 @@
 /*
- * Making plans. The pairs of members come from the comparison of the types; statements are laid over them; then what lies in
- * unions is decided, as their members cannot be told apart by name; last, what is left without a way is handed to the
- * type's MOLT_MIGRATE, if there is one, or marked as impossible.
+ * Making plans. The pairs of members come from the comparison of the types; statements are laid over them;
+ * then what lies in unions is decided, as their members cannot be told apart by name; last, what is left
+ * without a way is handed to the type's MOLT_MIGRATE, if there is one, or marked as impossible.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -149,7 +149,7 @@ static struct policy_plan *add_plan(struct policy_plans *plans, const struct typ
     return plan;
 }
 
-/* ---- statements -------------------------------------------------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------------------------ */
 
 static struct policy_step *step_to(struct policy_plan *plan, const char *path)
 {
@@ -260,8 +260,8 @@ static bool is_part(const char *whole, const char *path)
     return rest && *rest == '.';
 }
 
-/* Whole structures whose names differ were compared member by member. What the policy says of the whole holds for these, too: what becomes of
- * them is the business of the structure's own plan. */
+/* Whole structures whose names differ were compared member by member. What the policy says of the whole holds
+ * for these, too: what becomes of them is the business of the structure's own plan. */
 static void drop_parts(struct policy_plan *plan, const struct policy_statement *statement)
 {
     size_t kept = 0;
@@ -375,7 +375,8 @@ static void apply(struct policy_plans *plans, struct policy_plan *plan,
     }
 }
 
-/* Whether a statement about TYPE is one about PLAN: those without a new type are about all plans of the old one. */
+/* Whether a statement about TYPE is one about PLAN: those without a new type are about all plans of the old
+ * one. */
 static bool is_about(const struct policy_use *use, const struct policy_plan *plan)
 {
     return use->old == plan->old && (!*use->statement->new_type || use->new == plan->new);
@@ -396,10 +397,10 @@ static void apply_statements(struct policy_plans *plans, struct policy_plan *pla
     }
 }
 
-/* ---- all of them -------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------------- */
 
-/* Structures without a name are dealt with where they stand. Numbers and pointers have plans for variables and for elements of
- * flexible arrays. */
+/* Structures without a name are dealt with where they stand. Numbers and pointers have plans for variables
+ * and for elements of flexible arrays. */
 static bool has_plan(const struct type *type)
 {
     bool scalar = type && (type->kind == TYPE_BASE || type->kind == TYPE_ENUM || type->kind == TYPE_POINTER);

@@ -1,6 +1,6 @@
 /*
- * What becomes of each member of each changed type: by name, unless a policy file says otherwise. Plans are what generated C,
- * the review and the way back are made from.
+ * What becomes of each member of each changed type: by name, unless a policy file says otherwise. Plans are
+ * what generated C, the review and the way back are made from.
  */
 #ifndef MOLT_PATCH_POLICY_PLAN_H
 #define MOLT_PATCH_POLICY_PLAN_H
@@ -35,7 +35,8 @@ struct policy_end {
     uint64_t bit;                     /* from the start of the whole */
 };
 
-/* The function that gives a new member its value in instances that are made from now on. Without: all NULL. */
+/* The function that gives a new member its value in instances that are made from now on. Without: all NULL.
+ */
 struct policy_maker {
     const char *function, *file;
     unsigned line;
@@ -118,14 +119,15 @@ struct policy_plan *policy_plan_of(const struct policy_plans *plans, const struc
 enum type_conversion policy_conversion(const struct policy_plans *plans, const struct type *old,
                                        const struct type *new);
 
-/* The plan for the structure or union that STEP holds by value, or for the elements of an array of them; NULL if there is none, or
- * it is not followed. */
+/* The plan for the structure or union that STEP holds by value, or for the elements of an array of them; NULL
+ * if there is none, or it is not followed. */
 struct policy_plan *policy_inner_plan(const struct policy_plans *plans, const struct policy_step *step);
 
 /* policy/emit.c: whether nothing but reading the old and writing the new instance is done for PLAN. */
 bool policy_is_generated(const struct policy_plans *plans, const struct policy_plan *plan);
 
-/* What a number, enumeration or pointer may do: whether each value of OLD is one of NEW. BITS: of bit-fields, else 0. */
+/* What a number, enumeration or pointer may do: whether each value of OLD is one of NEW. BITS: of bit-fields,
+ * else 0. */
 bool policy_number_fits(const struct type *old, uint32_t old_bits, const struct type *new, uint32_t new_bits);
 
 #endif

@@ -16,7 +16,8 @@ void policy_decide_unions(struct policy_plans *plans, struct policy_plan *plan);
 /* policy/settle.c: what has no way by name is the business of the type's MOLT_MIGRATE, or impossible. */
 void policy_settle(struct policy_plan *plan);
 
-/* The same for what contains what is impossible, all plans being settled; warnings; and which have a way back. */
+/* The same for what contains what is impossible, all plans being settled; warnings; and which have a way
+ * back. */
 void policy_settle_all(struct policy_plans *plans);
 
 /* policy/oblivious.c: what functions set new members to; warnings. */

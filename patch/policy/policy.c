@@ -1,6 +1,6 @@
 /*
- * All about the policies of one patch: the user's files are read first, since they say what the generated code has to do;
- * then the plans are made, the C is written, and everything is compiled at once.
+ * All about the policies of one patch: the user's files are read first, since they say what the generated
+ * code has to do; then the plans are made, the C is written, and everything is compiled at once.
  */
 #include "patch/policy/policy.h"
 
@@ -89,7 +89,8 @@ static void add_users_sources(struct policies *policies)
     }
 }
 
-/* One source for all types whose names are clear, and one for each unit that means something of its own by a name. */
+/* One source for all types whose names are clear, and one for each unit that means something of its own by a
+ * name. */
 static void add_generated_sources(struct policies *policies)
 {
     const struct policy_plans *plans = &policies->plans;

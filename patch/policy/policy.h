@@ -1,6 +1,7 @@
 /*
- * Migration policies: how instances of the types that a patch changes become what the new code expects. Those by name are
- * generated, the user's are in ROOT/molt/(any).c; both are C, compiled into the patch. docs/policies.md is for users.
+ * Migration policies: how instances of the types that a patch changes become what the new code expects. Those
+ * by name are generated, the user's are in ROOT/molt/(any).c; both are C, compiled into the patch.
+ * docs/policies.md is for users.
  */
 #ifndef MOLT_PATCH_POLICY_H
 #define MOLT_PATCH_POLICY_H
@@ -32,13 +33,14 @@ struct policy_input {
     bool is_stage;        /* these policies are to become one more of them */
 };
 
-/* Reads, plans, generates and compiles. REFUSED: a policy does not compile, or is about something that does not exist; the
- * diagnostics say where. Types that need a policy and have none are warnings: an instance of them would stop the update. */
+/* Reads, plans, generates and compiles. REFUSED: a policy does not compile, or is about something that does
+ * not exist; the diagnostics say where. Types that need a policy and have none are warnings: an instance of
+ * them would stop the update. */
 struct molt_error *policies_create(const struct policy_input *input, struct policies **ret);
 void policies_destroy(struct policies *policies);
 
-/* Adds the compiled policies, once for each of the programs IMAGES, to EMISSION; before emission_build. POLICIES must outlive the
- * emission, or begin anew with another one. */
+/* Adds the compiled policies, once for each of the programs IMAGES, to EMISSION; before emission_build.
+ * POLICIES must outlive the emission, or begin anew with another one. */
 void policies_contribute(struct policies *policies, struct emission *emission,
                          const struct image *const *images, size_t count);
 
@@ -54,19 +56,20 @@ void policies_emit(struct policies *policies, struct state_emission *state);
  *      "policy": "FILE:LINE" | null, "confidence", "evidence",
  *      "set_by", "set_to": the function and the value of a new member in new instances}],
  *      "invertible", "why_not": null | why not, "stops": null | why an instance would stop the update,
- *      "policies": [hashes of the policies' words], "validations": ["FILE:LINE"], "function": name of the generated C function,
+ *      "policies": [hashes of the policies' words], "validations": ["FILE:LINE"],
+ *      "function": name of the generated C function,
  *      "old", "new": where the members are (patch/types/shape.h)}
  *
- * HOW: same, renamed, converted, checked (converted, may not fit), remapped, array, migrated, union, choice (a union's member,
- * by MOLT_UNION), default, custom, new, gone, impossible.
+ * HOW: same, renamed, converted, checked (converted, may not fit), remapped, array, migrated, union, choice
+ * (a union's member, by MOLT_UNION), default, custom, new, gone, impossible.
  */
 json_t *policies_to_json(const struct policies *policies);
 
 /* The generated C, for the review. NULL: there is none. */
 const char *policies_text(const struct policies *policies);
 
-/* Policy files to start from: {"struct conn": text, ...} for each changed structure or union that keeps a name. A new
- * object. */
+/* Policy files to start from: {"struct conn": text, ...} for each changed structure or union that keeps a
+ * name. A new object. */
 json_t *policies_skeletons(const struct policies *policies);
 
 #endif

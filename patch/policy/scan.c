@@ -1,7 +1,7 @@
 /*
- * Reading preprocessed policy files. The text is cut into pieces at file scope: a piece ends with a semicolon outside of all
- * brackets, or with the brace that closes a function's body (one whose opening brace follows a closing parenthesis). A mark
- * owns the pieces up to the end of the function behind it.
+ * Reading preprocessed policy files. The text is cut into pieces at file scope: a piece ends with a semicolon
+ * outside of all brackets, or with the brace that closes a function's body (one whose opening brace follows a
+ * closing parenthesis). A mark owns the pieces up to the end of the function behind it.
  */
 #include "patch/policy/scan.h"
 

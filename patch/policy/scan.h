@@ -3,8 +3,8 @@
  *
  *     _Static_assert(1, "molt:policy" "rename" "struct conn" "struct conn" "count" "total" "12");
  *
- * each followed by the function that goes with it. So a policy file is read after preprocessing, by its tokens: no C is
- * parsed but for braces.
+ * each followed by the function that goes with it. So a policy file is read after preprocessing, by its
+ * tokens: no C is parsed but for braces.
  */
 #ifndef MOLT_PATCH_POLICY_SCAN_H
 #define MOLT_PATCH_POLICY_SCAN_H
@@ -89,8 +89,8 @@ void policy_text_deinit(struct policy_text *text);
 char *policy_old_word(const char *type);
 
 /*
- * The text without dropped statements, and without other pieces that use old types that OUT (names with _molt_old) holds; with
- * DECLARATIONS before the first piece about old types. Owned by the caller.
+ * The text without dropped statements, and without other pieces that use old types that OUT (names with
+ * _molt_old) holds; with DECLARATIONS before the first piece about old types. Owned by the caller.
  */
 char *policy_text_reduce(const struct policy_text *text, const struct table *out, const char *declarations);
 

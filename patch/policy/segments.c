@@ -1,6 +1,6 @@
 /*
- * Where each part of an old instance is in the new one, for pointers that lead into it. Members that become something else keep
- * no place, so nothing follows into them.
+ * Where each part of an old instance is in the new one, for pointers that lead into it. Members that become
+ * something else keep no place, so nothing follows into them.
  */
 #include "patch/policy/segments.h"
 
@@ -15,8 +15,8 @@ static void add_segment(policy_segments *list, uint64_t old, uint64_t size, uint
     }
 }
 
-/* Whether an assignment of TYPE copies each byte: structures have bytes that are no member's, bool need not be copied as it is, long double
- * has bytes that do not count. */
+/* Whether an assignment of TYPE copies each byte: structures have bytes that are no member's, bool need not
+ * be copied as it is, long double has bytes that do not count. */
 static bool has_only_value_bytes(const struct type *type)
 {
     type = type_strip(type);
@@ -79,7 +79,8 @@ static int compare_segments(const void *one, const void *other)
     return a->old_offset < b->old_offset ? -1 : a->old_offset > b->old_offset;
 }
 
-/* Sorts, joins what moved together, and leaves out what would overlap (a member that several new ones come from). */
+/* Sorts, joins what moved together, and leaves out what would overlap (a member that several new ones come
+ * from). */
 static void tidy_segments(policy_segments *list)
 {
     size_t kept = 0;

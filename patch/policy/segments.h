@@ -7,8 +7,8 @@
 
 typedef LIST(struct molt_patch_segment) policy_segments;
 
-/* Those of PLAN, or, with BACK, of the way back: sorted by their old offsets, none overlapping another. *RET is empty at first; the
- * caller frees it with LIST_FREE. */
+/* Those of PLAN, or, with BACK, of the way back: sorted by their old offsets, none overlapping another. *RET
+ * is empty at first; the caller frees it with LIST_FREE. */
 void policy_segments_of(const struct policy_plans *plans, const struct policy_plan *plan, bool back,
                         policy_segments *ret);
 

@@ -1,6 +1,6 @@
 /*
- * The end of planning: what has no way is handed to the type's MOLT_MIGRATE or marked as impossible, and so is what contains
- * it; and where no way back can be derived, the reason is noted.
+ * The end of planning: what has no way is handed to the type's MOLT_MIGRATE or marked as impossible, and so
+ * is what contains it; and where no way back can be derived, the reason is noted.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +43,8 @@ void policy_settle(struct policy_plan *plan)
     }
 }
 
-/* What contains something impossible is impossible, but for what MOLT_MIGRATE of the container does. Returns whether
- * anything came of it. */
+/* What contains something impossible is impossible, but for what MOLT_MIGRATE of the container does. Returns
+ * whether anything came of it. */
 static bool spread(const struct policy_plans *plans, struct policy_plan *plan)
 {
     bool any = false;
@@ -95,10 +95,10 @@ static void warn(struct policy_plans *plans)
     }
 }
 
-/* ---- the way back ------------------------------------------------------------------------------------------------ */
+/* ---- the way back ---------------------------------------------------------------------------------- */
 
-/* Whether a value comes back from what it was converted to is checked on the way back; here: whether there is one at all. Returns
- * whether PLAN turned out to have no way back. */
+/* Whether a value comes back from what it was converted to is checked on the way back; here: whether there is
+ * one at all. Returns whether PLAN turned out to have no way back. */
 static bool judge_way_back(const struct policy_plans *plans, struct policy_plan *plan)
 {
     if (plan->invert.count || plan->why_not_back) {

@@ -1,6 +1,6 @@
 /*
- * Policy files to start from. The body of MOLT_MIGRATE tells in comments what happens without it, in the words of the generated
- * C, so that a line can be taken over and changed.
+ * Policy files to start from. The body of MOLT_MIGRATE tells in comments what happens without it, in the
+ * words of the generated C, so that a line can be taken over and changed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +13,9 @@ static bool starts(const char *string, const char *prefix)
     return strncmp(string, prefix, strlen(prefix)) == 0;
 }
 
-/* The lines between the braces of the generated function, as comments; but what gives up whatever the instance holds stays in
- * force until the user writes what is to be done instead: saved as it is, the file must not lose a value that its
- * absence would not have lost. */
+/* The lines between the braces of the generated function, as comments; but what gives up whatever the
+ * instance holds stays in force until the user writes what is to be done instead: saved as it is, the file
+ * must not lose a value that its absence would not have lost. */
 static void write_body(const char *function, struct text *ret)
 {
     const char *from = strstr(function, "{\n"), *end;

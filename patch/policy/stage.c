@@ -1,4 +1,5 @@
-/* Policies taken out of one build and put into another. Names that two of them could share get the number of the step. */
+/* Policies taken out of one build and put into another. Names that two of them could share get the number of
+ * the step. */
 #include "patch/policy/stage.h"
 
 #include <elf.h>

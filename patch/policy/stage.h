@@ -1,6 +1,7 @@
 /*
- * The policies of one update, kept so that another build can make them part of a longer way (patch/policy/compose.h). They are
- * kept as text: each is C that includes nothing of the program's, so it means the same whatever the sources have become.
+ * The policies of one update, kept so that another build can make them part of a longer way
+ * (patch/policy/compose.h). They are kept as text: each is C that includes nothing of the program's, so it
+ * means the same whatever the sources have become.
  *
  *     {"sources": [{"name", "text"}], "names": [what they define], "calls": [what they use of the program],
  *      "changed": [the functions that the update changes],

@@ -1,6 +1,6 @@
 /*
- * Members of unions. Which of them is in use is not known by name: MOLT_UNION tells, or it does not matter, since all that the
- * union had is in the new one as it was; otherwise the step is impossible.
+ * Members of unions. Which of them is in use is not known by name: MOLT_UNION tells, or it does not matter,
+ * since all that the union had is in the new one as it was; otherwise the step is impossible.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,8 @@ static char *alternative_of(const char *path, size_t union_length)
     return must_strndup(from, strcspn(from, ".["));
 }
 
-/* Whether all of the union's old members are in the new one as they were, from BIT of the old whole to the new one's. */
+/* Whether all of the union's old members are in the new one as they were, from BIT of the old whole to the
+ * new one's. */
 static bool keeps_places(const struct policy_plan *plan, const struct policy_place *first, int64_t *ret_shift,
                          size_t *ret_step)
 {
@@ -96,7 +97,8 @@ static void decide_union(struct policy_plans *plans, struct policy_plan *plan, s
     }
 }
 
-/* A union with a name of its own whose members changed, and MOLT_UNION about it: its members become steps of the whole. */
+/* A union with a name of its own whose members changed, and MOLT_UNION about it: its members become steps of
+ * the whole. */
 static void open_union(struct policy_plans *plans, struct policy_plan *plan, size_t index)
 {
     struct policy_step step = plan->steps.items[index];

@@ -1,6 +1,7 @@
 /*
- * Which statements of the policy files count in this update. One does if its type changed (or, where instances become another
- * type, if that is new) and no MOLT_VERSIONS before it in its file says that it is for another change.
+ * Which statements of the policy files count in this update. One does if its type changed (or, where
+ * instances become another type, if that is new) and no MOLT_VERSIONS before it in its file says that it is
+ * for another change.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,8 @@ static bool is_version(const struct type *type, const char *version)
     return strncmp(hex, version, strlen(version)) == 0;
 }
 
-/* The MOLT_VERSIONS that counts for statement INDEX of FILE: the last one about its type before it. NULL: there is none. */
+/* The MOLT_VERSIONS that counts for statement INDEX of FILE: the last one about its type before it. NULL:
+ * there is none. */
 static const struct policy_statement *versions_for(const struct policy_file *file, size_t index)
 {
     const char *type = file->text.statements.items[index]->old_type;
@@ -98,7 +100,8 @@ static bool was_for_others(const struct policy_plans *plans, const struct policy
     return false;
 }
 
-/* Whether statement INDEX of FILE is for another change of its type: it says so, or an earlier patch has used it. */
+/* Whether statement INDEX of FILE is for another change of its type: it says so, or an earlier patch has used
+ * it. */
 static bool is_for_others(struct policy_plans *plans, const struct policy_file *file, size_t index,
                           const struct policy_use *use)
 {

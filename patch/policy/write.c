@@ -1,6 +1,6 @@
 /*
- * The generated source: declarations of both versions, prototypes, maps of enumerations, and for each plan its functions. The
- * functions are written first, since they find out which maps are needed.
+ * The generated source: declarations of both versions, prototypes, maps of enumerations, and for each plan
+ * its functions. The functions are written first, since they find out which maps are needed.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
 #include "patch/policy/plan.h"
 
 /*
- * The C of the PLANS of one GROUP, to be compiled as a source of policies; owned by the caller. It defines, for a plan called
- * NAME,
+ * The C of the PLANS of one GROUP, to be compiled as a source of policies; owned by the caller. It defines,
+ * for a plan called NAME,
  *
  *     molt_migrate_NAME, molt_validate_NAME, molt_select_NAME, molt_invert_NAME
  *
@@ -14,8 +14,8 @@
  */
 char *policy_write_group(const struct policy_plans *plans, const char *group);
 
-/* Declarations for a policy file of the user's: of all old types that changed or that statements speak of, and of the new ones
- * that it speaks of and its headers do not declare. Owned by the caller. */
+/* Declarations for a policy file of the user's: of all old types that changed or that statements speak of,
+ * and of the new ones that it speaks of and its headers do not declare. Owned by the caller. */
 char *policy_write_types_for(const struct policy_plans *plans, const struct policy_text *user);
 
 /* Whether PLAN has something to validate: itself or an instance inside. */

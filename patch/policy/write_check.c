@@ -1,5 +1,6 @@
 /*
- * Functions that answer: whether a new instance is right, instances inside it included, and which type an instance chooses.
+ * Functions that answer: whether a new instance is right, instances inside it included, and which type an
+ * instance chooses.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * The functions of a type that several updates change: each link's function in turn, those of the way back from the last to
- * the first. What lies in between is bytes here; the texts of the links say what they mean.
+ * The functions of a type that several updates change: each link's function in turn, those of the way back
+ * from the last to the first. What lies in between is bytes here; the texts of the links say what they mean.
  */
 #include <stdlib.h>
 #include <string.h>

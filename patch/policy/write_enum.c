@@ -1,7 +1,7 @@
 /*
- * Enumerations whose enumerators have other numbers. Stored numbers keep their names: a function with a case for each does
- * that. A number that never had a name stays, unless it would get one. Where all enumerators are single bits, numbers are
- * taken for sets of them.
+ * Enumerations whose enumerators have other numbers. Stored numbers keep their names: a function with a case
+ * for each does that. A number that never had a name stays, unless it would get one. Where all enumerators
+ * are single bits, numbers are taken for sets of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +58,8 @@ static const struct type_enumerator *enumerator_of(const struct type *type, int6
     return NULL;
 }
 
-/* What NAME of the old enumeration is called in the new one: as a policy says, as it always was, or as the recorder saw
- * it being renamed. */
+/* What NAME of the old enumeration is called in the new one: as a policy says, as it always was, or as the
+ * recorder saw it being renamed. */
 static const char *new_name_of(const struct mapping *mapping, const char *name)
 {
     const struct type *new = mapping->remap->new;

@@ -1,6 +1,6 @@
 /*
- * The functions of one plan: each step is a line or a few, with a comment where its value comes from unless that is plain to
- * see.
+ * The functions of one plan: each step is a line or a few, with a comment where its value comes from unless
+ * that is plain to see.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,13 +45,15 @@ void policy_signature_deinit(struct policy_signature *signature)
     free(signature->new_out);
 }
 
-/* The member at PATH of the instance that POINTER leads to; "" for the instance itself. Owned by the caller. */
+/* The member at PATH of the instance that POINTER leads to; "" for the instance itself. Owned by the caller.
+ */
 static char *member_text(const char *pointer, const char *path)
 {
     return *path ? must_printf("%s->%s", pointer, path) : must_printf("*%s", pointer);
 }
 
-/* Why a value comes from where it does, for the end of its line. NULL: there is nothing to say. Owned by the caller. */
+/* Why a value comes from where it does, for the end of its line. NULL: there is nothing to say. Owned by the
+ * caller. */
 static char *comment_on(const struct policy_step *step)
 {
     struct text text = { 0 };
@@ -111,7 +113,8 @@ static void write_step_value(struct policy_writer *writer, const struct policy_s
     free(comment);
 }
 
-/* The path of the union that PATH of TYPE lies in, or, of one without a name, PATH itself. Owned by the caller. */
+/* The path of the union that PATH of TYPE lies in, or, of one without a name, PATH itself. Owned by the
+ * caller. */
 static char *union_path(const struct type *type, const char *path, bool *ret_named)
 {
     struct policy_place place;

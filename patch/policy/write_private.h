@@ -14,8 +14,8 @@ struct policy_knowledge {
     const struct declarations *declarations; /* NULL: none */
 };
 
-/* policy/write_types.c: rules of declarations. Whether TYPE, of the old model, gets the suffix; whether NAME is declared
- * elsewhere. */
+/* policy/write_types.c: rules of declarations. Whether TYPE, of the old model, gets the suffix; whether NAME
+ * is declared elsewhere. */
 bool policy_is_suffixed(void *context, const struct type *type);
 bool policy_is_known(void *context, const char *name);
 
@@ -25,7 +25,8 @@ bool policy_is_plain(void *context, const struct type *type);
 /* Declares the old types that PLAN speaks of. */
 void policy_declare_old(const struct policy_plan *plan, struct declarations *declarations);
 
-/* How PLAN's instances are passed: "const struct conn_molt_old *old" to read and "struct conn_molt_old *old" to write. */
+/* How PLAN's instances are passed: "const struct conn_molt_old *old" to read and "struct conn_molt_old *old"
+ * to write. */
 struct policy_signature {
     char *old_in, *old_out, *new_in, *new_out;
 };

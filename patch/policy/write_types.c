@@ -1,6 +1,6 @@
 /*
- * Declarations of the types that policies speak of. Old ones that changed get a suffix, so that both versions can stand side by
- * side; what did not change is one type for both.
+ * Declarations of the types that policies speak of. Old ones that changed get a suffix, so that both versions
+ * can stand side by side; what did not change is one type for both.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +30,8 @@ bool policy_is_suffixed(void *context, const struct type *type)
     return is_suffixed((void *)((struct policy_knowledge *)context)->plans, type);
 }
 
-/* Whether an earlier one of the updates that are put together changes TYPE: what a pointer to it leads to is as it was before
- * that when the policies run. */
+/* Whether an earlier one of the updates that are put together changes TYPE: what a pointer to it leads to is
+ * as it was before that when the policies run. */
 static bool is_hidden(void *context, const struct type *type)
 {
     const struct policy_knowledge *knowledge = context;
@@ -88,7 +88,8 @@ static bool is_of(const struct policy_text *text, const struct policy_statement 
     return false;
 }
 
-/* Declares the new types that the statements of TEXT are about and its headers do not tell: those of a source file. */
+/* Declares the new types that the statements of TEXT are about and its headers do not tell: those of a source
+ * file. */
 static void declare_new(const struct policy_plans *plans, const struct policy_text *text,
                         struct declarations *declarations)
 {

@@ -1,6 +1,7 @@
 /*
- * One value out of another, in either direction: numbers by assignment, with a check where they may not fit; arrays whole
- * or element by element; structures by their own function, or, where they have no name, member by member on the spot.
+ * One value out of another, in either direction: numbers by assignment, with a check where they may not fit;
+ * arrays whole or element by element; structures by their own function, or, where they have no name, member
+ * by member on the spot.
  */
 #include "patch/policy/write_value.h"
 
@@ -21,7 +22,7 @@ void policy_line(struct policy_writer *writer, unsigned indent, const char *comm
     text_puts(writer->text, "\n");
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------ */
+/* ---- numbers --------------------------------------------------------------------------------------- */
 
 static bool is_signed(const struct type *type)
 {
@@ -128,7 +129,7 @@ static void write_copy(struct policy_writer *writer, const struct policy_value *
     }
 }
 
-/* ---- what holds others ---------------------------------------------------------------------------------------------- */
+/* ---- what holds others ----------------------------------------------------------------------------- */
 
 /* Element by element, as far as both go. */
 static void write_elements(struct policy_writer *writer, const struct policy_value *value,

@@ -37,7 +37,8 @@ void policy_write_value(struct policy_writer *writer, const struct policy_value 
 void policy_line(struct policy_writer *writer, unsigned indent, const char *comment, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* policy/write_enum.c: the name of the function that maps numbers of OLD to those of NEW (or back), which will be written. */
+/* policy/write_enum.c: the name of the function that maps numbers of OLD to those of NEW (or back), which
+ * will be written. */
 const char *policy_remap_name(struct policy_writer *writer, const struct type *old, const struct type *new);
 
 /* Writes the functions that values have asked for so far to RET. */

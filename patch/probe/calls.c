@@ -374,7 +374,8 @@ static void scan_function(struct scan *scan, TSParser *parser, const struct prep
     free(copy);
 }
 
-/* Whether TEXT[start, end) may have the place of a member as a value: an offsetof, or something subtracted that stands in parentheses. */
+/* Whether TEXT[start, end) may have the place of a member as a value: an offsetof, or something subtracted
+ * that stands in parentheses. */
 static bool mentions_offsets(const struct scan *scan, size_t start, size_t end)
 {
     const char *text = scan->text + start, *minus = text;

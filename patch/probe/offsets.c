@@ -4,7 +4,8 @@
  *     table->where = offsetof(struct item, link);
  *     table->where = (char *)(&item->link) - (char *)item;
  *
- * Code that computes such a number where it uses it is compiled anew when the member moves; a number that was stored is not.
+ * Code that computes such a number where it uses it is compiled anew when the member moves; a number that was
+ * stored is not.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -38,10 +38,10 @@ enum evidence_role {
 
 struct evidence {
     enum evidence_role role;
-    unsigned
-        argument; /* SIZEOF, OFFSETOF: in which argument of the call, from 1; PARAMETER: which one of the other's */
-    unsigned term;      /* SIZEOF, OFFSETOF: in which summand of the argument, from 0 */
-    bool product;       /* it is multiplied by something else than 1 */
+    unsigned argument; /* SIZEOF, OFFSETOF: in which argument of the call, from 1; PARAMETER: which one of the
+                          other's */
+    unsigned term;     /* SIZEOF, OFFSETOF: in which summand of the argument, from 0 */
+    bool product;      /* it is multiplied by something else than 1 */
     bool callers_place; /* the block goes to where a parameter points */
     bool answered;      /* the compiler knew the type, and it is a pointer */
     bool known;         /* and does not lead to void */
@@ -88,13 +88,12 @@ struct probe {
 
 /* One unit to be asked. */
 struct probe_request {
-    struct unit *unit; /* borrowed */
-    struct tree *tree; /* borrowed */
-    const char *const
-        *names;   /* functions whose calls are of interest, sorted, NULL-terminated; borrowed. Calls through
-                               * pointers that may allocate are of interest, too */
-    bool offsets; /* where places of members are kept is asked instead: `names` is NULL */
-    struct probe *probe; /* result, owned by the caller */
+    struct unit *unit;        /* borrowed */
+    struct tree *tree;        /* borrowed */
+    const char *const *names; /* functions whose calls are of interest, sorted, NULL-terminated; borrowed.
+                               * Calls through pointers that may allocate are of interest, too */
+    bool offsets;             /* where places of members are kept is asked instead: `names` is NULL */
+    struct probe *probe;      /* result, owned by the caller */
 };
 
 /* Asks about all REQUESTS, from the cache where it can be. An error is returned when compilers could not

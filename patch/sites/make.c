@@ -148,8 +148,8 @@ static bool has_evidence(const struct candidate *candidate, enum evidence_role r
     return found;
 }
 
-/* Whether a call through a pointer turned out to have nothing to do with memory. What it returns is known where it stands, which may be in
- * a function that is inlined in the one that decides. */
+/* Whether a call through a pointer turned out to have nothing to do with memory. What it returns is known
+ * where it stands, which may be in a function that is inlined in the one that decides. */
 static bool is_other_pointer(const struct site_call *call, const struct site_verdict *verdict)
 {
     bool pointer = has_evidence(verdict->innermost, EVIDENCE_RESULT, true);
@@ -241,8 +241,8 @@ static void take_type(struct sites *sites, struct site_work *work, const struct 
     free(callee);
 }
 
-/* PATH of FRAME, or, where the compiler was told to write other names (-ffile-prefix-map), the name under which the source was read.
- * Takes PATH over. */
+/* PATH of FRAME, or, where the compiler was told to write other names (-ffile-prefix-map), the name under
+ * which the source was read. Takes PATH over. */
 static char *readable_path(char *path, const struct site_call *call, const struct code_frame *frame,
                            const struct site_verdict *verdict)
 {

@@ -56,8 +56,8 @@ struct site_work {
     LIST(struct site_call) calls;
     LIST(struct site_call) jumps; /* at the end of functions */
     LIST(struct probe *) probes;
-    size_t
-        own_probes; /* the first ones; the others are the whole program's, and say only how its functions are called */
+    size_t own_probes; /* the first ones; the others are the whole program's, and say only how its functions
+                          are called */
     const struct wrappers *wrappers;
     const struct code_index *index;
     Dwarf *dwarf;            /* of the image or object */

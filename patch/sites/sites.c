@@ -94,7 +94,7 @@ static struct molt_error *work_out(struct patch_session *session, const struct p
     return error;
 }
 
-/* ---- binaries ------------------------------------------------------------------------------------------------------- */
+/* ---- binaries -------------------------------------------------------------------------------------- */
 
 /* The names that count as wrappers whatever they look like. */
 static void names_of_settings(const struct heap_settings *settings, name_list *ret)
@@ -261,7 +261,7 @@ void session_forget_sites(struct patch_session *session)
     LIST_FREE(&session->codes);
 }
 
-/* ---- new code ------------------------------------------------------------------------------------------------------- */
+/* ---- new code -------------------------------------------------------------------------------------- */
 
 /* The sites of IMAGE as far as they are known already, else from what TREE holds: new code goes by how the
  * functions it calls take their sizes. */

@@ -3,8 +3,8 @@
  *
  * A call is known by the address of the instruction after it, since that is what a stack holds. Debug
  * information leads from there to a line of the source, through all functions that were inlined; the unit's
- * preprocessed source and the user's own compiler (patch/probe/probe.h) say which type the call on that line makes.
- * Where the function that calls decides nothing, as xmalloc does not, its caller is asked.
+ * preprocessed source and the user's own compiler (patch/probe/probe.h) say which type the call on that line
+ * makes. Where the function that calls decides nothing, as xmalloc does not, its caller is asked.
  */
 #ifndef MOLT_PATCH_SITES_H
 #define MOLT_PATCH_SITES_H
@@ -19,8 +19,8 @@
 #include "patch/compile/unit.h"
 
 struct site {
-    uint64_t
-        address; /* of the instruction after the call: as the image states it, or from the start of `symbol` */
+    uint64_t address; /* of the instruction after the call: as the image states it, or from the start of
+                         `symbol` */
     const struct object_symbol *symbol; /* in an object: the function that makes the call; NULL in an image */
     enum molt_site_kind kind;
     Dwarf_Die
@@ -31,8 +31,8 @@ struct site {
     unsigned line;
     const char *function; /* that makes this call, inlined ones included */
     const char *reason;   /* UNKNOWN: what is missing, for people; else "" */
-    const char *
-        may_be; /* UNKNOWN: the type of which it makes one, or several, in a way that is not understood; else "" */
+    const char *may_be;   /* UNKNOWN: the type of which it makes one, or several, in a way that is not
+                             understood; else "" */
 };
 
 /* A function of the image through which the program allocates, and the one that takes its blocks back. */

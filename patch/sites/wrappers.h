@@ -14,8 +14,8 @@ struct wrapper {
     uint64_t address; /* of its first instruction */
     const char *name;
     Dwarf_Die die;
-    bool
-        generic; /* returns void *, or hands out by way of a void **; else a char * or structure of a size it is told */
+    bool generic; /* returns void *, or hands out by way of a void **; else a char * or structure of a size it
+                     is told */
 };
 
 struct wrappers {
@@ -42,9 +42,9 @@ struct molt_error *wrappers_write(const struct wrappers *wrappers, const struct 
                                   const struct code_index *index, const char *path);
 
 /*
- * sites/wrapper_files.c: the files with the tables of the executable at PROGRAM and of the libraries it needs,
- * separated by colons, made if they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller; "" if
- * there are none. NAMES as above. Unless PATIENT, binaries with more debug information than can be read
+ * sites/wrapper_files.c: the files with the tables of the executable at PROGRAM and of the libraries it
+ * needs, separated by colons, made if they are not in the cache ($XDG_CACHE_HOME/molt). Owned by the caller;
+ * "" if there are none. NAMES as above. Unless PATIENT, binaries with more debug information than can be read
  * without delay are left out and named in *RET_LEFT_OUT, separated by ", " (owned by the caller, "" if none
  * is). An error is returned if the cache cannot be written.
  */

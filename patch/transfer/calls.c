@@ -1,8 +1,9 @@
 /*
- * Which call is which. Calls of the same function from the same place (through the same inlined functions) are the same if the
- * comparison of the two sources says that of the lines on which they stand, or if the line was edited where it stands. Columns
- * tell several on one line apart; where a compiler has made several of one, the alignment of the whole function does, or that one is in
- * front of a loop and one in it. A call inside a loop is none outside.
+ * Which call is which. Calls of the same function from the same place (through the same inlined functions)
+ * are the same if the comparison of the two sources says that of the lines on which they stand, or if the
+ * line was edited where it stands. Columns tell several on one line apart; where a compiler has made several
+ * of one, the alignment of the whole function does, or that one is in front of a loop and one in it. A call
+ * inside a loop is none outside.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ struct pairing {
 
 #define CONTEXT 30 /* lines around calls that are compared, too */
 
-/* The name of the function that frame K of SITE is in, or NULL for the outermost, which may have got another name. */
+/* The name of the function that frame K of SITE is in, or NULL for the outermost, which may have got another
+ * name. */
 static const char *function_of(const struct call_site *site, size_t k)
 {
     return k + 1 < site->frames.count ? site->frames.items[k].function : NULL;
@@ -124,7 +126,8 @@ static const struct line_map *lines_in(struct pairing *pairing, const char *file
 /* How closely two calls are compared, from the surest way on. */
 enum closeness { BY_COLUMN, BY_LINE, EDITED, CLOSENESSES };
 
-/* Whether frame K of NEW is on the line that the one of OLD was on; EDITED: which was edited where it stands. */
+/* Whether frame K of NEW is on the line that the one of OLD was on; EDITED: which was edited where it stands.
+ */
 static bool same_line_of(struct pairing *pairing, const struct call_site *old, const struct call_site *new,
                          size_t k, bool edited)
 {
@@ -170,8 +173,8 @@ static bool one_place(const struct call_site *a, const struct call_site *b, enum
     return true;
 }
 
-/* Where a compiler has made several of one call, or does not tell calls on one line apart: the aligned one, or the only one that is inside a
- * loop, or outside of all, as SITE is. OLD and NEW are those on the line. */
+/* Where a compiler has made several of one call, or does not tell calls on one line apart: the aligned one,
+ * or the only one that is inside a loop, or outside of all, as SITE is. OLD and NEW are those on the line. */
 static const struct call_site *one_of(const struct match *match, const site_group *old, const site_group *new,
                                       const struct call_site *site)
 {

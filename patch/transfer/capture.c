@@ -1,9 +1,11 @@
 /*
- * Whether functions keep addresses that they are given. Those whose code is at hand are asked themselves, through all that they call;
- * those of the C library by a table. Whatever else there is may keep what it likes.
+ * Whether functions keep addresses that they are given. Those whose code is at hand are asked themselves,
+ * through all that they call; those of the C library by a table. Whatever else there is may keep what it
+ * likes.
  *
- * Functions that call each other are asked in rounds: in each one every function once, what it asks for in turn being taken for what the
- * round before has found. Answers only grow, so the first round in which none did is right.
+ * Functions that call each other are asked in rounds: in each one every function once, what it asks for in
+ * turn being taken for what the round before has found. Answers only grow, so the first round in which none
+ * did is right.
  */
 #include <dwarf.h>
 #include <stdlib.h>
@@ -72,8 +74,8 @@ static const char give_first[] =
 static const char copy_addresses[] =
     "memcpy memmove mempcpy __memcpy_chk __memmove_chk epoll_ctl realloc reallocarray ";
 
-/* Others: the arguments that are not kept, as bits; the one that the result leads to, from 1 on, or 0; whether the others are kept only where the
- * second one leads. */
+/* Others: the arguments that are not kept, as bits; the one that the result leads to, from 1 on, or 0;
+ * whether the others are kept only where the second one leads. */
 static const struct special {
     const char *name;
     uint8_t safe, result;
@@ -209,7 +211,8 @@ static unsigned count_registers(Dwarf_Die *function)
     return count < FLOW_ARGUMENTS ? count : FLOW_ARGUMENTS;
 }
 
-/* The same for ENTRY's, as its source has declared it; what the compiler has made another function of may take anything. */
+/* The same for ENTRY's, as its source has declared it; what the compiler has made another function of may
+ * take anything. */
 static unsigned count_arguments(const struct capture_entry *entry)
 {
     Dwarf *dwarf = strchr(entry->symbol->name, '.') ? NULL : object_dwarf(entry->object);
@@ -308,7 +311,8 @@ static struct capture of_function(struct captures *captures, struct object *obje
     return entry->capture;
 }
 
-/* The function that a call names directly, or by way of the global offset table; NULL: only the running program knows. */
+/* The function that a call names directly, or by way of the global offset table; NULL: only the running
+ * program knows. */
 static const struct object_symbol *function_called(const struct code *code, uint32_t at)
 {
     const struct code_instruction *instruction = &code->instructions.items[at];

@@ -17,8 +17,8 @@ struct capture {
     bool stores;          /* it keeps things nowhere but where its second argument leads */
 };
 
-/* Finds the function of another object that the program calls NAME. *RET_OBJECT is NULL if it is the program's own but not known; false: it
- * is of a library. */
+/* Finds the function of another object that the program calls NAME. *RET_OBJECT is NULL if it is the
+ * program's own but not known; false: it is of a library. */
 typedef bool find_function(void *context, const char *name, struct object **ret_object,
                            const struct object_symbol **ret_symbol);
 

@@ -1,7 +1,8 @@
 /*
- * What forbids a recipe whatever its values are. A variable whose address somebody may have must keep its place; one of
- * which it is known that nobody has it any more when the call returns may move, if no value of the frame leads there either. And the new
- * version must not have worked out by itself, when it was compiled, what a variable holds: that the version that runs has the same in it is not sure.
+ * What forbids a recipe whatever its values are. A variable whose address somebody may have must keep its
+ * place; one of which it is known that nobody has it any more when the call returns may move, if no value of
+ * the frame leads there either. And the new version must not have worked out by itself, when it was compiled,
+ * what a variable holds: that the version that runs has the same in it is not sure.
  */
 #include <dwarf.h>
 
@@ -75,7 +76,8 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
     return NULL;
 }
 
-/* A part of a variable that the new version has turned into a number, which the running one does not surely have in it. */
+/* A part of a variable that the new version has turned into a number, which the running one does not surely
+ * have in it. */
 static char *check_constants(const struct transfer_work *work)
 {
     for (size_t i = 0; i < work->new->locals->count; i++) {
@@ -103,7 +105,8 @@ static bool may_be_silent(const struct local *local)
     return local->typed && !local_is_integer(&type, &is_signed) && dwarf_tag(&type) != DW_TAG_pointer_type;
 }
 
-/* A variable that the running version keeps, and the new one works out from what it may not be made of now. */
+/* A variable that the running version keeps, and the new one works out from what it may not be made of now.
+ */
 static char *check_kept(const struct transfer_work *work)
 {
     for (size_t i = 0; i < work->old->locals->count; i++) {

@@ -1,6 +1,7 @@
 /*
- * Which registers a function of the same object changes, by all that can be told: compilers know, and may keep a value across a call
- * in a register that the ABI lets the callee change. Each function is gone through once for an object.
+ * Which registers a function of the same object changes, by all that can be told: compilers know, and may
+ * keep a value across a call in a register that the ABI lets the callee change. Each function is gone through
+ * once for an object.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /*
- * Decoding a function: its parts, the hot one and those that were split off, as one list of instructions with all that the
- * relocations and the line table say of each. What follows from them is found elsewhere, and in this order: where control
- * goes, what the frame holds, which tables jumps use, and with that both once more.
+ * Decoding a function: its parts, the hot one and those that were split off, as one list of instructions with
+ * all that the relocations and the line table say of each. What follows from them is found elsewhere, and in
+ * this order: where control goes, what the frame holds, which tables jumps use, and with that both once more.
  */
 #include "patch/transfer/code.h"
 

@@ -1,6 +1,7 @@
 /*
- * One function's machine code, decoded: instructions, where control goes from each, and what each reads and writes, the
- * frame's bytes being named by their distance from the CFA (the stack pointer before the call that entered the function).
+ * One function's machine code, decoded: instructions, where control goes from each, and what each reads and
+ * writes, the frame's bytes being named by their distance from the CFA (the stack pointer before the call
+ * that entered the function).
  */
 #ifndef MOLT_PATCH_TRANSFER_CODE_H
 #define MOLT_PATCH_TRANSFER_CODE_H
@@ -72,7 +73,8 @@ struct code_instruction {
     unsigned line;
 };
 
-/* An address in the frame that gets where it is not followed: into memory, into a call, into a computation. */
+/* An address in the frame that gets where it is not followed: into memory, into a call, into a computation.
+ */
 struct code_taken {
     uint32_t at;    /* instruction */
     int32_t offset; /* from the CFA */
@@ -148,7 +150,8 @@ struct code {
     const char *problem; /* why nothing can be said of it ("has no code"), or NULL */
 };
 
-/* Decodes SYMBOL, a function of OBJECT; lines are those of UNIT, its compile unit (NULL: without lines). All are borrowed. */
+/* Decodes SYMBOL, a function of OBJECT; lines are those of UNIT, its compile unit (NULL: without lines). All
+ * are borrowed. */
 void code_init(struct code *code, struct object *object, const struct object_symbol *symbol, Dwarf_Die *unit);
 void code_deinit(struct code *code);
 
@@ -164,10 +167,12 @@ bool code_is_reached(const struct code *code, int32_t place, uint32_t size);
 /* What OPERAND's relocation names; false: it has none. */
 bool code_named(const struct code *code, const struct code_operand *operand, struct object_place *ret);
 
-/* transfer/flow.c: resolves jumps, cuts the code into blocks and links them, computed jumps to whatever is named inside. */
+/* transfer/flow.c: resolves jumps, cuts the code into blocks and links them, computed jumps to whatever is
+ * named inside. */
 void code_find_flow(struct code *code);
 
-/* Links the blocks again, now that more is known of computed jumps, and forgets what was found out about the frame. */
+/* Links the blocks again, now that more is known of computed jumps, and forgets what was found out about the
+ * frame. */
 void code_link_again(struct code *code);
 
 /* Whether the instruction CALL is a call that can be reached, and that control comes back from. */
@@ -179,7 +184,8 @@ bool code_reaches(const struct code *code, uint32_t from, uint32_t to);
 /* Whether control can come from behind INSTRUCTION back to it. */
 bool code_repeats(const struct code *code, uint32_t instruction);
 
-/* transfer/jumps.c: finds out which computed jumps use which table, from the code linked as if each could use all. */
+/* transfer/jumps.c: finds out which computed jumps use which table, from the code linked as if each could use
+ * all. */
 void code_find_tables(struct code *code);
 
 /* transfer/jumps.c: NULL, or words if a jump may lead to more than the places that something names. */
@@ -188,7 +194,8 @@ const char *code_check_jumps(const struct code *code);
 /* transfer/frame.c: follows the stack pointer, and fills in what is read and written. */
 void code_find_frame(struct code *code);
 
-/* What is known of where registers point in the frame, POINTERS, in front of INSTRUCTION becomes what is behind it. */
+/* What is known of where registers point in the frame, POINTERS, in front of INSTRUCTION becomes what is
+ * behind it. */
 void code_follow(const struct code *code, const struct code_instruction *instruction, int32_t *pointers);
 
 /* Whether INSTRUCTION works on memory at rsi and rdi: movs, stos, cmps, scas. */
@@ -209,7 +216,8 @@ struct clobbers *clobbers_create(struct object *object);
 void clobbers_destroy(struct clobbers *clobbers);
 struct object *clobbers_object(const struct clobbers *clobbers);
 
-/* Whether the instruction CALL of CODE may change register NUMBER, or from REGISTERS on a vector, by all that can be told of what it calls. */
+/* Whether the instruction CALL of CODE may change register NUMBER, or from REGISTERS on a vector, by all that
+ * can be told of what it calls. */
 bool call_clobbers(struct clobbers *clobbers, const struct code *code, uint32_t call, unsigned number);
 
 /* Takes back that CODE's calls write what the functions that they call leave alone. */

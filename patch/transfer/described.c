@@ -1,6 +1,6 @@
 /*
- * Values by what the debug information says: a place of the new frame that holds a variable gets it from where the old version keeps the
- * variable of the same name and scope.
+ * Values by what the debug information says: a place of the new frame that holds a variable gets it from
+ * where the old version keeps the variable of the same name and scope.
  */
 #include <stdlib.h>
 
@@ -100,7 +100,8 @@ struct finding {
     unsigned problems;
 };
 
-/* How many of SIZE bytes at PLACE are in PIECE, a variable's part: those of a register that it fills. 0: none. */
+/* How many of SIZE bytes at PLACE are in PIECE, a variable's part: those of a register that it fills. 0:
+ * none. */
 static uint32_t held_by(const struct local_piece *piece, int32_t place, uint32_t size, uint32_t *ret_inside)
 {
     bool in_register = piece->kind == LOCAL_REGISTER;
@@ -129,7 +130,8 @@ static void add_problem(struct finding *finding, unsigned kind, char *problem)
     }
 }
 
-/* Whether the old version has at VALUE's place what the new one's computation leaves at the place in question. */
+/* Whether the old version has at VALUE's place what the new one's computation leaves at the place in
+ * question. */
 static bool is_proven(const struct finding *finding, const struct recipe_value *value)
 {
     const struct transfer_work *work = finding->work;
@@ -141,8 +143,9 @@ static bool is_proven(const struct finding *finding, const struct recipe_value *
                        value->from_size) == 0;
 }
 
-/* Of two variables that are the same in the new version, and have one value in the old one, the wider tells more of it. If the old version keeps them
- * apart, they must both be proven to be what the new one has found to be one. */
+/* Of two variables that are the same in the new version, and have one value in the old one, the wider tells
+ * more of it. If the old version keeps them apart, they must both be proven to be what the new one has found
+ * to be one. */
 static void add_value(struct finding *finding, const struct local *local, const struct recipe_value *value)
 {
     if (!finding->taken ||
@@ -159,9 +162,10 @@ static void add_value(struct finding *finding, const struct local *local, const 
 }
 
 /*
- * Whether LOCAL, which the new version tells from the place by ADDEND, is the address of a member that has moved in its structure: the old
- * version tells it from VALUE's place by the number that the member had. Then the place is that of the structure's address, and the new
- * version's number leads to the member where it is now.
+ * Whether LOCAL, which the new version tells from the place by ADDEND, is the address of a member that has
+ * moved in its structure: the old version tells it from VALUE's place by the number that the member had. Then
+ * the place is that of the structure's address, and the new version's number leads to the member where it is
+ * now.
  */
 static bool leads_to_moved(struct finding *finding, const struct recipe_value *value, int64_t addend)
 {

@@ -1,8 +1,9 @@
 /*
- * Addresses followed through one function: for each register, on entry to each block, a set of objects that its value may come from; for
- * the frame's memory one such set for the whole function, since it is written rarely. Whatever is computed from an address
- * counts as one. What is loaded from elsewhere does not, as storing an address there has let it escape. Memory of the frame that is
- * reached by address is taken for one: what was stored anywhere in it is loaded from everywhere in it, and escapes with its address.
+ * Addresses followed through one function: for each register, on entry to each block, a set of objects that
+ * its value may come from; for the frame's memory one such set for the whole function, since it is written
+ * rarely. Whatever is computed from an address counts as one. What is loaded from elsewhere does not, as
+ * storing an address there has let it escape. Memory of the frame that is reached by address is taken for
+ * one: what was stored anywhere in it is loaded from everywhere in it, and escapes with its address.
  */
 #include "patch/transfer/escape.h"
 
@@ -20,7 +21,8 @@
 
 static const uint8_t argument_registers[FLOW_ARGUMENTS] = { RDI, RSI, RDX, RCX, R8, 9 };
 
-/* The objects that an address at OFFSET may be meant to lead to; INDEXED: after something has been added to it. */
+/* The objects that an address at OFFSET may be meant to lead to; INDEXED: after something has been added to
+ * it. */
 static uint64_t objects_at(const struct address_flow *flow, int32_t offset, bool indexed)
 {
     uint64_t what = 0, ends = 0;
@@ -174,8 +176,8 @@ static uint64_t takes(const struct address_flow *flow, const struct code_instruc
     return what;
 }
 
-/* What register NUMBER holds when it is handed to others. An address that is known to the byte is that of what lies there: compilers do
- * work with addresses beside an object, but give none away. */
+/* What register NUMBER holds when it is handed to others. An address that is known to the byte is that of
+ * what lies there: compilers do work with addresses beside an object, but give none away. */
 static uint64_t hands_over(const struct address_flow *flow, const uint64_t *state, const int32_t *pointers,
                            unsigned number)
 {
@@ -280,7 +282,8 @@ static bool step_stack(struct address_flow *flow, uint32_t at, const int32_t *po
     }
 }
 
-/* What CALLEE, called at AT, does with what is in its argument registers. Returns what the result may lead to. */
+/* What CALLEE, called at AT, does with what is in its argument registers. Returns what the result may lead
+ * to. */
 static uint64_t hand_arguments(struct address_flow *flow, uint32_t at, const struct capture *callee,
                                const int32_t *pointers, const uint64_t *state)
 {
@@ -357,8 +360,8 @@ static void note_pointers(const struct address_flow *flow, const struct code_ins
     }
 }
 
-/* Whether the instruction may be a jump to another function. One that is computed is none where it is known to go by a table, or where the
- * frame is still there. */
+/* Whether the instruction may be a jump to another function. One that is computed is none where it is known
+ * to go by a table, or where the frame is still there. */
 static bool is_tail_call(const struct code *code, uint32_t at)
 {
     const struct code_instruction *instruction = &code->instructions.items[at];

@@ -1,6 +1,7 @@
 /*
- * Where addresses in a frame may have got to. Every value that may come from the address of an object is followed through registers and
- * the frame; what is stored elsewhere, or handed to a function that may keep it, has escaped: then the object must stay where it is.
+ * Where addresses in a frame may have got to. Every value that may come from the address of an object is
+ * followed through registers and the frame; what is stored elsewhere, or handed to a function that may keep
+ * it, has escaped: then the object must stay where it is.
  */
 #ifndef MOLT_PATCH_TRANSFER_ESCAPE_H
 #define MOLT_PATCH_TRANSFER_ESCAPE_H
@@ -44,10 +45,12 @@ void address_flow_init_arguments(struct address_flow *flow, const struct code *c
                                  struct captures *captures);
 void address_flow_deinit(struct address_flow *flow);
 
-/* Whether somebody may have an address in the SIZE bytes at OFFSET of the frame when the call CALL returns. */
+/* Whether somebody may have an address in the SIZE bytes at OFFSET of the frame when the call CALL returns.
+ */
 bool address_flow_escapes(const struct address_flow *flow, int32_t offset, uint32_t size, uint32_t call);
 
-/* Whether SIZE bytes at PLACE may hold, or may have been made of, an address in the frame in front of instruction AT. */
+/* Whether SIZE bytes at PLACE may hold, or may have been made of, an address in the frame in front of
+ * instruction AT. */
 bool address_flow_has(struct address_flow *flow, uint32_t at, int32_t place, uint32_t size);
 
 #endif

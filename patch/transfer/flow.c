@@ -1,7 +1,8 @@
 /*
- * Control inside a function. It goes on behind each instruction unless that is a jump, a return, or a call that does not come
- * back. Where a jump is computed, it may lead to every place inside the function that anything names: entries of
- * jump tables, labels whose address is taken. That is more than it will do, which is the safe side for all that is asked here.
+ * Control inside a function. It goes on behind each instruction unless that is a jump, a return, or a call
+ * that does not come back. Where a jump is computed, it may lead to every place inside the function that
+ * anything names: entries of jump tables, labels whose address is taken. That is more than it will do, which
+ * is the safe side for all that is asked here.
  */
 #include "patch/transfer/code.h"
 
@@ -20,7 +21,8 @@ static bool is_inside(const struct code *code, uint64_t address)
     return false;
 }
 
-/* Where the jump or call INSTRUCTION with OPERAND leads, as an address of the debug information; 0: outside the object. */
+/* Where the jump or call INSTRUCTION with OPERAND leads, as an address of the debug information; 0: outside
+ * the object. */
 static uint64_t branch_target(const struct code *code, const struct code_instruction *instruction,
                               const struct code_operand *operand)
 {
@@ -72,7 +74,8 @@ static void add_label(struct code *code, uint64_t address, const struct object_s
     }
 }
 
-/* The last place at or in front of OFFSET of SECTION that something refers to: where the table begins that has a field there. */
+/* The last place at or in front of OFFSET of SECTION that something refers to: where the table begins that
+ * has a field there. */
 static uint64_t table_start(const struct object_section *section, uint64_t offset)
 {
     size_t above = object_anonymous_above(section, offset);
@@ -80,8 +83,8 @@ static uint64_t table_start(const struct object_section *section, uint64_t offse
     return above ? section->anonymous.items[above - 1] : 0;
 }
 
-/* Fields of tables hold addresses, or distances from the table's start: then what the relocation names is too high by the
- * field's own distance. */
+/* Fields of tables hold addresses, or distances from the table's start: then what the relocation names is too
+ * high by the field's own distance. */
 static void add_table_labels(struct code *code, const struct object_section *section)
 {
     for (size_t i = 0; i < section->relocation_count; i++) {
@@ -97,7 +100,8 @@ static void add_table_labels(struct code *code, const struct object_section *sec
     }
 }
 
-/* Where OPERAND of INSTRUCTION is, if it is a place in the same section: assemblers leave no relocation for it. 0: it is none. */
+/* Where OPERAND of INSTRUCTION is, if it is a place in the same section: assemblers leave no relocation for
+ * it. 0: it is none. */
 static uint64_t near_place(const struct code_instruction *instruction, const struct code_operand *operand)
 {
     return operand->kind == OPERAND_MEMORY && operand->relative && !operand->relocation
@@ -194,7 +198,8 @@ static void link_labels(struct code *code, uint32_t block, uint32_t jump)
     }
 }
 
-/* Whether BLOCK gives registers back that the caller wants: then a jump at its end leaves the function, wherever it may lead. */
+/* Whether BLOCK gives registers back that the caller wants: then a jump at its end leaves the function,
+ * wherever it may lead. */
 static bool tears_down(const struct code *code, const struct code_block *block)
 {
     bool found = false;

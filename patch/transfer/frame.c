@@ -1,10 +1,11 @@
 /*
- * What instructions read and write, the frame included. For that it must be known where registers point in the frame: the
- * stack pointer and the frame pointer always do, others after a `lea`. It is followed from the entry on, through
- * additions of numbers and copies; where paths meet with different values nothing is known any more.
+ * What instructions read and write, the frame included. For that it must be known where registers point in
+ * the frame: the stack pointer and the frame pointer always do, others after a `lea`. It is followed from the
+ * entry on, through additions of numbers and copies; where paths meet with different values nothing is known
+ * any more.
  *
- * An address in the frame that gets into another register than these two is noted (`taken`): whoever has it may reach
- * memory that no operand names.
+ * An address in the frame that gets into another register than these two is noted (`taken`): whoever has it
+ * may reach memory that no operand names.
  */
 #include <Zydis/Zydis.h>
 #include <string.h>
@@ -312,7 +313,8 @@ static bool touch_stack(struct code *code, const struct code_instruction *instru
     return false;
 }
 
-/* Whether INSTRUCTION calls a function of the same object: one of which more may be found out than the ABI says. */
+/* Whether INSTRUCTION calls a function of the same object: one of which more may be found out than the ABI
+ * says. */
 static bool calls_own(const struct code *code, const struct code_instruction *instruction)
 {
     const struct code_operand *operand = operand_of(code, instruction, 0);
@@ -321,7 +323,8 @@ static bool calls_own(const struct code *code, const struct code_instruction *in
     return operand->kind == OPERAND_NUMBER && (!code_named(code, operand, &place) || place.section);
 }
 
-/* What the callee takes and leaves, as the ABI has it. Arguments on the stack are those stored since the last call. */
+/* What the callee takes and leaves, as the ABI has it. Arguments on the stack are those stored since the last
+ * call. */
 static void touch_call(struct code *code, uint32_t index)
 {
     static const uint8_t arguments[] = { RDI, RSI, RDX, RCX, R8, 9, RAX, 10 };

@@ -1,6 +1,7 @@
 /*
- * The structures that MOLT_TRANSFER's functions are written with. Policies for frames run when all instances are new already, but frames
- * themselves are not: a pointer leads to the type as it will be, and a structure that lies in the frame is what it was.
+ * The structures that MOLT_TRANSFER's functions are written with. Policies for frames run when all instances
+ * are new already, but frames themselves are not: a pointer leads to the type as it will be, and a structure
+ * that lies in the frame is what it was.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * What debug information says that a function has declared, whether or not it is kept anywhere: an inlined function's abstract entry, or
- * that of the function itself. Members lie as C lays them out, so that the structure can be declared by their types alone.
+ * What debug information says that a function has declared, whether or not it is kept anywhere: an inlined
+ * function's abstract entry, or that of the function itself. Members lie as C lays them out, so that the
+ * structure can be declared by their types alone.
  */
 #include "patch/transfer/frame_locals.h"
 #include "patch/types/die_facts.h"

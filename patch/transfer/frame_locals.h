@@ -1,4 +1,5 @@
-/* The locals of a function as a structure that a policy for its frames (MOLT_TRANSFER) can be written with. */
+/* The locals of a function as a structure that a policy for its frames (MOLT_TRANSFER) can be written with.
+ */
 #ifndef MOLT_PATCH_FRAME_LOCALS_H
 #define MOLT_PATCH_FRAME_LOCALS_H
 
@@ -19,8 +20,8 @@ struct frame_locals {
     uint32_t size;
 };
 
-/* Finds the parameters and variables of FUNCTION, all blocks counted in, in DWARF, whose units MODEL has. False: it is not
- * defined there. The result borrows from both. */
+/* Finds the parameters and variables of FUNCTION, all blocks counted in, in DWARF, whose units MODEL has.
+ * False: it is not defined there. The result borrows from both. */
 bool frame_locals_find(struct frame_locals *locals, Dwarf *dwarf, struct type_model *model,
                        const char *function);
 void frame_locals_deinit(struct frame_locals *locals);

@@ -1,7 +1,8 @@
 /*
- * A statement counts in an update if its function is in a unit that changes. Policies stay in the user's repository after their update: one
- * that gives nothing but locals that the old version has as well, and speaks of others that this has not, was for an update before this one
- * and is left out. What it reads and gives is seen by its words: old->LOCAL and new->LOCAL.
+ * A statement counts in an update if its function is in a unit that changes. Policies stay in the user's
+ * repository after their update: one that gives nothing but locals that the old version has as well, and
+ * speaks of others that this has not, was for an update before this one and is left out. What it reads and
+ * gives is seen by its words: old->LOCAL and new->LOCAL.
  */
 #include "patch/transfer/frame_policy.h"
 
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what a policy says ------------------------------------------------------------------------------------ */
+/* ---- what a policy says ---------------------------------------------------------------------------- */
 
 static bool is_word(char character)
 {
@@ -114,7 +115,7 @@ static bool read_function(struct frame_policy *policy)
     return plain;
 }
 
-/* ---- whether it is about this update ----------------------------------------------------------------------- */
+/* ---- whether it is about this update --------------------------------------------------------------- */
 
 static struct molt_error *refuse(struct build *build, const struct frame_policy *policy, char *message)
 {
@@ -267,7 +268,7 @@ static struct molt_error *judge(struct build *build, struct frame_policies *poli
     return NULL;
 }
 
-/* ---- all of them --------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------------- */
 
 static void free_words(frame_words *words)
 {
@@ -392,8 +393,9 @@ static bool any_is_mentioned(struct build *build)
     return found;
 }
 
-/* Of several updates in one: a frame goes from the first version to the last at once, and is never in those in between. Policies that stayed in the repository
- * from an earlier update, and give nothing that differs in this one, are fine. */
+/* Of several updates in one: a frame goes from the first version to the last at once, and is never in those
+ * in between. Policies that stayed in the repository from an earlier update, and give nothing that differs in
+ * this one, are fine. */
 static struct molt_error *refuse_in_stage(struct build *build)
 {
     const struct frame_policy *policy = NULL;
@@ -451,7 +453,7 @@ void frame_policies_destroy(struct frame_policies *policies)
     free(policies);
 }
 
-/* ---- in the patch ----------------------------------------------------------------------------------------------- */
+/* ---- in the patch ---------------------------------------------------------------------------------- */
 
 void frame_policies_contribute(struct frame_policies *policies, struct emission *emission,
                                const struct image *const *images, size_t count)

@@ -1,6 +1,6 @@
 /*
- * Policy files to start from, for locals of suspended functions: what the manifest tells of calls that have no recipe, gathered by function. Each local stands
- * in it once, with the first call that asks for it.
+ * Policy files to start from, for locals of suspended functions: what the manifest tells of calls that have
+ * no recipe, gathered by function. Each local stands in it once, with the first call that asks for it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* ---- which locals -------------------------------------------------------------------------------------------------- */
+/* ---- which locals ---------------------------------------------------------------------------------- */
 
 static bool is_scalar(const struct type *type)
 {
@@ -61,7 +61,7 @@ json_t *frame_differences(struct object *old, struct object *new, const char *na
     return result;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------ */
+/* ---- the file -------------------------------------------------------------------------------------- */
 
 /* A line that gives LOCAL the VALUE; for the user to complete if there is none, or nobody ASKS for it. */
 static void write_line(struct text *body, const char *local, const char *value, bool asks)

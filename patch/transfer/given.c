@@ -1,6 +1,6 @@
 /*
- * What MOLT_TRANSFER gives. A policy is asked for a local of the new version that nothing else tells, or that has another type; then the locals that it reads must be
- * readable in the old frame, at this call.
+ * What MOLT_TRANSFER gives. A policy is asked for a local of the new version that nothing else tells, or that
+ * has another type; then the locals that it reads must be readable in the old frame, at this call.
  */
 #include <stdlib.h>
 #include <string.h>

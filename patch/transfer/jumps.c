@@ -1,10 +1,12 @@
 /*
- * Jump tables. Compilers load a distance from a table by its address in a register, add that address, and jump:
+ * Jump tables. Compilers load a distance from a table by its address in a register, add that address, and
+ * jump:
  *
  *     lea table(%rip), %base  ...  movslq (%base, %index, 4), %r;  add %base, %r;  jmp *%r
  *
- * The first may be far away, in front of a loop, and the register be used for other things meanwhile; but where the distance
- * is loaded it holds the address of a table, so the tables among all that it may hold are the ones that may be meant.
+ * The first may be far away, in front of a loop, and the register be used for other things meanwhile; but
+ * where the distance is loaded it holds the address of a table, so the tables among all that it may hold are
+ * the ones that may be meant.
  */
 #include "patch/transfer/origins.h"
 
@@ -73,7 +75,7 @@ void code_find_tables(struct code *code)
     }
 }
 
-/* ---- jumps of which nothing tells where they lead ---------------------------------------------------------------- */
+/* ---- jumps of which nothing tells where they lead -------------------------------------------------- */
 
 static bool is_narrowed(const struct code *code, uint32_t at)
 {

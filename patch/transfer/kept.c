@@ -1,7 +1,7 @@
 /*
- * Memory of the frame that has no name: what a compiler keeps there for a while, such as the structure that a function returns.
- * If both versions use a place alike, by instructions that are aligned, and hand out the same addresses, then it is the same
- * thing, whoever else writes to it.
+ * Memory of the frame that has no name: what a compiler keeps there for a while, such as the structure that a
+ * function returns. If both versions use a place alike, by instructions that are aligned, and hand out the
+ * same addresses, then it is the same thing, whoever else writes to it.
  *
  * That does not depend on the call, so it is found out once for the whole frame, when it is first asked for.
  */

@@ -1,7 +1,8 @@
 /*
- * A comparison of lines, as by diff: a shortest way from the old text to the new one (Myers, An O(ND) Difference Algorithm). Where there are several
- * shortest ways a line may be one of several. Therefore it is searched twice, from the top and from the bottom, which prefer
- * different ones, and only what both find counts.
+ * A comparison of lines, as by diff: a shortest way from the old text to the new one (Myers, An O(ND)
+ * Difference Algorithm). Where there are several shortest ways a line may be one of several. Therefore it is
+ * searched twice, from the top and from the bottom, which prefer different ones, and only what both find
+ * counts.
  */
 #include "patch/transfer/lines.h"
 
@@ -133,7 +134,8 @@ bool line_map_same(const struct line_map *map, unsigned old, unsigned new)
     return is_inside(&map->old, old) && is_inside(&map->new, new) && map->new_of[old - map->old.first] == new;
 }
 
-/* How many lines from LINE on, in steps of BY, have no counterpart; *RET is the first that has one. False: they all have none. */
+/* How many lines from LINE on, in steps of BY, have no counterpart; *RET is the first that has one. False:
+ * they all have none. */
 static bool count_changed(const struct line_range *range, const uint32_t *others, unsigned line, int by,
                           unsigned *ret_count, unsigned *ret)
 {

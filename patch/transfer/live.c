@@ -1,6 +1,6 @@
 /*
- * Liveness, the textbook's way: sets of bits, backwards through the blocks until nothing changes. Frames with large buffers have
- * one bit for several bytes; then what is written in part stays alive.
+ * Liveness, the textbook's way: sets of bits, backwards through the blocks until nothing changes. Frames with
+ * large buffers have one bit for several bytes; then what is written in part stays alive.
  */
 #include "patch/transfer/live.h"
 

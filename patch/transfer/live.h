@@ -12,7 +12,8 @@ struct liveness {
     uint64_t *sets;    /* of each block */
 };
 
-/* Works it out for CODE, borrowed. The COUNT ranges at ESCAPED are read by every call and every access to memory that no operand names. */
+/* Works it out for CODE, borrowed. The COUNT ranges at ESCAPED are read by every call and every access to
+ * memory that no operand names. */
 void liveness_init(struct liveness *liveness, const struct code *code, const struct live_range *escaped,
                    size_t count);
 void liveness_deinit(struct liveness *liveness);

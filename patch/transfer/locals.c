@@ -1,8 +1,8 @@
 /*
- * Locals. A variable may be in a register, in the frame, a constant, or in several pieces; its location list says which during
- * the call. Scopes are those of the call itself: what was declared in a block that does not hold the call is not
- * alive when it returns. Two variables of one name are told apart by how deep they are declared: through how many inlined
- * calls, and in which of the blocks around the call.
+ * Locals. A variable may be in a register, in the frame, a constant, or in several pieces; its location list
+ * says which during the call. Scopes are those of the call itself: what was declared in a block that does not
+ * hold the call is not alive when it returns. Two variables of one name are told apart by how deep they are
+ * declared: through how many inlined calls, and in which of the blocks around the call.
  */
 #include "patch/transfer/locals.h"
 #include "patch/types/die_facts.h"
@@ -272,7 +272,8 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
 {
     const struct code_instruction *instruction = &debug->code->instructions.items[call];
     Dwarf_Die scope = debug->die, child, inner;
-    /* The activation is inside the call: at the return address the compiler may hold the next statement to be done already. */
+    /* The activation is inside the call: at the return address the compiler may hold the next statement to be
+     * done already. */
     uint64_t during = instruction->address + instruction->length - 1;
     unsigned level = 0;
 

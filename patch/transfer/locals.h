@@ -83,7 +83,8 @@ bool frame_object_in_scope(const struct frame_object *object, uint64_t address);
 /* The names and types of the function's parameters: equal texts mean equal ones. Owned by the caller. */
 char *parameters_text(const struct function_debug *debug);
 
-/* Whether objects of the two types are laid out alike and mean the same: names of members count, what pointers lead to does not. */
+/* Whether objects of the two types are laid out alike and mean the same: names of members count, what
+ * pointers lead to does not. */
 bool same_local_type(Dwarf_Die *old, Dwarf_Die *new);
 
 /* Whether TYPE is an integer or enumeration; *RET_SIGNED tells its kind. */

@@ -1,7 +1,7 @@
 /*
- * Aligning two versions of a function's machine code: a longest common subsequence of instructions (Myers, An O(ND) Difference
- * Algorithm), which registers and places in the frame they use left out, since those change when a line is added. Instructions
- * that come from lines with another text are not the same.
+ * Aligning two versions of a function's machine code: a longest common subsequence of instructions (Myers, An
+ * O(ND) Difference Algorithm), which registers and places in the frame they use left out, since those change
+ * when a line is added. Instructions that come from lines with another text are not the same.
  */
 #include "patch/transfer/match.h"
 
@@ -85,8 +85,9 @@ static const char *string_at(struct object_place place)
 }
 
 /*
- * Whether ONE and OTHER, constants of one name in the two versions, stand in two places, as tables of labels do when the function changes
- * that they lead into. An address of, or in, the one is wrong for the other's code.
+ * Whether ONE and OTHER, constants of one name in the two versions, stand in two places, as tables of labels
+ * do when the function changes that they lead into. An address of, or in, the one is wrong for the other's
+ * code.
  */
 static bool is_placed_anew(const struct match *match, const struct object_symbol *one,
                            const struct object_symbol *other)
@@ -115,7 +116,8 @@ static const struct object_relocation *relocations_of(struct object_place place,
     return &section->relocations[first];
 }
 
-/* Whether two fields of constants lead to one thing: to equal texts, or to what has one name. Tables of labels do not. */
+/* Whether two fields of constants lead to one thing: to equal texts, or to what has one name. Tables of
+ * labels do not. */
 static bool same_field(const struct match *match, struct object_place old, struct object_place new)
 {
     const char *a = string_at(old), *b = string_at(new);
@@ -287,8 +289,8 @@ static void align(struct match *match)
     search_deinit(&search);
 }
 
-/* Between two pairs, what is of the same shape is paired whatever its line: compilers give the lines of what they have moved
- * as they like. */
+/* Between two pairs, what is of the same shape is paired whatever its line: compilers give the lines of what
+ * they have moved as they like. */
 static void fill_gaps(struct match *match)
 {
     uint32_t new_count = match->new->instructions.count, old_next = 0;

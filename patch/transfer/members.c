@@ -1,6 +1,6 @@
 /*
- * Where members went. Code that loads a member from another offset than before loads the same value if that is where the
- * member went; whether the line that it comes from is the same is for others to say.
+ * Where members went. Code that loads a member from another offset than before loads the same value if that
+ * is where the member went; whether the line that it comes from is the same is for others to say.
  */
 #include "patch/transfer/members.h"
 

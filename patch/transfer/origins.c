@@ -1,8 +1,9 @@
 /*
  * What wrote a place last, on all ways that lead to an instruction.
  *
- * A copy is passed over where it is the only origin, or where what it copies was made in the same block: then the two are
- * executed equally often. Elsewhere it stands for itself, since a copy may be older than the value that its source has now.
+ * A copy is passed over where it is the only origin, or where what it copies was made in the same block: then
+ * the two are executed equally often. Elsewhere it stands for itself, since a copy may be older than the
+ * value that its source has now.
  */
 #include "patch/transfer/origins.h"
 
@@ -107,7 +108,8 @@ void find_writers(const struct code *code, uint32_t at, int32_t place, uint32_t 
     }
 }
 
-/* Whether ORIGIN is a copy, and then what it copies: not of what is reached by addresses, too, since nothing tells who wrote that. */
+/* Whether ORIGIN is a copy, and then what it copies: not of what is reached by addresses, too, since nothing
+ * tells who wrote that. */
 static bool step_back(const struct code *code, const struct origin *origin, int32_t *ret_place)
 {
     int32_t from = 0, to = 0;
@@ -124,7 +126,8 @@ static bool step_back(const struct code *code, const struct origin *origin, int3
     return !code_is_reached(code, *ret_place, origin->size);
 }
 
-/* Leads each of several origins that is a copy back to what it copies, as long as that is in the same block. */
+/* Leads each of several origins that is a copy back to what it copies, as long as that is in the same block.
+ */
 static void settle(const struct code *code, struct origins *origins)
 {
     for (size_t i = 0; i < origins->list.count; i++) {

@@ -19,14 +19,15 @@ struct origins {
     bool parts;   /* some wrote only a part of it */
 };
 
-/* Fills RET, which may hold an earlier answer, with all instructions that may have written SIZE bytes at PLACE last in front of
- * instruction AT, copies as any other. */
+/* Fills RET, which may hold an earlier answer, with all instructions that may have written SIZE bytes at
+ * PLACE last in front of instruction AT, copies as any other. */
 void find_writers(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret);
 
 /* The same, but copies are followed: with what made the bytes. */
 void find_origins(const struct code *code, uint32_t at, int32_t place, uint32_t size, struct origins *ret);
 
-/* An instruction in front of AT that the same has written last whatever SIZE bytes at PLACE hold at AT, as far back as only one way leads. */
+/* An instruction in front of AT that the same has written last whatever SIZE bytes at PLACE hold at AT, as
+ * far back as only one way leads. */
 uint32_t find_earliest(const struct code *code, uint32_t at, int32_t place, uint32_t size);
 
 /* Fills RET, empty at first, with what is left when all copies are followed, whatever their number. */

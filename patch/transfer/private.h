@@ -25,12 +25,12 @@ struct version {
     live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
     bool wild;           /* an address in the frame that is no known object's got away */
     bool loose;          /* some memory is accessed that is no certain object's */
-    bool *
-        foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object there */
+    bool *foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object
+                      there */
     int32_t low, high; /* what is accessed or belongs to an object; 0 is between them */
     bool *idle;        /* by byte of the frame from `low` on: it holds nothing at the call in question */
-    uint32_t *
-        units; /* by byte of the frame from `low` on: the widest access that reads and starts there; 0: none does */
+    uint32_t *units; /* by byte of the frame from `low` on: the widest access that reads and starts there; 0:
+                        none does */
     frame_slots slots;  /* places in the frame that are written as one, each but once, in the code's order */
     local_list **known; /* by call: its locals, once they were asked for; NULL: none were */
     const local_list *locals;      /* at the call in question */
@@ -40,8 +40,8 @@ struct version {
 
 /* How the two use the frame, whatever the call. */
 struct kept {
-    bool *
-        differs; /* by byte of the frame from `low` on: something uses it in one of them otherwise; NULL: not asked yet */
+    bool *differs; /* by byte of the frame from `low` on: something uses it in one of them otherwise; NULL:
+                      not asked yet */
     int32_t low;
     int32_t taken; /* the lowest address in the frame that only one of them hands out */
 };
@@ -66,7 +66,8 @@ struct transfer_work {
     unsigned depth;        /* of values that are worked out from others */
 };
 
-/* transfer/version.c: what there is to know of SYMBOL, a function of SIDE, which it borrows. Where it cannot be known, its code says why. */
+/* transfer/version.c: what there is to know of SYMBOL, a function of SIDE, which it borrows. Where it cannot
+ * be known, its code says why. */
 void version_init(struct version *version, const struct transfer_side *side,
                   const struct object_symbol *symbol);
 void version_deinit(struct version *version);
@@ -74,24 +75,25 @@ void version_deinit(struct version *version);
 /* The locals at the call CALL, found out once for both directions. */
 const local_list *version_locals(struct version *version, uint32_t call);
 
-/* transfer/calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or NO_INSTRUCTION. Owned by the
- * caller. */
+/* transfer/calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or
+ * NO_INSTRUCTION. Owned by the caller. */
 uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_index *old_index,
                                const struct code_index *new_index);
 
-/* transfer/checks.c: whether the locals of both versions allow a recipe for the old code's call OLD_CALL. NULL, or why not: owned by
- * the caller. */
+/* transfer/checks.c: whether the locals of both versions allow a recipe for the old code's call OLD_CALL.
+ * NULL, or why not: owned by the caller. */
 char *transfer_check_locals(struct transfer_work *work, uint32_t old_call);
 
-/* Whether an object that moves may still be led to by what the new frame takes over. NULL, or why: owned by the caller. */
+/* Whether an object that moves may still be led to by what the new frame takes over. NULL, or why: owned by
+ * the caller. */
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe);
 
-/* transfer/sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come from. NULL, or why that cannot
- * be told: owned by the caller. */
+/* transfer/sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come
+ * from. NULL, or why that cannot be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
 
-/* Where the old version, when the call returns, has the result of the same computation as the new one's SIZE bytes at PLACE in front of its
- * instruction AT. False: nowhere. */
+/* Where the old version, when the call returns, has the result of the same computation as the new one's SIZE
+ * bytes at PLACE in front of its instruction AT. False: nowhere. */
 bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place, uint32_t size,
                           struct recipe_value *ret);
 
@@ -101,8 +103,9 @@ bool transfer_recompute(struct transfer_work *work, int32_t place, uint32_t size
 /* transfer/described.c: why the value of a variable is not known. */
 enum { PROBLEM_NEW = 1, PROBLEM_TYPE = 2, PROBLEM_LOST = 4, PROBLEM_SHARED = 8 };
 
-/* The SIZE bytes at PLACE by the locals that the debug information says are there. NULL, or why that cannot be told: owned by the caller;
- * *RET_PROBLEMS has all kinds of reasons. Where there are none, *RET_DESCRIBED is false. */
+/* The SIZE bytes at PLACE by the locals that the debug information says are there. NULL, or why that cannot
+ * be told: owned by the caller; *RET_PROBLEMS has all kinds of reasons. Where there are none, *RET_DESCRIBED
+ * is false. */
 char *transfer_described(struct transfer_work *work, int32_t place, uint32_t size, bool *ret_described,
                          unsigned *ret_problems, struct recipe_value *ret);
 
@@ -113,8 +116,8 @@ bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint3
 /* Makes of the value of a variable that of a place which holds so much less. False: it cannot be told. */
 bool transfer_subtract(struct recipe_value *value, int64_t addend);
 
-/* transfer/given.c: the SIZE bytes at PLACE as a policy of the user gives them, who says what the locals there are. NULL, or why not; *RET_GIVEN
- * tells whether one does. */
+/* transfer/given.c: the SIZE bytes at PLACE as a policy of the user gives them, who says what the locals
+ * there are. NULL, or why not; *RET_GIVEN tells whether one does. */
 char *transfer_given(struct transfer_work *work, int32_t place, uint32_t size, bool *ret_given,
                      struct recipe_value *ret);
 
@@ -134,12 +137,14 @@ bool version_is_idle(const struct version *version, int32_t offset);
 uint32_t version_unit_at(const struct version *version, int32_t offset);
 void version_forget_scopes(struct version *version);
 
-/* transfer/relied.c: whether register NUMBER, or from REGISTERS on a vector, of which SIZE bytes are read behind the calls and which the ABI lets
- * the called function change, holds what it must. NULL, or why it may not: owned by the caller. */
+/* transfer/relied.c: whether register NUMBER, or from REGISTERS on a vector, of which SIZE bytes are read
+ * behind the calls and which the ABI lets the called function change, holds what it must. NULL, or why it may
+ * not: owned by the caller. */
 char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint32_t new_call, unsigned number,
                             uint32_t size);
 
-/* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they hold the same. */
+/* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they
+ * hold the same. */
 bool transfer_is_kept(struct transfer_work *work, int32_t offset, uint32_t size);
 void kept_deinit(struct kept *kept);
 

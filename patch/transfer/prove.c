@@ -1,8 +1,9 @@
 /*
- * Whether a place of the new code and one of the old hold the same value, by where they got it from. Both are followed back to
- * the instructions that wrote them last, on all ways. These must be aligned with each other, one by one, and what they
- * compute with must correspond in turn. A question that comes up again while it is being answered is taken for answered (a
- * variable that a loop counts up): what has no difference anywhere is the same.
+ * Whether a place of the new code and one of the old hold the same value, by where they got it from. Both are
+ * followed back to the instructions that wrote them last, on all ways. These must be aligned with each other,
+ * one by one, and what they compute with must correspond in turn. A question that comes up again while it is
+ * being answered is taken for answered (a variable that a loop counts up): what has no difference anywhere is
+ * the same.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -202,7 +203,8 @@ static bool reads_nothing(const struct code *code, const struct code_instruction
     return true;
 }
 
-/* Whether two aligned instructions compute the same. What a call returns is what the call of the old code returned. */
+/* Whether two aligned instructions compute the same. What a call returns is what the call of the old code
+ * returned. */
 static bool same_computation(struct match *match, uint32_t new_at, uint32_t old_at, unsigned depth)
 {
     const struct code_instruction *new = &match->new->instructions.items[new_at];

@@ -1,10 +1,12 @@
 /*
- * Temporaries that are worked out anew: what the new code has made of another value by adding a number or by extending it, such as the
- * address of a member, is made so again of that value, wherever the old frame has it.
+ * Temporaries that are worked out anew: what the new code has made of another value by adding a number or by
+ * extending it, such as the address of a member, is made so again of that value, wherever the old frame has
+ * it.
  *
- * The new code made the temporary when it came by the last time. Its operand may have been written since, and be another value by
- * now: so whatever writes the operand must not be able to come to the call but by way of the instruction that makes the temporary.
- * Then what the operand holds at the call, or the old code's counterpart of it, is what the temporary was made of.
+ * The new code made the temporary when it came by the last time. Its operand may have been written since, and
+ * be another value by now: so whatever writes the operand must not be able to come to the call but by way of
+ * the instruction that makes the temporary. Then what the operand holds at the call, or the old code's
+ * counterpart of it, is what the temporary was made of.
  */
 #include <Zydis/Zydis.h>
 #include <stdlib.h>
@@ -127,7 +129,8 @@ static bool gets_past(const struct code *code, uint32_t from, uint32_t to, uint3
     return past;
 }
 
-/* Whether what SIZE bytes at PLACE held at instruction AT is what was written there last when control is at CALL. */
+/* Whether what SIZE bytes at PLACE held at instruction AT is what was written there last when control is at
+ * CALL. */
 static bool is_fresh(const struct code *code, const struct origins *writers, uint32_t at, uint32_t call)
 {
     bool fresh = origins_known(writers);
@@ -179,7 +182,8 @@ static bool take_operand(struct transfer_work *work, const struct made *made, ui
     return fresh && transfer_take_proven(work, at, made->place, made->size, ret);
 }
 
-/* Does to VALUE, the operand's, what MADE says; SIZE bytes of the result count. What is read is extended after the addition. */
+/* Does to VALUE, the operand's, what MADE says; SIZE bytes of the result count. What is read is extended
+ * after the addition. */
 static bool apply(const struct made *made, uint32_t size, struct recipe_value *value)
 {
     bool anonymous = value->from_kind == MOLT_VALUE_SYMBOL && !value->symbol.symbol;
@@ -195,7 +199,8 @@ static bool apply(const struct made *made, uint32_t size, struct recipe_value *v
     return size == 8 && made->size == 8 && !anonymous && value->from_kind != MOLT_VALUE_GUARD;
 }
 
-/* Whether some variable of the old version's may be what the new code keeps without a word: then it is none to be worked out anew. */
+/* Whether some variable of the old version's may be what the new code keeps without a word: then it is none
+ * to be worked out anew. */
 static bool may_be_variable(const struct transfer_work *work)
 {
     for (size_t i = 0; i < work->old->locals->count; i++) {

@@ -1,9 +1,10 @@
 /*
- * Registers that the ABI lets a called function change. Compilers that know of one that leaves some alone may keep values in them (gcc's
- * -fipa-ra). Such a value is still there if the old version has it there, too; the engine changes none of these registers.
+ * Registers that the ABI lets a called function change. Compilers that know of one that leaves some alone may
+ * keep values in them (gcc's -fipa-ra). Such a value is still there if the old version has it there, too; the
+ * engine changes none of these registers.
  *
- * Liveness takes each call for one that reads all registers of arguments. Whether a register is really read is found out here, by
- * what the debug information says of the functions that are called.
+ * Liveness takes each call for one that reads all registers of arguments. Whether a register is really read
+ * is found out here, by what the debug information says of the functions that are called.
  */
 #include <dwarf.h>
 #include <stdlib.h>
@@ -83,7 +84,8 @@ static void read_signature(Dwarf_Die *function, struct signature *ret)
     }
 }
 
-/* How the function NAME is declared in UNIT. False: that is not known, or compilers may have made it take others. */
+/* How the function NAME is declared in UNIT. False: that is not known, or compilers may have made it take
+ * others. */
 static bool find_signature(Dwarf_Die *unit, const char *name, struct signature *ret)
 {
     Dwarf_Die die;
@@ -213,7 +215,8 @@ static bool is_read(const struct version *version, unsigned number)
     return read;
 }
 
-/* Whether all that SIZE bytes at PLACE may hold at CALL is what calls before have left there: then nobody means it. */
+/* Whether all that SIZE bytes at PLACE may hold at CALL is what calls before have left there: then nobody
+ * means it. */
 static bool holds_nothing(const struct code *code, uint32_t call, int32_t place, uint32_t size)
 {
     struct origins origins = { 0 };

@@ -1,7 +1,7 @@
 /*
- * Memory of the frame that belongs to variables while they are in scope, and to nobody else. Behind a call that is outside of
- * all these scopes it holds nothing, even if the machine code may read it before it writes it: it hands its address to
- * somebody who does.
+ * Memory of the frame that belongs to variables while they are in scope, and to nobody else. Behind a call
+ * that is outside of all these scopes it holds nothing, even if the machine code may read it before it writes
+ * it: it hands its address to somebody who does.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /*
- * Where a value that the new code reads is in the old frame. What the debug information calls a variable is where it says
- * that the old version keeps the variable of the same name and scope; anything else is where the same computation left it, or is worked out anew.
- * What is a number, or the address of something, needs no source.
+ * Where a value that the new code reads is in the old frame. What the debug information calls a variable is
+ * where it says that the old version keeps the variable of the same name and scope; anything else is where
+ * the same computation left it, or is worked out anew. What is a number, or the address of something, needs
+ * no source.
  */
 #include <Zydis/Zydis.h>
 #include <stdlib.h>

@@ -35,7 +35,7 @@ static const char *text_at(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* ---- which unit --------------------------------------------------------------------------------------------------- */
+/* ---- which unit ------------------------------------------------------------------------------------ */
 
 static const struct image *find_image(const struct patch_session *session, const char *path)
 {
@@ -171,7 +171,7 @@ static struct molt_error *compile_units(struct build *build)
     return error ? error : build_place(build);
 }
 
-/* ---- which call --------------------------------------------------------------------------------------------------- */
+/* ---- which call ------------------------------------------------------------------------------------ */
 
 /* What is known of the code that a frame is in. */
 struct code {

@@ -1,7 +1,8 @@
 /*
- * Recipes, call by call. What the new code reads behind a call is found in its machine code; each of these places gets its
- * value from the old frame (transfer/sources.c). What a register held when the function was entered must be found again even
- * if the new code never reads it, since the caller wants it back and unwinders look for it.
+ * Recipes, call by call. What the new code reads behind a call is found in its machine code; each of these
+ * places gets its value from the old frame (transfer/sources.c). What a register held when the function was
+ * entered must be found again even if the new code never reads it, since the caller wants it back and
+ * unwinders look for it.
  */
 #include "patch/transfer/transfer.h"
 
@@ -190,7 +191,8 @@ static char *add_slot(struct transfer_work *work, struct recipe *recipe, int32_t
     return reason;
 }
 
-/* Arguments that the caller has left above the frame stay there: the new version must mean the same by that place. */
+/* Arguments that the caller has left above the frame stay there: the new version must mean the same by that
+ * place. */
 static char *check_argument(struct transfer_work *work, int32_t offset)
 {
     const struct local_piece *piece = NULL, *other;
@@ -241,7 +243,8 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe)
     return NULL;
 }
 
-/* Slots and registers that hold what a register held on entry, though this code may never restore it: unwinders do. */
+/* Slots and registers that hold what a register held on entry, though this code may never restore it:
+ * unwinders do. */
 static void add_saved(struct transfer_work *work, struct recipe *recipe)
 {
     const struct code *code = &work->new->code;
@@ -267,8 +270,8 @@ static void add_saved(struct transfer_work *work, struct recipe *recipe)
     }
 }
 
-/* Variables that the new code reads no more, but is said to keep: a later update may lead to code that reads them, so they
- * go along where they can. */
+/* Variables that the new code reads no more, but is said to keep: a later update may lead to code that reads
+ * them, so they go along where they can. */
 static void add_described(struct transfer_work *work, struct recipe *recipe)
 {
     for (size_t i = 0; i < work->new->locals->count; i++) {
@@ -367,7 +370,8 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
     free(pairs);
 }
 
-/* The calls from which control comes back, where one of the versions has a problem: for each the same reason. */
+/* The calls from which control comes back, where one of the versions has a problem: for each the same reason.
+ */
 static void add_refusals(const struct transfer_work *work, recipe_list *ret)
 {
     const struct code *old = &work->old->code;

@@ -1,7 +1,7 @@
 /*
- * Recipes by which a function that is suspended at a call goes on in its other version (DESIGN.md 4.4): which call there is
- * the same, what the code behind it will read, and where each of these values is in the frame of the version that runs.
- * Where anything cannot be derived there is no recipe, but a reason.
+ * Recipes by which a function that is suspended at a call goes on in its other version (DESIGN.md 4.4): which
+ * call there is the same, what the code behind it will read, and where each of these values is in the frame
+ * of the version that runs. Where anything cannot be derived there is no recipe, but a reason.
  */
 #ifndef MOLT_PATCH_TRANSFER_H
 #define MOLT_PATCH_TRANSFER_H
@@ -28,7 +28,8 @@ struct recipe_value {
 };
 
 /* One call of the old code. Places are addresses of the objects' debug information. */
-/* A local that has no value in the new version, as a recipe's reason says, and that MOLT_TRANSFER could give. */
+/* A local that has no value in the new version, as a recipe's reason says, and that MOLT_TRANSFER could give.
+ */
 struct recipe_gap {
     const char *local, *function; /* borrowed from the debug information; NULL: there is none */
     const char *value;            /* C to begin with; NULL: it is no number and no pointer */
@@ -80,8 +81,9 @@ void transfer_pair_init(struct transfer_pair *pair, const struct transfer_side *
                         const struct comparison *comparison);
 void transfer_pair_deinit(struct transfer_pair *pair);
 
-/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version; and (unless BACK, the same
- * pair the other way round, is NULL) those from NEW_SYMBOL back to it. Everything is borrowed as long as the results. */
+/* Adds a recipe for each call in OLD_SYMBOL that comes back, leading to NEW_SYMBOL, its other version; and
+ * (unless BACK, the same pair the other way round, is NULL) those from NEW_SYMBOL back to it. Everything is
+ * borrowed as long as the results. */
 void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
                        const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
                        recipe_list *ret_forward, recipe_list *ret_back);

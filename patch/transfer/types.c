@@ -1,6 +1,6 @@
 /*
- * Whether the values of two locals mean the same: their types as the debug information of two objects describes them, compared side by
- * side, through everything that lies in them by value.
+ * Whether the values of two locals mean the same: their types as the debug information of two objects
+ * describes them, compared side by side, through everything that lies in them by value.
  */
 #include <dwarf.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * One version of a function, with all that is found out about it once: its code, its locals, and which of its frame's memory is
- * reached by addresses, so that others may read and write it.
+ * One version of a function, with all that is found out about it once: its code, its locals, and which of its
+ * frame's memory is reached by addresses, so that others may read and write it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +36,8 @@ static void add_range(live_ranges *ranges, const struct frame_object *object)
 }
 
 /*
- * Memory of the frame, from LOW on, that is no object's, and is written by operands but never read by any: it may be an array that
- * has no name. What operands do read is found alive by that.
+ * Memory of the frame, from LOW on, that is no object's, and is written by operands but never read by any: it
+ * may be an array that has no name. What operands do read is found alive by that.
  */
 static void add_unread(struct version *version, int32_t low)
 {
@@ -71,8 +71,8 @@ static void add_unread(struct version *version, int32_t low)
 }
 
 /*
- * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it may be any; if it is one inside
- * an object (a member that is an array), any that has a name.
+ * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it
+ * may be any; if it is one inside an object (a member that is an array), any that has a name.
  */
 static void find_escaped(struct version *version)
 {
@@ -113,7 +113,8 @@ static void find_escaped(struct version *version)
     }
 }
 
-/* Functions that may return a second time: the frame must stay what it was then, and so must its code. What that says of a caller. */
+/* Functions that may return a second time: the frame must stay what it was then, and so must its code. What
+ * that says of a caller. */
 static const struct {
     const char *callee, *problem;
 } returning_twice[] = {

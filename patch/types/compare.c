@@ -52,9 +52,10 @@ static const char *former_name(const struct type_changes *changes, const struct 
     return hint_renamed(changes->hints, new->name ? "type" : "typedef", NULL, name_of(new)).old_name;
 }
 
-/* A name may mean something else in each unit, so it is asked of the units that both models have. Where a unit has not known the name
- * before, its type may come from another one: from a header that it includes now, or because it has moved. It has not if that other
- * type goes on as it was, or as something else; nor if the units that define it are not in the new model, which leaves them as they are.
+/* A name may mean something else in each unit, so it is asked of the units that both models have. Where a
+ * unit has not known the name before, its type may come from another one: from a header that it includes now,
+ * or because it has moved. It has not if that other type goes on as it was, or as something else; nor if the
+ * units that define it are not in the new model, which leaves them as they are.
  */
 static const struct type *brought_from(struct type_changes *changes, const struct type *new, const char *key)
 {
@@ -168,7 +169,7 @@ bool types_correspond(struct type_changes *changes, const struct type *old, cons
            predecessor(changes, new) == old;
 }
 
-/* ---- values --------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------- */
 
 static bool is_number(const struct type *type)
 {
@@ -281,7 +282,7 @@ enum type_conversion types_conversion(const struct type_changes *changes, const 
     }
 }
 
-/* ---- comparisons ---------------------------------------------------------------------------------------------- */
+/* ---- comparisons ----------------------------------------------------------------------------------- */
 
 /* Numbers in a flexible array have a conversion of their own, since there may be any number of them. */
 static void note_tail(struct type_changes *changes, const struct type_change *change)

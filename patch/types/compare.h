@@ -78,8 +78,8 @@ const struct hints *type_changes_hints(const struct type_changes *changes);
 size_t type_changes_count(const struct type_changes *changes);
 const struct type_change *type_changes_at(const struct type_changes *changes, size_t index);
 
-/* Types that both have and that are told in other words, while instances stay as they are: their names, or those
- * of members, differ. `kinds` is 0. */
+/* Types that both have and that are told in other words, while instances stay as they are: their names, or
+ * those of members, differ. `kinds` is 0. */
 size_t type_changes_alike_count(const struct type_changes *changes);
 const struct type_change *type_changes_alike_at(const struct type_changes *changes, size_t index);
 

@@ -30,7 +30,8 @@ void die_facts_read(const Dwarf_Die *die, struct die_facts *ret);
 /* Where the member with FACTS is, in bits from the start of the whole; SIZE is its type's in bytes. */
 uint64_t die_member_place(const struct die_facts *facts, uint64_t size);
 
-/* The type of a variable, a member, a pointer, an array or a function: what it is made of or gives back. False: it has none. */
+/* The type of a variable, a member, a pointer, an array or a function: what it is made of or gives back.
+ * False: it has none. */
 bool die_type(const Dwarf_Die *die, Dwarf_Die *ret);
 
 /* The same without typedefs and qualifiers; false for void, too. */

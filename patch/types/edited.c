@@ -1,6 +1,7 @@
 /*
- * Whether an edit has to do with a variable, by the lines that name it. Of a variable that no object keeps nothing else can be told without
- * compiling its source once more, and there are many: most are locals that the compiler has no need for.
+ * Whether an edit has to do with a variable, by the lines that name it. Of a variable that no object keeps
+ * nothing else can be told without compiling its source once more, and there are many: most are locals that
+ * the compiler has no need for.
  */
 #include "patch/types/edited.h"
 

@@ -13,7 +13,7 @@
 #include "patch/types/die_facts.h"
 #include "patch/types/variable_address.h"
 
-/* ---- locations ------------------------------------------------------------------------------------------------- */
+/* ---- locations ------------------------------------------------------------------------------------- */
 
 static void read_parts(Dwarf_Attribute *attribute, const Dwarf_Op *operations, size_t count,
                        struct form *form)
@@ -60,7 +60,7 @@ static void read_location(struct form *form)
     }
 }
 
-/* ---- the list -------------------------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------------- */
 
 /* The entry that DIE is an instance of. */
 static Dwarf_Die origin_of(const Dwarf_Die *die)
@@ -244,7 +244,7 @@ const struct form *forms_at(const struct forms *forms, uint64_t address, bool tl
     return form;
 }
 
-/* ---- types ----------------------------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------------- */
 
 bool form_is_const(const struct form *form)
 {

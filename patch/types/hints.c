@@ -1,4 +1,5 @@
-/* A change set by name. Two trees may differ in many thousands of declarations that no program has: each question is one look-up. */
+/* A change set by name. Two trees may differ in many thousands of declarations that no program has: each
+ * question is one look-up. */
 #include "patch/types/hints.h"
 
 #include <stdlib.h>

@@ -23,8 +23,9 @@ void hints_destroy(struct hints *hints);
 /* Whether nothing was renamed or removed. */
 bool hints_are_empty(const struct hints *hints);
 
-/* What the type, member or enumerator (KIND: "type", "typedef", "member", "enumerator") that is NAME now, in a
- * type called OWNER (NULL for types; "" if it has no name), was called. The result points into the changes. */
+/* What the type, member or enumerator (KIND: "type", "typedef", "member", "enumerator") that is NAME now, in
+ * a type called OWNER (NULL for types; "" if it has no name), was called. The result points into the changes.
+ */
 struct rename_hint hint_renamed(const struct hints *hints, const char *kind, const char *owner,
                                 const char *name);
 

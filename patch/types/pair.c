@@ -178,7 +178,7 @@ static void pair_compounds(struct pairing *pairing, const struct type *old, stru
     LIST_FREE(&after);
 }
 
-/* ---- members that moved in or out of a structure ------------------------------------------------------------- */
+/* ---- members that moved in or out of a structure --------------------------------------------------- */
 
 /* Adds to AMONG what lies in the structures among it, as deep as it goes. */
 static void go_deeper(struct type_changes *changes, leaves *among)

@@ -105,14 +105,14 @@ void type_model_add_all(struct type_model *model, Dwarf *dwarf, const char *name
 const struct type *type_model_find(struct type_model *model, const char *name, const char *unit,
                                    bool *ret_ambiguous);
 
-/* What NAME means in the first unit of MODEL that knows it and is called as one in which OTHER defines TYPE, a
- * structure, union or enumeration of OTHER. NULL: none of these units of MODEL knows NAME; *RET_KNOWN says
+/* What NAME means in the first unit of MODEL that knows it and is called as one in which OTHER defines TYPE,
+ * a structure, union or enumeration of OTHER. NULL: none of these units of MODEL knows NAME; *RET_KNOWN says
  * whether it has any of them. */
 const struct type *type_model_counterpart(struct type_model *model, const char *name,
                                           struct type_model *other, const struct type *type, bool *ret_known);
 
-/* Calls VISIT with all that the name of TYPE, a structure, union or enumeration of MODEL, means in its units, TYPE included, until it
- * returns false. */
+/* Calls VISIT with all that the name of TYPE, a structure, union or enumeration of MODEL, means in its units,
+ * TYPE included, until it returns false. */
 void type_model_walk_namesakes(struct type_model *model, const struct type *type,
                                bool (*visit)(void *context, const struct type *type), void *context);
 

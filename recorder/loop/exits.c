@@ -1,7 +1,7 @@
 /*
- * The ways out of a turn. What went to the next turn (`continue`) returns, what left the loop returns a number that the loop has an answer for: 1,
- * 2 and so on, in the order in which they are found; 0 is the next turn. Constants that are returned stay in the loop; other values come
- * through a pointer.
+ * The ways out of a turn. What went to the next turn (`continue`) returns, what left the loop returns a
+ * number that the loop has an answer for: 1, 2 and so on, in the order in which they are found; 0 is the next
+ * turn. Constants that are returned stay in the loop; other values come through a pointer.
  */
 #include "recorder/loop/private.h"
 
@@ -12,7 +12,7 @@ struct place {
     bool in_list; /* the statement is one of several in braces */
 };
 
-/* ---- finding ------------------------------------------------------------------------------------------------------ */
+/* ---- finding --------------------------------------------------------------------------------------- */
 
 struct jump {
     TSNode node;
@@ -164,7 +164,7 @@ static void find_exits(struct walk *walk, TSNode node, struct place place, unsig
         find_exits(walk, ts_node_named_child(node, i), place, depth + 1);
 }
 
-/* ---- rewriting ---------------------------------------------------------------------------------------------------- */
+/* ---- rewriting ------------------------------------------------------------------------------------- */
 
 static void rewrite(struct loop_work *work, uint32_t start, uint32_t end, struct text *text)
 {

@@ -1,6 +1,7 @@
 /*
- * Which loop is meant. With the cursor on a loop, the innermost one whose head it is on; with the name of a function that is waited in, the
- * outermost loop around a call of it, since that is the one that does not end.
+ * Which loop is meant. With the cursor on a loop, the innermost one whose head it is on; with the name of a
+ * function that is waited in, the outermost loop around a call of it, since that is the one that does not
+ * end.
  */
 #include "recorder/loop/private.h"
 

@@ -1,6 +1,7 @@
 /*
- * What a file includes, and what that includes: for the macros in it. Which header a name means only the compiler knows; here every directory that may
- * be meant is searched, the nearest first. Headers of the system count, too: their macros assign and jump like others.
+ * What a file includes, and what that includes: for the macros in it. Which header a name means only the
+ * compiler knows; here every directory that may be meant is searched, the nearest first. Headers of the
+ * system count, too: their macros assign and jump like others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,8 +160,8 @@ static void deinit(struct headers *headers)
     free(headers->items);
 }
 
-/* Whether a loop may begin, or a `do` end, in the lines that WISH means or the two in front of them: editors ask at each movement of the cursor, and to parse
- * a long function takes its time. */
+/* Whether a loop may begin, or a `do` end, in the lines that WISH means or the two in front of them: editors
+ * ask at each movement of the cursor, and to parse a long function takes its time. */
 static bool may_have_loop(const struct document *document, const struct loop_wish *wish)
 {
     uint32_t line = wish->first_line > 2 ? wish->first_line - 2 : 0;

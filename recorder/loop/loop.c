@@ -8,7 +8,7 @@
 
 extern const TSLanguage *tree_sitter_c(void);
 
-/* ---- what all its files use --------------------------------------------------------------------------------------- */
+/* ---- what all its files use ------------------------------------------------------------------------ */
 
 bool loop_reserve(struct loop_work *work, void **items, uint32_t count, uint32_t *capacity, size_t size)
 {
@@ -75,7 +75,7 @@ static void deinit(struct loop_work *work)
         ts_tree_delete(work->tree);
 }
 
-/* ---- the way ------------------------------------------------------------------------------------------------------ */
+/* ---- the way --------------------------------------------------------------------------------------- */
 
 /* Parses TEXT, which is the segment, or as long. */
 static bool parse(struct loop_work *work, const char *text)
@@ -131,8 +131,8 @@ static void mask_arguments(char *text, struct token_reader reader)
     }
 }
 
-/* Makes the segment's TEXT one that the grammar understands: no macros in front of the function's name, such as LUA_API, and no types as
- * arguments of macros. */
+/* Makes the segment's TEXT one that the grammar understands: no macros in front of the function's name, such
+ * as LUA_API, and no types as arguments of macros. */
 static void mask(const struct loop_work *work, char *text, uint32_t length)
 {
     struct token_reader reader = token_reader_at(text, length, 0);
@@ -204,7 +204,8 @@ static bool is_jump(TSNode node)
            node_is(node, "goto_statement") || node_is(node, "continue_statement");
 }
 
-/* Whether NODE is what an extracted turn leaves in a loop: a call, or what is made of its result. RET_CALLS counts the calls. */
+/* Whether NODE is what an extracted turn leaves in a loop: a call, or what is made of its result. RET_CALLS
+ * counts the calls. */
 static bool is_remainder(TSNode node, unsigned *ret_calls)
 {
     TSNode inner = ts_node_named_child(node, 0);

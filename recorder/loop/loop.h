@@ -1,9 +1,10 @@
 /*
- * Extracting the body of a loop: `for (;;) { ... }` becomes a loop that calls a static function with what stood between its braces. A
- * function that never returns is then left alone by edits of what it does in each turn, which are updated as any called function.
+ * Extracting the body of a loop: `for (;;) { ... }` becomes a loop that calls a static function with what
+ * stood between its braces. A function that never returns is then left alone by edits of what it does in each
+ * turn, which are updated as any called function.
  *
- * All of it goes by the syntax tree of one function; of the rest of the file, and of what it includes, macros and names are known. What the tree
- * cannot tell is never guessed: such a loop has a reason instead of edits.
+ * All of it goes by the syntax tree of one function; of the rest of the file, and of what it includes, macros
+ * and names are known. What the tree cannot tell is never guessed: such a loop has a reason instead of edits.
  */
 #ifndef MOLT_RECORDER_LOOP_H
 #define MOLT_RECORDER_LOOP_H
@@ -20,8 +21,8 @@ struct loop_header {
     uint32_t length;
 };
 
-/* The file, the segment (segment.h) of it that holds the function, and how to come by what it includes, which is asked for once if there is a
- * loop. All is borrowed. */
+/* The file, the segment (segment.h) of it that holds the function, and how to come by what it includes, which
+ * is asked for once if there is a loop. All is borrowed. */
 struct loop_source {
     const char *text;
     uint32_t length;

@@ -1,7 +1,8 @@
 /*
- * Macros, since the tree shows their names only. Of each that the turn uses, its replacement is looked through, and that of macros in it: for
- * variables of the function that it means by their names, for jumps out of the turn, and for what it does with its arguments. Definitions are
- * taken without regard to the #if around them: where there are several, the last one in the file itself counts, and it does not matter much
+ * Macros, since the tree shows their names only. Of each that the turn uses, its replacement is looked
+ * through, and that of macros in it: for variables of the function that it means by their names, for jumps
+ * out of the turn, and for what it does with its arguments. Definitions are taken without regard to the #if
+ * around them: where there are several, the last one in the file itself counts, and it does not matter much
  * which, as long as variables and jumps in it are seen.
  */
 #include "recorder/loop/private.h"
@@ -10,7 +11,7 @@
 
 enum { EXPANSION_DEPTH = 24 };
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------------- */
 
 /* The definition behind the word `define`; READER goes to its end. */
 static void read_definition(struct loop_work *work, struct token_reader *reader, bool here)
@@ -105,7 +106,7 @@ const struct macro *loop_macro(const struct loop_work *work, const char *name, u
     return same_words(found->text + found->name, found->name_end - found->name, name, length) ? found : NULL;
 }
 
-/* ---- what a macro does with its arguments ------------------------------------------------------------------------- */
+/* ---- what a macro does with its arguments ---------------------------------------------------------- */
 
 static struct token_reader read_body(const struct macro *macro)
 {
@@ -170,7 +171,8 @@ static bool assigns(const char *text, struct token_reader reader)
            !token_is(text, &token, "<=") && !token_is(text, &token, ">=");
 }
 
-/* Whether BEFORE, the last token that is no opening parenthesis, changes what follows, or takes its address. */
+/* Whether BEFORE, the last token that is no opening parenthesis, changes what follows, or takes its address.
+ */
 static bool changes(const char *text, const struct token *before)
 {
     return token_is(text, before, "++") || token_is(text, before, "--") || token_is(text, before, "&");
@@ -332,7 +334,7 @@ bool loop_macro_spells(const struct macro *macro, uint32_t index)
     return false;
 }
 
-/* ---- what a macro does behind its name ---------------------------------------------------------------------------- */
+/* ---- what a macro does behind its name ------------------------------------------------------------- */
 
 /* Functions that mean the function that they are called in. */
 static const char *const bound[] = { "alloca",
@@ -351,7 +353,8 @@ static const char *const bound[] = { "alloca",
                                      "__builtin_return_address",
                                      NULL };
 
-/* The variable that the word from START to END of TEXT means where the loop stands, if it comes from outside. */
+/* The variable that the word from START to END of TEXT means where the loop stands, if it comes from outside.
+ */
 static struct name *outer_name(struct loop_work *work, const char *text, uint32_t start, uint32_t end)
 {
     for (uint32_t i = 0; i < work->names.count; i++) {

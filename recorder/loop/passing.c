@@ -1,6 +1,7 @@
 /*
- * How a variable of the function comes to the new one. What a turn only reads comes as a value, if nobody can change it meanwhile; all else by its
- * address, and then each use of `x` becomes `*x`. An array is its first element's address in any case, unless its size matters.
+ * How a variable of the function comes to the new one. What a turn only reads comes as a value, if nobody can
+ * change it meanwhile; all else by its address, and then each use of `x` becomes `*x`. An array is its first
+ * element's address in any case, unless its size matters.
  *
  *     int n;              int n               int *n
  *     char buffer[10];    char *buffer        char (*buffer)[10]
@@ -11,7 +12,7 @@
 
 #include <stdlib.h>
 
-/* ---- what a variable is ------------------------------------------------------------------------------------------- */
+/* ---- what a variable is ---------------------------------------------------------------------------- */
 
 /* The declarator right around NAME's label: an array's, a function's, or none (null). */
 static TSNode closest(const struct loop_work *work, const struct name *name)
@@ -74,7 +75,7 @@ static void refuse(struct loop_work *work, const struct name *name, const char *
                 why);
 }
 
-/* ---- the choice --------------------------------------------------------------------------------------------------- */
+/* ---- the choice ------------------------------------------------------------------------------------ */
 
 static enum passing choose(const struct loop_work *work, const struct name *name)
 {
@@ -190,7 +191,7 @@ static void check(struct loop_work *work, const struct name *name)
     check_type(work, name);
 }
 
-/* ---- uses --------------------------------------------------------------------------------------------------------- */
+/* ---- uses ------------------------------------------------------------------------------------------ */
 
 /* FRONT, the name and BACK instead of what stands from START to END. */
 static void rewrite(struct loop_work *work, uint32_t start, uint32_t end, const char *front,
@@ -231,7 +232,7 @@ void loop_choose_passing(struct loop_work *work)
         rewrite_use(work, &work->uses.items[i]);
 }
 
-/* ---- parameters --------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------ */
 
 /* The words from START to END, comments left out and spaces made one. */
 static void write_words(const struct loop_work *work, uint32_t start, uint32_t end, struct text *text)

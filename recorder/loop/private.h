@@ -153,7 +153,8 @@ void loop_choose_passing(struct loop_work *work);
 void loop_write_parameter(const struct loop_work *work, const struct name *name, struct text *text);
 void loop_write_argument(const struct loop_work *work, const struct name *name, struct text *text);
 
-/* exits.c: break, continue, return and goto of the turn, rewritten. RESULT: the pointer for what is returned. */
+/* exits.c: break, continue, return and goto of the turn, rewritten. RESULT: the pointer for what is returned.
+ */
 void loop_read_exits(struct loop_work *work);
 void loop_rewrite_exits(struct loop_work *work, const char *result);
 /* Appends the type that the function returns; false: it cannot be written in front of a name. */

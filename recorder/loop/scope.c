@@ -1,13 +1,14 @@
 /*
- * One walk over the function in the order of its text, which is the order in which names come into scope: what each block declares is forgotten
- * at its end, and a use means the innermost name that is known then. Uses are judged by what stands around them, so the way down to a
- * node is kept (tree-sitter looks for a parent from the root each time).
+ * One walk over the function in the order of its text, which is the order in which names come into scope:
+ * what each block declares is forgotten at its end, and a use means the innermost name that is known then.
+ * Uses are judged by what stands around them, so the way down to a node is kept (tree-sitter looks for a
+ * parent from the root each time).
  */
 #include "recorder/loop/private.h"
 
 static void walk(struct loop_work *work, TSNode node);
 
-/* ---- names -------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------- */
 
 static bool named(const struct loop_work *work, const struct name *name, uint32_t start, uint32_t end)
 {
@@ -52,7 +53,7 @@ static void note_visible(struct loop_work *work)
     }
 }
 
-/* ---- uses --------------------------------------------------------------------------------------------------------- */
+/* ---- uses ------------------------------------------------------------------------------------------ */
 
 /* The node COUNT levels above the one that is walked, parentheses passed over. */
 static TSNode around(const struct loop_work *work, uint32_t count, TSNode *ret_below)
@@ -153,8 +154,8 @@ static void judge(struct loop_work *work, struct name *name, bool turn)
         name->has_members = true;
 }
 
-/* Whether `*x` may stand for the name at NODE without parentheses: what is around binds less tightly, and what is in front of it does not
- * run into the star. */
+/* Whether `*x` may stand for the name at NODE without parentheses: what is around binds less tightly, and
+ * what is in front of it does not run into the star. */
 static bool is_bare(const struct loop_work *work, TSNode node)
 {
     static const char *const around_it[] = {
@@ -226,7 +227,7 @@ static void use_name(struct loop_work *work, TSNode node)
         add_use(work, node, index);
 }
 
-/* ---- declarations ------------------------------------------------------------------------------------------------- */
+/* ---- declarations ---------------------------------------------------------------------------------- */
 
 /* The name in DECLARATOR, and whether it is a function's. */
 static TSNode declared(TSNode declarator, bool *ret_function)
@@ -251,7 +252,8 @@ static TSNode declared(TSNode declarator, bool *ret_function)
     return (TSNode){ 0 };
 }
 
-/* Declares what DECLARATOR of DECLARATION does, then looks at sizes and initial value, where the name is known already. */
+/* Declares what DECLARATOR of DECLARATION does, then looks at sizes and initial value, where the name is
+ * known already. */
 static void walk_declarator(struct loop_work *work, TSNode declaration, TSNode declarator,
                             enum name_kind kind)
 {
@@ -300,7 +302,7 @@ static void walk_type(struct loop_work *work, TSNode node)
     walk(work, body);
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------------- */
 
 /* The children of NODE; of a directive, its condition is none. */
 static void walk_children(struct loop_work *work, TSNode node)

@@ -1,6 +1,7 @@
 /*
- * The two edits: the new function in front of the old one and the comment that belongs to it, and the call in place of what stood in the loop.
- * Indentation is taken from the source: the turn's own lines move left to where a function's are, and calls stand where its first line stood.
+ * The two edits: the new function in front of the old one and the comment that belongs to it, and the call in
+ * place of what stood in the loop. Indentation is taken from the source: the turn's own lines move left to
+ * where a function's are, and calls stand where its first line stood.
  */
 #include "recorder/loop/private.h"
 
@@ -13,7 +14,7 @@ struct layout {
     char first[64]; /* in front of the turn's first line */
 };
 
-/* ---- layout ------------------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------------- */
 
 static uint32_t line_start(const struct loop_work *work, uint32_t offset)
 {
@@ -55,7 +56,7 @@ static void read_layout(const struct loop_work *work, struct layout *layout)
         read_indentation(work, node_start(work, turn), &layout->first);
 }
 
-/* ---- names -------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------- */
 
 static bool has_word(const char *text, uint32_t length, const char *word)
 {
@@ -137,7 +138,7 @@ static TSNode function_label(const struct loop_work *work)
     return node;
 }
 
-/* ---- the turn ----------------------------------------------------------------------------------------------------- */
+/* ---- the turn -------------------------------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -182,7 +183,8 @@ static void write_outdented(const char *lines, size_t length, const char *prefix
     }
 }
 
-/* Gives each statement of a turn on one line a line of its own: compilers warn of what looks like the branch of an if. */
+/* Gives each statement of a turn on one line a line of its own: compilers warn of what looks like the branch
+ * of an if. */
 static void break_lines(struct loop_work *work, const struct layout *layout)
 {
     uint32_t count = ts_node_named_child_count(work->turn);
@@ -229,7 +231,7 @@ static void write_turn(struct loop_work *work, const struct layout *layout, stru
     text_puts(text, "\n}\n");
 }
 
-/* ---- calls and heads ---------------------------------------------------------------------------------------------- */
+/* ---- calls and heads ------------------------------------------------------------------------------- */
 
 /* `HEAD(a, b, c)` from COLUMN on, broken before LOOP_LINE_MAX columns; further lines begin with INDENT. */
 static void write_list(const char *head, size_t column, const char *indent, const char *const *items,
@@ -353,7 +355,7 @@ static void write_comment(const struct loop_work *work, const char *function, co
     text_puts(text, work->exits.count ? ". */\n" : " */\n");
 }
 
-/* ---- the edits ---------------------------------------------------------------------------------------------------- */
+/* ---- the edits ------------------------------------------------------------------------------------- */
 
 /* Behind the comment that begins at OFFSET, or the line that it is on. */
 static uint32_t skip_comment(const struct loop_work *work, uint32_t offset, uint32_t end)
@@ -366,7 +368,8 @@ static uint32_t skip_comment(const struct loop_work *work, uint32_t offset, uint
     return offset + (block ? 2 : 0);
 }
 
-/* Where the comment that belongs to the function begins, else the function: behind the last empty line in front of it. */
+/* Where the comment that belongs to the function begins, else the function: behind the last empty line in
+ * front of it. */
 static uint32_t place_of_function(const struct loop_work *work)
 {
     uint32_t lead = work->source->lead, place = work->source->start, at = place;

@@ -1,6 +1,6 @@
 /*
- * The program that is edited while it runs: answers each line on each connection with answer(), and says which
- * request of the connection it was. Prints its port, ends when its standard input is closed.
+ * The program that is edited while it runs: answers each line on each connection with answer(), and says
+ * which request of the connection it was. Prints its port, ends when its standard input is closed.
  */
 #include <netinet/in.h>
 #include <poll.h>

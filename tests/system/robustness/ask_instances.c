@@ -1,4 +1,5 @@
-/* Asks the engine behind SOCKET for instances with any PATCH as the query, and prints its answer. Status: 0 if it gave one. */
+/* Asks the engine behind SOCKET for instances with any PATCH as the query, and prints its answer. Status: 0
+ * if it gave one. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -21,12 +21,12 @@ static int setup(void **state)
     if (!mkdtemp(repository)) {
         return -1;
     }
-    snprintf(
-        command, sizeof(command),
-        "cd %s && exec >/dev/null 2>&1 && git init -q && mkdir -p src/deep && echo 1 >src/deep/a.c && git add . && "
-        "git -c user.name=t -c user.email=t@t commit -qm one && git tag v1 && echo 2 >src/deep/a.c && "
-        "git -c user.name=t -c user.email=t@t commit -qam two && git tag v2 && echo 3 >src/deep/a.c",
-        repository);
+    snprintf(command, sizeof(command),
+             "cd %s && exec >/dev/null 2>&1 && git init -q && mkdir -p src/deep && echo 1 >src/deep/a.c && "
+             "git add . && "
+             "git -c user.name=t -c user.email=t@t commit -qm one && git tag v1 && echo 2 >src/deep/a.c && "
+             "git -c user.name=t -c user.email=t@t commit -qam two && git tag v2 && echo 3 >src/deep/a.c",
+             repository);
     return system(command);
 }
 

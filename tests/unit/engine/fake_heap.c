@@ -18,7 +18,8 @@ struct block {
     bool hidden;
 };
 
-/* Not in the engine's library: what is allocated while a policy runs is undone with what the program has written. */
+/* Not in the engine's library: what is allocated while a policy runs is undone with what the program has
+ * written. */
 static struct {
     uint8_t *area;
     size_t used, left;
@@ -170,7 +171,7 @@ uint64_t fake_heap_hash(void)
     return hash_on(hash, at, end - at);
 }
 
-/* ---- engine/heap/heap.h ------------------------------------------------------------------------------------------- */
+/* ---- engine/heap/heap.h ---------------------------------------------------------------------------- */
 
 static struct heap_block describe(const struct block *block)
 {

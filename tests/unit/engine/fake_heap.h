@@ -22,8 +22,8 @@ size_t fake_heap_size(void *block);
 unsigned fake_heap_site_of(void *block);
 size_t fake_heap_count(void);
 
-/* A number that stands for all bytes of all blocks, and all there is between them, but for hidden ones and what is behind the last one that is in
- * use. */
+/* A number that stands for all bytes of all blocks, and all there is between them, but for hidden ones and
+ * what is behind the last one that is in use. */
 uint64_t fake_heap_hash(void);
 
 /* The same of the first SIZE bytes of the heap; how many there are. New blocks come behind the others. */

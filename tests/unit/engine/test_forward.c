@@ -95,7 +95,7 @@ static void begin(struct nodes *nodes)
     describe(nodes);
 }
 
-/* ---- a thread that holds addresses on its stack, in registers and in thread-local memory ------------------------- */
+/* ---- a thread that holds addresses on its stack, in registers and in thread-local memory ----------- */
 
 struct holder {
     pthread_t thread;
@@ -259,7 +259,7 @@ static void test_old_blocks_in_quarantine(void **state)
     assert_int_equal(fake_heap_count(), blocks - 1);
 }
 
-/* ---- what is refused, and what is found out ------------------------------------------------------------------------ */
+/* ---- what is refused, and what is found out -------------------------------------------------------- */
 
 static void refused(struct nodes *nodes, const char *reason)
 {

@@ -1,7 +1,8 @@
 /*
- * The heap's blocks against a model: whatever the program does with malloc's family, walking finds exactly what is live,
- * with exact sizes, and so does finding by any address inside. The engine's interposition is linked into this program; it runs
- * with glibc, jemalloc and mimalloc underneath (see meson.build). `test-engine-heap SEED` replays.
+ * The heap's blocks against a model: whatever the program does with malloc's family, walking finds exactly
+ * what is live, with exact sizes, and so does finding by any address inside. The engine's interposition is
+ * linked into this program; it runs with glibc, jemalloc and mimalloc underneath (see meson.build).
+ * `test-engine-heap SEED` replays.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,7 +42,7 @@ static size_t below(size_t limit)
     return random_number() % limit;
 }
 
-/* ---- the model --------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------------- */
 
 struct model_block {
     uint8_t *start; /* NULL: free */
@@ -175,7 +176,7 @@ static void act(struct model_block *block)
     }
 }
 
-/* ---- against the engine ------------------------------------------------------------------------------ */
+/* ---- against the engine ---------------------------------------------------------------------------- */
 
 static int by_start(const void *a, const void *b)
 {
@@ -262,7 +263,7 @@ static void blocks_and_sizes_are_exact(void **unused)
     check_all();
 }
 
-/* ---- single properties ------------------------------------------------------------------------------- */
+/* ---- single properties ----------------------------------------------------------------------------- */
 
 static struct heap_block find(const void *address)
 {
@@ -473,8 +474,8 @@ static void a_place_that_was_given_out_again_is_no_block(void **unused)
     free(behind);
 }
 
-/* A large block is looked for, freed, and another one made 16 bytes off, in the same granule. NULL if the allocator puts them elsewhere:
- * what other tests freed may fit better. */
+/* A large block is looked for, freed, and another one made 16 bytes off, in the same granule. NULL if the
+ * allocator puts them elsewhere: what other tests freed may fit better. */
 static char *move_by_half_a_granule(char **ret_before, size_t inside)
 {
     enum { BEFORE = 60000, LARGE = 120000 };

@@ -42,7 +42,7 @@ static void widen(const void *from, void *to)
     *new = (struct wide){ old->x, old->y, old->z, 7 };
 }
 
-/* ---- a program: blocks and a variable ----------------------------------------------------------------------------- */
+/* ---- a program: blocks and a variable -------------------------------------------------------------- */
 
 static struct point_old global[3];
 
@@ -72,7 +72,7 @@ static struct point_old *new_point(struct program *program, unsigned site, size_
     return points;
 }
 
-/* ---- in place -------------------------------------------------------------------------------------------------- */
+/* ---- in place -------------------------------------------------------------------------------------- */
 
 static void test_blocks_and_variables_in_place(void **state)
 {
@@ -148,7 +148,7 @@ static void test_moved_when_it_does_not_fit(void **state)
     program_end(&program);
 }
 
-/* ---- what policies may do ---------------------------------------------------------------------------------------- */
+/* ---- what policies may do -------------------------------------------------------------------------- */
 
 static int elsewhere = 3;
 static char *allocated;
@@ -289,7 +289,7 @@ static void test_policies_that_fail(void **state)
     assert_true(before.sa_handler == after.sa_handler && before.sa_flags == after.sa_flags);
 }
 
-/* ---- validations -------------------------------------------------------------------------------------------------- */
+/* ---- validations ----------------------------------------------------------------------------------- */
 
 static int is_near(const void *from, const void *to)
 {

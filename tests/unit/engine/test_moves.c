@@ -1,4 +1,5 @@
-/* Thousands of instances grow out of their blocks, and move into blocks that were asked for before the world was stopped. */
+/* Thousands of instances grow out of their blocks, and move into blocks that were asked for before the world
+ * was stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +51,8 @@ static void there(const void *from, void *to)
     }
 }
 
-/* A list, of which each PAIRTH is an array of two, and each ROOMYTH fits in its block; and pointers to it from everywhere. */
+/* A list, of which each PAIRTH is an array of two, and each ROOMYTH fits in its block; and pointers to it
+ * from everywhere. */
 static void begin(struct program *program, int pairth, int roomyth)
 {
     program_begin(program);
@@ -174,7 +176,7 @@ static void test_more_than_expected(void **state)
     assert_int_equal(fake_heap_hidden(), 0);
 }
 
-/* ---- what goes wrong ------------------------------------------------------------------------------------------------ */
+/* ---- what goes wrong ------------------------------------------------------------------------------- */
 
 static volatile int *volatile nowhere = (volatile int *)8;
 static int fatal;

@@ -63,7 +63,8 @@ static void back_wrong(const void *from, void *to)
 
 static struct before *instances[COUNT];
 
-/* A list, of which each third instance has rubbish between its members, and each PAIRTH is an array of two. */
+/* A list, of which each third instance has rubbish between its members, and each PAIRTH is an array of two.
+ */
 static void begin(struct program *program, void (*migrate)(const void *, void *),
                   void (*invert)(const void *, void *), int pairth)
 {
@@ -173,7 +174,7 @@ static void test_pointers_into_instances(void **state)
     program_end(&program);
 }
 
-/* ---- what goes wrong ------------------------------------------------------------------------------------------------ */
+/* ---- what goes wrong ------------------------------------------------------------------------------- */
 
 static volatile int *volatile nowhere = (volatile int *)8;
 static int fatal;
@@ -184,7 +185,8 @@ static long milliseconds(struct timespec from, struct timespec to)
     return (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
 }
 
-/* Whoever makes the first instance waits for the fatal one, for a moment: so a helper has its share of both. */
+/* Whoever makes the first instance waits for the fatal one, for a moment: so a helper has its share of both.
+ */
 static bool is_fatal(const struct before *instance)
 {
     struct timespec start, now;

@@ -1,6 +1,7 @@
 /*
- * Sites: one per chain of callers, as deep as functions hand memory on. Started without arguments, this program knows
- * nothing of its wrappers; then it writes the table that says which they are and starts itself again.
+ * Sites: one per chain of callers, as deep as functions hand memory on. Started without arguments, this
+ * program knows nothing of its wrappers; then it writes the table that says which they are and starts itself
+ * again.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -31,7 +32,7 @@ extern const char __start_wrappers[], __stop_wrappers[];
 
 static const char *plugin_path;
 
-/* ---- the program ------------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------------- */
 
 WRAPPER static void *inner(size_t size)
 {
@@ -92,7 +93,7 @@ NOINLINE static void *plain(size_t size)
     return block;
 }
 
-/* ---- sites ------------------------------------------------------------------------------------------- */
+/* ---- sites ----------------------------------------------------------------------------------------- */
 
 static unsigned site_of_block(void *block)
 {
@@ -232,7 +233,7 @@ static void threads_share_sites(void **unused)
     }
 }
 
-/* ---- code that goes ---------------------------------------------------------------------------------- */
+/* ---- code that goes -------------------------------------------------------------------------------- */
 
 static unsigned use_plugin(void **ret_address)
 {
@@ -277,7 +278,7 @@ static void freed_code_is_forgotten(void **unused)
     assert_false(heap_site(again)->unloaded);
 }
 
-/* ---- callers ----------------------------------------------------------------------------------------- */
+/* ---- callers --------------------------------------------------------------------------------------- */
 
 struct frame_check {
     uintptr_t return_address; /* into this frame */
@@ -323,7 +324,8 @@ static void rules_agree_with_the_unwinder(void **unused)
     qsort(numbers, 3, sizeof(int), compare_and_walk);
 }
 
-/* Every function of every module, at each of its calls as far as they can be guessed: no table derails the reader. */
+/* Every function of every module, at each of its calls as far as they can be guessed: no table derails the
+ * reader. */
 static int read_everywhere(struct dl_phdr_info *info, size_t size, void *found)
 {
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
@@ -351,7 +353,7 @@ static void tables_can_be_read_everywhere(void **unused)
     assert_true(found > 10000);
 }
 
-/* ---- scarcity ---------------------------------------------------------------------------------------- */
+/* ---- scarcity -------------------------------------------------------------------------------------- */
 
 static void ids_run_out_gracefully(void **unused)
 {
@@ -370,7 +372,7 @@ static void ids_run_out_gracefully(void **unused)
     assert_int_not_equal(site_of_block(user_of_inner(5)), HEAP_SITE_OTHERS); /* this one has */
 }
 
-/* ---- starting again ---------------------------------------------------------------------------------- */
+/* ---- starting again -------------------------------------------------------------------------------- */
 
 static int take_build_id(struct dl_phdr_info *info, size_t size, void *context)
 {

@@ -1,4 +1,5 @@
-/* Frames that wait for a call are taken over by another version of their function, whose frame is a different one. */
+/* Frames that wait for a call are taken over by another version of their function, whose frame is a different
+ * one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,8 +20,8 @@
 #include "engine/update/frames.h"
 
 /*
- * Both versions add up what transfer_step returns until that is 0. The old one has the sum in rbx; the new one in its large frame, and it
- * doubles what it adds, by a factor that it has in r12.
+ * Both versions add up what transfer_step returns until that is 0. The old one has the sum in rbx; the new
+ * one in its large frame, and it doubles what it adds, by a factor that it has in r12.
  */
 long sum_old(long start);
 long sum_new(long start);
@@ -182,7 +183,7 @@ static void make_recipes(void)
     by_policy.seen_count = 1;
 }
 
-/* ---- a thread that sums ----------------------------------------------------------------------------------------- */
+/* ---- a thread that sums ---------------------------------------------------------------------------- */
 
 static sem_t waiting, go_on;
 static long handed;
@@ -244,7 +245,7 @@ static long finish_sum(pthread_t thread)
     return (long)result;
 }
 
-/* ---- the engine's side ------------------------------------------------------------------------------------------- */
+/* ---- the engine's side ----------------------------------------------------------------------------- */
 
 static struct update_report report;
 
@@ -252,7 +253,8 @@ static void no_critical_section(void)
 {
 }
 
-/* Updates the function that lies in [START, END): what is suspended in it follows RECIPES, or takes one of CANCELLED back. */
+/* Updates the function that lies in [START, END): what is suspended in it follows RECIPES, or takes one of
+ * CANCELLED back. */
 static int update(const char *start, const char *end, const struct transfer *recipe,
                   const struct transfer *cancelled, uint32_t after_ms)
 {
@@ -293,7 +295,7 @@ static int update_back(void)
     return update((const char *)sum_new, sum_new_end, &back, &forth, 0);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------------- */
 
 static void without_a_recipe_it_is_waited_for(void **state)
 {

@@ -3,8 +3,8 @@
  * build-id that the file BUILD/build-id names ("b1" without one). A patch is a text that names the files that
  * differ. What a source contains steers it: a line "#error" does not compile, the word "layout" is refused,
  * "same" makes no difference to the program, "slow" compiles until it is cancelled. What the file
- * manifest.json in the root says is in every manifest, and its "skeletons" are those of the result. A source that is also in BUILD/built is not what the
- * binary was built from if it is another one there.
+ * manifest.json in the root says is in every manifest, and its "skeletons" are those of the result. A source
+ * that is also in BUILD/built is not what the binary was built from if it is another one there.
  */
 #include "patch/session.h"
 

@@ -1,6 +1,6 @@
 /*
- * One change of types, tried natively: both versions are compiled, the policies made and compiled by the builder, all of it
- * linked into a library, and an instance migrated by calling what the patch would hold.
+ * One change of types, tried natively: both versions are compiled, the policies made and compiled by the
+ * builder, all of it linked into a library, and an instance migrated by calling what the patch would hold.
  */
 #ifndef MOLT_TESTS_UNIT_PATCH_POLICY_CASE_H
 #define MOLT_TESTS_UNIT_PATCH_POLICY_CASE_H
@@ -9,8 +9,8 @@
 #include "project.h"
 
 /*
- * OLD defines `struct record` (or what `type` says) and an instance `before`; NEW the new one and `int check(const struct record *)`, which
- * returns 0 or a number that the failure names.
+ * OLD defines `struct record` (or what `type` says) and an instance `before`; NEW the new one and `int
+ * check(const struct record *)`, which returns 0 or a number that the failure names.
  */
 struct policy_case {
     const char *title;
@@ -31,11 +31,12 @@ struct policy_case {
 
 #define POLICY_CASE_LOSSY "lossy" /* no_way_back: there is one, which does not give all of it again */
 
-/* Types that both the program and the policy file need stand in this header of the new tree (and of the old one). */
+/* Types that both the program and the policy file need stand in this header of the new tree (and of the old
+ * one). */
 #define POLICY_CASE_HEADER "types.h"
 
-/* Makes and compiles the policies only: nothing may be refused, and no instance be without a way. The policy includes what it
- * needs itself, by any name. */
+/* Makes and compiles the policies only: nothing may be refused, and no instance be without a way. The policy
+ * includes what it needs itself, by any name. */
 void policy_case_compile(const struct policy_case *test, const char *compiler, const char *flags);
 
 void policy_case_run(const struct policy_case *test, const char *compiler, const char *flags);

@@ -1,7 +1,7 @@
 /*
- * patch-recipes OLD.o NEW.o [FUNCTION [OLD.c NEW.c]]: how suspended functions of one object go on in another. With a
- * function, all of its recipes; else the share of calls that have one, and the reasons of the others. Without the sources,
- * lines of one number are taken for the same.
+ * patch-recipes OLD.o NEW.o [FUNCTION [OLD.c NEW.c]]: how suspended functions of one object go on in another.
+ * With a function, all of its recipes; else the share of calls that have one, and the reasons of the others.
+ * Without the sources, lines of one number are taken for the same.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@
 static const char *compiler = "gcc", *flags = "-O0", *binary;
 static unsigned seed = 1;
 
-/* ---- the same layout? ----------------------------------------------------------------------------------------- */
+/* ---- the same layout? ------------------------------------------------------------------------------ */
 
 static bool same(const struct type *one, const struct type *other);
 
@@ -77,7 +77,7 @@ static bool same(const struct type *one, const struct type *other)
     return one->kind == other->kind || one->kind == TYPE_OTHER;
 }
 
-/* ---- declaring everything -------------------------------------------------------------------------------------- */
+/* ---- declaring everything -------------------------------------------------------------------------- */
 
 struct all {
     struct declarations *declarations;
@@ -258,7 +258,7 @@ static void rules(void **state)
     object_destroy(object);
 }
 
-/* ---- random types ------------------------------------------------------------------------------------------------ */
+/* ---- random types ---------------------------------------------------------------------------------- */
 
 static unsigned pick(unsigned count)
 {

@@ -1,4 +1,5 @@
-/* test_image_function COMPILER FLAGS: functions read from a linked program, and which of them keep addresses that they are given. */
+/* test_image_function COMPILER FLAGS: functions read from a linked program, and which of them keep addresses
+ * that they are given. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* What a patch holds of migration policies: code, records, the manifest, and what is left out of a later one. */
+/* What a patch holds of migration policies: code, records, the manifest, and what is left out of a later one.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -168,7 +169,8 @@ static bool is_warned(const struct project *project, const char *code, const cha
     return false;
 }
 
-/* A member that surely has another name only: nothing migrates, unless a policy has something to say about it. */
+/* A member that surely has another name only: nothing migrates, unless a policy has something to say about
+ * it. */
 static void renamed_in_place(void **state)
 {
     static const char header[] = "struct conn { int socket; struct conn *next; };\n"
@@ -194,7 +196,8 @@ static void renamed_in_place(void **state)
     project_deinit(&project);
 }
 
-/* A policy that was written for an update that does not change its type is named; one that was there before is not. */
+/* A policy that was written for an update that does not change its type is named; one that was there before
+ * is not. */
 static void unused_policy(void **state)
 {
     struct project project;
@@ -265,7 +268,7 @@ static void one_name_two_types(void **state)
     project_deinit(&project);
 }
 
-/* ---- several updates in one ------------------------------------------------------------------------------------------ */
+/* ---- several updates in one ------------------------------------------------------------------------ */
 
 /* Makes the steps from v1 to v2 and from there to v3, and one patch of them unless a step fails. */
 static void compose(struct project *project, json_t *stages)
@@ -319,7 +322,8 @@ static void write_last(struct project *project, const char *header, const char *
     project_write(project, "v3", "molt/conn.c", policy_text);
 }
 
-/* The policies of both steps are there, each under names of its own; what kept a place through both is known. */
+/* The policies of both steps are there, each under names of its own; what kept a place through both is known.
+ */
 static void two_steps(void **state)
 {
     struct project project;

@@ -1,6 +1,7 @@
 /*
- * test_sites COMPILER FLAGS: which type each allocation call of tests/unit/patch/sites makes, against what the comments behind the
- * calls say. "a | b": calls on one line, in their order; "?": with some flags there is no such call.
+ * test_sites COMPILER FLAGS: which type each allocation call of tests/unit/patch/sites makes, against what
+ * the comments behind the calls say. "a | b": calls on one line, in their order; "?": with some flags there
+ * is no such call.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -342,7 +343,8 @@ static void change(struct project *project, const char *before, const char *afte
     free(text);
 }
 
-/* How many sites of the last patch are of KIND and make NAME; those of the program, or (NEW) of the patch's code. */
+/* How many sites of the last patch are of KIND and make NAME; those of the program, or (NEW) of the patch's
+ * code. */
 static unsigned count_records(const struct project *project, bool new, enum molt_site_kind kind,
                               const char *name)
 {

@@ -208,7 +208,8 @@ static void dispatch(struct versions *versions, const char *first, const char *t
     work_out(versions, "f");
 }
 
-/* A label whose address is taken by code is a place that a computed jump may lead to, though no relocation names it. */
+/* A label whose address is taken by code is a place that a computed jump may lead to, though no relocation
+ * names it. */
 static void test_labels_taken(void **state)
 {
     struct versions versions;
@@ -465,7 +466,8 @@ static void test_numbers_that_code_has_in_it(void **state)
     end(&versions);
 }
 
-/* A buffer that waits to be filled, BEFORE and AROUND it what is done with it; the new version's frame has another one in a block. */
+/* A buffer that waits to be filled, BEFORE and AROUND it what is done with it; the new version's frame has
+ * another one in a block. */
 #define BUFFER_HEAD                                                                                          \
     DECLARATIONS                                                                                             \
     "extern long read(int fd, void *to, unsigned long size);\n"                                              \
@@ -511,7 +513,8 @@ static void test_a_buffer_that_nobody_keeps(void **state)
     end(&versions);
 }
 
-/* The old version may leave the buffer where somebody knows it to be: then there is no recipe, or it stays. */
+/* The old version may leave the buffer where somebody knows it to be: then there is no recipe, or it stays.
+ */
 static void expect_in_place(const char *before)
 {
     struct versions versions;
@@ -539,7 +542,7 @@ static void test_a_buffer_that_somebody_keeps(void **state)
     expect_in_place("    struct { char *a; long n; } list = { b, 64 };\n    fill(&list, sizeof(list));\n");
 }
 
-/* ---- values that have no name: functions in machine code, without debug information ---------------------------------------- */
+/* ---- values that have no name: functions in machine code, without debug information ---------------- */
 
 #define ASSEMBLY(body)                                                                                       \
     "asm(\".section .text.f,\\\"ax\\\"\\n.globl f\\n.type f,@function\\nf:\\n" body                          \
@@ -720,7 +723,8 @@ static void test_a_local_that_leads_to_a_moved_member(void **state)
 #define LEAVES(before, after)                                                                                \
     LEAF ASSEMBLY(ENTER "1:\\n" WAIT before "call leaf\\ncall leaf\\n" after "jmp 1b\\n")
 
-/* Whether both calls of leaf, with BEFORE in front of them or in the new version NOW, and AFTER behind, have a recipe; WORDS: why not. */
+/* Whether both calls of leaf, with BEFORE in front of them or in the new version NOW, and AFTER behind, have
+ * a recipe; WORDS: why not. */
 #define expect_behind_leaf(before, now, after, words)                                                        \
     expect_recipes_of_leaf(LEAVES(before, after), LEAVES(now, after), words)
 

@@ -292,7 +292,8 @@ static void check_name_taken(const char *new_a, const char *new_b, bool expected
     }
 }
 
-/* A file takes a name that another has: for its own type, for what the other's has become, or as the type moves. */
+/* A file takes a name that another has: for its own type, for what the other's has become, or as the type
+ * moves. */
 static void name_taken(void **state)
 {
     check_name_taken(NULL, "struct l { double b; int a; } z;", false);

@@ -1,6 +1,7 @@
 /*
- * extract-loop FILE LINE [DIRECTORY...]: the file with the loop at LINE extracted, on standard output; or the reason why not, on standard error, and
- * exit status 2; 3 if there is no loop. For tests that go through whole programs.
+ * extract-loop FILE LINE [DIRECTORY...]: the file with the loop at LINE extracted, on standard output; or the
+ * reason why not, on standard error, and exit status 2; 3 if there is no loop. For tests that go through
+ * whole programs.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -31,7 +31,8 @@ static void test_what_a_call_gave(void **state)
     check(MAKE "    return c;\n}\n", MAKE "    c->limits.open = c->fd2 = -1;\n    return c;\n}\n",
           "conn_get struct conn.limits.open = -1 (-1) line 5\n"
           "conn_get struct conn.fd2 = -1 (-1) line 5\n");
-    /* what is made of the function's own variables can be shown, but not said again; of the instance's own it can */
+    /* what is made of the function's own variables can be shown, but not said again; of the instance's own it
+     * can */
     check(MAKE "    return c;\n}\n",
           MAKE "    c->twin = fd + 1;\n    c->top = c->low + sizeof(int);\n    c->me = c;\n}\n",
           "conn_get struct conn.twin = fd + 1 (-) line 5\n"

@@ -1,6 +1,6 @@
 /*
- * Bodies of loops become functions. Programs in loops/ mark theirs by a comment, `here`, and must compile without a warning and do the same
- * afterwards; behind `here:` stands why a loop stays as it is.
+ * Bodies of loops become functions. Programs in loops/ mark theirs by a comment, `here`, and must compile
+ * without a warning and do the same afterwards; behind `here:` stands why a loop stays as it is.
  */
 #include "support.h"
 
@@ -76,7 +76,7 @@ static int run(const char *format, const char *first, const char *second)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* ---- programs ---------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------- */
 
 static uint32_t line_of(const char *text, const char *at)
 {
@@ -87,7 +87,8 @@ static uint32_t line_of(const char *text, const char *at)
     return line;
 }
 
-/* The loops of TEXT, owned, that are marked extracted, the last one first; the others must have their reasons. */
+/* The loops of TEXT, owned, that are marked extracted, the last one first; the others must have their
+ * reasons. */
 static char *extract_all(const char *name, char *text)
 {
     for (;;) {
@@ -154,7 +155,7 @@ static void test_programs(void **state)
     assert_true(count > 5);
 }
 
-/* ---- what it looks like -------------------------------------------------------------------------------- */
+/* ---- what it looks like ---------------------------------------------------------------------------- */
 
 static const char serve[] = "struct conn { int fd; };\n"
                             "\n"
@@ -228,7 +229,7 @@ static void test_text(void **state)
     loop_extraction_deinit(&extraction);
 }
 
-/* ---- which loop ----------------------------------------------------------------------------------------- */
+/* ---- which loop ------------------------------------------------------------------------------------ */
 
 static void check_found(struct loop_wish wish, int line)
 {
