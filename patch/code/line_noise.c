@@ -1,7 +1,8 @@
 /*
- * Line numbers in code. Which files and lines a function was compiled from, inlined functions included, is in
- * the line table of the debug information; an immediate that falls into one of those ranges and whose line
- * reads the same in the new source, at the new immediate's number, is such a number.
+ * Line numbers in code. Which lines each part of a function was compiled from, inlined functions included, is
+ * in the line table of the debug information. An immediate close to one of them that changed by as much as
+ * that line has moved, and whose line reads the same in the new source, is such a number; any other is a
+ * value, be there a line that happens to read the same.
  */
 #include "patch/code/line_noise.h"
 
@@ -11,29 +12,19 @@
 
 #include "patch/code/definition_line.h"
 
-struct range {
+#define SLACK 16 /* lines of a macro's call over several, which has its number at either end */
+
+/* A row of the line table. */
+struct row {
+    Dwarf_Die unit;
     const char *file; /* as the debug information names it */
-    char *path;       /* absolute, owned */
-    int first, last;
+    uint64_t offset;  /* from the start of the function */
+    int line;
 };
 
-typedef LIST(struct range) ranges;
+typedef LIST(struct row) rows;
 
-static void widen(ranges *list, Dwarf_Die *unit, const char *file, int line)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        struct range *range = &list->items[i];
-        if (range->file == file || strcmp(range->file, file) == 0) {
-            range->first = line < range->first ? line : range->first;
-            range->last = line > range->last ? line : range->last;
-            return;
-        }
-    }
-    LIST_ADD(list, (struct range){ file, definition_path(unit, file), line, line });
-}
-
-/* The lines of each file that SYMBOL was compiled from. */
-static void find_ranges(struct object *object, const struct object_symbol *symbol, ranges *ret)
+static void find_rows(struct object *object, const struct object_symbol *symbol, rows *ret)
 {
     Dwarf *dwarf = object_dwarf(object);
     Dwarf_Addr low = object_address(object, symbol), high = low + symbol->size;
@@ -54,30 +45,39 @@ static void find_ranges(struct object *object, const struct object_symbol *symbo
             dwarf_lineno(line, &number);
             const char *file = dwarf_linesrc(line, NULL, NULL);
             if (address >= low && address < high && number > 0 && file) {
-                widen(ret, &die, file, number);
+                LIST_ADD(ret, (struct row){ die, file, address - low, number });
             }
         }
     }
 }
 
-static bool is_moved_line(const ranges *list, uint64_t old, uint64_t new, same_line *lines, void *context)
-{
-    const int slack = 64; /* a macro's call over several lines has its number at either end */
+/* The line tables of a function's two versions, row by row. */
+struct moves {
+    rows old, new;
+    same_line *lines;
+    void *context;
+};
 
-    for (size_t i = 0; i < list->count; i++) {
-        const struct range *range = &list->items[i];
-        if (old + slack >= (uint64_t)range->first && old <= (uint64_t)range->last + slack &&
-            lines(context, range->path, old, new)) {
-            return true;
+static bool is_moved_line(const struct moves *moves, int64_t old, int64_t new)
+{
+    bool moved = false;
+
+    for (size_t i = 0; !moved && i < moves->old.count; i++) {
+        const struct row *before = &moves->old.items[i], *now = &moves->new.items[i];
+        if (llabs(old - before->line) <= SLACK && new - old == now->line - before->line &&
+            before->offset == now->offset) {
+            Dwarf_Die unit = before->unit;
+            char *path = definition_path(&unit, before->file);
+            moved = old > 0 && moves->lines(moves->context, path, (unsigned)old, (unsigned)new);
+            free(path);
         }
     }
-    return false;
+    return moved;
 }
 
 /* Whether the two instructions are one but for a moved line number. */
 static bool same_instruction(const uint8_t *old, const uint8_t *new, const ZydisDecodedInstruction *a,
-                             const ZydisDecodedInstruction *b, const ranges *list, same_line *lines,
-                             void *context)
+                             const ZydisDecodedInstruction *b, const struct moves *moves)
 {
     if (memcmp(old, new, a->length) == 0) {
         return true;
@@ -88,7 +88,7 @@ static bool same_instruction(const uint8_t *old, const uint8_t *new, const Zydis
         memcmp(old + at + width, new + at + width, a->length - at - width) != 0) {
         return false;
     }
-    return is_moved_line(list, a->raw.imm[0].value.u, b->raw.imm[0].value.u, lines, context);
+    return is_moved_line(moves, a->raw.imm[0].value.s, b->raw.imm[0].value.s);
 }
 
 bool line_noise_only(struct object *old_object, const struct object_symbol *old, struct object *new_object,
@@ -98,9 +98,8 @@ bool line_noise_only(struct object *old_object, const struct object_symbol *old,
     const uint8_t *old_code = old_object->sections[old->section].bytes + old->value;
     const uint8_t *new_code = section->bytes + new->value;
     uint8_t *masked = must_calloc(new->size, 1); /* the new code with the old fields of relocations */
-    ranges list = { 0 };
+    struct moves moves = { .lines = lines, .context = context };
     ZydisDecoder decoder;
-    bool same = true;
 
     memcpy(masked, new_code, new->size);
     for (size_t i = object_relocation_at(section, new->value);
@@ -108,20 +107,20 @@ bool line_noise_only(struct object *old_object, const struct object_symbol *old,
         uint64_t at = section->relocations[i].offset - new->value;
         memcpy(masked + at, old_code + at, relocation_width(section->relocations[i].type));
     }
-    find_ranges(old_object, old, &list);
+    find_rows(old_object, old, &moves.old);
+    find_rows(new_object, new, &moves.new);
+    bool same = moves.old.count == moves.new.count; /* else more than numbers differs */
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     for (uint64_t at = 0; same && at < new->size;) {
         ZydisDecodedInstruction a, b;
         same =
             ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, old_code + at, new->size - at, &a)) &&
             ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, masked + at, new->size - at, &b)) &&
-            same_instruction(old_code + at, masked + at, &a, &b, &list, lines, context);
+            same_instruction(old_code + at, masked + at, &a, &b, &moves);
         at += a.length;
     }
     free(masked);
-    for (size_t i = 0; i < list.count; i++) {
-        free(list.items[i].path);
-    }
-    LIST_FREE(&list);
+    LIST_FREE(&moves.old);
+    LIST_FREE(&moves.new);
     return same;
 }
