@@ -685,7 +685,8 @@ static void test_a_function_that_never_returns(void **state)
     work_out(&versions, "f");
     assert_null(recipe_of(&versions, "wait_event")->reason);
     assert_null(recipe_of(&versions, "step")->reason);
-    for (size_t i = 0; i < versions.recipes.count; i++) {
+    bool told = optimised || strcmp(compiler, "clang") != 0; /* it says nothing of what is only declared */
+    for (size_t i = 0; told && i < versions.recipes.count; i++) {
         assert_string_not_equal(versions.recipes.items[i].callee, "give_up");
     }
     end(&versions);
