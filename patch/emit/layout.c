@@ -456,7 +456,7 @@ static void add_alias(struct state_emission *state, const struct type *old, cons
     char *before = layout_name(old), *after = layout_name(new);
     struct molt_patch_alias alias = { .before = hash_word(shape(old), before),
                                       .after = hash_word(shape(new), after),
-                                      .name = string_of(state, after),
+                                      .name = emission_string(state->emission, after),
                                       .unit = new->ambiguous ? string_of(state, new->unit) : 0 };
 
     if (alias.before != alias.after) {

@@ -166,11 +166,6 @@ static void find_exits(struct walk *walk, TSNode node, struct place place, unsig
 
 /* ---- rewriting ------------------------------------------------------------------------------------- */
 
-static void rewrite(struct loop_work *work, uint32_t start, uint32_t end, struct text *text)
-{
-    LOOP_ADD(work, &work->rewrites, (struct rewrite){ start, end, loop_keep(work, text) });
-}
-
 /* The spaces in front of what stands at OFFSET, if it is the first of its line; else one space. */
 static void write_break(const struct loop_work *work, uint32_t offset, struct text *text)
 {
@@ -227,12 +222,12 @@ static void rewrite_value(struct loop_work *work, const struct jump *jump, const
     if (braces.needed)
         text_printf(&front, "%s{%s", braces.own_lines ? " " : "", line);
     text_printf(&front, "*%s = ", result);
-    rewrite(work, braces.from, node_start(work, returned(jump->node)), &front);
+    loop_rewrite(work, braces.from, node_start(work, returned(jump->node)), &front);
     text_printf(&back, "%sreturn %u;", line, jump->number);
     if (braces.needed)
         text_printf(&back, "%s%.*s}", braces.own_lines ? "\n" : " ", (int)(braces.outer_end - braces.outer),
                     text_at(work, braces.outer));
-    rewrite(work, end, end, &back);
+    loop_rewrite(work, end, end, &back);
     text_deinit(&braces.before);
 }
 
@@ -248,7 +243,7 @@ static void rewrite_jump(struct loop_work *work, const struct jump *jump, const 
         text_printf(&text, "return %u;", jump->number);
     else
         text_puts(&text, "return;");
-    rewrite(work, node_start(work, jump->node), node_end(work, jump->node), &text);
+    loop_rewrite(work, node_start(work, jump->node), node_end(work, jump->node), &text);
 }
 
 static void each_jump(struct loop_work *work, const char *result)

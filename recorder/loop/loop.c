@@ -42,6 +42,13 @@ const char *loop_keep(struct loop_work *work, struct text *text)
     return string;
 }
 
+void loop_rewrite(struct loop_work *work, uint32_t start, uint32_t end, struct text *text)
+{
+    const char *kept = loop_keep(work, text); /* whether there is room in the list or not */
+
+    LOOP_ADD(work, &work->rewrites, (struct rewrite){ start, end, kept });
+}
+
 void loop_refuse(struct loop_work *work, uint32_t offset, const char *format, ...)
 {
     va_list arguments;

@@ -202,7 +202,7 @@ static void rewrite(struct loop_work *work, uint32_t start, uint32_t end, const 
     text_puts(&text, front);
     text_append(&text, text_at(work, name->start), name->end - name->start);
     text_puts(&text, back);
-    LOOP_ADD(work, &work->rewrites, (struct rewrite){ start, end, loop_keep(work, &text) });
+    loop_rewrite(work, start, end, &text);
 }
 
 static void rewrite_use(struct loop_work *work, const struct use *use)

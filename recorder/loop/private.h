@@ -122,6 +122,9 @@ bool loop_reserve(struct loop_work *work, void **items, uint32_t count, uint32_t
 /* The string in TEXT, which lives as long as WORK; "" without memory. */
 const char *loop_keep(struct loop_work *work, struct text *text);
 
+/* TEXT, taken, is to stand instead of what stands from START to END. */
+void loop_rewrite(struct loop_work *work, uint32_t start, uint32_t end, struct text *text);
+
 /* Says why the loop stays as it is, unless that is said already. LINE of OFFSET is added: ", line 12". */
 void loop_refuse(struct loop_work *work, uint32_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -194,10 +194,8 @@ static void break_lines(struct loop_work *work, const struct layout *layout)
     for (uint32_t i = 1; i < count; i++) {
         struct text line = { 0 };
         text_printf(&line, "\n%s", layout->first);
-        LOOP_ADD(work, &work->rewrites,
-                 (struct rewrite){ node_end(work, ts_node_named_child(work->turn, i - 1)),
-                                   node_start(work, ts_node_named_child(work->turn, i)),
-                                   loop_keep(work, &line) });
+        loop_rewrite(work, node_end(work, ts_node_named_child(work->turn, i - 1)),
+                     node_start(work, ts_node_named_child(work->turn, i)), &line);
     }
 }
 
