@@ -118,6 +118,7 @@ static int change_back(struct applied *applied, const struct way *way, const str
 
     if (status == 0 && state) {
         status = state_reserve(state);
+        state_reserve_blocks(state);
     }
     if (status < 0) {
         state_destroy(state);

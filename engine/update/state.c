@@ -393,32 +393,38 @@ static size_t room_for(size_t size)
     return usable < size ? size : usable;
 }
 
-/* Blocks for the instances of LAYOUT's sites that are sure to move, as many as there are now and some more;
- * if they are many, memory for what is noted of them: what they were, or where they are; the words that lead
- * to them, one for each. */
-static int reserve_instances(struct state *state, const struct layout *layout)
+/* How many instances LAYOUT's sites have made, and how large they are in sum; state->wanted says which sites.
+ */
+static size_t count_instances(struct state *state, const struct layout *layout, size_t *ret_bytes)
 {
-    struct conversion *conversion = &state->conversions[layout->first_conversion];
     unsigned known = (unsigned)heap_site_count();
-    size_t bytes = 0;
 
     memset(state->wanted, 0, (HEAP_SITE_MAX + 1) * sizeof(*state->wanted));
     for (unsigned id = 1; id <= known; id++) {
         const struct meaning *meaning = sites_meaning(&state->sites, id);
         state->wanted[id] = meaning->layout && &state->layouts.items[meaning->layout] == layout;
     }
-    size_t count = heap_count(state->wanted, &bytes);
+    return heap_count(state->wanted, ret_bytes);
+}
+
+/* Whether instances of LAYOUT are sure to outgrow their blocks. */
+static bool outgrow(const struct conversion *conversion, const struct layout *layout)
+{
+    return conversion->to->size > layout->size && conversion->to->size > room_for(layout->size);
+}
+
+/* Memory for what is noted of the instances of LAYOUT, if they are many: what they were, or where they are;
+ * the words that lead to them, one for each. */
+static int reserve_instances(struct state *state, const struct layout *layout)
+{
+    struct conversion *conversion = &state->conversions[layout->first_conversion];
+    size_t bytes = 0, count = count_instances(state, layout, &bytes);
+
     state->live += count;
-    bool moves =
-        count && conversion->to->size > layout->size && conversion->to->size > room_for(layout->size);
-    if (moves && conversion->moves_in_passing && conversion->from == layout && !conversion->ahead.count) {
-        ahead_reserve(&conversion->ahead, count, conversion->to->size);
-        new_places_reserve(&state->places, state->wanted);
-    }
     if (count <= FEW) {
         return 0;
     }
-    bool saves = !moves && !one_pass_may_derive(conversion);
+    bool moves = outgrow(conversion, layout), saves = !moves && !one_pass_may_derive(conversion);
     size_t margin = conversion->to->size == layout->size ? ALIGNMENT : ITEM_MARGIN;
     size_t each = sizeof(struct item) + (moves ? sizeof(struct item_target) : saves ? margin : 0);
     int status = staging_reserve_parts(&conversion->items,
@@ -439,6 +445,25 @@ int state_reserve(struct state *state)
         status = state->layouts.items[i].changed ? reserve_instances(state, &state->layouts.items[i]) : 0;
     }
     return status;
+}
+
+void state_reserve_blocks(struct state *state)
+{
+    for (size_t i = 1; state->migrates && i < state->layouts.count; i++) {
+        const struct layout *layout = &state->layouts.items[i];
+        struct conversion *conversion =
+            layout->changed ? &state->conversions[layout->first_conversion] : NULL;
+        size_t bytes = 0;
+        if (!conversion || !conversion->moves_in_passing || conversion->from != layout ||
+            conversion->ahead.count) {
+            continue;
+        }
+        size_t count = count_instances(state, layout, &bytes);
+        if (count && outgrow(conversion, layout)) {
+            ahead_reserve(&conversion->ahead, count, conversion->to->size);
+            new_places_reserve(&state->places, state->wanted);
+        }
+    }
 }
 
 /* ---- commit ---------------------------------------------------------------------------------------- */

@@ -45,6 +45,11 @@ struct affected_range state_allocator(void);
  */
 int state_reserve(struct state *state);
 
+/* Asks the program's allocator for blocks for instances that are sure to outgrow theirs, as many as there are
+ * now and some more. Without memory they are asked for later. This is what an update that is discarded leaves
+ * a trace of, in the allocator's books: so it comes behind the rehearsal. World running. */
+void state_reserve_blocks(struct state *state);
+
 /*
  * In the stopped world: finds and migrates all instances. 0, or negative: refused or failed, with what REPORT
  * says about it, and state_revert is to be called.

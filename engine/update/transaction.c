@@ -279,6 +279,9 @@ int update_commit(struct update *update, struct update_wait wait, update_progres
     }
     tell(progress, context, "safe-point", "");
     status = rehearse(&transaction);
+    if (status == 0 && update->state) {
+        state_reserve_blocks(update->state);
+    }
     status = status < 0 ? status : reach(&transaction);
     if (status == 0) { /* the world stands */
         status = change_or_not(update, &transaction.world, report);

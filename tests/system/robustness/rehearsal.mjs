@@ -5,7 +5,7 @@ import path from 'node:path';
 import * as molt from '../molt.mjs';
 import { demand, Victim } from './victim.mjs';
 
-const includes = ['err.h', 'pthread.h', 'signal.h', 'stdlib.h', 'string.h', 'sys/syscall.h', 'unistd.h', 'molt/policy.h']
+const includes = ['err.h', 'malloc.h', 'pthread.h', 'signal.h', 'stdlib.h', 'string.h', 'sys/syscall.h', 'unistd.h', 'molt/policy.h']
     .map((name) => `#include <${name}>\n`).join('') + '#include "room.h"\n';
 
 /** A policy that does BODY to the room that is 3 wide. */
@@ -28,7 +28,7 @@ const policies = {
     'ends its thread': [policy('pthread_exit(0);'), ['it']],
     'overflows the stack': [policy('volatile int start = 0; new->area = deeper(&start);', overflow), ['SIGSEGV']],
     'takes all memory': [policy('for (;;)\n if (!malloc(64 << 20))\n molt_fail("no memory is left");'), ['no memory is left']],
-    'ruins the heap': [policy('volatile long *block = malloc(2000);\n block[-1] = 0x12345;\n free((void *)block);'), ['it aborted (SIGABRT)']],
+    'ruins the heap': [policy('volatile long *block = malloc(2000);\n block[malloc_usable_size((void *)block) / 8] = -1;\n memset(malloc(60000), 1, 1);'), ['it aborted (SIGABRT)']],
     'writes to shared memory': [policy('*shared = 8;'), ['it crashed (SIGSEGV']],
     'loops': [policy('for (;;)\n ;'), ['it took too long']],
     'loops and is deaf': [policy('unsigned long all = ~0ul;\n syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, 0, 8);\n for (;;)\n ;'),

@@ -79,6 +79,7 @@ static inline void program_stop(struct program *program)
     assert_int_equal(state_plan(&program->fixture->patch, false, &program->state), 0);
     assert_non_null(program->state);
     assert_int_equal(state_reserve(program->state), 0);
+    state_reserve_blocks(program->state);
     assert_int_equal(stop_world(20000, &program->world, &stuck), 0);
 }
 
