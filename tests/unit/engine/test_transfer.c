@@ -253,6 +253,12 @@ static void no_critical_section(void)
 {
 }
 
+enum {
+    SOON_MS = 10,
+    IN_VAIN_MS = 30,     /* what is waited for does not come */
+    PATIENCE_MS = 20000, /* it does, as soon as the machine has time for us */
+};
+
 /* Updates the function that lies in [START, END): what is suspended in it follows RECIPES, or takes one of
  * CANCELLED back. */
 static int update(const char *start, const char *end, const struct transfer *recipe,
@@ -262,7 +268,7 @@ static int update(const char *start, const char *end, const struct transfer *rec
     struct safe_point point = {
         .ranges = &range,
         .count = 1,
-        .timeout_ms = 30,
+        .timeout_ms = recipe && after_ms <= SOON_MS ? PATIENCE_MS : IN_VAIN_MS,
         .transfers = { recipe, recipe != NULL, cancelled, cancelled != NULL, after_ms },
         .enter_critical = no_critical_section,
         .leave_critical = no_critical_section,
@@ -322,7 +328,7 @@ static void it_is_waited_for_first(void **state)
 {
     pthread_t thread = start_sum(1);
 
-    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, 10), 0);
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, SOON_MS), 0);
     hand(100);
     assert_int_equal(finish_sum(thread), 1 + 200);
 }
@@ -333,7 +339,7 @@ static void what_lasted_once_is_not_waited_for_again(void **state)
     pthread_t thread = start_sum(1);
 
     assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, never_in_time), -EBUSY);
-    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, 10), 0);
+    assert_int_equal(update((const char *)sum_old, sum_old_end, &forth, NULL, SOON_MS), 0);
     hand(10);
     assert_int_equal(update((const char *)sum_new, sum_new_end, NULL, NULL, never_in_time), -EBUSY);
     assert_int_equal(update((const char *)sum_new, sum_new_end, &back, NULL, UINT32_MAX), -EBUSY);
