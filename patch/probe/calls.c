@@ -203,16 +203,6 @@ char *scan_text(const struct scan *scan, TSNode node)
     return must_have(text_steal(&line));
 }
 
-bool scan_is(TSNode node, const char *type)
-{
-    return !ts_node_is_null(node) && strcmp(ts_node_type(node), type) == 0;
-}
-
-TSNode scan_child(TSNode node, const char *field)
-{
-    return ts_node_child_by_field_name(node, field, strlen(field));
-}
-
 bool scan_reads(const struct scan *scan, TSNode node, const char *word)
 {
     size_t start = scan->base + ts_node_start_byte(node), end = scan->base + ts_node_end_byte(node);
@@ -222,8 +212,8 @@ bool scan_reads(const struct scan *scan, TSNode node, const char *word)
 
 TSNode scan_declared(TSNode declarator)
 {
-    while (!ts_node_is_null(declarator) && !scan_is(declarator, "identifier")) {
-        TSNode inner = scan_child(declarator, "declarator");
+    while (!ts_node_is_null(declarator) && !node_is(declarator, "identifier")) {
+        TSNode inner = node_field(declarator, "declarator");
         declarator = ts_node_is_null(inner) && ts_node_named_child_count(declarator) > 0
                          ? ts_node_named_child(declarator, 0)
                          : inner;
@@ -234,18 +224,18 @@ TSNode scan_declared(TSNode declarator)
 /* Learns the function's name and parameters from its definition. */
 static void read_head(struct scan *scan, TSNode definition)
 {
-    TSNode declarator = scan_child(definition, "declarator");
+    TSNode declarator = node_field(definition, "declarator");
 
-    while (!ts_node_is_null(declarator) && !scan_is(declarator, "function_declarator")) {
-        declarator = scan_child(declarator, "declarator");
+    while (!ts_node_is_null(declarator) && !node_is(declarator, "function_declarator")) {
+        declarator = node_field(declarator, "declarator");
     }
     TSNode name =
-        ts_node_is_null(declarator) ? declarator : scan_declared(scan_child(declarator, "declarator"));
+        ts_node_is_null(declarator) ? declarator : scan_declared(node_field(declarator, "declarator"));
     scan->function = ts_node_is_null(name) ? must_strdup("") : scan_text(scan, name);
-    TSNode list = ts_node_is_null(declarator) ? declarator : scan_child(declarator, "parameters");
+    TSNode list = ts_node_is_null(declarator) ? declarator : node_field(declarator, "parameters");
     for (uint32_t i = 0; !ts_node_is_null(list) && i < ts_node_named_child_count(list); i++) {
         TSNode item = ts_node_named_child(list, i);
-        TSNode declared = scan_is(item, "identifier") ? item : scan_declared(scan_child(item, "declarator"));
+        TSNode declared = node_is(item, "identifier") ? item : scan_declared(node_field(item, "declarator"));
         LIST_ADD(&scan->parameters, ts_node_is_null(declared) ? must_strdup("") : scan_text(scan, declared));
     }
 }
@@ -263,12 +253,12 @@ static void forget_head(struct scan *scan)
 /* The name that CALL calls, NULL for an expression. Owned by the caller. */
 static char *callee_of(const struct scan *scan, TSNode call)
 {
-    TSNode function = scan_child(call, "function");
+    TSNode function = node_field(call, "function");
 
-    while (scan_is(function, "parenthesized_expression") && ts_node_named_child_count(function) == 1) {
+    while (node_is(function, "parenthesized_expression") && ts_node_named_child_count(function) == 1) {
         function = ts_node_named_child(function, 0);
     }
-    return scan_is(function, "identifier") ? scan_text(scan, function) : NULL;
+    return node_is(function, "identifier") ? scan_text(scan, function) : NULL;
 }
 
 static void add_candidate(struct scan *scan, TSNode call, char *callee)
@@ -293,7 +283,7 @@ static void add_candidate(struct scan *scan, TSNode call, char *callee)
 
 static bool has_sizeof(TSNode node)
 {
-    bool found = scan_is(node, "sizeof_expression") || scan_is(node, "offsetof_expression");
+    bool found = node_is(node, "sizeof_expression") || node_is(node, "offsetof_expression");
 
     for (uint32_t i = 0; !found && i < ts_node_named_child_count(node); i++) {
         found = has_sizeof(ts_node_named_child(node, i));
@@ -309,13 +299,13 @@ static bool may_allocate(const struct scan *scan, TSNode call, const char *calle
     for (size_t i = 0; callee && i < scan->parameters.count; i++) {
         pointer = pointer || strcmp(scan->parameters.items[i], callee) == 0;
     }
-    return pointer && (is_wanted(scan, scan->function) || has_sizeof(scan_child(call, "arguments")));
+    return pointer && (is_wanted(scan, scan->function) || has_sizeof(node_field(call, "arguments")));
 }
 
 /* Adds the assignments below NODE that keep the place of a member. */
 static void walk_assignments(struct scan *scan, TSNode node)
 {
-    if (scan_is(node, "assignment_expression")) {
+    if (node_is(node, "assignment_expression")) {
         scan_kept_offset(scan, node);
     }
     for (uint32_t i = 0; i < ts_node_named_child_count(node); i++) {
@@ -326,7 +316,7 @@ static void walk_assignments(struct scan *scan, TSNode node)
 /* Adds the wanted calls below NODE. */
 static void walk(struct scan *scan, TSNode node)
 {
-    if (scan_is(node, "call_expression")) {
+    if (node_is(node, "call_expression")) {
         char *callee = callee_of(scan, node);
         if (callee && is_wanted(scan, callee)) {
             add_candidate(scan, node, callee);
@@ -337,7 +327,7 @@ static void walk(struct scan *scan, TSNode node)
             free(callee);
         }
     }
-    if (scan_is(node, "sizeof_expression")) {
+    if (node_is(node, "sizeof_expression")) {
         return; /* what is in it is not called */
     }
     uint32_t count = ts_node_named_child_count(node);
@@ -351,7 +341,7 @@ static TSNode find_definition(TSNode root)
 {
     for (uint32_t i = 0; i < ts_node_named_child_count(root); i++) {
         TSNode child = ts_node_named_child(root, i);
-        if (scan_is(child, "function_definition")) {
+        if (node_is(child, "function_definition")) {
             return child;
         }
     }

@@ -6,6 +6,7 @@
 
 #include "patch/probe/preprocessed.h"
 #include "patch/probe/probe.h"
+#include "recorder/node.h"
 
 struct scan {
     struct probe *probe;
@@ -22,12 +23,8 @@ struct scan {
 /* The text of NODE, as the compiler sees it, on one line. Owned by the caller. */
 char *scan_text(const struct scan *scan, TSNode node);
 
-/* Whether NODE is of the grammar's TYPE; whether its text is WORD. */
-bool scan_is(TSNode node, const char *type);
+/* Whether NODE's text is WORD. */
 bool scan_reads(const struct scan *scan, TSNode node, const char *word);
-
-/* The child of NODE in FIELD, null if there is none. */
-TSNode scan_child(TSNode node, const char *field);
 
 /* The identifier that DECLARATOR declares, null if there is none. */
 TSNode scan_declared(TSNode declarator);

@@ -53,7 +53,7 @@ static void ask_about(struct climb *climb, enum evidence_role role, TSNode expre
 /* (T *)node */
 static void meet_cast(struct climb *climb, TSNode cast)
 {
-    char *type = scan_text(climb->scan, scan_child(cast, "type"));
+    char *type = scan_text(climb->scan, node_field(cast, "type"));
 
     ask(climb, EVIDENCE_CAST, 0, must_printf("__typeof__((%s)0) \001;", type));
     free(type);
@@ -62,9 +62,9 @@ static void meet_cast(struct climb *climb, TSNode cast)
 /* Whether NODE names a place that the caller of the function chose: *p, with P a parameter. */
 static bool is_callers_place(const struct scan *scan, TSNode node)
 {
-    TSNode pointer = scan_is(node, "pointer_expression") ? scan_inside(scan_child(node, "argument")) : node;
+    TSNode pointer = node_is(node, "pointer_expression") ? scan_inside(node_field(node, "argument")) : node;
 
-    if (!scan_is(node, "pointer_expression") || !scan_is(pointer, "identifier")) {
+    if (!node_is(node, "pointer_expression") || !node_is(pointer, "identifier")) {
         return false;
     }
     for (size_t i = 0; i < scan->parameters.count; i++) {
@@ -77,19 +77,19 @@ static bool is_callers_place(const struct scan *scan, TSNode node)
 
 static void meet_assignment(struct climb *climb, TSNode assignment)
 {
-    TSNode left = scan_inside(scan_child(assignment, "left"));
+    TSNode left = scan_inside(node_field(assignment, "left"));
 
     ask_about(climb, EVIDENCE_TARGET, left);
     climb->candidate->evidence.items[climb->candidate->evidence.count - 1].callers_place =
         is_callers_place(climb->scan, left);
-    if (scan_is(left, "identifier")) {
+    if (node_is(left, "identifier")) {
         climb->variable = left;
     }
 }
 
 static void meet_initialiser(struct climb *climb, TSNode declarator)
 {
-    TSNode name = scan_declared(scan_child(declarator, "declarator"));
+    TSNode name = scan_declared(node_field(declarator, "declarator"));
 
     if (!ts_node_is_null(name)) {
         ask_about(climb, EVIDENCE_TARGET, name);
@@ -101,15 +101,15 @@ static void meet_initialiser(struct climb *climb, TSNode declarator)
 static void meet_member(struct climb *climb, TSNode pair, TSNode list)
 {
     struct scan *scan = climb->scan;
-    TSNode designator = scan_child(pair, "designator"), owner = ts_node_parent(list);
+    TSNode designator = node_field(pair, "designator"), owner = ts_node_parent(list);
     char *path = ts_node_is_null(designator) ? NULL : scan_text(scan, designator);
 
-    if (path && scan_is(owner, "init_declarator")) {
-        char *name = scan_text(scan, scan_declared(scan_child(owner, "declarator")));
+    if (path && node_is(owner, "init_declarator")) {
+        char *name = scan_text(scan, scan_declared(node_field(owner, "declarator")));
         ask(climb, EVIDENCE_TARGET, 0, must_printf("__typeof__(%s%s) \001;", name, path));
         free(name);
-    } else if (path && scan_is(owner, "compound_literal_expression")) {
-        char *type = scan_text(scan, scan_child(owner, "type"));
+    } else if (path && node_is(owner, "compound_literal_expression")) {
+        char *type = scan_text(scan, node_field(owner, "type"));
         ask(climb, EVIDENCE_TARGET, 0, must_printf("__typeof__((*(%s *)0)%s) \001;", type, path));
         free(type);
     }
@@ -133,17 +133,17 @@ static bool returns_first_argument(const char *function)
  * memset(node, ...). */
 static bool meet_argument(struct climb *climb, TSNode node, TSNode list, TSNode call)
 {
-    TSNode function = scan_child(call, "function");
+    TSNode function = node_field(call, "function");
     unsigned place = 0;
 
     for (uint32_t i = 0; i < ts_node_named_child_count(list); i++) {
         TSNode argument = ts_node_named_child(list, i);
-        place += !scan_is(argument, "comment");
+        place += !node_is(argument, "comment");
         if (ts_node_eq(argument, node)) {
             break;
         }
     }
-    if (scan_is(function, "parenthesized_expression") && ts_node_named_child_count(list) == 1) {
+    if (node_is(function, "parenthesized_expression") && ts_node_named_child_count(list) == 1) {
         ask_about(climb, EVIDENCE_CAST, call);
         return true;
     }
@@ -164,7 +164,7 @@ static bool is_value_of_block(TSNode node, TSNode *ret_whole)
     uint32_t count = ts_node_is_null(block) ? 0 : ts_node_named_child_count(block);
 
     *ret_whole = whole;
-    return scan_is(block, "compound_statement") && scan_is(whole, "parenthesized_expression") &&
+    return node_is(block, "compound_statement") && node_is(whole, "parenthesized_expression") &&
            ts_node_eq(ts_node_named_child(block, count - 1), node);
 }
 
@@ -172,18 +172,18 @@ static bool is_value_of_block(TSNode node, TSNode *ret_whole)
  * on upwards. */
 static bool adds(const struct climb *climb, TSNode parent, TSNode node, bool *ret_goes_on)
 {
-    TSNode sign = scan_child(parent, "operator");
+    TSNode sign = node_field(parent, "operator");
 
     *ret_goes_on = false;
-    if (scan_is(parent, "binary_expression")) {
-        *ret_goes_on = scan_is(sign, "+") || scan_is(sign, "-");
+    if (node_is(parent, "binary_expression")) {
+        *ret_goes_on = node_is(sign, "+") || node_is(sign, "-");
         return *ret_goes_on;
     }
-    if (scan_is(parent, "update_expression")) {
+    if (node_is(parent, "update_expression")) {
         return true;
     }
-    return scan_is(parent, "assignment_expression") && ts_node_eq(scan_child(parent, "left"), node) &&
-           (scan_is(sign, "+=") || scan_is(sign, "-="));
+    return node_is(parent, "assignment_expression") && ts_node_eq(node_field(parent, "left"), node) &&
+           (node_is(sign, "+=") || node_is(sign, "-="));
 }
 
 /* One step up from NODE. False: its value goes nowhere else. */
@@ -192,42 +192,42 @@ static bool step(struct climb *climb, TSNode *node)
     TSNode parent = ts_node_parent(*node), whole;
     bool goes_on;
 
-    if (scan_is(parent, "parenthesized_expression")) {
+    if (node_is(parent, "parenthesized_expression")) {
     } else if (adds(climb, parent, *node, &goes_on)) {
         climb->shifted = true;
         if (!goes_on) {
             climb->candidate->shifted = true;
             return false;
         }
-    } else if (scan_is(parent, "cast_expression")) {
+    } else if (node_is(parent, "cast_expression")) {
         meet_cast(climb, parent);
-    } else if (scan_is(parent, "assignment_expression") && scan_is(scan_child(parent, "operator"), "=") &&
-               ts_node_eq(scan_child(parent, "right"), *node)) {
+    } else if (node_is(parent, "assignment_expression") && node_is(node_field(parent, "operator"), "=") &&
+               ts_node_eq(node_field(parent, "right"), *node)) {
         meet_assignment(climb, parent);
-    } else if (scan_is(parent, "init_declarator") && ts_node_eq(scan_child(parent, "value"), *node)) {
+    } else if (node_is(parent, "init_declarator") && ts_node_eq(node_field(parent, "value"), *node)) {
         meet_initialiser(climb, parent);
         return false;
-    } else if (scan_is(parent, "initializer_pair")) {
+    } else if (node_is(parent, "initializer_pair")) {
         meet_member(climb, parent, ts_node_parent(parent));
         return false;
-    } else if (scan_is(parent, "return_statement")) {
+    } else if (node_is(parent, "return_statement")) {
         ask(climb, EVIDENCE_RETURN, 0, must_strdup("int \001;"));
         return false;
-    } else if (scan_is(parent, "argument_list")) {
+    } else if (node_is(parent, "argument_list")) {
         TSNode call = ts_node_parent(parent);
-        if (!scan_is(call, "call_expression") || !meet_argument(climb, *node, parent, call)) {
+        if (!node_is(call, "call_expression") || !meet_argument(climb, *node, parent, call)) {
             return false;
         }
         parent = call;
-    } else if (scan_is(parent, "conditional_expression")) {
-        if (ts_node_eq(scan_child(parent, "condition"), *node)) {
+    } else if (node_is(parent, "conditional_expression")) {
+        if (ts_node_eq(node_field(parent, "condition"), *node)) {
             return false;
         }
-    } else if (scan_is(parent, "comma_expression")) {
-        if (!ts_node_eq(scan_child(parent, "right"), *node)) {
+    } else if (node_is(parent, "comma_expression")) {
+        if (!ts_node_eq(node_field(parent, "right"), *node)) {
             return false;
         }
-    } else if (scan_is(parent, "expression_statement") && is_value_of_block(parent, &whole)) {
+    } else if (node_is(parent, "expression_statement") && is_value_of_block(parent, &whole)) {
         parent = whole;
     } else {
         return false;
@@ -246,7 +246,7 @@ static void climb_from(struct climb *climb, TSNode node)
 static void follow(struct scan *scan, struct candidate *candidate, TSNode node, const char *variable,
                    unsigned *left)
 {
-    if (scan_is(node, "identifier") && *left && scan_reads(scan, node, variable)) {
+    if (node_is(node, "identifier") && *left && scan_reads(scan, node, variable)) {
         struct climb climb = { .scan = scan,
                                .candidate = candidate,
                                .start = scan_start(scan, node),
@@ -263,13 +263,13 @@ static void follow(struct scan *scan, struct candidate *candidate, TSNode node, 
 /* The variable whose address CALL takes to fill it in: posix_memalign(&p, ...). Null if there is none. */
 static TSNode filled_variable(TSNode call)
 {
-    TSNode list = scan_child(call, "arguments"), none = { 0 };
+    TSNode list = node_field(call, "arguments"), none = { 0 };
 
     for (uint32_t i = 0; !ts_node_is_null(list) && i < ts_node_named_child_count(list); i++) {
         TSNode plain = scan_without_casts(ts_node_named_child(list, i)),
-               variable = scan_child(plain, "argument");
-        if (scan_is(plain, "pointer_expression") && scan_is(scan_child(plain, "operator"), "&") &&
-            scan_is(variable, "identifier")) {
+               variable = node_field(plain, "argument");
+        if (node_is(plain, "pointer_expression") && node_is(node_field(plain, "operator"), "&") &&
+            node_is(variable, "identifier")) {
             return variable;
         }
     }

@@ -32,15 +32,15 @@ static bool same_text(const struct scan *scan, TSNode one, TSNode other)
 
 static bool is_address_of(const struct scan *scan, TSNode node)
 {
-    return scan_is(node, "pointer_expression") && scan_reads(scan, scan_child(node, "operator"), "&");
+    return node_is(node, "pointer_expression") && scan_reads(scan, node_field(node, "operator"), "&");
 }
 
 /* offsetof(struct item, link) */
 static bool read_offsetof(const struct scan *scan, TSNode node, struct kept *ret)
 {
-    TSNode member = scan_child(node, "member");
+    TSNode member = node_field(node, "member");
 
-    ret->whole = scan_child(node, "type");
+    ret->whole = node_field(node, "type");
     ret->whole_is_type = true;
     ret->path = ts_node_is_null(member) ? NULL : scan_text(scan, member);
     return ret->path && !ts_node_is_null(ret->whole);
@@ -59,19 +59,19 @@ static char *prepend(const struct scan *scan, TSNode field, char *path)
 /* &item->list.link - item, both as bytes: from the member outwards, up to what is subtracted. */
 static bool read_difference(const struct scan *scan, TSNode node, struct kept *ret)
 {
-    TSNode place = scan_without_casts(scan_child(node, "left")),
-           whole = scan_without_casts(scan_child(node, "right"));
+    TSNode place = scan_without_casts(node_field(node, "left")),
+           whole = scan_without_casts(node_field(node, "right"));
 
-    if (!scan_reads(scan, scan_child(node, "operator"), "-") || !is_address_of(scan, place)) {
+    if (!scan_reads(scan, node_field(node, "operator"), "-") || !is_address_of(scan, place)) {
         return false;
     }
     bool by_address = is_address_of(scan, whole); /* (char *)&item.link - (char *)&item */
-    place = scan_inside(scan_child(place, "argument"));
-    ret->whole = by_address ? scan_inside(scan_child(whole, "argument")) : whole;
-    while (scan_is(place, "field_expression")) {
-        TSNode inner = scan_child(place, "argument");
-        ret->through_pointer = scan_reads(scan, scan_child(place, "operator"), "->");
-        ret->path = prepend(scan, scan_child(place, "field"), ret->path);
+    place = scan_inside(node_field(place, "argument"));
+    ret->whole = by_address ? scan_inside(node_field(whole, "argument")) : whole;
+    while (node_is(place, "field_expression")) {
+        TSNode inner = node_field(place, "argument");
+        ret->through_pointer = scan_reads(scan, node_field(place, "operator"), "->");
+        ret->path = prepend(scan, node_field(place, "field"), ret->path);
         if (same_text(scan, inner, ret->whole)) {
             return ret->through_pointer != by_address;
         }
@@ -83,9 +83,9 @@ static bool read_difference(const struct scan *scan, TSNode node, struct kept *r
 static bool read_kept(const struct scan *scan, TSNode value, struct kept *ret)
 {
     value = scan_without_casts(value);
-    return scan_is(value, "offsetof_expression")
+    return node_is(value, "offsetof_expression")
                ? read_offsetof(scan, value, ret)
-               : scan_is(value, "binary_expression") && read_difference(scan, value, ret);
+               : node_is(value, "binary_expression") && read_difference(scan, value, ret);
 }
 
 /* A question about the structure that NODE is, or that the pointer NODE leads to. */
@@ -103,10 +103,10 @@ static void ask(struct scan *scan, struct candidate *candidate, enum evidence_ro
 
 void scan_kept_offset(struct scan *scan, TSNode assignment)
 {
-    TSNode left = scan_inside(scan_child(assignment, "left")), right = scan_child(assignment, "right");
+    TSNode left = scan_inside(node_field(assignment, "left")), right = node_field(assignment, "right");
     struct kept kept = { 0 };
 
-    if (!scan_is(left, "field_expression") || !scan_is(scan_child(assignment, "operator"), "=") ||
+    if (!node_is(left, "field_expression") || !node_is(node_field(assignment, "operator"), "=") ||
         !read_kept(scan, right, &kept)) {
         free(kept.path);
         return;
@@ -118,10 +118,10 @@ void scan_kept_offset(struct scan *scan, TSNode assignment)
     candidate->last_line = preprocessed_line(scan->source, scan_end(scan, assignment), &last);
     candidate->file = must_strdup(file);
     candidate->path = kept.path;
-    candidate->member = scan_text(scan, scan_child(left, "field"));
+    candidate->member = scan_text(scan, node_field(left, "field"));
     LIST_ADD(&scan->probe->candidates, candidate);
-    bool arrow = scan_reads(scan, scan_child(left, "operator"), "->");
-    ask(scan, candidate, EVIDENCE_TARGET, scan_child(left, "argument"),
+    bool arrow = scan_reads(scan, node_field(left, "operator"), "->");
+    ask(scan, candidate, EVIDENCE_TARGET, node_field(left, "argument"),
         arrow ? "__typeof__(*(%s)) *\001;" : "__typeof__(%s) *\001;", right);
     ask(scan, candidate, EVIDENCE_OFFSETOF, kept.whole,
         kept.through_pointer && !kept.whole_is_type ? "__typeof__(*(%s)) *\001;" : "__typeof__(%s) *\001;",

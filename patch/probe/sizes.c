@@ -38,7 +38,7 @@ size_t scan_end(const struct scan *scan, TSNode node)
 
 TSNode scan_inside(TSNode node)
 {
-    while (scan_is(node, "parenthesized_expression") && ts_node_named_child_count(node) == 1) {
+    while (node_is(node, "parenthesized_expression") && ts_node_named_child_count(node) == 1) {
         node = ts_node_named_child(node, 0);
     }
     return node;
@@ -64,10 +64,10 @@ static void add_sized(struct sizing *sizing, enum evidence_role role, TSNode ope
 
 static void read_sizeof(struct sizing *sizing, TSNode node, bool product)
 {
-    TSNode operand = scan_child(node, "type");
+    TSNode operand = node_field(node, "type");
 
     if (ts_node_is_null(operand)) {
-        operand = scan_inside(scan_child(node, "value"));
+        operand = scan_inside(node_field(node, "value"));
     }
     if (!ts_node_is_null(operand)) {
         add_sized(sizing, EVIDENCE_SIZEOF, operand, product);
@@ -82,19 +82,19 @@ static bool is_one(const struct scan *scan, TSNode node)
 
 static void read_binary(struct sizing *sizing, TSNode node, bool product)
 {
-    TSNode left = scan_child(node, "left"), right = scan_child(node, "right");
-    TSNode sign = scan_child(node, "operator");
+    TSNode left = node_field(node, "left"), right = node_field(node, "right");
+    TSNode sign = node_field(node, "operator");
 
-    if (scan_is(sign, "*")) {
+    if (node_is(sign, "*")) {
         bool more = !is_one(sizing->scan, left) && !is_one(sizing->scan, right);
         sizing->facts->product = sizing->facts->product || more;
         read_size(sizing, left, product || more);
         read_size(sizing, right, product || more);
-    } else if (scan_is(sign, "+")) {
+    } else if (node_is(sign, "+")) {
         read_size(sizing, left, product);
         sizing->term++;
         read_size(sizing, right, product);
-    } else if (scan_is(sign, "<<")) {
+    } else if (node_is(sign, "<<")) {
         sizing->facts->product = true;
         read_size(sizing, left, true);
     } else {
@@ -109,14 +109,14 @@ static void find_definition_of(const struct scan *scan, TSNode node, TSNode name
 {
     TSNode left = { 0 }, value = { 0 };
 
-    if (scan_is(node, "init_declarator")) {
-        left = scan_child(node, "declarator");
-        value = scan_child(node, "value");
-    } else if (scan_is(node, "assignment_expression")) {
-        left = scan_child(node, "left");
-        value = scan_child(node, "right");
+    if (node_is(node, "init_declarator")) {
+        left = node_field(node, "declarator");
+        value = node_field(node, "value");
+    } else if (node_is(node, "assignment_expression")) {
+        left = node_field(node, "left");
+        value = node_field(node, "right");
     }
-    if (scan_is(left, "identifier")) {
+    if (node_is(left, "identifier")) {
         char *own = scan_text(scan, left);
         if (scan_reads(scan, name, own)) {
             ++*count;
@@ -153,7 +153,7 @@ static void read_identifier(struct sizing *sizing, TSNode node, bool product)
 
 static void read_call(struct sizing *sizing, TSNode node, bool product)
 {
-    TSNode function = scan_inside(scan_child(node, "function")), list = scan_child(node, "arguments");
+    TSNode function = scan_inside(node_field(node, "function")), list = node_field(node, "arguments");
     char *name = scan_text(sizing->scan, function);
 
     if (strstr(name, "strlen") || strstr(name, "strnlen") || strstr(name, "wcslen")) {
@@ -170,34 +170,34 @@ static void read_call(struct sizing *sizing, TSNode node, bool product)
 static void read_size(struct sizing *sizing, TSNode node, bool product)
 {
     node = scan_inside(node);
-    if (scan_is(node, "sizeof_expression")) {
+    if (node_is(node, "sizeof_expression")) {
         read_sizeof(sizing, node, product);
-    } else if (scan_is(node, "offsetof_expression")) {
-        add_sized(sizing, EVIDENCE_OFFSETOF, scan_child(node, "type"), product);
-    } else if (scan_is(node, "binary_expression")) {
+    } else if (node_is(node, "offsetof_expression")) {
+        add_sized(sizing, EVIDENCE_OFFSETOF, node_field(node, "type"), product);
+    } else if (node_is(node, "binary_expression")) {
         read_binary(sizing, node, product);
-    } else if (scan_is(node, "cast_expression")) {
-        read_size(sizing, scan_child(node, "value"), product);
-    } else if (scan_is(node, "conditional_expression")) {
-        read_size(sizing, scan_child(node, "consequence"), product);
-        read_size(sizing, scan_child(node, "alternative"), product);
-    } else if (scan_is(node, "identifier")) {
+    } else if (node_is(node, "cast_expression")) {
+        read_size(sizing, node_field(node, "value"), product);
+    } else if (node_is(node, "conditional_expression")) {
+        read_size(sizing, node_field(node, "consequence"), product);
+        read_size(sizing, node_field(node, "alternative"), product);
+    } else if (node_is(node, "identifier")) {
         read_identifier(sizing, node, product);
-    } else if (scan_is(node, "call_expression")) {
+    } else if (node_is(node, "call_expression")) {
         read_call(sizing, node, product);
-    } else if (scan_is(node, "number_literal") && !sizing->depth) {
+    } else if (node_is(node, "number_literal") && !sizing->depth) {
         sizing->facts->constant = true;
         sizing->facts->one = is_one(sizing->scan, node);
-    } else if (scan_is(node, "comma_expression")) {
-        read_size(sizing, scan_child(node, "right"), product);
+    } else if (node_is(node, "comma_expression")) {
+        read_size(sizing, node_field(node, "right"), product);
     }
 }
 
 TSNode scan_without_casts(TSNode node)
 {
     node = scan_inside(node);
-    while (scan_is(node, "cast_expression")) {
-        node = scan_inside(scan_child(node, "value"));
+    while (node_is(node, "cast_expression")) {
+        node = scan_inside(node_field(node, "value"));
     }
     return node;
 }
@@ -206,13 +206,13 @@ TSNode scan_without_casts(TSNode node)
 static void read_pointer(struct scan *scan, struct candidate *candidate, TSNode call, TSNode node)
 {
     TSNode plain = scan_without_casts(node);
-    bool out = scan_is(plain, "pointer_expression") && scan_is(scan_child(plain, "operator"), "&");
+    bool out = node_is(plain, "pointer_expression") && node_is(node_field(plain, "operator"), "&");
 
-    if (!out && !scan_is(plain, "identifier") && !scan_is(plain, "field_expression") &&
-        !scan_is(plain, "subscript_expression")) {
+    if (!out && !node_is(plain, "identifier") && !node_is(plain, "field_expression") &&
+        !node_is(plain, "subscript_expression")) {
         return;
     }
-    char *text = scan_text(scan, out ? scan_child(plain, "argument") : plain);
+    char *text = scan_text(scan, out ? node_field(plain, "argument") : plain);
     scan_add_evidence(candidate,
                       (struct evidence){ .role = out ? EVIDENCE_OUT : EVIDENCE_POINTER,
                                          .argument = candidate->arguments.count,
@@ -224,7 +224,7 @@ static void read_pointer(struct scan *scan, struct candidate *candidate, TSNode 
 
 void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call)
 {
-    TSNode list = scan_child(call, "arguments");
+    TSNode list = node_field(call, "arguments");
 
     for (uint32_t i = 0; !ts_node_is_null(list) && i < ts_node_named_child_count(list); i++) {
         TSNode node = ts_node_named_child(list, i);
@@ -235,7 +235,7 @@ void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call)
                                  .argument = candidate->arguments.count + 1,
                                  .start = scan_start(scan, call),
                                  .end = scan_end(scan, call) };
-        if (scan_is(node, "comment")) {
+        if (node_is(node, "comment")) {
             continue;
         }
         read_size(&sizing, node, false);
