@@ -66,7 +66,7 @@ static bool same_word(const struct function *function, TSNode one, TSNode other)
                   length) == 0;
 }
 
-/* Whether one of the words that NAME is made of ("conn_new", "initQueue") says that something is made. */
+/* Whether a function called NAME ("conn_new", "initQueue") makes something, by a word that stands in it. */
 static bool says_makes(const char *name)
 {
     static const char *const words[] = { "init",  "new",   "create", "make", "alloc", "open",
@@ -138,7 +138,7 @@ static void add_locals(struct function *function, TSNode declaration)
 
 /* ---- what is set ----------------------------------------------------------------------------------- */
 
-/* Whether NODE names a structure that can have been set before: "struct conn" or a typedef's name. */
+/* Appends what NODE, a type with a name, is called: "struct conn", "conn_t". False: it has none. */
 static bool write_type(const struct function *function, TSNode node, struct text *ret)
 {
     if (node_is(node, "type_descriptor")) {
@@ -315,7 +315,7 @@ static bool is_free(struct function *function, TSNode node, TSNode base)
         return !local ||
                (member && local->pointer && !ts_node_is_null(base) && same_word(function, node, base));
     }
-    bool is = !node_is(node, "statement_block") && !node_is(node, "initializer_list");
+    bool is = !node_is(node, "initializer_list"); /* as a value it would need its type in front */
     for (uint32_t i = 0; is && i < ts_node_named_child_count(node); i++) {
         is = is_free(function, ts_node_named_child(node, i), base);
     }
