@@ -10,6 +10,7 @@
 
 #include "patch/file.h"
 #include "patch/transfer/transfer.h"
+#include "text_lines.h"
 
 static const char *const kinds[] = { "register", "slot",    "policy", "constant",
                                      "symbol",   "address", "frame",  "guard" };
@@ -51,25 +52,12 @@ static char *read_text(const char *path)
     return bytes;
 }
 
-static const char *line_of(const char *text, unsigned line, size_t *ret_length)
-{
-    for (; line > 1 && *text; line--) {
-        const char *end = strchrnul(text, '\n');
-        text = *end ? end + 1 : end;
-    }
-    *ret_length = strcspn(text, "\n");
-    return text;
-}
-
 static bool same_text(void *context, const char *file, unsigned old_line, unsigned new_line)
 {
     const struct texts *texts = context;
-    size_t old_length, new_length;
-    const char *old = line_of(texts->old, old_line, &old_length);
-    const char *new = line_of(texts->new, new_line, &new_length);
 
     (void)file;
-    return old_length == new_length && strncmp(old, new, old_length) == 0;
+    return text_lines_same(texts->old, old_line, texts->new, new_line);
 }
 
 static struct object *load(const char *path)

@@ -11,6 +11,7 @@
 #include "compiled.h"
 #include "patch/transfer/transfer.h"
 #include "patch/transfer/code.h"
+#include "text_lines.h"
 
 static const char *compiler = "gcc", *flags = "-O0";
 static bool optimised;
@@ -33,24 +34,11 @@ struct versions {
     recipe_list recipes;
 };
 
-static const char *line_of(const char *text, unsigned line, size_t *ret_length)
-{
-    for (; line > 1 && *text; line--) {
-        const char *end = strchrnul(text, '\n');
-        text = *end ? end + 1 : end;
-    }
-    *ret_length = strcspn(text, "\n");
-    return text;
-}
-
 static bool same_text(void *context, const char *file, unsigned old_line, unsigned new_line)
 {
     const struct versions *versions = context;
-    size_t old_length, new_length;
-    const char *old = line_of(versions->old_text, old_line, &old_length);
-    const char *new = line_of(versions->new_text, new_line, &new_length);
 
-    return old_line && new_line && old_length == new_length && strncmp(old, new, old_length) == 0;
+    return text_lines_same(versions->old_text, old_line, versions->new_text, new_line);
 }
 
 static void start(struct versions *versions, const char *old, const char *new)
