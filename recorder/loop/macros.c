@@ -265,6 +265,12 @@ bool loop_macro_may_drop(const struct loop_work *work, const struct macro *macro
     return false;
 }
 
+/* What READER, a copy, reads next. */
+static struct token peek(struct token_reader reader)
+{
+    return token_next(&reader);
+}
+
 bool loop_macro_wraps(const struct macro *macro, uint32_t index)
 {
     struct token_reader reader = read_body(macro);
@@ -274,8 +280,7 @@ bool loop_macro_wraps(const struct macro *macro, uint32_t index)
     if (!parameter(macro, index, &wanted))
         return false;
     for (struct token token = token_next(&reader); token.kind != TOKEN_END; token = token_next(&reader)) {
-        struct token_reader ahead = reader;
-        struct token next = token_next(&ahead);
+        struct token next = peek(reader);
         if (is_word(macro, &token, &wanted) &&
             ((before.first != '(' && before.first != ',') || (next.first != ')' && next.first != ',')))
             return false;
@@ -324,8 +329,7 @@ bool loop_macro_spells(const struct macro *macro, uint32_t index)
         return false;
     for (struct token token = token_next(&reader); token.kind != TOKEN_END; token = token_next(&reader)) {
         if (is_word(macro, &token, &wanted)) {
-            struct token_reader ahead = reader;
-            struct token next = token_next(&ahead);
+            struct token next = peek(reader);
             if (before.first == '#' || next.first == '#')
                 return true;
         }
