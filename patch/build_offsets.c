@@ -105,8 +105,24 @@ static bool is_asked(const struct probe_request *requests, size_t count, const s
     return false;
 }
 
+/* Whether a member may be at another place in its type: not if types only got more behind what they had. */
+static bool members_move(const struct type_changes *changes)
+{
+    const unsigned harmless = TYPE_CHANGE_ADDED | TYPE_CHANGE_SIZE | TYPE_CHANGE_ENUMERATORS;
+    bool move = false;
+
+    for (size_t i = 0; i < type_changes_count(changes) && !move; i++) {
+        const struct type_change *change = type_changes_at(changes, i);
+        move = change->old && change->new && (change->kinds & ~harmless);
+    }
+    return move;
+}
+
 struct molt_error *build_offsets_check(struct build *build)
 {
+    if (!members_move(build->state->changes)) {
+        return NULL; /* else each unit would have to be preprocessed */
+    }
     struct compile_setup setup = build_setup(build->session, build->request);
     LIST(struct probe_request) requests = { 0 };
     LIST(const char *) keys = { 0 };
