@@ -61,6 +61,7 @@ static void list_own(void)
     SORT_BY(own, own_count, struct own, start);
 }
 
+/* -EAGAIN: the map had to grow, so that there is more memory of the engine's than has been listed. */
 static int add(struct memory_map *map, struct region region)
 {
     if (region.start >= region.end) {
@@ -78,6 +79,7 @@ static int add(struct memory_map *map, struct region region)
         state_unmap(map->items);
         map->items = grown;
         map->capacity = capacity;
+        return -EAGAIN;
     }
     map->items[map->count++] = region;
     return 0;
@@ -165,9 +167,14 @@ static int take_mapping(void *context, const struct proc_mapping *mapping)
 
 int memory_map_read(struct memory_map *map)
 {
-    map->count = 0;
-    list_own();
-    return proc_mappings(take_mapping, map);
+    int status;
+
+    do {
+        map->count = 0;
+        list_own();
+        status = proc_mappings(take_mapping, map);
+    } while (status == -EAGAIN);
+    return status;
 }
 
 void memory_map_deinit(struct memory_map *map)
