@@ -285,14 +285,20 @@ static void check_items(struct state *state, const struct conversion *conversion
 
 /* ---- what forwarding has left ---------------------------------------------------------------------- */
 
-/* Whose word stands at ADDRESS: "a struct list", "the variable table". */
-static void describe_owner(struct state *state, uintptr_t address, char *text, size_t size)
+void state_describe_owner(struct state *state, uintptr_t address, char *text, size_t size)
 {
     struct heap_block block;
     struct place place;
+    char where[256];
 
-    if (heap_find(address, &block) && state_place(state, &block, &place)) {
-        snprintf(text, size, "a %.100s", layout_of(state, layout_of(state, place.layout)->becomes)->name);
+    if (heap_find(address, &block)) {
+        if (state_place(state, &block, &place)) {
+            snprintf(text, size, "a %.100s", layout_of(state, layout_of(state, place.layout)->becomes)->name);
+        } else {
+            sites_describe(sites_meaning(&state->sites, block.site), where, sizeof(where));
+            snprintf(text, size, "byte %zu of %zu from %s", (size_t)(address - block.start), block.size,
+                     where);
+        }
         return;
     }
     for (size_t i = 0; i < state->roots.count; i++) {
@@ -312,7 +318,7 @@ static void tell_on_lost(struct state *state)
     const struct patch_file *file = state->layouts.file;
     char owner[160];
 
-    describe_owner(state, lost->at, owner, sizeof(owner));
+    state_describe_owner(state, lost->at, owner, sizeof(owner));
     state->current = NULL;
     state->current_function = STATE_SYSTEM;
     const char *member = layouts_member(&state->layouts, lost->conversion->record->old_layout, lost->offset);

@@ -68,11 +68,16 @@ bool rehearsal_is_sandboxed(void)
     return count_filters() > filters_at_start;
 }
 
-static void warn(struct update_report *report, const char *why)
+static void warn(struct update_report *report, const char *prefix, const char *text)
 {
     size_t length = strlen(report->warnings), room = sizeof(report->warnings) - length;
 
-    snprintf(report->warnings + length, room, "%sthe update was not rehearsed: %s", length ? "\n" : "", why);
+    snprintf(report->warnings + length, room, "%s%s%s", length ? "\n" : "", prefix, text);
+}
+
+static void warn_not_made(struct update_report *report, const char *why)
+{
+    warn(report, "the update was not rehearsed: ", why);
 }
 
 /* ---- the copy -------------------------------------------------------------------------------------- */
@@ -268,7 +273,7 @@ static int judge(struct rehearsal *rehearsal, const struct stage *stage, enum wa
         return -EFAULT;
     }
     if (stage->unlike) {
-        warn(report, "the program keeps some of its memory from child processes (MADV_DONTFORK)");
+        warn_not_made(report, "the program keeps some of its memory from child processes (MADV_DONTFORK)");
         return REHEARSAL_NOT_MADE;
     }
     rehearsal->played = stage->report;
@@ -279,6 +284,10 @@ static int judge(struct rehearsal *rehearsal, const struct stage *stage, enum wa
         memcpy(report->reason, played->reason, sizeof(report->reason));
         memcpy(report->warnings, played->warnings, sizeof(report->warnings));
         return *report->reason ? stage->status : fail(report, UPDATE_FAILED, stage->status, NULL);
+    }
+    if (*stage->report.rehearsal.leftovers) {
+        warn(report, "", stage->report.rehearsal.leftovers);
+        warn(&rehearsal->played, "", stage->report.rehearsal.leftovers);
     }
     return REHEARSAL_PASSED;
 }
@@ -320,11 +329,11 @@ int rehearsal_run(struct rehearsal *rehearsal, const struct world *world, const 
     if (copy > 0) {
         status = watch(rehearsal, stage, (pid_t)copy, watcher, report);
     } else if (sandboxed) {
-        warn(report,
-             "the program is in a sandbox of its own (seccomp), which may kill it for copying itself");
+        warn_not_made(
+            report, "the program is in a sandbox of its own (seccomp), which may kill it for copying itself");
     } else {
         snprintf(why, sizeof(why), "the process could not be copied (%s)", strerrordesc_np((int)-copy));
-        warn(report, why);
+        warn_not_made(report, why);
     }
     if (status < 0 && report->outcome == UPDATE_FAILED) {
         say_where(report);

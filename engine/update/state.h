@@ -62,6 +62,10 @@ struct page_log *state_pages(struct state *state);
 /* When code leads to its new versions, too: checks the whole new state. As state_migrate. */
 int state_validate(struct state *state, struct update_report *report);
 
+/* In a rehearsal, after all else: looks for words that lead to where instances were before they moved, by rules
+ * of its own. TEXT: what is to be said about them, "" if there are none. 0 or negative errno. */
+int state_find_leftovers(struct state *state, char *text, size_t size);
+
 /* Takes everything back, to the byte. */
 void state_revert(struct state *state);
 

@@ -304,6 +304,9 @@ void initials_undo(struct state *state);
  * negative with the report. */
 int check_pointers(struct state *state);
 
+/* Whose word stands at ADDRESS: "a struct list", "the variable table". */
+void state_describe_owner(struct state *state, uintptr_t address, char *text, size_t size);
+
 /* An array of COUNT elements of SIZE bytes that lives outside of all heaps; NULL without memory. Usable in a
  * stopped world. */
 void *state_map(size_t count, size_t size);

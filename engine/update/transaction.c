@@ -147,6 +147,10 @@ static int play(void *context, const struct world *world, struct update_report *
     undo_begin();
     int status = change_make(update, world, report);
     report->pause_us = monotonic_us() - world->began_us;
+    if (status == 0 && state_changes(update->state)) {
+        status = state_find_leftovers(update->state, report->rehearsal.leftovers,
+                                      sizeof(report->rehearsal.leftovers));
+    }
     return status < 0 ? change_failed(report, status) : 0;
 }
 

@@ -53,6 +53,7 @@ struct update_report {
     struct {
         bool made, passed; /* made and not passed: that is why the update was not made */
         uint64_t pause_us, total_us;
+        char leftovers[512]; /* what seems to lead to old places yet, "" if nothing does */
     } rehearsal;
 };
 

@@ -122,6 +122,8 @@ class Conversation {
             throw new Ended();
         if (result.status !== status)
             throw new Error(`${what}: status ${result.status}, must be ${status}: ${result.output.trim()}`);
+        if (/seems? to lead to/.test(result.output))
+            throw new Error(`${what}: ${result.output.trim()}`);
         return !result.output.includes('nothing to update');
     }
 
@@ -140,7 +142,9 @@ class Conversation {
 
     async update(what = `v${this.number + 1}`) {
         const next = this.program.versions[this.number];
-        const changed = await this.molt(['apply', this.patches[next.number]], 0, what);
+        // A rehearsal looks for addresses of old blocks by rules of its own.
+        const rehearse = this.number % 2 ? ['--rehearse'] : [];
+        const changed = await this.molt(['apply', ...rehearse, this.patches[next.number]], 0, what);
         this.pair.oracle.become(next, next.step);
         this.number++;
         await this.pair.compare(what);
