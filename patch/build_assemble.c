@@ -55,6 +55,7 @@ static struct contribution *contribute(struct build *build, struct changed_unit 
     *contribution = (struct contribution){ .comparison = &changed->comparison,
                                            .image = image,
                                            .image_unit = image_unit,
+                                           .time = &build->session->db.time,
                                            .name = entry->name,
                                            .key = key,
                                            .source = changed->unit->entry->file };

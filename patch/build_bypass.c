@@ -122,9 +122,11 @@ static bool contribution_of(const struct build *build, const struct changed_unit
         }
     }
     const struct image_unit *image_unit = image_find_unit(image, entry->file, entry->name);
-    *ret = (struct contribution){
-        .comparison = &unit->comparison, .image = image, .image_unit = image_unit, .source = entry->file
-    };
+    *ret = (struct contribution){ .comparison = &unit->comparison,
+                                  .image = image,
+                                  .image_unit = image_unit,
+                                  .time = &build->session->db.time,
+                                  .source = entry->file };
     return image_unit;
 }
 

@@ -139,6 +139,7 @@ static struct molt_error *init(struct patch_session *session, const struct patch
     }
     session->jobs = options->jobs > 0 ? (unsigned)options->jobs : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     session->hashes = file_hashes_create();
+    build_time_load(session->cache, session->db.path, &session->db.time);
     session->unit_count = session->db.entries.count;
     session->units = must_calloc(session->unit_count, sizeof(*session->units));
     for (size_t i = 0; i < session->unit_count; i++) {

@@ -85,7 +85,7 @@ static bool same_constant(struct code *code, struct object_place place, uint64_t
         size--;
     }
     const uint8_t *linked = image_bytes(code->contribution->image, address, size);
-    if (linked && memcmp(linked, bytes, size) == 0) {
+    if (linked && build_time_same(code->contribution->time, bytes, linked, size)) {
         return true;
     }
     bool text = (section->flags & SHF_STRINGS) || (size && bytes[0] >= ' ' && bytes[0] < 127);
@@ -106,7 +106,8 @@ static bool same_named_constant(const struct code *code, struct object_place pla
     }
     const uint8_t *linked =
         image_bytes(code->contribution->image, address - place.offset, place.symbol->size);
-    return linked && memcmp(linked, section->bytes + place.symbol->value, place.symbol->size) == 0;
+    return linked && build_time_same(code->contribution->time, section->bytes + place.symbol->value, linked,
+                                     place.symbol->size);
 }
 
 /* Whether ADDRESS is what the relocation names. */
@@ -529,7 +530,8 @@ static void compare_data(const struct contribution *contribution, struct object 
         bool more =
             i < section->relocation_count && section->relocations[i].offset < symbol->value + symbol->size;
         uint64_t stop = more ? section->relocations[i].offset - symbol->value : symbol->size;
-        if (stop > at && memcmp(section->bytes + symbol->value + at, linked + at, stop - at) != 0) {
+        if (stop > at && !build_time_same(contribution->time, section->bytes + symbol->value + at,
+                                          linked + at, stop - at)) {
             LIST_ADD(ret, difference);
             return;
         }

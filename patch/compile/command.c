@@ -238,6 +238,39 @@ static void add_kind(arguments *list, const struct compile_entry *entry, enum co
     }
 }
 
+/* Whether the user's own command says what MACRO is. */
+static bool defines(const struct compile_entry *entry, const char *macro)
+{
+    for (size_t i = 1; i < entry->argument_count; i++) {
+        const char *argument = entry->arguments[i];
+        if ((starts(argument, "-D") || starts(argument, "-U")) &&
+            (starts(argument + 2, macro) ||
+             (!argument[2] && i + 1 < entry->argument_count && starts(entry->arguments[i + 1], macro)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One time for everything: see build_time.c. */
+static void add_time(arguments *list, const struct compile_entry *entry, const struct build_time *time)
+{
+    const struct {
+        const char *macro, *value;
+    } macros[] = { { "__DATE__", time->date },
+                   { "__TIME__", time->clock },
+                   { "__TIMESTAMP__", time->timestamp } };
+
+    for (size_t i = 0; *time->date && i < 3; i++) {
+        if (!defines(entry, macros[i].macro)) {
+            LIST_ADD(list, must_printf("-D%s=\"%s\"", macros[i].macro, macros[i].value));
+        }
+    }
+    if (*time->date) {
+        add(list, "-Wno-builtin-macro-redefined");
+    }
+}
+
 char **command_make(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                     const char *output, const char *dependencies)
 {
@@ -280,6 +313,7 @@ char **command_make_for(const struct compile_entry *entry, const struct tree *tr
     if (!debug) {
         add(&list, "-g");
     }
+    add_time(&list, entry, &tree->db->time);
     add_kind(&list, entry, kind, dependencies, compile);
     if (output) {
         add(&list, "-o");

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "patch/compile/build_time.h"
 #include "patch/memory.h"
 
 /* One command. */
@@ -23,6 +24,7 @@ struct compile_db {
     char *root;  /* source root, absolute, normalised */
     char *build; /* directory of the database, absolute */
     LIST(struct compile_entry *) entries;
+    struct build_time time; /* what is compiled is told; set by the session */
 };
 
 /* Reads BUILD/compile_commands.json; only C files are kept. ROOT: NULL to work it out, by TREE if that is

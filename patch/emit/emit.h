@@ -10,6 +10,7 @@
 #include "base/diagnostic.h"
 #include "base/patch_file.h"
 #include "patch/code/compare.h"
+#include "patch/compile/build_time.h"
 #include "patch/emit/elf_writer.h"
 #include "patch/code/image.h"
 #include "patch/code/inlining.h"
@@ -28,7 +29,8 @@ struct contribution {
     const struct comparison *comparison;
     const struct image *image;
     const struct image_unit *image_unit;
-    const char *name;   /* the unit's */
+    const struct build_time *time; /* that the objects tell of */
+    const char *name;              /* the unit's */
     const char *key;    /* the same, unless the binary has several units of one file: tells them apart */
     const char *source; /* its file, absolute */
     bool policy; /* migration policies: they are no part of the program and run during the update only */

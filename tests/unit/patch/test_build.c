@@ -179,6 +179,28 @@ static void header_reaches_all(void **state)
     project_deinit(&project);
 }
 
+/* The program tells of another time than what is compiled for the patch. */
+static void time_of_compilation(void **state)
+{
+    struct project project;
+
+    start(&project,
+          "int puts(const char *);\nint built(void) { return puts(\"of \" __DATE__ \" \" __TIME__ \".\"); }\n"
+          "const char when[] = __TIMESTAMP__;\nint value(int x) { return x + 1; }\n",
+          "int value(int x);\nint built(void);\nint main(int c, char **v) { return value(c) + built(); }\n"
+          "void last(void) { }\n");
+    project_shell(&project, "mkdir -p v1/.molt/cache && echo 1000000000 >v1/.molt/cache/compiled-at");
+    project_write(
+        &project, "v2", "a.c",
+        "int puts(const char *);\nint built(void) { return puts(\"of \" __DATE__ \" \" __TIME__ \".\"); }\n"
+        "const char when[] = __TIMESTAMP__;\nint value(int x) { return x + 2; }\n");
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    assert_string_equal(project_functions(&project), "value");
+    assert_string_equal(project_data(&project), "");
+    project_deinit(&project);
+}
+
 static void constant_table(void **state)
 {
     struct project project;
@@ -621,6 +643,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(statics_of_one_name),
         cmocka_unit_test(static_local_keeps_its_place),
         cmocka_unit_test(header_reaches_all),
+        cmocka_unit_test(time_of_compilation),
         cmocka_unit_test(constant_table),
         cmocka_unit_test(constant_that_grows),
         cmocka_unit_test(labels_follow_their_function),
