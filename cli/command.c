@@ -236,6 +236,10 @@ int cli_main(int argc, char **argv)
         cli_print_overview();
         return 0;
     }
+    if (strcmp(name, "--complete") == 0) {
+        cli_print_completions(argv + 2, argc - 2);
+        return 0;
+    }
     if (strcmp(name, "--manual") == 0) {
         cli_print_manual();
         return 0;

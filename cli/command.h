@@ -45,6 +45,14 @@ struct cli_arguments {
     int operand_count;
 };
 
+/* What an operand may be, for shells that complete it. */
+enum cli_operand {
+    CLI_OPERAND_OTHER,
+    CLI_OPERAND_FILE,
+    CLI_OPERAND_PROGRAM, /* a command of the shell's, and what follows is its */
+    CLI_OPERAND_WHO,     /* a running program */
+};
+
 /* RUN returns an error, whose code decides the exit status, or sets *ret_status (0 beforehand). */
 struct cli_command {
     const char *name;
@@ -53,6 +61,7 @@ struct cli_command {
     const char *description;
     const struct cli_option *options; /* ends with a NULL name */
     int operands_min, operands_max;   /* max -1: any number, and options end at the first operand */
+    enum cli_operand operands[2];     /* the first ones */
     struct molt_error *(*run)(const struct cli_arguments *arguments, int *ret_status);
 };
 
@@ -80,6 +89,10 @@ struct molt_error *cli_timeout(const struct cli_arguments *arguments, int fallba
 void cli_print_help(const struct cli_command *command);
 void cli_print_overview(void);
 void cli_print_manual(void);
+
+/* Prints what the last of COUNT words behind "molt" may become, for the scripts in cli/completion: lines of a
+ * word, a tab and what it means; a line ":files" or ":commands" where the shell knows better. */
+void cli_print_completions(char *const *words, int count);
 
 /* The whole command: what main does. Returns the exit status. */
 int cli_main(int argc, char **argv);

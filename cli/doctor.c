@@ -382,5 +382,6 @@ const struct cli_command command_doctor = {
     .options = doctor_options,
     .operands_min = 0,
     .operands_max = 1,
+    .operands = { CLI_OPERAND_WHO },
     .run = run_doctor,
 };

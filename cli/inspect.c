@@ -202,5 +202,6 @@ const struct cli_command command_inspect = {
     .options = inspect_options,
     .operands_min = 1,
     .operands_max = 1,
+    .operands = { CLI_OPERAND_FILE },
     .run = run_inspect,
 };

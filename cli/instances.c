@@ -426,5 +426,6 @@ const struct cli_command command_instances = {
     .options = instances_options,
     .operands_min = 1,
     .operands_max = 2,
+    .operands = { CLI_OPERAND_WHO, CLI_OPERAND_WHO },
     .run = run_instances,
 };

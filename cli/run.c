@@ -113,5 +113,6 @@ const struct cli_command command_run = {
     .options = run_options,
     .operands_min = 1,
     .operands_max = -1,
+    .operands = { CLI_OPERAND_PROGRAM },
     .run = run_run,
 };

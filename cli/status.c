@@ -110,5 +110,6 @@ const struct cli_command command_status = {
     .options = status_options,
     .operands_min = 0,
     .operands_max = 1,
+    .operands = { CLI_OPERAND_WHO },
     .run = run_status,
 };

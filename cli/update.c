@@ -448,6 +448,7 @@ const struct cli_command command_apply = {
     .options = apply_options,
     .operands_min = 2,
     .operands_max = 2,
+    .operands = { CLI_OPERAND_FILE, CLI_OPERAND_WHO },
     .run = run_apply,
 };
 
@@ -466,5 +467,6 @@ const struct cli_command command_rollback = {
     .options = rollback_options,
     .operands_min = 1,
     .operands_max = 1,
+    .operands = { CLI_OPERAND_WHO },
     .run = run_rollback,
 };

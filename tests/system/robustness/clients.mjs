@@ -1,6 +1,9 @@
 // Clients that die, and several at once.
 
+import path from 'node:path';
 import * as molt from '../molt.mjs';
+import { run } from '../process.mjs';
+import { root } from '../story.mjs';
 import { demand, Victim } from './victim.mjs';
 
 const before = 'hello from one', after = 'hello from two, 42';
@@ -77,5 +80,26 @@ async function programEnds() {
     demand(result.ms < 5000, `the client waits for ${result.ms} ms for a program that is gone`);
 }
 
+/** What bash offers behind the words of a command line of molt. */
+async function completed(...words) {
+    const script = `source ${root}/cli/completion/molt.bash; COMP_WORDS=(molt "$@"); COMP_CWORD=$#; _molt; printf '%s\n' "${'${COMPREPLY[@]}'}"`;
+    const result = await run('bash', ['-c', script, 'bash', ...words],
+        { env: { ...molt.environment, PATH: `${molt.buildDirectory}/cli:${process.env.PATH}` } });
+    demand(result.status === 0, `completion of "${words.join(' ')}": ${result.output}`);
+    return result.stdout.trim().split('\n');
+}
+
+/** The shell knows the commands, their options, and the programs that run. */
+async function completion() {
+    const victim = await Victim.create('body');
+    const name = path.basename(victim.file);
+    await victim.ask('call');
+    for (const [words, wanted] of [[['app'], 'apply'], [['rollback', '--js'], '--json'], [['rollback', name.slice(0, -1)], name],
+        [['rollback', victim.pid.slice(0, -1)], victim.pid], [['inspect', victim.file.slice(0, -1)], victim.file]]) {
+        const offered = await completed(...words);
+        demand(offered.includes(wanted), `behind "molt ${words.join(' ')}" is offered: ${offered.join(' ')}`);
+    }
+}
+
 export const cases = { 'client killed': killed, 'client killed while waiting': killedWhileWaiting,
-    'clients together': together, 'program ends': programEnds };
+    'clients together': together, 'program ends': programEnds, 'command line completed': completion };
