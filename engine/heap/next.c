@@ -71,10 +71,11 @@ size_t next_early_size(const void *pointer)
 }
 
 /* Whether blocks lie as glibc's do. That they hold as much is asked first: of a debugger's allocator in
- * libc's place, nothing is read in front of them. */
+ * libc's place, nothing is read in front of them. None is so large that glibc maps it on its own: freeing one
+ * raises the size from which it does, for good. */
 static bool looks_like_glibc(void)
 {
-    static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 1 << 20 };
+    static const size_t sizes[] = { 0, 24, 25, 40, 41, 1000, 100000 };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         void *block = found.malloc(sizes[i]);
