@@ -308,6 +308,15 @@ static int check_function(struct opening *opening, const struct molt_patch_funct
     return 0;
 }
 
+static bool is_rebind(const struct patch_file *file, const struct molt_patch_rebind *rebind)
+{
+    return rebind->kind < MOLT_REBIND_KINDS && rebind->module < file->patch_modules_count &&
+           rebind->old_symbol && rebind->old_symbol < file->symbol_count &&
+           patch_file_defines(file, rebind->new_symbol) && rebind->address < INT64_MAX && rebind->tail < 16 &&
+           rebind->addend >= INT32_MIN && rebind->addend <= INT32_MAX &&
+           rebind->function < file->strings_size;
+}
+
 static int check_records(struct opening *opening)
 {
     const struct patch_file *file = opening->file;
@@ -345,6 +354,9 @@ static int check_records(struct opening *opening)
             definition->unit >= file->strings_size) {
             status = bad(opening, "malformed definition entry");
         }
+    }
+    for (size_t i = 0; i < file->patch_rebinds_count && status == 0; i++) {
+        status = is_rebind(file, &file->patch_rebinds[i]) ? 0 : bad(opening, "malformed operand entry");
     }
     const char *reason = status == 0 ? patch_file_check_state(file) : NULL;
     if (status == 0 && !reason) {

@@ -11,6 +11,7 @@
  *   .molt.bindings   struct molt_patch_binding[]: what each undefined symbol means in the running program
  *   .molt.functions  struct molt_patch_function[]: affected functions, and where control is to go instead
  *   .molt.data       struct molt_patch_data[]: constant objects whose bytes are overwritten in place
+ *   .molt.rebinds    struct molt_patch_rebind[]: operands in code that stays, which name variables that move
  *   .molt.definitions struct molt_patch_definition[]: new definitions that later patches may bind to
  *   .molt.layouts    struct molt_patch_layout[]: types as the program holds them, and as it will
  *   .molt.fields     struct molt_patch_field[]: what lies where in a layout
@@ -131,6 +132,23 @@ struct molt_patch_data {
     uint32_t name;
     uint32_t unit;
     uint32_t flags; /* enum molt_data_flags */
+};
+
+enum molt_rebind_kind {
+    MOLT_REBIND_RELATIVE, /* 4 bytes, from the end of the instruction */
+    MOLT_REBIND_ABSOLUTE, /* 4 bytes, of a program at a fixed address */
+    MOLT_REBIND_KINDS
+};
+
+/* An operand in code that the update leaves alone but for the address: what it names moves. */
+struct molt_patch_rebind {
+    uint64_t address;                /* of the field, in `module` */
+    int64_t addend;                  /* it names old_symbol + addend, and is to name new_symbol + addend */
+    uint32_t old_symbol, new_symbol; /* the variable as it was bound, and as this patch defines it */
+    uint32_t module;
+    uint32_t kind;
+    uint32_t tail;     /* bytes between the field and the end of its instruction */
+    uint32_t function; /* string, for messages */
 };
 
 /* A definition that the baseline has not: later patches bind to it by unit and name (unit 0: extern). */
@@ -433,14 +451,16 @@ struct patch_file {
     X(bindings, binding)                                                                                     \
     X(functions, function)                                                                                   \
     X(data, data)                                                                                            \
+    X(rebinds, rebind)                                                                                       \
     X(definitions, definition)                                                                               \
     X(layouts, layout)                                                                                       \
     X(fields, field)                                                                                         \
     X(sites, site)                                                                                           \
     X(allocators, allocator)                                                                                 \
     X(roots, root)                                                                                           \
-    X(migrations, migration) X(segments, segment) X(invariants, invariant) X(transfers, transfer)            \
-        X(values, value) X(initials, initial) X(parts, part) X(aliases, alias)
+    X(migrations, migration)                                                                                 \
+    X(segments, segment) X(invariants, invariant) X(transfers, transfer) X(values, value)                    \
+        X(initials, initial) X(parts, part) X(aliases, alias)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

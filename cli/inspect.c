@@ -30,6 +30,25 @@ static void print_entries(const json_t *manifest, const char *key, const char *t
     }
 }
 
+/* Variables that move, and the code that is not replaced for it. */
+static void print_operands(const json_t *manifest)
+{
+    const json_t *entries = json_object_get(manifest, "operands");
+    size_t index;
+    json_t *entry;
+
+    if (json_array_size(entries)) {
+        printf("operands in code that stays:\n");
+    }
+    json_array_foreach(entries, index, entry)
+    {
+        const char *name = "", *unit = "";
+        int count = 0;
+        json_unpack(entry, "{s?s, s?s, s?i}", "name", &name, "unit", &unit, "operands", &count);
+        printf("    %-32s %s  %d lead to its new place\n", name, unit, count);
+    }
+}
+
 static void print_changes(const json_t *manifest)
 {
     const json_t *changes = json_object_get(manifest, "changes");
@@ -146,6 +165,7 @@ static void print_manifest(const json_t *manifest)
     }
     print_entries(manifest, "functions", "functions", "reason");
     print_entries(manifest, "data", "data", "kind");
+    print_operands(manifest);
     print_types(manifest);
     print_transfers(manifest);
     print_changes(manifest);

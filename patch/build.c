@@ -293,6 +293,8 @@ void build_close(struct build *build)
         free(build->texts.items[i]);
     }
     LIST_FREE(&build->texts);
+    LIST_FREE(&build->moved);
+    LIST_FREE(&build->rebound);
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
     LIST_FREE(&build->asked);
@@ -331,6 +333,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = build_place(build);
+    }
+    if (!error) {
+        error = build_rebind_find(build);
     }
     if (!error) {
         error = build_bypass(build);

@@ -483,8 +483,10 @@ struct molt_error *build_emit(struct build *build)
     }
     if (!error) {
         struct patch_result *result = build->result;
+        json_t *operands = build_rebind_emit(build, &emission);
         build_transfers_emit(build, &emission);
         result->manifest = make_manifest(build, &emission);
+        json_object_set_new(result->manifest, "operands", operands);
         build_state_tell(build, result->manifest);
         json_t *frames = frame_skeletons(emission.json_transfers);
         result->skeletons = result->skeletons ? result->skeletons : must_have(json_object());

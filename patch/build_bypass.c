@@ -363,8 +363,7 @@ static struct molt_error *check_new_code(struct build *build, const short_functi
 
 /* ---- whether that is all ----------------------------------------------------------------------------- */
 
-/* Whether the function at ADDRESS of IMAGE is replaced, by this patch or an earlier one. */
-static bool is_replaced(const struct build *build, const struct image *image, uint64_t address)
+bool build_is_replaced(const struct build *build, const struct image *image, uint64_t address)
 {
     if (baseline_is_replaced(image, build->earlier, build->earlier_count, address)) {
         return true;
@@ -395,7 +394,7 @@ static struct molt_error *check_reference(struct build *build, const struct shor
     const struct image_symbol *within = image_symbol_at(image, reference->address);
     char *file = NULL;
 
-    if (reference->branch && within && is_replaced(build, image, within->value)) {
+    if (reference->branch && within && build_is_replaced(build, image, within->value)) {
         return NULL;
     }
     unsigned line = image_line(image, reference->address, &file);

@@ -21,6 +21,25 @@ struct changed_unit {
 
 struct frame_policies;
 
+/* A variable that gets another place. */
+struct moved_variable {
+    struct changed_unit *unit;       /* that defines it */
+    struct object_symbol *old, *new; /* in the objects of its comparison */
+};
+
+/* An operand that is to name it there. */
+struct rebound_operand {
+    size_t moved;                         /* index of build->moved */
+    struct contribution *definer;         /* of the variable, in the binary that holds the operand */
+    const struct changed_unit *unit;      /* of the function that holds the operand, NULL: not known */
+    const struct object_symbol *function; /* in its new object */
+    const char *name;                     /* of the function */
+    uint64_t address;                     /* of the field, in the binary */
+    int64_t offset;                       /* from the variable's start */
+    uint8_t tail;
+    bool relative;
+};
+
 struct build {
     struct patch_session *session;
     const struct patch_request *request;
@@ -32,6 +51,8 @@ struct build {
     LIST(struct contribution *) contributions;
     struct source_lines *lines;
     struct inlining *inlining;
+    LIST(struct moved_variable) moved;
+    LIST(struct rebound_operand) rebound;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
     struct object *nothing;    /* what a new file is compared with */
@@ -63,11 +84,26 @@ struct changed_unit *build_unit_of(const struct build *build, const struct compa
 /* build_widen.c: adds the new files that what changed refers to, and those that they refer to. */
 struct molt_error *build_add_new_sources(struct build *build);
 
-/* Adds the units that refer to an extern constant that has moved because it grew, their functions marked
- * as changed. */
+/* build_moved.c: finds the variables and constants that get another place since their size changed. Adds all
+ * units; marks the functions that refer to them, but for those whose operands can be rebound. */
 struct molt_error *build_follow_moved(struct build *build);
 
-/* Adds all other units that are linked, compared with themselves. */
+/* build_moved.c: whether the change of SYMBOL's place, in OBJECT, one of UNIT's, is one that operands follow;
+ * *RET_INDEX of build->moved. */
+bool build_is_moved(const struct build *build, const struct changed_unit *unit, const struct object *object,
+                    const struct object_symbol *symbol, size_t *ret_index);
+
+/* build_rebind.c: finds the operands that name what has moved, in the binaries. REFUSED: there is one in code
+ * whose source is not known, and it cannot be rebound. */
+struct molt_error *build_rebind_find(struct build *build);
+
+/* build_rebind.c: the records of those operands. What the manifest says of them. */
+json_t *build_rebind_emit(struct build *build, struct emission *emission);
+
+/* build_bypass.c: whether the function at ADDRESS of IMAGE is replaced, by this patch or an earlier one. */
+bool build_is_replaced(const struct build *build, const struct image *image, uint64_t address);
+
+/* build_widen.c: adds all other units that are linked, compared with themselves. */
 struct molt_error *build_take_all(struct build *build);
 
 /* build_bypass.c: takes along the callers of functions too short for a jump. REFUSED: not all of them are

@@ -1,6 +1,6 @@
 /*
  * What takes part in a patch besides the units whose files differ: files that are new to the build, as far as
- * what changed refers to them, and the users of constants that have moved.
+ * what changed refers to them, and all others, where it takes that.
  */
 #include <stdlib.h>
 
@@ -102,54 +102,6 @@ struct molt_error *build_add_new_sources(struct build *build)
     return error;
 }
 
-/* Whether NAME is an extern constant that a changed unit defines with another size: it has moved. */
-static bool has_moved(const struct build *build, const char *name)
-{
-    for (size_t i = 0; i < build->units.count; i++) {
-        const struct comparison *comparison = &build->units.items[i]->comparison;
-        const struct object_symbol *symbol =
-            build->units.items[i]->compared ? object_find(comparison->new, name) : NULL;
-        if (symbol && symbol->bind != STB_LOCAL && !symbol_is_function(comparison->new, symbol) &&
-            comparison->new_change[symbol->index] == CHANGE_NEW && object_find(comparison->old, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool any_moved(const struct build *build)
-{
-    for (size_t i = 0; i < build->units.count; i++) {
-        const struct changed_unit *changed = build->units.items[i];
-        for (size_t k = 1; changed->compared && k < changed->comparison.new->symbol_count; k++) {
-            const struct object_symbol *symbol = &changed->comparison.new->symbols[k];
-            if (symbol->key && symbol->bind != STB_LOCAL && has_moved(build, symbol->name)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Marks the functions that refer to what has moved. */
-static void mark_users(const struct build *build, struct comparison *comparison)
-{
-    struct object *object = comparison->new;
-
-    for (size_t i = 1; i < object->section_count; i++) {
-        const struct object_section *section = &object->sections[i];
-        for (size_t k = 0; section->kind == SECTION_CODE && k < section->relocation_count; k++) {
-            const struct object_symbol *named = &object->symbols[section->relocations[k].symbol];
-            if (named->section || !has_moved(build, named->name)) {
-                continue;
-            }
-            for (size_t n = 0; n < section->definition_count; n++) {
-                comparison_mark(comparison, section->definitions[n], "refers to a constant of another size");
-            }
-        }
-    }
-}
-
 struct molt_error *build_take_all(struct build *build)
 {
     compile_jobs jobs = { 0 };
@@ -180,21 +132,6 @@ struct molt_error *build_take_all(struct build *build)
         if (!error) {
             comparison_init(&changed->comparison, object, object, NULL, NULL);
             changed->compared = true;
-        }
-    }
-    return error;
-}
-
-/* An extern constant that grew has moved: functions of all units that refer to it change, although their
- * source did not. */
-struct molt_error *build_follow_moved(struct build *build)
-{
-    struct molt_error *error = any_moved(build) ? build_take_all(build) : NULL;
-
-    for (size_t i = 0; !error && any_moved(build) && i < build->units.count; i++) {
-        if (build->units.items[i]->compared) {
-            mark_users(build, &build->units.items[i]->comparison);
-            comparison_spread(&build->units.items[i]->comparison);
         }
     }
     return error;

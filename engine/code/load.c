@@ -246,6 +246,11 @@ static void mark_needed(struct loaded_patch *patch)
             patch->symbols[ELF64_R_SYM(relocations[k].r_info)].needed = true;
         }
     }
+    for (size_t i = 0; i < file->patch_rebinds_count; i++) {
+        if (!patch->modules[file->patch_rebinds[i].module].absent) {
+            patch->symbols[file->patch_rebinds[i].old_symbol].needed = true;
+        }
+    }
 }
 
 static int resolve_symbols(struct loaded_patch *patch)

@@ -18,6 +18,12 @@ struct transition {
     bool bypassed; /* no jump at its first address: its callers, all in the patch, call the new version */
 };
 
+/* An operand in code that stays: what it is to become. */
+struct rebound {
+    uintptr_t address;
+    uint32_t value;
+};
+
 struct update {
     struct loaded_patch patch;
     char *id, *title;
@@ -25,6 +31,8 @@ struct update {
     size_t transition_count;
     struct affected_range *ranges;
     size_t range_count;
+    struct rebound *rebounds;
+    size_t rebound_count;
     struct undo_log undo;
     struct recipes *forth, *back;                /* for frames that are suspended */
     struct frames frames;                        /* what policies give them */

@@ -114,6 +114,7 @@ void update_discard(struct update *update)
     recipes_release(update->back);
     free(update->transitions);
     free(update->ranges);
+    free(update->rebounds);
     free(update->id);
     free(update->title);
     free(update);
@@ -233,7 +234,7 @@ static bool changes_nothing(const struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
 
-    return !update->transition_count && !file->patch_data_count && !file->patch_aliases_count &&
+    return !update->transition_count && !update->rebound_count && !file->patch_data_count && !file->patch_aliases_count &&
            !state_changes(update->state);
 }
 

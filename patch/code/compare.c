@@ -75,6 +75,15 @@ static bool same_anonymous(const struct comparison *comparison, struct object_pl
            all_zero(new.section, new.offset + size, new.offset + new_size);
 }
 
+bool comparison_moves(const struct comparison *comparison, const struct object_symbol *symbol)
+{
+    const struct object_symbol *old = comparison->was_of[symbol->index];
+
+    return old && !comparison->old_of[symbol->index] && symbol->section &&
+           comparison->old->sections[old->section].kind == SECTION_DATA &&
+           comparison->new->sections[symbol->section].kind == SECTION_DATA;
+}
+
 static bool same_place(const struct comparison *comparison, struct object_place old, struct object_place new,
                        unsigned depth)
 {
@@ -89,6 +98,18 @@ static bool same_place(const struct comparison *comparison, struct object_place 
                (strcmp(old.symbol->key, new.symbol->key) == 0 && comparison->old_of[new.symbol->index]);
     }
     return strcmp(old.symbol->name, new.symbol->name) == 0 && !new.symbol->section == !old.symbol->section;
+}
+
+/* Whether what fields of OLD_SECTION and its counterpart name is the same; for code a variable that moves
+ * is. */
+static bool same_target(const struct comparison *comparison, const struct object_section *old_section,
+                        struct object_place old, struct object_place new, unsigned depth)
+{
+    bool moves =
+        old_section->kind == SECTION_CODE && old.symbol && new.symbol &&old.offset == new.offset &&
+        comparison->was_of[new.symbol->index] == old.symbol &&comparison_moves(comparison, new.symbol);
+
+    return moves || same_place(comparison, old, new, depth);
 }
 
 /* The place that a field of a table of offsets names: such entries are relative to the table, not to
@@ -120,8 +141,8 @@ static bool same_relocations(const struct comparison *comparison, struct object_
         }
         const struct object_relocation *a = &old_section->relocations[i], *b = &new_section->relocations[k];
         if (a->offset - old_start != b->offset - new_start || a->type != b->type ||
-            !same_place(comparison, table_target(comparison->old, old_section, a, old_start),
-                        table_target(comparison->new, new_section, b, new_start), depth)) {
+            !same_target(comparison, old_section, table_target(comparison->old, old_section, a, old_start),
+                         table_target(comparison->new, new_section, b, new_start), depth)) {
             return false;
         }
     }

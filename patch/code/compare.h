@@ -41,6 +41,10 @@ void comparison_deinit(struct comparison *comparison);
  * other flags for how code reaches data. */
 void comparison_transfer(const struct comparison *from, struct object *new, struct comparison *ret);
 
+/* Whether the variable SYMBOL of `new` is one of `old` that has another size now: it gets another place. What
+ * names it by the same offset counts as the same code; who does is asked later (build_moved.c). */
+bool comparison_moves(const struct comparison *comparison, const struct object_symbol *symbol);
+
 /* Whether SIZE bytes at OLD_START and NEW_START, of sections of the two objects, hold the same: equal
  * bytes, and pointers to the same things. */
 bool comparison_same_value(const struct comparison *comparison, struct object_section *old_section,

@@ -523,3 +523,10 @@ const struct image_symbol *image_symbol_at(const struct image *image, uint64_t a
     }
     return NULL;
 }
+
+const struct image_symbol *image_symbol_before(const struct image *image, uint64_t address)
+{
+    size_t above = first_above(image, address);
+
+    return above ? image->by_address[above - 1] : NULL;
+}

@@ -118,6 +118,9 @@ uint64_t image_room(const struct image *image, const struct image_symbol *symbol
 /* The symbol that ADDRESS lies in, or NULL. */
 const struct image_symbol *image_symbol_at(const struct image *image, uint64_t address);
 
+/* The last symbol that begins at ADDRESS or before it, or NULL. */
+const struct image_symbol *image_symbol_before(const struct image *image, uint64_t address);
+
 struct image_reference {
     uint64_t address, target;
     bool branch; /* a jump or call; else the address is taken */

@@ -7,6 +7,8 @@
  *         reason: "changed", "new", "removed", "inlines helper (util.h:12)", "changed; inlines ...",
  *                 "calls f, too short for a jump" ...
  *    "data": [{"name", "unit", "kind": "new" | "constant" | "kept", "size"}],
+ *    "operands": [{"name", "unit", "operands"}]: variables that move, and how many operands in code that
+ *         stays are led to their new places
  *    "transfers": [{"name", "unit", "calls", "transferable", "waits": [{"callee", "line", "reason"}]}],
  *         functions that were there before and call others: how many of these calls a suspended activation
  *         can go on from

@@ -33,12 +33,17 @@ async function must(command, args, directory) {
  */
 export async function build(fixture, tree, directory, configuration) {
     const { compiler, compile, link } = flagsOf(configuration);
-    const shared = [...fixture.libraries, ...fixture.plugins];
+    const shared = [...fixture.libraries, ...fixture.plugins], foreign = fixture.foreign ?? [];
     const commands = [], objects = [];
     fs.mkdirSync(directory, { recursive: true });
 
-    for (const file of fs.readdirSync(tree).filter((name) => name.endsWith('.c')).sort()) {
+    for (const file of fs.readdirSync(tree).filter((name) => /\.[cs]$/.test(name)).sort()) {
         const name = file.slice(0, -2);
+        if (foreign.includes(name)) {
+            await must(compiler, [...compile.filter((flag) => flag !== '-g'), '-c', path.join(tree, file), '-o', `${name}.o`], directory);
+            objects.push(`${name}.o`);
+            continue;
+        }
         const flags = shared.includes(name) ? [...compile.slice(0, -1), '-fPIC'] : compile;
         const own = fixture.flags.map((flag) => flag.replaceAll('TREE', tree));
         const args = [...flags, ...own, '-c', path.join(tree, file), '-o', `${name}.o`];

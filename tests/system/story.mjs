@@ -9,6 +9,7 @@
 //   link FLAG...          more flags for the linker
 //   library NAME          NAME.c becomes libNAME.so, which the program is linked with
 //   plugin NAME           the same, opened by the program itself
+//   foreign NAME          NAME.s or NAME.c is part of the program, without debug information and in no compile database
 //   twin NAME             the same sources are linked as NAME, too: another program of the build, which does not run
 //   cold no               the lines after an update depend on state: a cold start of v2 says something else
 //   cold fed              it says the same if it is told everything from the beginning
@@ -53,6 +54,7 @@ const settings = {
     link: (fixture, words) => { fixture.link = words; },
     library: (fixture, words) => { fixture.libraries.push(...words); },
     plugin: (fixture, words) => { fixture.plugins.push(...words); },
+    foreign: (fixture, words) => { fixture.foreign.push(...words); },
     twin: (fixture, words) => { fixture.twins.push(...words); },
     broken: (fixture, words) => { fixture.broken = words[0]; },
     cold: (fixture, words) => { fixture.cold = words[0]; },
@@ -113,7 +115,7 @@ function parseStep(line) {
 
 /** Returns { name, about, flags, link, libraries, plugins, cold, steps, versions }. */
 export function load(name) {
-    const fixture = { name, sources: name, about: '', flags: [], link: [], libraries: [], plugins: [], twins: [],
+    const fixture = { name, sources: name, about: '', flags: [], link: [], libraries: [], plugins: [], twins: [], foreign: [],
         cold: 'yes', steps: [] };
     for (const line of fs.readFileSync(path.join(fixtures, name, 'story'), 'utf8').split('\n')) {
         const [verb, ...words] = line.split(/\s+/);

@@ -136,7 +136,7 @@ async function commitFails() {
 /** The program does nothing between an update and its rollback: then every byte is as before, on the stacks of ten threads, too. */
 async function rolledBack() {
     for (const [name, start] of [['many-threads', 'idle 10'], ['const-table', 'call'], ['string-literals', 'call'],
-        ['tls-new', 'call'], ['deep-stack', 'call']]) {
+        ['tls-new', 'call'], ['deep-stack', 'call'], ['moved-operands', 'foreign 5']]) {
         const victim = await Victim.create(name);
         await victim.ask(start);
         const file = await victim.patch();

@@ -1,0 +1,163 @@
+/*
+ * Variables that get another place since their type grew, and who refers to them. Most functions that do name
+ * them in operands of memory only, `mov settings+8(%rip), %eax`: such a function needs no new version, since
+ * its operands can be bound anew where they are (build_rebind.c), and whoever is suspended in it holds no
+ * address that it made. One that gets the address itself may keep another made from it in a register or on
+ * the stack, the end of an array, say, and nothing tells that from a number: it comes anew with the patch, as
+ * does everything that refers to constants, and to thread-local variables, of another size.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/build_private.h"
+#include "patch/code/operands.h"
+
+/* Whether NAME is extern and defined by a changed unit with another size: it has moved. */
+static bool has_moved(const struct build *build, const char *name)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct comparison *comparison = &build->units.items[i]->comparison;
+        const struct object_symbol *symbol =
+            build->units.items[i]->compared ? object_find(comparison->new, name) : NULL;
+        if (symbol && symbol->bind != STB_LOCAL && !symbol_is_function(comparison->new, symbol) &&
+            comparison->new_change[symbol->index] == CHANGE_NEW && object_find(comparison->old, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Notes the variables of UNIT that move. Returns whether anything extern does, constants counted in. */
+static bool find_moved(struct build *build, struct changed_unit *unit)
+{
+    const struct comparison *comparison = &unit->comparison;
+    bool any = false;
+
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        struct object_symbol *symbol = &comparison->new->symbols[i];
+        if (!symbol->key || !symbol->section) {
+            continue;
+        }
+        any = any || (symbol->bind != STB_LOCAL && has_moved(build, symbol->name));
+        if (comparison_moves(comparison, symbol)) {
+            LIST_ADD(&build->moved, (struct moved_variable){ unit, comparison->was_of[i], symbol });
+        }
+    }
+    return any;
+}
+
+bool build_is_moved(const struct build *build, const struct changed_unit *unit, const struct object *object,
+                    const struct object_symbol *symbol, size_t *ret_index)
+{
+    for (size_t i = 0; i < build->moved.count; i++) {
+        const struct moved_variable *moved = &build->moved.items[i];
+        bool same =
+            symbol->section
+                ? moved->unit == unit && symbol == (object == unit->comparison.old ? moved->old : moved->new)
+                : moved->new->bind != STB_LOCAL &&strcmp(moved->new->name, symbol->name) == 0;
+        if (same) {
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- who refers to them ------------------------------------------------------------------------------ */
+
+/* What a field says about the function that holds it. */
+enum reference { REFERENCE_NONE, REFERENCE_OPERAND, REFERENCE_OTHER };
+
+static enum reference reference_of(const struct build *build, const struct changed_unit *unit,
+                                   const struct object_section *section, size_t index)
+{
+    struct object *object = unit->comparison.new;
+    const struct object_relocation *relocation = &section->relocations[index];
+    const struct object_symbol *named = object_target(object, section, relocation).symbol;
+    bool operand = relocation->type == R_X86_64_PC32 || relocation->type == R_X86_64_32S;
+    size_t moved;
+
+    if (!named) {
+        return REFERENCE_NONE;
+    }
+    if (!build_is_moved(build, unit, object, named, &moved)) {
+        return !named->section && has_moved(build, named->name) ? REFERENCE_OTHER : REFERENCE_NONE;
+    }
+    return operand ? REFERENCE_OPERAND : REFERENCE_OTHER;
+}
+
+/* Whether the field at OFFSET of SECTION, in FUNCTION, is that of an operand in memory. */
+static bool is_direct(const struct object_section *section, const struct object_symbol *function,
+                      uint64_t offset)
+{
+    uint64_t at = function->value, end = function->value + function->size;
+    struct operands operands;
+
+    while (at <= offset && at < end && operands_decode(section->bytes + at, end - at, &operands)) {
+        if (offset < at + operands.length) {
+            const struct operand_field *field = &operands.displacement;
+            return field->direct && field->size == 4 && at + field->offset == offset;
+        }
+        at += operands.length;
+    }
+    return false;
+}
+
+/* Whether FUNCTION refers to what has moved, and whether by more than operands. */
+static enum reference references_of(const struct build *build, const struct changed_unit *unit,
+                                    const struct object_symbol *function)
+{
+    const struct object_section *section = &unit->comparison.new->sections[function->section];
+    enum reference all = REFERENCE_NONE;
+
+    for (size_t i = object_relocation_at(section, function->value);
+         i < section->relocation_count && section->relocations[i].offset < function->value + function->size &&
+         all != REFERENCE_OTHER;
+         i++) {
+        enum reference one = reference_of(build, unit, section, i);
+        if (one == REFERENCE_OPERAND && !is_direct(section, function, section->relocations[i].offset)) {
+            one = REFERENCE_OTHER;
+        }
+        all = one > all ? one : all;
+    }
+    return all;
+}
+
+/* Marks the functions that refer to what has moved by more than operands. */
+static void mark_users(struct build *build, struct changed_unit *unit)
+{
+    struct comparison *comparison = &unit->comparison;
+
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        struct object_symbol *function = &comparison->new->symbols[i];
+        if (!function->key || !symbol_is_function(comparison->new, function) ||
+            comparison->new_change[i] != CHANGE_NONE) {
+            continue;
+        }
+        enum reference reference = references_of(build, unit, function);
+        if (reference == REFERENCE_OTHER) {
+            comparison_mark(comparison, function, "refers to a variable or constant of another size");
+        }
+        comparison->different = comparison->different || reference != REFERENCE_NONE; /* it is to be placed */
+    }
+    comparison_spread(comparison);
+}
+
+struct molt_error *build_follow_moved(struct build *build)
+{
+    struct molt_error *error = NULL;
+    bool any = false;
+
+    for (size_t i = 0; i < build->units.count; i++) {
+        if (build->units.items[i]->compared) {
+            any = find_moved(build, build->units.items[i]) || any;
+        }
+    }
+    error = any ? build_take_all(build) : NULL;
+    for (size_t i = 0; !error && (any || build->moved.count) && i < build->units.count; i++) {
+        if (build->units.items[i]->compared) {
+            mark_users(build, build->units.items[i]);
+        }
+    }
+    return error;
+}

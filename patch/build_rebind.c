@@ -1,0 +1,377 @@
+/*
+ * Operands that name a variable which moves, in code that stays. The objects say which they are
+ * (relocations), the comparison with the binary where each is in it; the engine writes them when all threads
+ * stand. The binary is searched as a whole besides, since code whose sources nobody knows (an assembly file,
+ * a library that was linked in) may name the variable, too: that is rebound likewise if all that the variable
+ * held before is where it was, from its start on, else it is refused.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "patch/build_private.h"
+#include "patch/code/baseline.h"
+#include "patch/code/operands.h"
+#include "patch/types/types.h"
+#include "patch/types/variables.h"
+
+/* What UNIT contributes to IMAGE, or NULL. */
+static struct contribution *contribution_in(const struct build *build, const struct changed_unit *unit,
+                                            const struct image *image)
+{
+    for (size_t i = 0; i < build->contributions.count; i++) {
+        struct contribution *contribution = build->contributions.items[i];
+        if (contribution->image == image && contribution->comparison == &unit->comparison) {
+            return contribution;
+        }
+    }
+    return NULL;
+}
+
+static void mark(struct contribution *contribution, struct build *build, struct object_symbol *function)
+{
+    comparison_mark(&build_unit_of(build, contribution->comparison)->comparison, function,
+                    "refers to a variable of another size");
+}
+
+/* ---- code with sources ------------------------------------------------------------------------------- */
+
+/* The operand of the binary's instruction at ADDRESS, in RET; its target must be what the old state has
+ * there. */
+static bool read_operand(const struct image *image, uint64_t address, uint64_t target,
+                         struct rebound_operand *ret)
+{
+    uint64_t left = image_bytes_left(image, address);
+    const uint8_t *bytes = image_bytes(image, address, left < 16 ? left : 16);
+    struct operands operands;
+
+    if (!bytes || !operands_decode(bytes, left, &operands)) {
+        return false;
+    }
+    const struct operand_field *field = &operands.displacement;
+    if (!field->direct || field->size != 4 || (!field->relative && !image->fixed) ||
+        operand_target(field, bytes, operands.length, address) != target) {
+        return false;
+    }
+    ret->address = address + field->offset;
+    ret->tail = operands.length - field->offset - field->size;
+    ret->relative = field->relative;
+    return true;
+}
+
+/* The start of the instruction of FUNCTION that the byte at OFFSET of its section belongs to. */
+static uint64_t instruction_of(const struct object_section *section, const struct object_symbol *function,
+                               uint64_t offset)
+{
+    uint64_t at = function->value;
+    struct operands operands;
+
+    while (operands_decode(section->bytes + at, section->size - at, &operands) &&
+           at + operands.length <= offset) {
+        at += operands.length;
+    }
+    return at;
+}
+
+/* Adds the operand that RELOCATION of OLD, a function of the contribution, stands for. PLACES leads from the
+ * object's function to the binary's FOUND. False: it cannot be rebound. */
+static bool add_operand(struct build *build, struct contribution *contribution,
+                        const struct object_symbol *old, const struct object_relocation *relocation,
+                        const uint32_t *places, const struct image_symbol *found)
+{
+    const struct changed_unit *unit = build_unit_of(build, contribution->comparison);
+    struct object *object = unit->comparison.old;
+    const struct object_section *section = &object->sections[old->section];
+    struct object_place place = object_target(object, section, relocation);
+    struct rebound_operand operand = { .unit = unit,
+                                       .function = unit->comparison.new_of[old->index],
+                                       .name = old->name,
+                                       .offset = place.offset };
+    bool ambiguous;
+
+    if (!place.symbol || !build_is_moved(build, unit, object, place.symbol, &operand.moved)) {
+        return true;
+    }
+    const struct moved_variable *moved = &build->moved.items[operand.moved];
+    operand.definer = contribution_in(build, moved->unit, contribution->image);
+    const struct image_symbol *variable =
+        operand.definer ? bind_find(operand.definer, moved->old, &ambiguous) : NULL;
+    uint32_t at = places[instruction_of(section, old, relocation->offset) - old->value];
+    if (!variable || at == UINT32_MAX ||
+        !read_operand(contribution->image, found->value + at, variable->value + (uint64_t)place.offset,
+                      &operand)) {
+        return false;
+    }
+    LIST_ADD(&build->rebound, operand);
+    return true;
+}
+
+/* The operands of FUNCTION, of the contribution's new object. False: there is one that cannot be rebound. */
+static bool add_function(struct build *build, struct contribution *contribution,
+                         const struct object_symbol *function)
+{
+    const struct comparison *comparison = contribution->comparison;
+    struct object_symbol *old = comparison->old_of[function->index];
+    const struct object_section *section = &comparison->old->sections[old->section];
+    bool ambiguous, all = true;
+
+    if (bind_earlier(build->earlier, build->earlier_count, bind_name(comparison->old, old),
+                     old->bind == STB_LOCAL ? contribution->key : "")) {
+        return false; /* what runs is code of an earlier patch */
+    }
+    const struct image_symbol *found = bind_find(contribution, old, &ambiguous);
+    if (!found) {
+        return !ambiguous; /* inlined everywhere */
+    }
+    if (baseline_is_replaced(contribution->image, build->earlier, build->earlier_count, found->value)) {
+        return false;
+    }
+    uint32_t *places = baseline_places(contribution, comparison->old, old, found);
+    for (size_t i = object_relocation_at(section, old->value);
+         places && all && i < section->relocation_count &&
+         section->relocations[i].offset < old->value + old->size;
+         i++) {
+        all = add_operand(build, contribution, old, &section->relocations[i], places, found);
+    }
+    all = all && places;
+    free(places);
+    return all;
+}
+
+static bool refers(const struct build *build, const struct contribution *contribution,
+                   const struct object_symbol *function)
+{
+    const struct changed_unit *unit = build_unit_of(build, contribution->comparison);
+    struct object *object = unit->comparison.new;
+    const struct object_section *section = &object->sections[function->section];
+    bool any = false;
+    size_t moved;
+
+    for (size_t i = object_relocation_at(section, function->value);
+         i < section->relocation_count && section->relocations[i].offset < function->value + function->size &&
+         !any;
+         i++) {
+        const struct object_symbol *named = object_target(object, section, &section->relocations[i]).symbol;
+        any = named && build_is_moved(build, unit, object, named, &moved);
+    }
+    return any;
+}
+
+static void add_contribution(struct build *build, struct contribution *contribution)
+{
+    struct changed_unit *unit = build_unit_of(build, contribution->comparison);
+    struct comparison *comparison = &unit->comparison;
+
+    for (size_t i = 1; i < comparison->new->symbol_count; i++) {
+        struct object_symbol *function = &comparison->new->symbols[i];
+        if (function->key && symbol_is_function(comparison->new, function) &&
+            comparison->new_change[i] == CHANGE_NONE && refers(build, contribution, function) &&
+            !add_function(build, contribution, function)) {
+            mark(contribution, build, function);
+        }
+    }
+    comparison_spread(comparison);
+}
+
+/* ---- code without sources ---------------------------------------------------------------------------- */
+
+/* Whether everything in OLD is at the same place in NEW, which may go on behind it. */
+static bool begins_alike(const struct type *old, const struct type *new)
+{
+    old = type_strip(old);
+    new = type_strip(new);
+    if (old->hash == new->hash) {
+        return true;
+    }
+    if (old->kind == TYPE_ARRAY && new->kind == TYPE_ARRAY) {
+        return type_strip(old->inner)->hash == type_strip(new->inner)->hash && new->count >= old->count;
+    }
+    bool alike =
+        old->kind == TYPE_STRUCT && new->kind == TYPE_STRUCT &&new->member_count >= old->member_count;
+    for (size_t i = 0; alike && i < old->member_count; i++) {
+        const struct type_member *a = &old->members[i], *b = &new->members[i];
+        bool last = i + 1 == old->member_count;
+        alike = a->bit_offset == b->bit_offset && a->bit_size == b->bit_size &&
+                (type_strip(a->type)->hash == type_strip(b->type)->hash ||
+                 (last && begins_alike(a->type, b->type)));
+    }
+    return alike;
+}
+
+static const struct type *type_in(struct type_model *model, struct object *object,
+                                  const struct object_symbol *symbol, variable_list *variables)
+{
+    variables_of_all(object_dwarf(object), variables);
+    const struct variable *variable = variables_find(variables, object_address(object, symbol), false);
+
+    return variable && !variable->size ? type_of_object(model, &variable->die) : NULL;
+}
+
+static bool grows_at_its_end(const struct moved_variable *moved)
+{
+    const struct comparison *comparison = &moved->unit->comparison;
+    struct type_model *before = type_model_create(), *after = type_model_create();
+    variable_list old_variables = { 0 }, new_variables = { 0 };
+
+    type_model_add_all(before, object_dwarf(comparison->old), "");
+    type_model_add_all(after, object_dwarf(comparison->new), "");
+    const struct type *old = type_in(before, comparison->old, moved->old, &old_variables);
+    const struct type *new = type_in(after, comparison->new, moved->new, &new_variables);
+    bool alike = old && new &&begins_alike(old, new);
+    LIST_FREE(&old_variables);
+    LIST_FREE(&new_variables);
+    type_model_destroy(before);
+    type_model_destroy(after);
+    return alike;
+}
+
+static bool is_rebound(const struct build *build, const struct image *image, uint64_t address)
+{
+    for (size_t i = 0; i < build->rebound.count; i++) {
+        if (build->rebound.items[i].address == address && build->rebound.items[i].definer->image == image) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct molt_error *refuse(const struct moved_variable *moved, const struct image *image,
+                                 const struct image_operand *operand, bool grows)
+{
+    const struct image_symbol *within = image_symbol_at(image, operand->address);
+    char *file = NULL;
+    unsigned line = image_line(image, operand->address, &file);
+    struct molt_error *error = molt_error_at(
+        MOLT_ERROR_REFUSED, file, line,
+        "%s gets another size and so another place, and %s in %s (0x%lx), whose source is not in the compile "
+        "database, %s: compile that together with the rest, or leave the size of %s as it is",
+        moved->old->name, within ? within->name : "code without a name", image->path,
+        (unsigned long)operand->address, grows ? "takes its address" : "relies on where its members are",
+        moved->old->name);
+
+    free(file);
+    return error;
+}
+
+/* Adds the operands that name MOVED in code of IMAGE that no source tells of. */
+static struct molt_error *add_unknown(struct build *build, size_t index, struct contribution *definer)
+{
+    const struct moved_variable *moved = &build->moved.items[index];
+    const struct image *image = definer->image;
+    image_operands found = { 0 };
+    struct molt_error *error = NULL;
+    bool ambiguous, asked = false, grows = false;
+    const struct image_symbol *variable = bind_find(definer, moved->old, &ambiguous);
+
+    if (variable && variable->size) {
+        image_find_operands(image, variable->value, variable->value + variable->size, &found);
+    }
+    for (size_t i = 0; !error && i < found.count; i++) {
+        const struct image_operand *operand = &found.items[i];
+        const struct image_symbol *within = image_symbol_at(image, operand->address);
+        if (is_rebound(build, image, operand->address) ||
+            (within && build_is_replaced(build, image, within->value))) {
+            continue;
+        }
+        grows = asked ? grows : grows_at_its_end(moved);
+        asked = true;
+        if (!grows || !operand->direct) {
+            error = refuse(moved, image, operand, grows);
+            continue;
+        }
+        LIST_ADD(&build->rebound,
+                 (struct rebound_operand){ .moved = index,
+                                           .definer = definer,
+                                           .name = within ? within->name : "",
+                                           .address = operand->address,
+                                           .offset = (int64_t)(operand->target - variable->value),
+                                           .tail = operand->tail,
+                                           .relative = operand->relative });
+    }
+    LIST_FREE(&found);
+    return error;
+}
+
+struct molt_error *build_rebind_find(struct build *build)
+{
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; build->moved.count && i < build->contributions.count; i++) {
+        if (build->contributions.items[i]->image_unit) {
+            add_contribution(build, build->contributions.items[i]);
+        }
+    }
+    for (size_t i = 0; !error && i < build->moved.count; i++) {
+        for (size_t k = 0; !error && k < build->contributions.count; k++) {
+            struct contribution *contribution = build->contributions.items[k];
+            if (contribution->comparison == &build->moved.items[i].unit->comparison &&
+                contribution->image_unit) {
+                error = add_unknown(build, i, contribution);
+            }
+        }
+    }
+    return error;
+}
+
+/* ---- records ----------------------------------------------------------------------------------------- */
+
+/* What stands for a variable in the patch, before and after. */
+struct bound_variable {
+    size_t moved;
+    const struct contribution *definer;
+    uint32_t before, after;
+    unsigned operands;
+};
+
+typedef LIST(struct bound_variable) bound_variables;
+
+static struct bound_variable *bound(const struct build *build, struct emission *emission,
+                                    const struct rebound_operand *operand, bound_variables *known)
+{
+    const struct moved_variable *moved = &build->moved.items[operand->moved];
+    struct contribution *definer = operand->definer;
+
+    for (size_t i = 0; i < known->count; i++) {
+        if (known->items[i].moved == operand->moved && known->items[i].definer == definer) {
+            return &known->items[i];
+        }
+    }
+    struct object_symbol *new = object_find(definer->comparison->new, moved->new->key);
+    LIST_ADD(known, (struct bound_variable){ operand->moved, definer, bind_old(emission, definer, moved->old),
+                                             new ? emission_symbol(emission, definer, new) : 0 });
+    return &known->items[known->count - 1];
+}
+
+json_t *build_rebind_emit(struct build *build, struct emission *emission)
+{
+    json_t *told = must_have(json_array());
+    bound_variables known = { 0 };
+
+    for (size_t i = 0; i < build->rebound.count; i++) {
+        const struct rebound_operand *operand = &build->rebound.items[i];
+        if (operand->unit && operand->unit->comparison.new_change[operand->function->index] != CHANGE_NONE) {
+            continue; /* it has come along for another reason */
+        }
+        struct bound_variable *variable = bound(build, emission, operand, &known);
+        LIST_ADD(&emission->rebinds,
+                 (struct molt_patch_rebind){
+                     .address = operand->address,
+                     .addend = operand->offset,
+                     .old_symbol = variable->before,
+                     .new_symbol = variable->after,
+                     .module = emission_module(emission, operand->definer->image),
+                     .kind = operand->relative ? MOLT_REBIND_RELATIVE : MOLT_REBIND_ABSOLUTE,
+                     .tail = operand->tail,
+                     .function = emission_string(emission, operand->name),
+                 });
+        variable->operands++;
+    }
+    for (size_t i = 0; i < known.count; i++) {
+        const char *name = build->moved.items[known.items[i].moved].new->name;
+        json_array_append_new(
+            told, must_have(json_pack("{s:s, s:s, s:i}", "name", name, "unit", known.items[i].definer->name,
+                                      "operands", (int)known.items[i].operands)));
+    }
+    LIST_FREE(&known);
+    return told;
+}
