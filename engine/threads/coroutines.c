@@ -254,6 +254,21 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
     }
 }
 
+bool coroutines_know(uintptr_t address)
+{
+    struct context_table *table = contexts();
+    const struct known_stack *stack = table ? find_stack(table, address) : NULL;
+
+    return stack && address < stack->high;
+}
+
+bool coroutines_know_own(size_t index)
+{
+    const struct context_table *table = contexts();
+
+    return table && index < CONTEXT_THREADS_MAX && table->known.own[index].latest;
+}
+
 /* False: the heap's block that ADDRESS was in was given back. */
 static bool is_live(uintptr_t address)
 {
