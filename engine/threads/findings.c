@@ -87,6 +87,7 @@ void findings_remember(const struct safe_point *reached)
 static bool can_transfer(struct findings *findings, const struct affected_range *range,
                          const struct stack_frame *frame, uintptr_t address)
 {
+    static const char executing[] = "it is executing that function itself, and waits in no call of it";
     struct lasting self = { findings->tid, frame->return_slot, hash_name(range->name) };
     struct safe_point *wanted = findings->wanted;
     const struct transfers *transfers = &wanted->transfers;
@@ -102,7 +103,8 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->unexpected++;
         return false;
     } else if (!recipe || recipe->reason) {
-        findings->reason = findings->reason ? findings->reason : recipe ? recipe->reason : NULL;
+        const char *reason = recipe ? recipe->reason : frame->pc_slot ? NULL : executing;
+        findings->reason = findings->reason ? findings->reason : reason;
         findings->unexpected++;
         return false;
     }
