@@ -66,7 +66,7 @@ bool one_pass_may_derive(const struct conversion *conversion)
     size_t bytes = 0;
 
     for (uint32_t i = 0; i < conversion->record->segment_count; i++) {
-        bytes += segments[i].size;
+        bytes += segments[i].flags & MOLT_SEGMENT_BITS ? 0 : segments[i].size;
     }
     return conversion->exact || (conversion->back && bytes >= conversion->from->size);
 }
