@@ -26,6 +26,7 @@
 #include "engine/threads/readable.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/unwind.h"
+#include "engine/watched.h"
 
 static bool heap_has_room; /* for its memory map */
 static bool heap_is_read;  /* in this look */
@@ -346,7 +347,7 @@ static bool is_loaded(uintptr_t address)
     return image_find(address) || _dl_find_object((void *)address, &found) == 0;
 }
 
-bool coroutines_is_return_address(uintptr_t address)
+READS_PROGRAM bool coroutines_is_return_address(uintptr_t address)
 {
     const uint8_t *code = (const uint8_t *)address;
 

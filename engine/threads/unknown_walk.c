@@ -24,21 +24,21 @@
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
+/* Whether the 8 bytes at ADDRESS are a module's or a patch's, and can be read: modules have gaps. */
 static bool is_loaded(uintptr_t address)
 {
     struct dl_find_object found;
 
-    return (image_find(address) || _dl_find_object((void *)address, &found) == 0) && is_readable(address) &&
-           is_readable(address + 7);
+    return (image_find(address) || _dl_find_object((void *)address, &found) == 0) && is_readable(address);
 }
 
 /* Follows a jump at ADDRESS: a function's new version, an entry of the PLT. 0: there is none. */
-static uintptr_t jump_at(uintptr_t address)
+static READS_PROGRAM uintptr_t jump_at(uintptr_t address)
 {
     const uint8_t *code = (const uint8_t *)address;
     int32_t distance;
 
-    if (memcmp(code, "\xf3\x0f\x1e\xfa", 4) == 0) { /* endbr64 */
+    if (code[0] == 0xf3 && code[1] == 0x0f && code[2] == 0x1e && code[3] == 0xfa) { /* endbr64 */
         return address + 4;
     }
     if (code[0] == 0xe9) {
@@ -55,7 +55,8 @@ static uintptr_t jump_at(uintptr_t address)
 }
 
 /* Whether the call in front of RETURN_ADDRESS leads to [start, end) surely. */
-static bool calls(uintptr_t return_address, bool (*is)(uintptr_t target, uintptr_t start), uintptr_t start)
+static READS_PROGRAM bool calls(uintptr_t return_address, bool (*is)(uintptr_t target, uintptr_t start),
+                                uintptr_t start)
 {
     const uint8_t *code = (const uint8_t *)return_address;
     int32_t distance;
@@ -101,7 +102,7 @@ bool unknown_walk_switches(uintptr_t return_address)
 
 bool unknown_walk_resumes(uintptr_t word)
 {
-    return coroutines_is_return_address(word) || (is_loaded(word) && lies_in_switch(word));
+    return is_loaded(word - sizeof(word)) && (coroutines_is_return_address(word) || lies_in_switch(word));
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------- */
@@ -122,7 +123,8 @@ struct steps {
 static READS_PROGRAM bool is_list(uintptr_t slot, uintptr_t next)
 {
     for (uintptr_t at = slot + sizeof(uintptr_t); at < next; at += sizeof(uintptr_t)) {
-        if (!coroutines_is_return_address(stubs_original(*(const uintptr_t *)at))) {
+        uintptr_t word = stubs_original(*(const uintptr_t *)at);
+        if (!is_loaded(word - sizeof(word)) || !coroutines_is_return_address(word)) {
             return false;
         }
     }
