@@ -1,6 +1,9 @@
 /*
- * A list of addresses, whose lowest bits say what is in use. Workers take them in batches, in order: what an
- * allocator gives one after the other mostly lies so.
+ * A list of addresses, with bits that say which are in use, and for what. Workers take them in batches, in
+ * order: what an allocator gives one after the other mostly lies so.
+ *
+ *     63   61 60  48 47       4         0
+ *     |      | site | address  |   | in use |
  */
 #include "engine/update/ahead.h"
 
@@ -12,6 +15,8 @@
 #include "engine/update/state_private.h"
 
 #define IN_USE 1ul
+#define SITE_SHIFT 48
+#define ADDRESS (((uint64_t)1 << SITE_SHIFT) - 16)
 #define OVERHEAD 16 /* bytes of an allocator for each block, as a guess */
 #define PAGE 4096ul
 #define MANY 1000 /* blocks: the allocator is to make room for them */
@@ -58,7 +63,7 @@ void ahead_reserve(struct ahead *ahead, size_t instances, size_t size)
     }
 }
 
-uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch)
+uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch, unsigned site)
 {
     if (batch->next == batch->end) {
         size_t first = ahead->count ? atomic_fetch_add(&ahead->next, ahead->batch) : 0;
@@ -69,15 +74,47 @@ uintptr_t ahead_take(struct ahead *ahead, struct ahead_batch *batch)
         }
     }
     uintptr_t block = ahead->blocks[batch->next];
-    ahead->blocks[batch->next++] = block | IN_USE;
+    ahead->blocks[batch->next++] = block | (uint64_t)site << SITE_SHIFT | IN_USE;
     return block;
+}
+
+static size_t end_of(const struct ahead *ahead, size_t first, size_t count)
+{
+    return first + count < ahead->count ? first + count : ahead->count;
+}
+
+size_t ahead_used(const struct ahead *ahead, size_t first, size_t count, uintptr_t *ret)
+{
+    size_t used = 0;
+
+    for (size_t i = first, end = end_of(ahead, first, count); i < end; i++) {
+        ret[used] = ahead->blocks[i] & ADDRESS;
+        used += ahead->blocks[i] & IN_USE;
+    }
+    return used;
+}
+
+void ahead_fetch(const struct ahead *ahead, size_t first, size_t count, size_t offset)
+{
+    for (size_t i = first, end = end_of(ahead, first, count); i < end; i++) {
+        __builtin_prefetch((const void *)((ahead->blocks[i] & ADDRESS) + offset), 1);
+    }
+}
+
+void ahead_show(const struct ahead *ahead, size_t first, size_t count, size_t size)
+{
+    for (size_t i = first, end = end_of(ahead, first, count); i < end; i++) {
+        if (ahead->blocks[i] & IN_USE) {
+            heap_show(ahead->blocks[i] & ADDRESS, size, (unsigned)(ahead->blocks[i] >> SITE_SHIFT));
+        }
+    }
 }
 
 void ahead_return(struct ahead *ahead)
 {
     for (size_t i = 0; i < ahead->count; i++) {
         if (ahead->blocks[i] & IN_USE) {
-            ahead->blocks[i] &= ~IN_USE;
+            ahead->blocks[i] &= ADDRESS;
             heap_hide(ahead->blocks[i]);
         }
     }

@@ -98,9 +98,11 @@ static uintptr_t take_target(struct worker *worker, const struct conversion *con
                              const struct heap_block *block)
 {
     size_t number = (size_t)(conversion - worker->state->conversions);
-    bool grows_out = conversion->to->size > block->usable && worker->state->pass->site_after[block->site];
+    unsigned site = worker->state->pass->site_after[block->site];
+    bool grows_out = conversion->to->size > block->usable && site;
     uintptr_t target =
-        grows_out ? ahead_take(&worker->state->conversions[number].ahead, &worker->items[number].batch) : 0;
+        grows_out ? ahead_take(&worker->state->conversions[number].ahead, &worker->items[number].batch, site)
+                  : 0;
 
     worker->left |= !target;
     return target;

@@ -249,7 +249,8 @@ static bool make_moved(struct worker *worker, struct making *making, struct one_
         clear((uint8_t *)target, conversion->to->size);
         conversion->migrate((const void *)place, (void *)target);
         pushed[i] = (struct moved_item){ item_in_passing(making, place), { .target = target } };
-        *new_places_slot(&state->places, place) = new_place_make(target, number, making->kind == PLACE_ARRAY);
+        new_places_put(&state->places, place, conversion->from->size,
+                       new_place_make(place, target, number, making->kind == PLACE_ARRAY));
         items->moved++;
         finish(items);
     }

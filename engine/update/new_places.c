@@ -9,7 +9,7 @@
 
 #define LARGE_PAGE ((size_t)2 << 20)
 #define PAGE 4096ul
-#define REGION_SIZE (NEW_PLACES_EACH * sizeof(uint64_t))
+#define REGION_SIZE (NEW_PLACES_EACH * sizeof(uint64_t) + NEW_PLACES_PAGES)
 
 static uint64_t *region_of(struct new_places *places, uintptr_t address)
 {

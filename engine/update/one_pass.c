@@ -11,7 +11,6 @@
  * The heap is divided into parts, which are taken by whoever is free. What workers share they only read, or
  * have a lock for.
  */
-#include <emmintrin.h>
 #include <string.h>
 
 #include "engine/update/one_pass_private.h"
@@ -90,22 +89,6 @@ static bool is_wanted(const struct state *state, const struct meaning *meaning)
 
 /* ---- all ------------------------------------------------------------------------------------------- */
 
-/* From now on the heap knows the new blocks of WORKER. Before, they would have been met as old ones. */
-static void show_moved(struct worker *worker)
-{
-    struct state *state = worker->state;
-
-    for (size_t i = 0; i < state->conversion_count; i++) {
-        struct staging_position position = { 0 };
-        const struct item *item;
-        while (worker->items[i].moved && (item = staging_next(&worker->items[i].items, &position))) {
-            heap_show(item_target(item)->target, state->conversions[i].to->size,
-                      state->pass->site_after[item->site]);
-            staging_advance(&position, sizeof(*item) + sizeof(struct item_target));
-        }
-    }
-}
-
 static bool goes_on(const struct state *state)
 {
     return state->status == 0 && !atomic_load(&parallel_broken);
@@ -124,13 +107,6 @@ static void work(void *context, unsigned number)
     while (goes_on(state) && (part = atomic_fetch_add(&pass->next_part, 1)) < pass->parts) {
         heap_walk_part(heap_part_turn(part, pass->parts), state->wanted, NULL, in_passing_visit,
                        &pass->workers[number]);
-        atomic_fetch_add(&pass->parts_done, 1);
-    }
-    while (pass->moves && atomic_load(&pass->parts_done) < pass->parts && goes_on(state)) {
-        _mm_pause();
-    }
-    if (pass->moves && goes_on(state)) {
-        show_moved(&pass->workers[number]);
     }
 }
 

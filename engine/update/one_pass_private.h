@@ -66,7 +66,6 @@ struct one_pass {
     unsigned width;
     size_t parts;
     _Alignas(ONE_PASS_LINES) atomic_size_t next_part;
-    atomic_size_t parts_done;
     bool moves;                             /* some may move */
     unsigned site_after[HEAP_SITE_MAX + 1]; /* by site: of what moves; 0: it does not in this pass */
     struct simple simple[SIMPLE_MAX];

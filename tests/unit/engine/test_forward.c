@@ -214,6 +214,63 @@ static void test_a_shifted_member(void **state)
     program_end(&nodes.program);
 }
 
+#define PAGE_OF_PLACES ((uintptr_t)1 << 14) /* memory of which is told at once that nothing in it has moved  \
+                                             */
+
+/* An instance that ends where such memory does: pointers to its end are in the next one, where there is
+ * nothing. */
+static void test_the_end_of_a_page(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    uintptr_t here = (uintptr_t)fake_heap_block(16, 16, nodes.program.bytes) + 64;
+    uintptr_t end = (here + 256 + PAGE_OF_PLACES) & ~(PAGE_OF_PLACES - 1);
+    size_t between = end - sizeof(struct node_old) - 48 - here;
+    fake_heap_block(between, between, nodes.program.bytes);
+    struct node_old *first = fake_heap_block(sizeof(*first), sizeof(*first), nodes.program.object);
+    assert_int_equal((uintptr_t)(first + 1), end);
+    *first = (struct node_old){ .value = 5 };
+    head = first;
+    untyped_head = first + 1;
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    assert_ptr_not_equal(head, first);
+    assert_ptr_equal(untyped_head, (struct node *)head + 1);
+    state_revert(nodes.program.state);
+    assert_ptr_equal(untyped_head, first + 1);
+    program_end(&nodes.program);
+}
+
+static struct node_old variable[3];
+
+/* Of which one remains, so that it fits. */
+static void test_a_variable_beside_what_moves(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    struct molt_patch_root *root =
+        fixture_root(nodes.program.fixture, "variable", variable, MOLT_FIELD_MEMBER, nodes.program.from, 3,
+                     sizeof(variable[0]));
+    root->new_layout = nodes.program.to;
+    root->new_count = 1;
+    struct node_old *first = new_node(&nodes, 5);
+    variable[0] = (struct node_old){ .next = first, .value = 6 };
+    head = first;
+    first->any = &variable[0].value;
+    untyped_head = &variable[0].link;
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    struct node *now = (struct node *)variable;
+    assert_ptr_not_equal(head, first);
+    assert_ptr_equal(now->next, head);
+    assert_ptr_equal(((struct node *)head)->any, &now->value);
+    assert_ptr_equal(untyped_head, &now->link);
+    state_revert(nodes.program.state);
+    assert_ptr_equal(first->any, &variable[0].value);
+    assert_ptr_equal(variable[0].next, first);
+    program_end(&nodes.program);
+}
+
 static void test_elements_of_an_array(void **state)
 {
     struct nodes nodes;
@@ -445,6 +502,8 @@ int main(void)
         cmocka_unit_test(test_everything_follows),
         cmocka_unit_test(test_a_shifted_member),
         cmocka_unit_test(test_elements_of_an_array),
+        cmocka_unit_test(test_the_end_of_a_page),
+        cmocka_unit_test(test_a_variable_beside_what_moves),
         cmocka_unit_test(test_a_pool_within_a_buffer),
         cmocka_unit_test(test_a_pool_of_its_own),
         cmocka_unit_test(test_an_object_on_a_stack),
