@@ -310,7 +310,6 @@ struct molt_patch_segment {
 enum molt_segment_flags {
     MOLT_SEGMENT_COPIED =
         1, /* a generated migration copies its bytes, each of them, and writes nothing else there */
-    MOLT_SEGMENT_BITS = 2, /* bit-fields: there may be bits in its bytes that are nobody's */
 };
 
 /* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration.
@@ -403,7 +402,9 @@ struct molt_patch_value {
     uint32_t from_size; /* bytes at the old one, if that is a place, too; not more than `size` */
     uint32_t flags;
     uint32_t symbol;
-    uint32_t migration; /* 1 + index: the value is an instance that becomes another; 0: it is copied */
+    uint32_t migration; /* 1 + index: the value, from slot to slot, is an instance or an array of them that become
+                           others at the commit, and stay where they are if both places are the same; 0: it is
+                           copied */
     uint32_t variable;  /* string, for messages: "" if it is no variable */
     int32_t addend;     /* what a register or slot of up to 8 bytes holds differs from the value by this */
 };

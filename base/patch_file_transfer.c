@@ -71,6 +71,23 @@ static bool is_destination(const struct molt_patch_transfer *transfer, const str
     return value->to_kind == MOLT_VALUE_SLOT && is_slot(value->to, value->size, transfer->new_size, 0);
 }
 
+/* A local that is an instance, or an array of them, and becomes another: as many of the one as of the other.
+ */
+static bool is_instance(const struct patch_file *file, const struct molt_patch_value *value)
+{
+    const struct molt_patch_migration *migration = &file->patch_migrations[value->migration - 1];
+
+    if (migration->old_layout >= file->patch_layouts_count ||
+        migration->new_layout >= file->patch_layouts_count || migration->flags & MOLT_MIGRATION_SPLIT) {
+        return false;
+    }
+    uint32_t old = file->patch_layouts[migration->old_layout].size,
+             new = file->patch_layouts[migration->new_layout].size;
+    return old && new && value->from_kind == MOLT_VALUE_SLOT && value->to_kind == MOLT_VALUE_SLOT &&
+           !value->addend && value->from < 0 && value->from_size % old == 0 && value->size % new == 0 &&
+           value->from_size / old == value->size / new;
+}
+
 /* SEEN: by the policy. */
 static bool is_value(const struct patch_file *file, const struct molt_patch_transfer *transfer,
                      const struct molt_patch_value *value, bool seen)
@@ -78,7 +95,7 @@ static bool is_value(const struct patch_file *file, const struct molt_patch_tran
     bool read = value->from_kind < MOLT_VALUE_PLACES;
 
     if (!is_string(file, value->variable) || value->migration > file->patch_migrations_count ||
-        !is_source(file, transfer, value)) {
+        !is_source(file, transfer, value) || (value->migration && !is_instance(file, value))) {
         return false;
     }
     if (read && !value->migration &&

@@ -41,8 +41,3 @@ const struct image *image_find(uintptr_t address)
     }
     return NULL;
 }
-
-const struct image *image_first(void)
-{
-    return images;
-}

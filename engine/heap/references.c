@@ -17,6 +17,7 @@
 
 #include "base/search.h"
 #include "engine/sort.h"
+#include "engine/update/frames.h"
 #include "engine/update/state_private.h"
 
 #define RED_ZONE 128
@@ -113,6 +114,12 @@ static int add_stack(struct references *references, uintptr_t start, uintptr_t e
     }
     return push(&references->stacks, &references->stack_count, &references->stack_capacity,
                 (struct references_hole){ start, end });
+}
+
+/* Memory of the engine's that holds what belongs to some frame. */
+static int add_kept(void *references, uintptr_t start, uintptr_t end)
+{
+    return add_stack(references, start, end);
 }
 
 /* A thread that runs on a signal stack, or one of its own making, has its first stack, too. */
@@ -225,7 +232,7 @@ bool references_on_stack(const struct references *references, uintptr_t address)
 
 int references_threads(struct references *references, const struct world *world)
 {
-    int status = 0;
+    int status = frames_visit(add_kept, references);
 
     references->process = world->process;
     for (size_t i = 0; i < world->count && status == 0; i++) {

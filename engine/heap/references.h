@@ -22,7 +22,7 @@ struct references_hole {
 
 struct references {
     struct memory_map map;
-    pid_t process; /* whose threads they are */
+    pid_t process;                 /* whose threads they are */
     struct references_hole *holes; /* ascending when they are used */
     size_t hole_count, hole_capacity;
     struct references_hole *stacks;
@@ -34,7 +34,8 @@ struct references {
 int references_init(struct references *references);
 void references_deinit(struct references *references);
 
-/* Finds the stacks and thread-local memory of WORLD's threads. 0 or -ENOMEM. */
+/* Finds the stacks and thread-local memory of WORLD's threads, and what the engine keeps for frames on them.
+ * 0 or -ENOMEM. */
 int references_threads(struct references *references, const struct world *world);
 bool references_on_stack(const struct references *references, uintptr_t address);
 

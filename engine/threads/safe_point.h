@@ -23,7 +23,8 @@ struct suspended {
     pid_t tid;                     /* 0: a coroutine's, which no thread runs at the moment */
     uintptr_t slot;                /* where the return address into it stands */
     const struct transfer *recipe; /* NULL: the last one that is pending there is taken away again */
-    const uint8_t *given; /* what the recipe's policy gives: set by update/frames.c before the commit */
+    uint8_t *given; /* where its policy gives, and instances go: set by update/frames.c before the commit */
+    bool seen;      /* what the policy is called with is there: likewise */
 };
 
 /* Affected frames that may be suspended at the safe point. */
@@ -33,7 +34,6 @@ struct transfers {
     const struct transfer *cancelled; /* if pending, one of these is taken away where there is no recipe */
     size_t cancelled_count;
     uint32_t after_ms; /* so long they are waited for like any other; UINT32_MAX: always */
-    bool known_only;   /* memory is not searched for stacks that nobody has told of */
 };
 
 struct safe_point {

@@ -206,6 +206,52 @@ TRANSFER_CODE struct transfer_result *molt_transfer_turn(const struct transfer_r
 
 /* ---- before the commit, on the engine's thread --------------------------------------------------------- */
 
+/* The value that RECIPE puts at SLOT; NULL: none. */
+static const struct transfer_value *value_at(const struct transfer *recipe, int64_t slot)
+{
+    for (uint32_t i = 0; i < recipe->value_count; i++) {
+        const struct transfer_value *rule = &recipe->values[i];
+        if (rule->to == TRANSFER_SLOT && slot >= rule->to_number &&
+            slot < rule->to_number + (int64_t)rule->size) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+/* Where the byte at SLOT comes from; *RET_SIZE bytes from there on come from the same place. 0: it is no copy
+ * of one that is in memory. */
+static uintptr_t origin_of(const struct transfer_step *last, uintptr_t cfa, int64_t slot, int64_t *ret_size)
+{
+    *ret_size = INT64_MAX;
+    for (; last && slot < 0; last = last->earlier) {
+        const struct transfer_value *rule = value_at(last->recipe, slot);
+        int64_t inside = rule ? slot - rule->to_number : 0;
+        if (!rule || rule->from_size || (rule->from != TRANSFER_SLOT && rule->from != TRANSFER_POLICY)) {
+            return 0;
+        }
+        *ret_size = rule->size - inside < *ret_size ? rule->size - inside : *ret_size;
+        slot = rule->from_number + inside;
+        if (rule->from == TRANSFER_POLICY) {
+            return (uintptr_t)last->given + (uint64_t)slot;
+        }
+    }
+    return cfa + (uint64_t)slot;
+}
+
+uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa, int64_t slot, uint32_t size)
+{
+    int64_t some;
+    uintptr_t start = origin_of(last, cfa, slot, &some);
+
+    for (int64_t at = some; start && at < size; at += some) {
+        if (origin_of(last, cfa, slot + at, &some) != start + (uint64_t)at) {
+            return 0;
+        }
+    }
+    return start;
+}
+
 uint64_t transfer_see_room(const struct transfer_step *last)
 {
     uint64_t room = 0;

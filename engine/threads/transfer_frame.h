@@ -2,6 +2,7 @@
 #ifndef MOLT_ENGINE_THREADS_TRANSFER_FRAME_H
 #define MOLT_ENGINE_THREADS_TRANSFER_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/threads/stub_data.h"
@@ -31,6 +32,18 @@ struct transfer_value {
 /* MOLT_TRANSFER's function: it sees locals of the old frame and gives some of the new. */
 typedef void transfer_policy(const void *seen, void *given);
 
+struct molt_patch_root;
+
+/* A local that is an instance of a type that changes. It becomes the new one with all others, before the
+ * commit: where it is, or in what is given, where it lies until the frame is turned. */
+struct transfer_instance {
+    const struct molt_patch_root *forth, *back; /* it as if it were a variable, by direction */
+    int64_t slot;                               /* of the old frame: distance from the CFA */
+    uint32_t size;                              /* bytes there */
+    bool stays;
+    uint32_t given; /* distance from the start of what is given; unless it stays */
+};
+
 /* How an activation that waits for a call of the old code goes on in the new. */
 struct transfer {
     uintptr_t from, to;   /* return addresses */
@@ -39,13 +52,16 @@ struct transfer {
     uint32_t new_size; /* CFA - rsp, behind the call of the new code */
     uint32_t value_count;
     const struct transfer_value *values;
-    const char *function; /* for messages, as its UNIT */
-    const char *unit;
-    const char *reason; /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION, UNIT and
-                           LINE is set */
-    uint32_t line;      /* of the call in the old source */
+    const char *function; /* for messages */
+    const char
+        *reason;   /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION and LINE is set */
+    uint32_t line; /* of the call in the old source */
     transfer_policy *policy; /* NULL: none is needed; else it has run before the transfer is pending */
-    uint32_t seen_size, given_size, seen_count;
+    uint32_t seen_size, seen_count;
+    uint32_t given_size; /* by the policy */
+    uint32_t given_room; /* with the instances behind that */
+    uint32_t instance_count;
+    const struct transfer_instance *instances;
     const struct transfer_value *seen; /* what it is called with */
     const char *policy_file;
     uint32_t policy_line;
@@ -85,6 +101,10 @@ uint64_t molt_transfer_room(const struct transfer_registers *registers);
 
 /* Works the new frame out in the ROOM bytes at BUFFER, which lie below the old and the new frame. */
 struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers, void *buffer);
+
+/* Where the SIZE bytes at SLOT (from CFA) of the frame are that all that is pending at LAST (NULL: nothing)
+ * will have made: in the old frame, or in what was given. 0: in several pieces, or nowhere. */
+uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa, int64_t slot, uint32_t size);
 
 /* How many bytes transfer_see needs for what is pending, LAST first. */
 uint64_t transfer_see_room(const struct transfer_step *last);

@@ -107,6 +107,7 @@ int change_make(struct update *update, const struct world *world, struct update_
 {
     int status = initialise_thread_locals(update, world);
 
+    status = status < 0 ? status : frames_prepare(&update->frames, update->point, update->state, report);
     status =
         status < 0 || !state_changes(update->state) ? status : state_migrate(update->state, world, report);
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
@@ -128,6 +129,7 @@ void change_take_back(struct update *update)
     if (state_changes(update->state)) {
         state_revert(update->state);
     }
+    frames_free(&update->frames);
 }
 
 int change_or_not(struct update *update, const struct world *world, struct update_report *report)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/update/frame_instances.h"
 #include "engine/update/rehearsal.h"
 #include "engine/update/state_private.h"
 
@@ -71,6 +72,18 @@ static size_t number_of(const struct state *state)
     return number;
 }
 
+/* The local that is at PLACE, if that is in a suspended function's frame. */
+static void name_local(const struct state *state, uintptr_t place, struct update_failure *failure)
+{
+    for (size_t i = 0; i < state->instance_count; i++) {
+        const struct frame_instance *instance = &state->instances[i];
+        if (instance->place == place) {
+            append(failure->instance, sizeof(failure->instance), ", %.120s",
+                   patch_file_string(state->layouts.file, instance->record->name));
+        }
+    }
+}
+
 /* NUMBERED: counting which one it is may take a while. */
 static void show_instance(const struct state *state, bool numbered, struct update_failure *failure)
 {
@@ -98,6 +111,7 @@ static void show_instance(const struct state *state, bool numbered, struct updat
         append(failure->instance, sizeof(failure->instance), " (%zu of %zu)", number_of(state),
                (size_t)state->current->count);
     }
+    name_local(state, place, failure);
     if (old) {
         failure->old_size = show(from, old + (many ? index * from->size : 0), failure->old_bytes);
     }
@@ -188,13 +202,4 @@ void state_perished(const void *notes, const char *how, struct update_report *re
     report->failure = last->failure;
     snprintf(report->failure.message, sizeof(report->failure.message), "%s", how);
     conclude(report, last->function);
-}
-
-int state_exhausted(struct state *state, const char *whose, size_t size)
-{
-    state_refuse(state,
-                 "not enough memory: %s could not have %zu bytes for migrated instances; the update was "
-                 "discarded, give the process more memory or make the update when it holds less",
-                 whose, size);
-    return -ENOMEM;
 }

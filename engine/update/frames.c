@@ -2,7 +2,8 @@
  * Policies for frames. Each frame is found once more, since its registers may have been forwarded by the
  * migration meanwhile; what of it the policy may see is copied aside, through all that is pending there
  * already. Then the policies run, under the guard and with the program's memory protected like any other. One
- * piece of memory holds what they see and give, and stays until the last of the frames is turned.
+ * piece of memory holds what they see and give, and the instances that frames have until they are turned
+ * (frame_instances.h); it stays until the last of the frames is.
  */
 #include "engine/update/frames.h"
 
@@ -14,6 +15,7 @@
 #include "engine/mapping.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/unwind.h"
+#include "engine/update/frame_instances.h"
 #include "engine/update/guard.h"
 #include "engine/update/release.h"
 
@@ -31,7 +33,6 @@ static struct piece *kept; /* of committed updates */
 struct giving {
     struct safe_point *point;
     uint8_t *turning; /* room for frames that are turned already */
-    uint8_t *seen;    /* of the first; those of the others follow */
     uint64_t registers[TRANSFER_REGISTERS];
     size_t found;
     size_t current; /* index of the frame whose policy runs */
@@ -49,15 +50,22 @@ static const struct transfer *policy_of(const struct safe_point *point, size_t i
     return recipe && recipe->policy ? recipe : NULL;
 }
 
-static uint8_t *given_of(uint8_t *seen, const struct transfer *recipe)
+/* What the policy of SUSPENDED sees lies in front of what it gives. */
+static uint8_t *seen_of(const struct suspended *suspended)
 {
-    return seen + rounded(recipe->seen_size);
+    return suspended->given - rounded(suspended->recipe->seen_size);
 }
 
-/* Where the next frame's part begins. */
-static uint8_t *behind(uint8_t *seen, const struct transfer *recipe)
+/* How much of the piece SUSPENDED needs; 0: it has neither a policy nor instances. */
+static size_t part_of(const struct suspended *suspended)
 {
-    return given_of(seen, recipe) + rounded(recipe->given_size + 1); /* each has an address of its own */
+    const struct transfer *recipe = suspended->recipe;
+    bool needs = recipe && (recipe->policy || recipe->instance_count);
+    size_t given = needs && recipe->given_room > recipe->given_size ? recipe->given_room
+                   : needs                                          ? recipe->given_size
+                                                                    : 0;
+
+    return needs ? rounded(recipe->seen_size) + rounded(given + 1) : 0; /* each has an address of its own */
 }
 
 bool frames_have_policies(const struct transfers *transfers)
@@ -75,17 +83,16 @@ bool frames_have_policies(const struct transfers *transfers)
 static bool visit_frame(void *context, const struct stack_frame *frame)
 {
     struct giving *giving = context;
-    uint8_t *seen = giving->seen;
 
     for (size_t i = 0; i < giving->point->suspended_count; i++) {
         struct suspended *suspended = &giving->point->suspended[i];
         const struct transfer *recipe = policy_of(giving->point, i);
-        if (recipe && frame->pc_slot == suspended->slot && !suspended->given) {
-            transfer_see(giving->registers, transfer_pending(suspended->slot), recipe, giving->turning, seen);
-            suspended->given = given_of(seen, recipe);
+        if (recipe && frame->pc_slot == suspended->slot && !suspended->seen) {
+            transfer_see(giving->registers, transfer_pending(suspended->slot), recipe, giving->turning,
+                         seen_of(suspended));
+            suspended->seen = true;
             giving->found++;
         }
-        seen = recipe ? behind(seen, recipe) : seen;
     }
     return true;
 }
@@ -127,14 +134,13 @@ static void look(struct giving *giving, const struct world *world)
 static void run_policies(void *context)
 {
     struct giving *giving = context;
-    uint8_t *seen = giving->seen;
 
     for (size_t i = 0; i < giving->point->suspended_count; i++) {
+        const struct suspended *suspended = &giving->point->suspended[i];
         const struct transfer *recipe = policy_of(giving->point, i);
         if (recipe) {
             giving->current = i;
-            recipe->policy(seen, given_of(seen, recipe));
-            seen = behind(seen, recipe);
+            recipe->policy(seen_of(suspended), suspended->given);
         }
     }
 }
@@ -213,32 +219,84 @@ static int run(struct frames *frames, struct giving *giving, const struct world 
     return status < 0 ? status : check_given(frames, giving, report);
 }
 
-int frames_give(struct frames *frames, struct safe_point *point, const struct world *world,
-                struct state *state, struct update_report *report)
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+/* How many bytes turning a frame takes, at most. */
+static size_t room_for_turning(const struct safe_point *point)
 {
-    struct giving giving = { .point = point };
-    size_t turning = 0, count = 0, size = 0;
+    size_t most = 0;
 
     for (size_t i = 0; i < point->suspended_count; i++) {
-        const struct transfer *recipe = policy_of(point, i);
-        if (recipe) {
-            size_t room = transfer_see_room(transfer_pending(point->suspended[i].slot));
-            turning = room > turning ? room : turning;
-            size += (size_t)(behind(NULL, recipe) - (uint8_t *)NULL);
-            count++;
-        }
+        size_t room = policy_of(point, i) ? transfer_see_room(transfer_pending(point->suspended[i].slot)) : 0;
+        most = room > most ? room : most;
     }
-    if (!count) {
+    return rounded(most);
+}
+
+/* The piece: its head, the list of COUNT instances, room for turning, and each frame's part. */
+static int take_piece(struct frames *frames, struct safe_point *point, size_t count)
+{
+    size_t list = rounded(count * sizeof(struct frame_instance)), turning = room_for_turning(point),
+           parts = 0;
+
+    for (size_t i = 0; i < point->suspended_count; i++) {
+        parts += part_of(&point->suspended[i]);
+    }
+    if (!count && !parts) {
         return 0;
     }
-    size = (rounded(sizeof(struct piece)) + rounded(turning) + size + 4095) & ~4095ul;
+    size_t size = (rounded(sizeof(struct piece)) + list + turning + parts + 4095) & ~4095ul;
     frames->piece = mapping_create(NULL, size, PROT_READ | PROT_WRITE, 0, "frames");
     if (!frames->piece) {
         return -ENOMEM;
     }
     frames->piece->size = size;
-    giving.turning = (uint8_t *)frames->piece + rounded(sizeof(struct piece));
-    giving.seen = giving.turning + rounded(turning);
+    frames->instances = (struct frame_instance *)((uint8_t *)frames->piece + rounded(sizeof(struct piece)));
+    frames->turning = (uint8_t *)frames->instances + list;
+    uint8_t *part = frames->turning + turning;
+    for (size_t i = 0; i < point->suspended_count; i++) {
+        struct suspended *suspended = &point->suspended[i];
+        size_t needed = part_of(suspended);
+        suspended->given = needed ? part + rounded(suspended->recipe->seen_size) : NULL;
+        suspended->seen = false;
+        part += needed;
+    }
+    return 0;
+}
+
+int frames_prepare(struct frames *frames, struct safe_point *point, struct state *state,
+                   struct update_report *report)
+{
+    size_t count = frame_instances_count(point);
+    int status = take_piece(frames, point, count);
+
+    status = status < 0 || !count ? status : frame_instances_find(point, frames->instances);
+    if (status == -EIO || (count && !state_changes(state))) {
+        snprintf(
+            report->reason, sizeof(report->reason),
+            "a suspended function has an instance of a changed type of which an earlier update that is still "
+            "pending there has made several pieces; wait until it has gone on, and try again");
+        report->outcome = UPDATE_REFUSED;
+        return -EINVAL;
+    }
+    if (state) {
+        state_take_instances(state, frames->instances, count);
+    }
+    return status;
+}
+
+int frames_give(struct frames *frames, struct safe_point *point, const struct world *world,
+                struct state *state, struct update_report *report)
+{
+    struct giving giving = { .point = point, .turning = frames->turning };
+    size_t count = 0;
+
+    for (size_t i = 0; i < point->suspended_count; i++) {
+        count += policy_of(point, i) != NULL;
+    }
+    if (!count) {
+        return 0;
+    }
     look(&giving, world);
     return giving.found == count ? run(frames, &giving, world, state, report) : -EIO;
 }
@@ -251,7 +309,7 @@ static void end(struct frames *frames)
         page_log_deinit(&frames->log);
         guard_end();
     }
-    *frames = (struct frames){ 0 };
+    frames->guarded = false;
 }
 
 void frames_commit(struct frames *frames)
@@ -265,6 +323,7 @@ void frames_commit(struct frames *frames)
         kept = frames->piece;
     }
     end(frames);
+    *frames = (struct frames){ 0 };
 }
 
 void frames_revert(struct frames *frames)
@@ -273,8 +332,23 @@ void frames_revert(struct frames *frames)
         page_log_undo_all(&frames->log);
         release_deinit();
     }
-    mapping_destroy(frames->piece);
     end(frames);
+}
+
+void frames_free(struct frames *frames)
+{
+    mapping_destroy(frames->piece);
+    *frames = (struct frames){ 0 };
+}
+
+int frames_visit(int (*visit)(void *context, uintptr_t start, uintptr_t end), void *context)
+{
+    int status = 0;
+
+    for (const struct piece *piece = kept; piece && status == 0; piece = piece->next) {
+        status = visit(context, (uintptr_t)(piece + 1), (uintptr_t)piece + piece->size);
+    }
+    return status;
 }
 
 void frames_reclaim(void)

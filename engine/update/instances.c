@@ -11,6 +11,7 @@
 #include "base/search.h"
 #include "engine/mapping.h"
 #include "engine/sort.h"
+#include "engine/update/frame_instances.h"
 #include "engine/update/state_private.h"
 
 void *state_map(size_t count, size_t size)
@@ -111,16 +112,11 @@ static uintptr_t tls_block(const struct module *module, uintptr_t thread)
     return vector[module->tls_id].block;
 }
 
-static int add_root(struct state *state, const struct molt_patch_root *record, uintptr_t place,
-                    uintptr_t target)
+static int push_root(struct state *state, const struct molt_patch_root *record, uintptr_t place,
+                     uintptr_t target)
 {
     struct roots *roots = &state->roots;
 
-    if (target && state->rollback) {
-        uintptr_t before = place;
-        place = target;
-        target = before;
-    }
     if (roots->count == roots->capacity) {
         size_t capacity = roots->capacity * 2;
         struct root *grown = state_map(capacity, sizeof(*grown));
@@ -135,6 +131,14 @@ static int add_root(struct state *state, const struct molt_patch_root *record, u
     roots->items[roots->count++] =
         (struct root){ .record = record, .place = place, .target = target ? target : place };
     return 0;
+}
+
+static int add_root(struct state *state, const struct molt_patch_root *record, uintptr_t place,
+                    uintptr_t target)
+{
+    bool back = target && state->rollback;
+
+    return push_root(state, record, back ? target : place, back ? place : target);
 }
 
 static int add_thread_local(struct state *state, const struct molt_patch_root *record, uintptr_t thread)
@@ -170,6 +174,12 @@ static int check_room(struct state *state)
     return 0;
 }
 
+void state_take_instances(struct state *state, const struct frame_instance *instances, size_t count)
+{
+    state->instances = instances;
+    state->instance_count = count;
+}
+
 int roots_collect(struct state *state)
 {
     const struct patch_file *file = &state->patch->file;
@@ -192,6 +202,10 @@ int roots_collect(struct state *state)
                                                                 : module->module.bias + record->address,
                               record->symbol ? state->patch->symbols[record->symbol].address : 0);
         }
+    }
+    for (size_t i = 0; i < state->instance_count && status == 0; i++) {
+        const struct frame_instance *instance = &state->instances[i];
+        status = push_root(state, instance->record, instance->place, instance->target);
     }
     SORT_BY(state->roots.items, state->roots.count, struct root, place);
     return status < 0 ? status : check_room(state);

@@ -12,7 +12,6 @@
 
 #include "engine/update/item_index.h"
 #include "engine/update/state_private.h"
-#include "engine/watched.h"
 
 #define LIMIT_US 2000000
 #define WORDS_BETWEEN ((size_t)1 << 16)
@@ -117,13 +116,12 @@ static bool is_gone(const struct spot *spot, uintptr_t address)
 }
 
 /* Dead words of stacks are overwritten in part. */
-READS_PROGRAM static bool is_tagged(const struct leftovers *left, const uintptr_t *word,
-                                    const struct spot *spot)
+static bool is_tagged(const struct leftovers *left, const uintptr_t *word, const struct spot *spot)
 {
     return (*word & ADDRESS_MASK) == spot->place && !references_on_stack(&left->all, (uintptr_t)word);
 }
 
-READS_PROGRAM static void look_at(struct leftovers *left, const uintptr_t *word)
+static void look_at(struct leftovers *left, const uintptr_t *word)
 {
     uintptr_t address = *word & ADDRESS_MASK;
     struct spot spot, here;
@@ -140,7 +138,7 @@ READS_PROGRAM static void look_at(struct leftovers *left, const uintptr_t *word)
     }
 }
 
-READS_PROGRAM static void visit_words(void *context, uintptr_t *start, size_t count)
+static void visit_words(void *context, uintptr_t *start, size_t count)
 {
     struct leftovers *left = context;
 

@@ -14,12 +14,14 @@
 
 _Static_assert(TRANSFER_RSP == MOLT_REGISTER_RSP, "both are DWARF's");
 
+#define GIVEN_ALIGNMENT 64u /* of instances: vectors have no more */
+
 static struct recipes *lingering;
 
 struct making {
     struct update *update;
     struct recipes *recipes;
-    size_t value_count, text_size;
+    size_t value_count, text_size, instance_count;
     bool back;
 };
 
@@ -113,7 +115,7 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
     if (record->from_kind == MOLT_VALUE_ADDRESS) {
         ret->from_number += (int64_t)making->update->patch.modules[transfer->module].module.bias;
     }
-    return !record->migration;
+    return true;
 }
 
 static const char *keep_text(struct making *making, uint32_t string)
@@ -135,27 +137,42 @@ static bool is_wanted(const struct making *making, const struct molt_patch_trans
            !making->update->patch.modules[record->module].absent;
 }
 
+static size_t count_instances(const struct patch_file *file, const struct molt_patch_transfer *record)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < record->value_count; i++) {
+        count += file->patch_values[record->value + i].migration != 0;
+    }
+    return count;
+}
+
 /* How much there will be. */
 static int reserve(struct making *making)
 {
     const struct patch_file *file = &making->update->patch.file;
-    size_t count = 0, values = 0, text = 0;
+    size_t count = 0, values = 0, text = 0, instances = 0;
 
     for (size_t i = 0; i < file->patch_transfers_count; i++) {
         const struct molt_patch_transfer *record = &file->patch_transfers[i];
         if (is_wanted(making, record)) {
             count++;
             values += record->value_count + record->seen_count;
+            instances += count_instances(file, record);
             text += strlen(patch_file_string(file, record->function)) +
-                    strlen(patch_file_string(file, record->unit)) +
                     strlen(patch_file_string(file, record->reason)) +
-                    strlen(patch_file_string(file, record->policy_file)) + 4;
+                    strlen(patch_file_string(file, record->policy_file)) + 3;
         }
     }
     making->recipes->items = calloc(count + 1, sizeof(struct transfer));
     making->recipes->values = calloc(values + 1, sizeof(struct transfer_value));
     making->recipes->text = malloc(text + 1);
-    return making->recipes->items && making->recipes->values && making->recipes->text ? 0 : -ENOMEM;
+    making->recipes->instances = calloc(instances + 1, sizeof(struct transfer_instance));
+    making->recipes->roots = calloc(2 * instances + 1, sizeof(struct molt_patch_root));
+    return making->recipes->items && making->recipes->values && making->recipes->text &&
+                   making->recipes->instances && making->recipes->roots
+               ? 0
+               : -ENOMEM;
 }
 
 static bool is_within(uintptr_t return_address, uintptr_t start, uintptr_t end)
@@ -215,6 +232,57 @@ static bool make_policy(struct making *making, const struct molt_patch_transfer 
     return item->policy && item->seen;
 }
 
+/* An instance of SIZE bytes of layout FROM, which become one of TO. */
+static struct molt_patch_root root_of(const struct patch_file *file,
+                                      const struct molt_patch_transfer *transfer,
+                                      const struct molt_patch_value *value, uint32_t from, uint32_t to)
+{
+    uint32_t count =
+        value->from_size / file->patch_layouts[file->patch_migrations[value->migration - 1].old_layout].size;
+
+    return (struct molt_patch_root){ .module = transfer->module,
+                                     .layout = from,
+                                     .count = count,
+                                     .stride = file->patch_layouts[from].size,
+                                     .new_layout = to,
+                                     .new_count = count,
+                                     .name = value->variable,
+                                     .line = transfer->line,
+                                     .kind = MOLT_FIELD_MEMBER };
+}
+
+/* Values of ITEM that are instances of a changed type; those that do not stay come from what is given. */
+static void make_instances(struct making *making, const struct molt_patch_transfer *record,
+                           struct transfer *item)
+{
+    const struct patch_file *file = &making->update->patch.file;
+    struct transfer_value *values = (struct transfer_value *)item->values;
+
+    item->instances = &making->recipes->instances[making->instance_count];
+    item->given_room = item->given_size;
+    for (uint32_t i = 0; i < record->value_count; i++) {
+        const struct molt_patch_value *value = &file->patch_values[record->value + i];
+        struct molt_patch_root *roots = &making->recipes->roots[2 * making->instance_count];
+        if (!value->migration) {
+            continue;
+        }
+        const struct molt_patch_migration *migration = &file->patch_migrations[value->migration - 1];
+        bool stays = value->to == value->from && value->size == value->from_size;
+        uint32_t given = (item->given_room + GIVEN_ALIGNMENT - 1) & ~(GIVEN_ALIGNMENT - 1);
+        roots[0] = root_of(file, record, value, migration->old_layout, migration->new_layout);
+        roots[1] = root_of(file, record, value, migration->new_layout, migration->old_layout);
+        making->recipes->instances[making->instance_count++] =
+            (struct transfer_instance){ &roots[0], &roots[1], value->from, value->from_size, stays, given };
+        item->instance_count++;
+        if (!stays) {
+            values[i].from = TRANSFER_POLICY;
+            values[i].from_number = given;
+            values[i].from_size = 0;
+            item->given_room = given + value->size;
+        }
+    }
+}
+
 static void make_recipe(struct making *making, const struct molt_patch_transfer *record)
 {
     struct transfer *item = &making->recipes->items[making->recipes->count];
@@ -229,7 +297,6 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
         .new_size = record->new_size,
         .value_count = record->value_count,
         .function = keep_text(making, record->function),
-        .unit = keep_text(making, record->unit),
         .reason = record->reason ? keep_text(making, record->reason) : NULL,
         .line = record->line,
     };
@@ -240,6 +307,8 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
     if (!item->values || !make_policy(making, record, item)) {
         item->reason = "what one of its values is cannot be told in this process";
         item->policy = NULL;
+    } else {
+        make_instances(making, record, item);
     }
     making->recipes->count++;
 }
@@ -248,6 +317,8 @@ static void destroy(struct recipes *recipes)
 {
     free(recipes->items);
     free(recipes->values);
+    free(recipes->instances);
+    free(recipes->roots);
     free(recipes->text);
     free(recipes);
 }

@@ -10,8 +10,10 @@ struct recipes {
     struct transfer *items; /* ascending by from */
     size_t count;
     struct transfer_value *values;
-    char *text;           /* what the strings of the items lie in */
-    struct recipes *next; /* of those that linger */
+    struct transfer_instance *instances;
+    struct molt_patch_root *roots; /* two of each instance */
+    char *text;                    /* what the strings of the items lie in */
+    struct recipes *next;          /* of those that linger */
 };
 
 /* Makes those that lead into UPDATE's code, or with BACK those out of it. UPDATE's transitions are planned.

@@ -37,7 +37,9 @@ static int change_all(struct applied *applied, const struct way *way, struct sta
                       struct safe_point *point, const struct world *world, struct update_report *report)
 {
     struct frames frames = { 0 };
-    int status = state_changes(state) ? state_migrate(state, world, report) : 0;
+    int status = frames_prepare(&frames, point, state, report);
+
+    status = status < 0 || !state_changes(state) ? status : state_migrate(state, world, report);
 
     status = status < 0 ? status : way->change(applied);
     if (status == 0) {
@@ -59,6 +61,7 @@ static int change_all(struct applied *applied, const struct way *way, struct sta
     } else if (state_changes(state)) {
         state_revert(state);
     }
+    frames_free(&frames);
     return status;
 }
 
@@ -86,7 +89,6 @@ static int change_at_safe_point(struct applied *applied, const struct way *way, 
     struct safe_point point;
     struct world world;
 
-    transfers.known_only = wait.known_stacks;
     tell(watcher->progress, watcher->context, "safe-point", "");
     int status =
         reach_safe_point(ranges, count, &transfers, wait.timeout_ms, watcher, &point, &world, report);

@@ -14,6 +14,7 @@
 #include "engine/threads/stop.h"
 #include "engine/update/update.h"
 
+struct frame_instance;
 struct page_log;
 struct state;
 
@@ -49,6 +50,10 @@ int state_reserve(struct state *state);
  * now and some more. Without memory they are asked for later. This is what an update that is discarded leaves
  * a trace of, in the allocator's books: so it comes behind the rehearsal. World running. */
 void state_reserve_blocks(struct state *state);
+
+/* In the stopped world, before state_migrate: COUNT INSTANCES in suspended frames are variables, too
+ * (frame_instances.h). Borrowed until the state is committed, or reverted. */
+void state_take_instances(struct state *state, const struct frame_instance *instances, size_t count);
 
 /*
  * In the stopped world: finds and migrates all instances. 0, or negative: refused or failed, with what REPORT

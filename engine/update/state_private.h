@@ -70,6 +70,8 @@ struct state {
     struct conversion *conversions;
     size_t conversion_count;
     struct roots roots;
+    const struct frame_instance *instances; /* in suspended frames; borrowed */
+    size_t instance_count;
     struct guesses guesses;
     bool *invariants; /* by layout: it has, or contains what has, an invariant */
     bool *checks;     /* by invariant of the patch: it is the one to run */

@@ -23,13 +23,14 @@ enum update_outcome {
 
 /* What a function of the patch said, or did, that made the update fail. */
 struct update_failure {
-    const char *kind;  /* policy, transfer, validation, invariant, system; NULL: it was none */
-    char name[128];    /* of the invariant; else "" */
-    char file[256];    /* of the function's source, "" if it was generated */
-    unsigned line;     /* 0 if unknown */
-    char type[128];    /* of the instance */
-    char instance[64]; /* "0x5581", "0x5581 (2 of 3)" for an element: the block or variable that it is in */
-    char message[512]; /* what happened, as a sentence without its subject */
+    const char *kind;   /* policy, transfer, validation, invariant, system; NULL: it was none */
+    char name[128];     /* of the invariant; else "" */
+    char file[256];     /* of the function's source, "" if it was generated */
+    unsigned line;      /* 0 if unknown */
+    char type[128];     /* of the instance */
+    char instance[192]; /* "0x5581", "0x5581 (2 of 3)" for an element: the block or variable that it is in;
+                           "0x7ffe, state of main()" of a suspended function */
+    char message[512];  /* what happened, as a sentence without its subject */
     uint8_t old_bytes[UPDATE_SHOWN_MAX], new_bytes[UPDATE_SHOWN_MAX]; /* before and after */
     uint32_t old_size, new_size;                                      /* 0: it is not there */
 };
@@ -67,7 +68,6 @@ struct update_wait {
     uint32_t transfer_ms; /* after which frames that wait for a call are taken over where they are;
                              UINT32_MAX: never */
     enum update_rehearsal rehearsal;
-    bool known_stacks; /* memory is not searched for stacks that nobody has told of */
 };
 
 struct update; /* a prepared update */

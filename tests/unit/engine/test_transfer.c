@@ -280,12 +280,14 @@ static int update(const char *start, const char *end, const struct transfer *rec
     if (status < 0) {
         return status;
     }
-    status = frames_give(&frames, &point, &world, NULL, &report);
+    status = frames_prepare(&frames, &point, NULL, &report);
+    status = status < 0 ? status : frames_give(&frames, &point, &world, NULL, &report);
     if (status == 0) {
         safe_point_transfer(&point);
         frames_commit(&frames);
     } else {
         frames_revert(&frames);
+        frames_free(&frames);
     }
     resume_world();
     return status;
