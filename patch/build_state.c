@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/build_locals.h"
 #include "patch/build_state_private.h"
 #include "patch/emit/roots.h"
 #include "patch/transfer/frame_policy.h"
@@ -253,7 +254,8 @@ struct molt_error *build_state_prepare(struct build *build)
         return error;
     }
     build_progress(build, "types", 0, 1);
-    if (build->earlier_count) {
+    error = build_take_holders(build);
+    if (!error && build->earlier_count) {
         error = build_take_all(build);
     }
     if (!error) {

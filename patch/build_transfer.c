@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/build_locals.h"
+#include "patch/build_state_private.h"
 #include "patch/code/baseline.h"
 #include "patch/code/image_function.h"
 #include "patch/transfer/frame_policy.h"
@@ -265,6 +267,16 @@ static char *name_symbol(struct function_transfers *function, const struct recip
     return NULL;
 }
 
+/* "s of main()" */
+static uint32_t name_instance(const struct function_transfers *function, const struct recipe_value *value)
+{
+    char *name = must_printf("%s of %s()", value->variable, function->new->name);
+    uint32_t string = emission_string(function->unit->emission, name);
+
+    free(name);
+    return string;
+}
+
 static char *add_values(struct function_transfers *function, const struct recipe_value *values, size_t count)
 {
     struct emission *emission = function->unit->emission;
@@ -280,7 +292,10 @@ static char *add_values(struct function_transfers *function, const struct recipe
             .from_size = value->from_size,
             .addend = (int32_t)value->addend,
             .flags = value->is_signed ? MOLT_VALUE_SIGNED : 0,
-            .variable = value->variable ? emission_string(emission, value->variable) : 0,
+            .migration = value->migration,
+            .variable = value->migration  ? name_instance(function, value)
+                        : value->variable ? emission_string(emission, value->variable)
+                                          : 0,
         };
         char *reason = value->from_kind == MOLT_VALUE_SYMBOL ? name_symbol(function, value, &record) : NULL;
         if (reason) {
@@ -514,6 +529,18 @@ static bool find_known(void *context, const char *name, struct object **ret_obje
            image_find_global(known->image, name) != NULL;
 }
 
+static enum local_change local_change(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                      uint32_t *ret_migration)
+{
+    return build_local_change(context, old, new, back, ret_migration);
+}
+
+static enum policy_part local_part(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                   uint64_t offset, uint64_t size, uint64_t *ret)
+{
+    return build_local_part(context, old, new, back, offset, size, ret);
+}
+
 void build_transfers_emit(struct build *build, struct emission *emission)
 {
     for (size_t i = 0; i < emission->contributions.count; i++) {
@@ -534,8 +561,14 @@ void build_transfers_emit(struct build *build, struct emission *emission)
             captures_init(&of_old, find_known, &before);
             captures_init(&of_new, find_known, &after);
             if (!emission->earlier_count) { /* else code that is gone may have kept addresses */
-                unit.forward.captures = &of_old;
-                unit.back.captures = &of_new;
+                unit.forward.captures = unit.back.captures_after = &of_old;
+                unit.back.captures = unit.forward.captures_after = &of_new;
+            }
+            struct build_locals locals = { build->state, contribution->key };
+            if (build->state && build->state->migrates) {
+                unit.forward.changes = unit.back.changes = local_change;
+                unit.forward.parts = unit.back.parts = local_part;
+                unit.forward.changes_context = unit.back.changes_context = &locals;
             }
             unit.forward.policies = unit.back.policies = build->frames;
             unit.forward.unit = unit.back.unit = build_unit_of(build, comparison);

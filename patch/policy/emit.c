@@ -123,7 +123,7 @@ static void tell_place(struct emission *emission, const struct policy_plan *plan
     }
 }
 
-static void emit_migration(const struct emitting *emitting, const struct policy_plan *plan)
+static void emit_migration(const struct emitting *emitting, struct policy_plan *plan)
 {
     const struct policy_plans *plans = &emitting->policies->plans;
     struct emission *emission = emitting->state->emission;
@@ -147,9 +147,10 @@ static void emit_migration(const struct emitting *emitting, const struct policy_
     tell_place(emission, plan, false, &migration);
     emit_segments(emitting, plan, false, &migration);
     LIST_ADD(&emission->migrations, migration);
+    plan->migration = plan->migration ? plan->migration : emission->migrations.count;
 }
 
-static void emit_inverse(const struct emitting *emitting, const struct policy_plan *plan)
+static void emit_inverse(const struct emitting *emitting, struct policy_plan *plan)
 {
     struct emission *emission = emitting->state->emission;
     const struct policy_statement *policy = plan->invert.count ? plan->invert.items[0] : NULL;
@@ -166,6 +167,7 @@ static void emit_inverse(const struct emitting *emitting, const struct policy_pl
     tell_place(emission, plan, true, &migration);
     emit_segments(emitting, plan, true, &migration);
     LIST_ADD(&emission->migrations, migration);
+    plan->way_back = plan->way_back ? plan->way_back : emission->migrations.count;
 }
 
 static void emit_invariants(const struct emitting *emitting)
@@ -194,6 +196,9 @@ void policies_emit(struct policies *policies, struct state_emission *state)
 {
     struct emitting emitting = { policies, state, NULL };
 
+    for (size_t i = 0; i < policies->plans.list.count; i++) {
+        policies->plans.list.items[i]->migration = policies->plans.list.items[i]->way_back = 0;
+    }
     for (size_t i = 0; i < policies->code.contributions.count; i++) {
         const struct image *image = policies->code.contributions.items[i]->image;
         if (i > 0 && image == policies->code.contributions.items[i - 1]->image) {
@@ -201,7 +206,7 @@ void policies_emit(struct policies *policies, struct state_emission *state)
         }
         emitting.image = image;
         for (size_t k = 0; k < policies->plans.list.count; k++) {
-            const struct policy_plan *plan = policies->plans.list.items[k];
+            struct policy_plan *plan = policies->plans.list.items[k];
             if (!plan->is_split) {
                 emit_migration(&emitting, plan);
             }
@@ -213,4 +218,53 @@ void policies_emit(struct policies *policies, struct state_emission *state)
         }
         emit_invariants(&emitting);
     }
+}
+
+uint32_t policies_migration(const struct policies *policies, const struct type *old, const struct type *new,
+                            bool back)
+{
+    const struct policy_plan *plan = policies ? policy_plan_of(&policies->plans, old, new) : NULL;
+
+    return !plan || plan->split ? 0 : back ? plan->way_back : plan->migration;
+}
+
+/* Whether the SIZE bytes at OFFSET are those of a member that PLAN makes zero (BACK: of one that is gone). */
+static bool is_new_part(const struct policy_plan *plan, bool back, uint64_t offset, uint64_t size)
+{
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct policy_step *step = &plan->steps.items[i];
+        const struct policy_end *end = back ? &step->old : &step->new;
+        bool plain = step->kind == (back ? POLICY_STEP_GONE : POLICY_STEP_NEW) && end->type &&
+                     !(end->member && end->member->bit_size);
+        if (plain && offset >= end->bit / 8 && offset + size <= end->bit / 8 + end->type->size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum policy_part policies_part(const struct policies *policies, const struct type *old,
+                               const struct type *new, bool back, uint64_t offset, uint64_t size,
+                               uint64_t *ret)
+{
+    const struct policy_plans *plans = policies ? &policies->plans : NULL;
+    const struct policy_plan *plan = plans ? policy_plan_of(plans, old, new) : NULL;
+    enum policy_part part = POLICY_PART_UNKNOWN;
+    policy_segments list = { 0 };
+
+    if (!plan || plan->composed || plan->invert.count || !policy_is_generated(plans, plan) ||
+        policy_has_validation(plans, plan)) {
+        return part;
+    }
+    policy_segments_of(plans, plan, back, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct molt_patch_segment *segment = &list.items[i];
+        if (segment->flags & MOLT_SEGMENT_COPIED && offset >= segment->new_offset &&
+            offset + size <= segment->new_offset + (uint64_t)segment->size) {
+            *ret = segment->old_offset + offset - segment->new_offset;
+            part = POLICY_PART_COPIED;
+        }
+    }
+    LIST_FREE(&list);
+    return part == POLICY_PART_UNKNOWN && is_new_part(plan, back, offset, size) ? POLICY_PART_NEW : part;
 }

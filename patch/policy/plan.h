@@ -72,11 +72,12 @@ struct policy_plan {
     LIST(const struct policy_statement *) migrate, invert, validate, delete; /* in the files' order */
     const struct policy_statement *split; /* that it is a choice of; NULL: none */
     const struct policy_composition
-        *composed;            /* it goes by other versions: no step stands here; NULL: it does not */
-    bool is_split;            /* instances become other types: this one is for members only */
-    const char *why;          /* it cannot be followed without a policy: the first reason */
-    unsigned line;            /* in `new`'s file, of what `why` is about */
-    const char *why_not_back; /* the way back cannot be derived: the first reason */
+        *composed;                /* it goes by other versions: no step stands here; NULL: it does not */
+    bool is_split;                /* instances become other types: this one is for members only */
+    const char *why;              /* it cannot be followed without a policy: the first reason */
+    unsigned line;                /* in `new`'s file, of what `why` is about */
+    const char *why_not_back;     /* the way back cannot be derived: the first reason */
+    uint32_t migration, way_back; /* 1 + index of the records, of the first program; 0: there are none */
     LIST(char *) owned;
 };
 

@@ -47,6 +47,23 @@ void policies_contribute(struct policies *policies, struct emission *emission,
 /* Adds the records about them; after emission_build. */
 void policies_emit(struct policies *policies, struct state_emission *state);
 
+/* The record of the migration from OLD to NEW (BACK: the other way), as 1 + its index; 0: there is none, or
+ * instances choose among several. After policies_emit; POLICIES may be NULL. */
+uint32_t policies_migration(const struct policies *policies, const struct type *old, const struct type *new,
+                            bool back);
+
+/* What the SIZE bytes at OFFSET of a new instance are made of. */
+enum policy_part {
+    POLICY_PART_UNKNOWN, /* it takes a whole instance to tell */
+    POLICY_PART_COPIED,  /* they are those at *RET of the old one */
+    POLICY_PART_NEW,     /* zero */
+};
+
+/* From OLD to NEW, or BACK: then the old instance is one of NEW. POLICIES may be NULL. */
+enum policy_part policies_part(const struct policies *policies, const struct type *old,
+                               const struct type *new, bool back, uint64_t offset, uint64_t size,
+                               uint64_t *ret);
+
 /*
  * The manifest's "types": for each changed structure or union
  *

@@ -8,8 +8,7 @@
 
 #include "patch/transfer/private.h"
 
-/* Whether somebody may have an address inside OBJECT when the call CALL returns. */
-static bool is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call)
+bool transfer_is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call)
 {
     for (size_t i = 0; i < version->code.taken.count; i++) {
         const struct code_taken *taken = &version->code.taken.items[i];
@@ -52,7 +51,7 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
 {
     for (size_t i = 0; i < work->old->locals->count; i++) {
         const struct local *old = &work->old->locals->items[i];
-        if (!is_known_elsewhere(work->old, old, call)) {
+        if (!transfer_is_known_elsewhere(work->old, old, call)) {
             continue;
         }
         const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
@@ -84,8 +83,13 @@ static char *check_constants(const struct transfer_work *work)
         const struct local *new = &work->new->locals->items[i];
         const struct local *old = local_counterpart(work->old->locals, work->new->locals, new);
         for (size_t k = 0; old && k < new->pieces.count; k++) {
-            const struct local_piece *piece = &new->pieces.items[k];
-            const struct local_piece *now = local_piece_of(old, piece->offset, piece->size);
+            const struct local_piece *piece = &new->pieces.items[k], *now = NULL;
+            uint32_t offset;
+            enum policy_part part = transfer_part(work, old, new, piece->offset, piece->size, &offset);
+            if (part == POLICY_PART_NEW) {
+                continue;
+            }
+            now = local_piece_of(old, offset, piece->size);
             if (piece->kind == LOCAL_CONSTANT &&
                 (!now || now->kind != LOCAL_CONSTANT || now->value != piece->value)) {
                 return must_printf("local `%s` is the number %lld in the new version, whatever it is now",
@@ -114,7 +118,11 @@ static char *check_kept(const struct transfer_work *work)
         const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
         for (size_t k = 0; new &&k < old->pieces.count; k++) {
             const struct local_piece *piece = &old->pieces.items[k];
-            const struct local_piece *next = local_piece_of(new, piece->offset, piece->size ? 1 : 0);
+            uint32_t offset;
+            if (transfer_part_back(work, old, new, piece->offset, piece->size, &offset) == POLICY_PART_NEW) {
+                continue;
+            }
+            const struct local_piece *next = local_piece_of(new, offset, piece->size ? 1 : 0);
             bool is_kept = piece->kind == LOCAL_SLOT || piece->kind == LOCAL_CONSTANT ||
                            (piece->kind == LOCAL_REGISTER && register_is_preserved((unsigned)piece->value));
             if (is_kept && (next ? next->kind == LOCAL_COMPUTED : may_be_silent(new))) {
@@ -135,6 +143,14 @@ char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
     return reason ? reason : check_kept(work);
 }
 
+/* Whether register NUMBER may hold an address in the old frame when the call returns, and the new code reads
+ * it. */
+static bool returns_address(struct transfer_work *work, unsigned number)
+{
+    return address_flow_has(&work->old->addresses, work->old->at, (int32_t)number * 8, 8) &&
+           version_reads(work->new, number);
+}
+
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
 {
     struct address_flow *addresses = &work->old->addresses;
@@ -143,7 +159,7 @@ char *transfer_check_values(struct transfer_work *work, const struct recipe *rec
     if (!work->moves) {
         return NULL;
     }
-    if (address_flow_has(addresses, at, RAX * 8, 8) || address_flow_has(addresses, at, RDX * 8, 8)) {
+    if (returns_address(work, RAX) || returns_address(work, RDX)) {
         return must_strdup(
             "the call returns an address in the frame, and the new version keeps locals elsewhere");
     }

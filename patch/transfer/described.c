@@ -50,7 +50,6 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
                         uint32_t size, unsigned *ret_problem, struct recipe_value *ret)
 {
     const struct local *old = local_counterpart(work->old->locals, work->new->locals, local);
-    struct local a, b = *local;
     bool is_signed = false;
 
     *ret_problem = 0;
@@ -59,8 +58,14 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
         return must_printf("local `%s` is alive and new, or cannot be told from another of the name",
                            local->name);
     }
-    a = *old;
-    if (!a.typed || !b.typed || !same_local_type(&a.type, &b.type)) {
+    enum policy_part part = transfer_part(work, old, local, offset, size, &offset);
+    if (part == POLICY_PART_NEW && size <= sizeof(ret->from)) { /* of an instance that is taken apart */
+        ret->from_kind = MOLT_VALUE_CONSTANT;
+        ret->from = 0;
+        ret->from_size = size;
+        return NULL;
+    }
+    if (part != POLICY_PART_COPIED) {
         if (offset || transfer_is_given(work, local) || !widens(old, local, size, &is_signed)) {
             *ret_problem = PROBLEM_TYPE;
             return must_printf("local `%s` has another type", local->name);

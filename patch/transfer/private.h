@@ -88,6 +88,34 @@ char *transfer_check_locals(struct transfer_work *work, uint32_t old_call);
  * the caller. */
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe);
 
+/* Whether somebody may have an address inside LOCAL when the call CALL returns, or while it is under way. */
+bool transfer_is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call);
+
+/* transfer/transfer.c: adds VALUE to the recipe that is being made. */
+void transfer_add_value(struct transfer_work *work, const struct recipe_value *value);
+
+/* transfer/instances.c: adds the locals that are instances of changed types and are in use when the old
+ * code's call OLD_CALL is under way. NULL, or why one of them forbids a recipe: owned by the caller. */
+char *transfer_instances(struct transfer_work *work, uint32_t old_call, uint32_t new_call);
+
+/* Whether the policy of RECIPE reads one of them. NULL, or a reason: owned by the caller. */
+char *transfer_check_seen(const struct recipe *recipe);
+
+/* What becomes of OLD, which is NEW (NULL: nothing) in the new version. */
+enum local_change transfer_change(const struct transfer_work *work, const struct local *old,
+                                  const struct local *new, uint32_t *ret_migration);
+
+/* What the SIZE bytes at OFFSET of NEW are made of, which OLD becomes: those at *RET, if they are COPIED. */
+enum policy_part transfer_part(const struct transfer_work *work, const struct local *old,
+                               const struct local *new, uint32_t offset, uint32_t size, uint32_t *ret);
+
+/* The other way: whether the SIZE bytes at OFFSET of OLD become those at *RET of NEW. */
+enum policy_part transfer_part_back(const struct transfer_work *work, const struct local *old,
+                                    const struct local *new, uint32_t offset, uint32_t size, uint32_t *ret);
+
+/* Whether the value of OLD is one of NEW. */
+bool transfer_same_type(const struct transfer_work *work, const struct local *old, const struct local *new);
+
 /* transfer/sources.c: where the SIZE bytes at PLACE (a register's: from its start) of the new frame come
  * from. NULL, or why that cannot be told: owned by the caller. */
 char *transfer_source(struct transfer_work *work, int32_t place, uint32_t size, struct recipe_value *ret);
@@ -142,6 +170,10 @@ void version_forget_scopes(struct version *version);
  * not: owned by the caller. */
 char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint32_t new_call, unsigned number,
                             uint32_t size);
+
+/* Whether the code reads register NUMBER (as above) from the instruction VERSION is at on, before it writes
+ * it. */
+bool version_reads(const struct version *version, unsigned number);
 
 /* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they
  * hold the same. */

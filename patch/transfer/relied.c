@@ -187,8 +187,7 @@ static enum use use_of(const struct version *version, uint32_t at, unsigned numb
     return goes_on ? USE_NONE : USE_WRITTEN;
 }
 
-/* Whether the code reads register NUMBER from the instruction VERSION is at on, before it writes it. */
-static bool is_read(const struct version *version, unsigned number)
+bool version_reads(const struct version *version, unsigned number)
 {
     const struct code *code = &version->code;
     struct code_search *search = code->search;
@@ -239,7 +238,7 @@ char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint3
     if (call_clobbers(work->new->clobbers, &work->new->code, new_call, number) ||
         (!work->moves && !call_clobbers(work->old->clobbers, &work->old->code, old_call, number) &&
          match_finds(&work->match, new_call, place, old_call, &place, 1, size) == 0) ||
-        holds_nothing(&work->new->code, new_call, place, size) || !is_read(work->new, number)) {
+        holds_nothing(&work->new->code, new_call, place, size) || !version_reads(work->new, number)) {
         return NULL;
     }
     return vector

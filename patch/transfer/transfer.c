@@ -87,6 +87,12 @@ static void covered_reset(struct covered *covered, int32_t size)
     memset(covered->bytes, false, PLACE_FLAGS + (size_t)size);
 }
 
+void transfer_add_value(struct transfer_work *work, const struct recipe_value *value)
+{
+    LIST_ADD(&work->recipe->values, *value);
+    cover(work, value->to_kind == MOLT_VALUE_SLOT ? PLACE_CFA + value->to : value->to * ADDRESS, value->size);
+}
+
 /* Adds the value of SIZE bytes at PLACE. */
 static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_t place, uint32_t size)
 {
@@ -104,8 +110,7 @@ static char *add_value(struct transfer_work *work, struct recipe *recipe, int32_
             (int)value.from);
     }
     if (!reason) {
-        LIST_ADD(&recipe->values, value);
-        cover(work, place, value.size);
+        transfer_add_value(work, &value);
     }
     return reason;
 }
@@ -200,9 +205,12 @@ static char *check_argument(struct transfer_work *work, int32_t offset)
     const struct local *old = local ? local_counterpart(work->old->locals, work->new->locals, local) : NULL;
     int32_t place = PLACE_CFA + offset;
 
-    if (old && local_at(work->old->locals, place, &other) == old && other->value == piece->value &&
-        other->offset == piece->offset) {
-        return NULL;
+    bool same = old && local_at(work->old->locals, place, &other) == old && other->value == piece->value &&
+                other->offset == piece->offset;
+    if (same) {
+        return transfer_same_type(work, old, local)
+                   ? NULL
+                   : must_printf("argument `%s`, on the stack, has another type", local->name);
     }
     if (match_finds(&work->match, work->new->at, place, work->old->at, &place, 1, 1) == 0) {
         return NULL;
@@ -321,8 +329,10 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     work->old->locals = version_locals(work->old, old_call);
     work->new->locals = version_locals(work->new, new_call);
     char *reason = transfer_check_locals(work, old_call);
+    reason = reason ? reason : transfer_instances(work, old_call, new_call);
     reason = reason ? reason : add_registers(work, recipe, old_call, new_call);
     reason = reason ? reason : add_frame(work, recipe);
+    reason = reason ? reason : transfer_check_seen(recipe);
     if (!reason) {
         add_saved(work, recipe);
         add_described(work, recipe);

@@ -10,6 +10,7 @@
 #include "patch/code/code_index.h"
 #include "patch/code/compare.h"
 #include "patch/transfer/capture.h"
+#include "patch/policy/policy.h"
 #include "patch/transfer/members.h"
 
 struct changed_unit;
@@ -22,7 +23,8 @@ struct recipe_value {
     enum molt_value_place to_kind, from_kind;
     uint32_t size, from_size;
     bool is_signed;
-    int64_t addend;             /* to what is read from a register, slot or policy */
+    int64_t addend;     /* to what is read from a register, slot or policy */
+    uint32_t migration; /* 1 + index of the patch's that makes a new instance of it; 0: it is copied */
     struct object_place symbol; /* SYMBOL: of the new object; `from` is the distance from it */
     const char *variable;       /* borrowed from the object; NULL: none */
 };
@@ -59,6 +61,24 @@ struct transfer_side {
 void transfer_side_init(struct transfer_side *side, struct object *object);
 void transfer_side_deinit(struct transfer_side *side);
 
+/* What becomes of a local. */
+enum local_change {
+    LOCAL_UNKNOWN, /* it is no structure or union, nor an array of them, or they are not known */
+    LOCAL_SAME,
+    LOCAL_MIGRATES, /* it is an instance of a type that changes, or an array of them */
+    LOCAL_DIFFERS,  /* the same, without a migration that leads from one type to the other */
+};
+
+/* What becomes of a local of the type OLD that is of the type NEW in the other version (NULL: there is none),
+ * and by which migration of the patch (1 + its index). BACK: on the way from the update's version. */
+typedef enum local_change local_changes(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                        uint32_t *ret_migration);
+
+/* What the SIZE bytes at OFFSET of a local of the type NEW are made of, where one of the type OLD migrates.
+ */
+typedef enum policy_part local_parts(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                     uint64_t offset, uint64_t size, uint64_t *ret);
+
 /* Two sides, and what is known of their sources. */
 struct transfer_pair {
     const struct transfer_side *old, *new;
@@ -69,6 +89,10 @@ struct transfer_pair {
     struct moved_members members;
     struct captures
         *captures; /* of the old side; NULL: it is not sure whose code has seen the frames' addresses */
+    struct captures *captures_after; /* of the new side; NULL: likewise */
+    local_changes *changes;          /* NULL: no type changes */
+    local_parts *parts;              /* set if that is */
+    void *changes_context;
     const struct frame_policies
         *policies; /* the user's; set after transfer_pair_init, with what they go by */
     const struct changed_unit *unit;
