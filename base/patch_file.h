@@ -310,6 +310,7 @@ struct molt_patch_segment {
 enum molt_segment_flags {
     MOLT_SEGMENT_COPIED =
         1, /* a generated migration copies its bytes, each of them, and writes nothing else there */
+    MOLT_SEGMENT_BITS = 2, /* bit-fields: there may be bits in its bytes that are nobody's */
 };
 
 /* int check(const void *instance): not 0 is fine. Run on every instance of the layout after every migration.

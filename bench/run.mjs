@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { isBuilt } from '../tests/system/molt.mjs';
 import { root } from '../tests/system/story.mjs';
 
-const rows = ['save', 'apply', 'safe_point', 'pause', 'calls', 'many_updates', 'memcached', 'idle', 'heap', 'keystroke', 'instances'];
+const rows = ['save', 'apply', 'safe_point', 'pause', 'calls', 'many_updates', 'memcached', 'idle', 'heap', 'keystroke', 'instances', 'stacks'];
 const longRows = ['frames']; /* of programs that are fetched and built first: only when asked for */
 const usage = `usage: bench/run [--write] [--quick] [ROW...]
   --write   put the table into docs/benchmarks.md; of some rows, their lines

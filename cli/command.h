@@ -33,6 +33,8 @@ struct cli_option {
 #define CLI_OPTION_TIMEOUT 't', "timeout", "SECONDS", "how long to wait for a safe point (5)"
 #define CLI_OPTION_STRICT                                                                                    \
     0, "strict", NULL, "wait for suspended functions to return; do not take them over where they wait"
+#define CLI_OPTION_KNOWN_STACKS                                                                              \
+    0, "known-stacks", NULL, "search no memory for suspended stacks that the program has not registered"
 #define CLI_OPTION_RESULT 'j', "json", NULL, "print the result as JSON"
 #define CLI_OPTION_QUIET 'q', "quiet", NULL, "no progress on stderr"
 

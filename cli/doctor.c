@@ -256,8 +256,8 @@ static void check_coroutines(struct findings *findings, const struct target *tar
                               ? "; ..."
                               : "")
             : must_strdup(
-                  "no stacks of coroutines are known; a program that makes them without makecontext must "
-                  "register them (<molt/engine.h>)");
+                  "no stacks of coroutines are known; those that are neither by makecontext nor registered "
+                  "(<molt/engine.h>) are searched for");
 
     note(findings, !json_is_true(json_object_get(coroutines, "overflow")), true, subject,
          "there have been more than 65536: updates are refused until the program is restarted");

@@ -125,6 +125,13 @@ void result_print(const json_t *result)
         printf(": %s", text_at(result, "reason"));
     }
     putchar('\n');
+    if (known == LINK_RESULT_NO_SAFE_POINT) {
+        printf(
+            "  The program is as it was. If the function returns later, wait longer: --timeout SECONDS. If "
+            "it "
+            "never does, make the\n  body of its loop a function of its own: updates of that need not wait "
+            "for the loop.\n");
+    }
     if (json_is_object(validation)) {
         print_validation(validation);
     }

@@ -25,7 +25,8 @@ struct batch {
     json_t **results; /* per target: its last result object, owned; NULL: not reached */
     json_t **updates; /* per target: what "prepare" called the update */
     int timeout_ms;
-    bool strict; /* suspended functions are waited for */
+    bool strict;       /* suspended functions are waited for */
+    bool known_stacks; /* there are no other stacks than those that the engine knows */
     bool quiet;
     char told[1024]; /* the progress message that was printed last */
 };
@@ -119,7 +120,9 @@ static int print_results(const struct batch *batch, bool as_json)
 static struct molt_error *batch_init(struct batch *batch, const char *who,
                                      const struct cli_arguments *arguments)
 {
-    *batch = (struct batch){ .quiet = cli_flag(arguments, "quiet"), .strict = cli_flag(arguments, "strict") };
+    *batch = (struct batch){ .quiet = cli_flag(arguments, "quiet"),
+                             .strict = cli_flag(arguments, "strict"),
+                             .known_stacks = cli_flag(arguments, "known-stacks") };
     struct molt_error *error = cli_timeout(arguments, DEFAULT_TIMEOUT_MS, &batch->timeout_ms);
 
     error = error ? error : targets_find(who, &batch->targets);
@@ -180,6 +183,15 @@ static void discard_from(struct batch *batch, size_t index)
     }
 }
 
+/* PARAMS, which is taken, with how to wait for a safe point. */
+static json_t *waiting(const struct batch *batch, json_t *params)
+{
+    json_object_set_new(params, "timeout_ms", json_integer(batch->timeout_ms));
+    json_object_set_new(params, "strict", json_boolean(batch->strict));
+    json_object_set_new(params, "known_stacks", json_boolean(batch->known_stacks));
+    return params;
+}
+
 /* Takes back the commits of targets [0, count): the last of COUNT failed. */
 static struct molt_error *undo_commits(struct batch *batch, size_t count)
 {
@@ -187,8 +199,7 @@ static struct molt_error *undo_commits(struct batch *batch, size_t count)
 
     for (size_t i = 0; i < count && !error; i++) {
         if (result_of(batch, i) == LINK_RESULT_UPDATED) {
-            error = call(batch, i, LINK_METHOD_ROLLBACK,
-                         json_pack("{s:i, s:b}", "timeout_ms", batch->timeout_ms, "strict", batch->strict));
+            error = call(batch, i, LINK_METHOD_ROLLBACK, waiting(batch, json_object()));
             error = molt_error_prefix(error,
                                       "another process could not be updated, and undoing the update failed");
         }
@@ -225,10 +236,10 @@ static struct molt_error *commit_all(struct batch *batch, const struct cli_argum
         if (!batch->updates[i]) {
             continue; /* nothing to update */
         }
-        struct molt_error *error = call(batch, i, LINK_METHOD_COMMIT,
-                                        json_pack("{s:O, s:i, s:b, s:b, s:o}", "update", batch->updates[i],
-                                                  "timeout_ms", batch->timeout_ms, "strict", batch->strict,
-                                                  "dry_run", dry_run, "rehearse", rehearsal_of(arguments)));
+        struct molt_error *error =
+            call(batch, i, LINK_METHOD_COMMIT,
+                 waiting(batch, json_pack("{s:O, s:b, s:o}", "update", batch->updates[i], "dry_run", dry_run,
+                                          "rehearse", rehearsal_of(arguments))));
         if (error || !succeeded(batch, i)) {
             discard_from(batch, i + 1);
             struct molt_error *second = undo_commits(batch, i);
@@ -348,9 +359,8 @@ static struct molt_error *settle_all(struct batch *batch, size_t count, bool res
             continue;
         }
         json_t *kept = json_incref(batch->results[i]);
-        struct molt_error *error = call(batch, i, LINK_METHOD_SETTLE,
-                                        json_pack("{s:b, s:i, s:b}", "restore", restore, "timeout_ms",
-                                                  batch->timeout_ms, "strict", batch->strict));
+        struct molt_error *error =
+            call(batch, i, LINK_METHOD_SETTLE, waiting(batch, json_pack("{s:b}", "restore", restore)));
         if (!error && !restore) {
             json_decref(batch->results[i]);
             batch->results[i] = json_incref(kept);
@@ -378,9 +388,8 @@ static struct molt_error *roll_back_all(struct batch *batch)
     bool hold = batch->targets.count > 1;
 
     for (size_t i = 0; i < batch->targets.count; i++) {
-        struct molt_error *error = call(batch, i, LINK_METHOD_ROLLBACK,
-                                        json_pack("{s:i, s:b, s:b}", "timeout_ms", batch->timeout_ms,
-                                                  "strict", batch->strict, "hold", hold));
+        struct molt_error *error =
+            call(batch, i, LINK_METHOD_ROLLBACK, waiting(batch, json_pack("{s:b}", "hold", hold)));
         if (error || !succeeded(batch, i)) {
             struct molt_error *second = settle_all(batch, i, true);
             if (error) {
@@ -411,6 +420,7 @@ static struct molt_error *run_rollback(const struct cli_arguments *arguments, in
 static const struct cli_option apply_options[] = {
     { CLI_OPTION_TIMEOUT },
     { CLI_OPTION_STRICT },
+    { CLI_OPTION_KNOWN_STACKS },
     { 'n', "dry-run", NULL, "go as far as the safe point, then discard" },
     { 0, "rehearse", NULL, "try the update in a copy of the process first, whatever it does to instances" },
     { 0, "no-rehearse", NULL, "do not; otherwise that is done if policies or validations run" },
@@ -421,7 +431,8 @@ static const struct cli_option apply_options[] = {
 
 const struct cli_command command_apply = {
     .name = "apply",
-    .synopsis = "[--timeout SECONDS] [--strict] [--dry-run] [--[no-]rehearse] [--json] [--quiet] FILE WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--known-stacks] [--dry-run] [--[no-]rehearse] [--json] "
+                "[--quiet] FILE WHO",
     .summary = "apply a patch to a running program",
     .description =
         "Brings the patch FILE into WHO, a pid or a name, while it runs: waits for a safe point, "
@@ -453,12 +464,13 @@ const struct cli_command command_apply = {
 };
 
 static const struct cli_option rollback_options[] = {
-    { CLI_OPTION_TIMEOUT }, { CLI_OPTION_STRICT }, { CLI_OPTION_RESULT }, { CLI_OPTION_QUIET }, { 0 },
+    { CLI_OPTION_TIMEOUT }, { CLI_OPTION_STRICT }, { CLI_OPTION_KNOWN_STACKS },
+    { CLI_OPTION_RESULT },  { CLI_OPTION_QUIET },  { 0 },
 };
 
 const struct cli_command command_rollback = {
     .name = "rollback",
-    .synopsis = "[--timeout SECONDS] [--strict] [--json] [--quiet] WHO",
+    .synopsis = "[--timeout SECONDS] [--strict] [--known-stacks] [--json] [--quiet] WHO",
     .summary = "undo the last update of a running program",
     .description =
         "Undoes the last update of WHO, a pid or a name, at a safe point. May be repeated: the "

@@ -197,6 +197,7 @@ static struct update_wait wait_of(const struct link_call *call)
         .timeout_ms = milliseconds_of(call, "timeout_ms", DEFAULT_TIMEOUT_MS),
         .transfer_ms = strict ? UINT32_MAX : milliseconds_of(call, "transfer_ms", DEFAULT_TRANSFER_MS),
         .rehearsal = rehearsal_of(call),
+        .known_stacks = json_is_true(json_object_get(call->params, "known_stacks")),
     };
 }
 

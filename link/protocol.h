@@ -13,10 +13,11 @@
  *                  memory: {mappings: [{start, end, what}], thread_local: {offset, size}}}
  *   upload    {size}, then SIZE bytes in binary frames -> {upload}
  *   prepare   {upload}                      -> result, and {update} if it is "prepared"
- *   commit    {update, timeout_ms, strict?, transfer_ms?, dry_run?, rehearse?} -> result
+ *   commit    {update, timeout_ms, strict?, known_stacks?, transfer_ms?, dry_run?,
+ *              rehearse?} -> result
  *   discard   {update}                      -> result
- *   rollback  {timeout_ms, strict?, transfer_ms?, hold?} -> result
- *   settle    {restore?, timeout_ms, strict?, transfer_ms?} -> result
+ *   rollback  {timeout_ms, strict?, known_stacks?, transfer_ms?, hold?} -> result
+ *   settle    {restore?, timeout_ms, strict?, known_stacks?, transfer_ms?} -> result
  *   instances {update, layouts?, limit?, timeout_ms} -> result, and {tracked, obstacle, types, unknown,
  *                                              buffers, foreign, instances}
  *   stacks    {}                            -> {pause_ms, all, modules: [path],
@@ -37,6 +38,8 @@
  * waits, if the patch says how; never if `strict`; at once if nothing else blocks than what had to be taken
  * over in an earlier update. `transferred` of the result says how many were, `transfers` which: ["thread 123
  * (name) in main, line 12"].
+ *
+ * `known_stacks` true: memory is not searched for suspended stacks that the program has not registered.
  *
  * `rehearse` true tries an update that runs policies, validations or allocation functions of the program in a
  * copy of the process first; "always" any that changes instances. A dry run ends as "prepared"; then it is

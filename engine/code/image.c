@@ -41,3 +41,8 @@ const struct image *image_find(uintptr_t address)
     }
     return NULL;
 }
+
+const struct image *image_first(void)
+{
+    return images;
+}

@@ -27,4 +27,7 @@ void image_forget(struct image *image);
 /* The image that holds ADDRESS, or NULL. Lock-free; usable in a stopped world. */
 const struct image *image_find(uintptr_t address);
 
+/* All of them, by their NEXT. On the engine's thread. */
+const struct image *image_first(void);
+
 #endif

@@ -10,20 +10,18 @@
  * where a header says which of them a block is in. An arena without a live block has addresses of free memory
  * only. Of other allocators it is not known what they map: there, nothing is searched.
  *
- * Only pages that are there are looked at: the kernel tells (/proc/self/pagemap), so an arena of gigabytes
- * costs what is used of it.
+ * Only pages that are there are looked at (present.h).
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "engine/heap/heap.h"
+#include "engine/heap/present.h"
 #include "engine/heap/references.h"
 
 #define PAGE 4096ul
 #define ARENA_HEAP (64ul << 20) /* HEAP_MAX_SIZE of glibc on 64 bits */
 #define IN_OWN_MAPPING 2u       /* flags in the word before a block (malloc/malloc.c, "chunk") */
 #define IN_ARENA 4u
-#define PRESENT (3ul << 62) /* in memory, or swapped out */
 
 struct search {
     const struct references *references;
@@ -38,27 +36,17 @@ static uintptr_t later(uintptr_t one, uintptr_t other)
     return one > other ? one : other;
 }
 
+static void visit_page(void *context, uintptr_t start, uintptr_t end)
+{
+    const struct search *search = context;
+
+    references_range(search->references, start, end, search->visit, search->context);
+}
+
 /* Visits the pages of [start, end) that are there. */
 static void visit_present(const struct search *search, uintptr_t start, uintptr_t end)
 {
-    static uint64_t entries[512];
-    const size_t most = sizeof(entries) / sizeof(*entries);
-
-    for (uintptr_t at = start; at < end;) {
-        uintptr_t page = at & ~(PAGE - 1);
-        size_t pages = (end - page + PAGE - 1) / PAGE, count = pages < most ? pages : most;
-        bool known = search->pagemap >= 0 &&
-                     pread(search->pagemap, entries, count * sizeof(*entries),
-                           (off_t)(page / PAGE * sizeof(*entries))) == (ssize_t)(count * sizeof(*entries));
-        for (size_t i = 0; i < count; i++) {
-            uintptr_t from = later(page + i * PAGE, start), to = page + (i + 1) * PAGE;
-            if (!known || entries[i] & PRESENT) {
-                references_range(search->references, from, to < end ? to : end, search->visit,
-                                 search->context);
-            }
-        }
-        at = page + count * PAGE;
-    }
+    present_visit(search->pagemap, start, end, visit_page, (void *)search);
 }
 
 /* What of memory around BLOCK is the allocator's; for the main heap, where that has no place of its own,
@@ -145,8 +133,7 @@ void references_mapped(const struct references *references, const struct world *
     if (!heap_has_headers()) {
         return;
     }
-    struct search search = { references, world, visit, context,
-                             open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) };
+    struct search search = { references, world, visit, context, present_open() };
     for (size_t i = 0; i < references->map.count; i++) {
         const struct region *region = &references->map.items[i];
         if (region->kind == REGION_ANONYMOUS && region->readable && region->writable && !region->shared) {

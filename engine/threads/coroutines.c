@@ -26,6 +26,7 @@
 #include "engine/threads/readable.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/unwind.h"
+#include "engine/watched.h"
 
 static bool heap_has_room; /* for its memory map */
 static bool heap_is_read;  /* in this look */
@@ -254,6 +255,21 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
     }
 }
 
+bool coroutines_know(uintptr_t address)
+{
+    struct context_table *table = contexts();
+    const struct known_stack *stack = table ? find_stack(table, address) : NULL;
+
+    return stack && address < stack->high;
+}
+
+bool coroutines_know_own(size_t index)
+{
+    const struct context_table *table = contexts();
+
+    return table && index < CONTEXT_THREADS_MAX && table->known.own[index].latest;
+}
+
 /* False: the heap's block that ADDRESS was in was given back. */
 static bool is_live(uintptr_t address)
 {
@@ -331,7 +347,7 @@ static bool is_loaded(uintptr_t address)
     return image_find(address) || _dl_find_object((void *)address, &found) == 0;
 }
 
-bool coroutines_is_return_address(uintptr_t address)
+READS_PROGRAM bool coroutines_is_return_address(uintptr_t address)
 {
     const uint8_t *code = (const uint8_t *)address;
 

@@ -31,6 +31,11 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
  * come back to it. */
 bool coroutines_is_live(const struct suspended_stack *stack);
 
+/* After coroutines_visit: whether ADDRESS lies in a stack of those, and whether the own stack of the thread
+ * with this index is one. */
+bool coroutines_know(uintptr_t address);
+bool coroutines_know_own(size_t index);
+
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
 bool coroutines_is_return_address(uintptr_t address);
 

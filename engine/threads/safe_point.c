@@ -21,11 +21,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/search.h"
 #include "engine/threads/barrier.h"
-#include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/coroutines.h"
+#include "engine/threads/findings.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/unwind.h"
 
@@ -35,178 +34,7 @@
 #define FIRST_LOOK_MS 2
 #define LAST_LOOK_MS 50
 #define PROGRESS_US 100000
-#define NAMED_FRAMES 6
 #define NAMED_COROUTINES 4
-#define LASTING_COUNT 512
-
-static struct suspended suspended[STUB_COUNT]; /* found by the last look */
-
-/* An activation that was waited for in vain once. Its frame may have changed its size since; where its own
- * return address stands has not. */
-struct lasting {
-    pid_t tid;
-    uintptr_t return_slot;
-    uint64_t function; /* its name's hash */
-};
-static struct lasting lasting[LASTING_COUNT]; /* the latest, in a ring */
-static size_t lasting_next;
-static struct lasting found_lasting[STUB_COUNT]; /* of `suspended`, in its order */
-
-/* What one walk found. */
-struct findings {
-    struct safe_point *wanted;
-    pid_t tid;
-    const char *reason;              /* why the first of them cannot be taken over where it waits */
-    const char *names[NAMED_FRAMES]; /* affected functions, innermost first */
-    size_t affected;
-    uintptr_t oldest_slot; /* return slot of the oldest affected frame */
-    bool lost;
-    bool waited_long;  /* frames may be taken over */
-    bool returns_once; /* what is on this stack comes back where return addresses say, and once */
-    bool switching;    /* the thread is in the middle of a switch of stacks */
-    size_t transferred;
-    size_t unexpected; /* of those affected: frames without a recipe, or met for the first time */
-};
-
-static const struct affected_range *find_range(const struct safe_point *wanted, uintptr_t address)
-{
-    size_t index = COUNT_BEFORE(i, wanted->count, wanted->ranges[i].end <= address);
-
-    return index < wanted->count && wanted->ranges[index].start <= address ? &wanted->ranges[index] : NULL;
-}
-
-static void note_affected(struct findings *findings, const struct affected_range *range,
-                          uintptr_t return_slot)
-{
-    if (findings->affected < NAMED_FRAMES) {
-        findings->names[findings->affected] = range->name;
-    }
-    findings->affected++;
-    findings->oldest_slot = return_slot;
-}
-
-static const struct transfer *find_recipe(const struct transfers *transfers, uintptr_t address)
-{
-    size_t index = COUNT_BEFORE(i, transfers->count, transfers->recipes[i].from < address);
-
-    return index < transfers->count && transfers->recipes[index].from == address ? &transfers->recipes[index]
-                                                                                 : NULL;
-}
-
-static uint64_t hash_name(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325;
-
-    for (; *name; name++) {
-        hash = (hash ^ (uint8_t)*name) * 0x100000001b3;
-    }
-    return hash;
-}
-
-static bool is_lasting(const struct lasting *frame)
-{
-    for (size_t i = 0; i < LASTING_COUNT && frame->return_slot; i++) {
-        if (lasting[i].return_slot == frame->return_slot && lasting[i].tid == frame->tid &&
-            lasting[i].function == frame->function) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The frames that are taken over now would do so the next time, too. */
-static void remember_lasting(const struct safe_point *reached)
-{
-    for (size_t i = 0; i < reached->suspended_count; i++) {
-        if (!is_lasting(&found_lasting[i])) {
-            lasting[lasting_next++ % LASTING_COUNT] = found_lasting[i];
-        }
-    }
-}
-
-/* Whether FRAME, in a function of RANGE, which waits for a call to come back to ADDRESS, can be taken
- * over. */
-static bool can_transfer(struct findings *findings, const struct affected_range *range,
-                         const struct stack_frame *frame, uintptr_t address)
-{
-    struct lasting self = { findings->tid, frame->return_slot, hash_name(range->name) };
-    struct safe_point *wanted = findings->wanted;
-    const struct transfers *transfers = &wanted->transfers;
-    const struct transfer *recipe = frame->pc_slot ? find_recipe(transfers, address) : NULL;
-    const struct transfer *pending = transfer_last(frame->pc_slot);
-
-    if (pending && pending >= transfers->cancelled &&
-        pending < transfers->cancelled + transfers->cancelled_count) {
-        recipe = NULL;
-    } else if (!recipe || recipe->reason) {
-        findings->reason = findings->reason ? findings->reason : recipe ? recipe->reason : NULL;
-        findings->unexpected++;
-        return false;
-    }
-    if (!findings->waited_long || !findings->returns_once || wanted->suspended_count == transfer_room()) {
-        findings->unexpected += findings->waited_long || !findings->returns_once || !is_lasting(&self);
-        return false;
-    }
-    found_lasting[wanted->suspended_count] = self;
-    suspended[wanted->suspended_count++] =
-        (struct suspended){ .tid = findings->tid, .slot = frame->pc_slot, .recipe = recipe };
-    return true;
-}
-
-static bool is_between_versions(const struct stack_frame *frame)
-{
-    size_t count;
-    const struct transfer_code *code = transfer_code(&count);
-
-    for (size_t i = 0; i < count; i++) {
-        if (frame->pc >= code[i].start && frame->pc < code[i].end) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A frame whose transfer is pending counts as being where that leads. */
-static bool visit_frame(void *context, const struct stack_frame *frame)
-{
-    static const struct affected_range turning = { .name = "a frame that is just being taken over" };
-    struct findings *findings = context;
-    uintptr_t destination = transfer_destination(frame->pc_slot, frame->pc);
-    const struct affected_range *range =
-        find_range(findings->wanted, destination == frame->pc ? frame->lookup : destination - 1);
-
-    if (contexts_is_switching(frame->pc)) {
-        findings->switching = true;
-        findings->returns_once = false; /* where it goes on may stand in a context already */
-    }
-    if (is_between_versions(frame)) {
-        note_affected(findings, &turning, 0);
-        findings->unexpected++;
-    } else if (range && can_transfer(findings, range, frame, destination)) {
-        findings->transferred++;
-    } else if (range) {
-        note_affected(findings, range, frame->return_slot);
-    }
-    return true;
-}
-
-/* Where the walk lost its way, any word that points into affected code counts as a return address; on
- * stacks of which nothing is known, if it is one. */
-static void scan_conservatively(struct findings *findings, uintptr_t sp, uintptr_t end, bool after_calls)
-{
-    for (uintptr_t at = sp & ~7ul; at < end; at += 8) {
-        /* The end is that of another mapping if this stack is younger than the list of them. */
-        if ((at % 4096 == 0 || at == (sp & ~7ul)) && !is_readable(at)) {
-            break;
-        }
-        uintptr_t word = stubs_original(*(uintptr_t *)at);
-        const struct affected_range *range = find_range(findings->wanted, word - 1);
-        if (range && (!after_calls || coroutines_is_return_address(word))) {
-            note_affected(findings, range, 0);
-            findings->unexpected++;
-        }
-    }
-}
 
 static void examine(struct safe_point *wanted, struct stopped_thread *thread, bool waited_long,
                     struct findings *ret)
@@ -216,32 +44,11 @@ static void examine(struct safe_point *wanted, struct stopped_thread *thread, bo
     *ret = (struct findings){
         .wanted = wanted, .tid = thread->tid, .waited_long = waited_long, .returns_once = true
     };
-    if (unwind_thread(thread, visit_frame, ret, &lost_sp) == UNWIND_LOST) {
+    if (unwind_thread(thread, findings_visit, ret, &lost_sp) == UNWIND_LOST) {
         ret->lost = true;
-        scan_conservatively(ret, lost_sp, unwind_stack_end(lost_sp), false);
+        findings_scan(ret, lost_sp, unwind_stack_end(lost_sp), false);
     }
     thread->switching = ret->switching;
-}
-
-/* HOLDER is whose stack it is, "thread 12 (main)". */
-static void describe(struct safe_point *wanted, const char *holder, const struct findings *findings)
-{
-    size_t length = strlen(wanted->blocked_by), room = sizeof(wanted->blocked_by);
-
-    if (length + 128 > room) {
-        return;
-    }
-    length +=
-        (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s in ", length ? "\n" : "", holder);
-    size_t shown = findings->affected < NAMED_FRAMES ? findings->affected : NAMED_FRAMES;
-    for (size_t i = 0; i < shown && length + 2 < room; i++) {
-        length += (size_t)snprintf(wanted->blocked_by + length, room - length, "%s%s", i ? " < " : "",
-                                   findings->names[i]);
-    }
-    if (findings->reason && findings->waited_long && length + 2 < room) {
-        snprintf(wanted->blocked_by + length, room - length, ", which cannot be taken over there: %s",
-                 findings->reason);
-    }
 }
 
 static void describe_thread(struct safe_point *wanted, pid_t tid, const struct findings *findings)
@@ -250,7 +57,7 @@ static void describe_thread(struct safe_point *wanted, pid_t tid, const struct f
 
     thread_name(tid, name, sizeof(name));
     snprintf(holder, sizeof(holder), "thread %d (%s)", (int)tid, name);
-    describe(wanted, holder, findings);
+    findings_describe(wanted, holder, findings);
 }
 
 static void tell_repeated(struct safe_point *wanted, size_t *repeated)
@@ -291,12 +98,6 @@ static void describe_one_of(struct safe_point *wanted, pid_t tid, const struct f
 
 /* ---- coroutines ------------------------------------------------------------------------------------ */
 
-struct coroutines {
-    struct safe_point *wanted;
-    bool waited_long;
-    size_t blocking, unexpected;
-};
-
 /* Quickly: false if no word of the stack leads into affected code, or to where it may come from. Most
  * coroutines of many wait elsewhere. */
 static bool may_be_affected(const struct safe_point *wanted, const struct suspended_stack *stack)
@@ -305,7 +106,7 @@ static bool may_be_affected(const struct safe_point *wanted, const struct suspen
     uintptr_t start = registers ? (uintptr_t)registers[REG_RSP] & ~7ul : stack->start & ~7ul;
     uintptr_t pc = registers ? (uintptr_t)registers[REG_RIP] : 0;
 
-    if (!stack->end || find_range(wanted, pc - 1) || stubs_original(pc) != pc) {
+    if (!stack->end || findings_range(wanted, pc - 1) || stubs_original(pc) != pc) {
         return true;
     }
     for (uintptr_t at = start; at < stack->end; at += sizeof(uintptr_t)) {
@@ -313,7 +114,7 @@ static bool may_be_affected(const struct safe_point *wanted, const struct suspen
             return false;
         }
         uintptr_t word = *(const uintptr_t *)at;
-        if (find_range(wanted, word - 1) || stubs_original(word) != word) {
+        if (findings_range(wanted, word - 1) || stubs_original(word) != word) {
             return true;
         }
     }
@@ -323,7 +124,7 @@ static bool may_be_affected(const struct safe_point *wanted, const struct suspen
 /* There are no barriers on these stacks: the thread that comes to one may be what all the others wait for. */
 static void look_at_coroutine(void *context, const struct suspended_stack *stack)
 {
-    struct coroutines *coroutines = context;
+    struct looking *coroutines = context;
     struct findings findings = { .wanted = coroutines->wanted,
                                  .waited_long = coroutines->waited_long,
                                  .returns_once = stack->returns_once };
@@ -334,9 +135,9 @@ static void look_at_coroutine(void *context, const struct suspended_stack *stack
         return;
     }
     if (!stack->context) {
-        scan_conservatively(&findings, stack->start, stack->end, true);
-    } else if (unwind_saved(stack->context, visit_frame, &findings, &lost_sp) == UNWIND_LOST) {
-        scan_conservatively(&findings, lost_sp, stack->end ? stack->end : unwind_stack_end(lost_sp), true);
+        findings_scan(&findings, stack->start, stack->end, true);
+    } else if (unwind_saved(stack->context, findings_visit, &findings, &lost_sp) == UNWIND_LOST) {
+        findings_scan(&findings, lost_sp, stack->end ? stack->end : unwind_stack_end(lost_sp), true);
     }
     coroutines->unexpected += findings.unexpected;
     if (!findings.affected) {
@@ -344,14 +145,14 @@ static void look_at_coroutine(void *context, const struct suspended_stack *stack
     }
     if (coroutines->blocking++ < NAMED_COROUTINES) {
         snprintf(holder, sizeof(holder), "suspended coroutine (stack at 0x%lx)", (unsigned long)stack->low);
-        describe(coroutines->wanted, holder, &findings);
+        findings_describe(coroutines->wanted, holder, &findings);
     }
 }
 
 static size_t look_at_coroutines(struct safe_point *wanted, const struct world *world, bool waited_long,
                                  size_t *unexpected)
 {
-    struct coroutines coroutines = { .wanted = wanted, .waited_long = waited_long };
+    struct looking coroutines = { .wanted = wanted, .waited_long = waited_long };
     size_t length;
 
     coroutines_visit(world, look_at_coroutine, &coroutines);
@@ -371,9 +172,7 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
 {
     size_t blocking = 0, line = 0, repeated = 0;
 
-    wanted->blocked_by[0] = '\0';
-    wanted->suspended = suspended;
-    wanted->suspended_count = 0;
+    findings_begin(wanted);
     *ret_barriers = 0;
     *ret_unexpected = 0;
     for (size_t i = 0; i < world->count; i++) {
@@ -390,7 +189,8 @@ static size_t look(struct safe_point *wanted, const struct world *world, bool wa
         }
     }
     tell_repeated(wanted, &repeated);
-    return blocking + look_at_coroutines(wanted, world, waited_long, ret_unexpected);
+    blocking += look_at_coroutines(wanted, world, waited_long, ret_unexpected);
+    return blocking ? blocking : unknown_look(wanted, world, waited_long, ret_unexpected);
 }
 
 /* Looks once, and once more with frames taken over at once if none blocks but those that will not leave. */
@@ -404,7 +204,7 @@ static size_t look_well(struct safe_point *wanted, const struct world *world, bo
         blocking = look(wanted, world, true, ret_barriers, &unexpected);
     }
     if (!blocking) {
-        remember_lasting(wanted);
+        findings_remember(wanted);
     }
     return blocking;
 }
@@ -519,6 +319,7 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
     size_t barriers;
     int status;
 
+    unknown_begin();
     for (;;) {
         uint64_t left = monotonic_us() < deadline ? (deadline - monotonic_us()) / 1000 : 0;
         bool waited_long = wanted->transfers.after_ms != UINT32_MAX &&

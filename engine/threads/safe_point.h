@@ -34,6 +34,7 @@ struct transfers {
     const struct transfer *cancelled; /* if pending, one of these is taken away where there is no recipe */
     size_t cancelled_count;
     uint32_t after_ms; /* so long they are waited for like any other; UINT32_MAX: always */
+    bool known_only;   /* memory is not searched for stacks that nobody has told of */
 };
 
 struct safe_point {

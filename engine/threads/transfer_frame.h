@@ -52,10 +52,11 @@ struct transfer {
     uint32_t new_size; /* CFA - rsp, behind the call of the new code */
     uint32_t value_count;
     const struct transfer_value *values;
-    const char *function; /* for messages */
-    const char
-        *reason;   /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION and LINE is set */
-    uint32_t line; /* of the call in the old source */
+    const char *function; /* for messages, as its UNIT */
+    const char *unit;
+    const char *reason; /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION, UNIT and
+                           LINE is set */
+    uint32_t line;      /* of the call in the old source */
     transfer_policy *policy; /* NULL: none is needed; else it has run before the transfer is pending */
     uint32_t seen_size, seen_count;
     uint32_t given_size; /* by the policy */

@@ -229,6 +229,19 @@ static int find_procedure(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t
     return status;
 }
 
+bool unwind_function(uintptr_t pc, uintptr_t *ret_start, uintptr_t *ret_end)
+{
+    struct walk walk = { 0 };
+    unw_proc_info_t info;
+
+    if (find_procedure(unwinder.space, pc, &info, 0, &walk) < 0) {
+        return false;
+    }
+    *ret_start = info.start_ip;
+    *ret_end = info.end_ip;
+    return true;
+}
+
 static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *info, void *context)
 {
 }

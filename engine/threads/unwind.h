@@ -49,6 +49,10 @@ enum unwind_end unwind_saved(const ucontext_t *context, unwind_visitor *visit, v
 void unwind_with_registers(const ucontext_t *context, bool saved, unwind_visitor *visit, void *argument,
                            uint64_t *registers);
 
+/* Where the function at PC, an address inside of it, begins and ends; of one in several parts, that part.
+ * False if no unwind table says so. */
+bool unwind_function(uintptr_t pc, uintptr_t *ret_start, uintptr_t *ret_end);
+
 /* The end (exclusive) of the readable mapping that ADDRESS lies in, as of the last refresh; 0 if in none. */
 uintptr_t unwind_stack_end(uintptr_t address);
 

@@ -203,3 +203,12 @@ void state_perished(const void *notes, const char *how, struct update_report *re
     snprintf(report->failure.message, sizeof(report->failure.message), "%s", how);
     conclude(report, last->function);
 }
+
+int state_exhausted(struct state *state, const char *whose, size_t size)
+{
+    state_refuse(state,
+                 "not enough memory: %s could not have %zu bytes for migrated instances; the update was "
+                 "discarded, give the process more memory or make the update when it holds less",
+                 whose, size);
+    return -ENOMEM;
+}

@@ -10,6 +10,9 @@
 
 #include "engine/update/one_pass_private.h"
 
+#define LINE 64     /* bytes of memory that the processor fetches at once */
+#define FETCHED 128 /* of a new block, before it is made: the rest follows by itself */
+
 /* ---- pointers -------------------------------------------------------------------------------------- */
 
 struct glance {
@@ -105,6 +108,9 @@ static uintptr_t take_target(struct worker *worker, const struct conversion *con
                   : 0;
 
     worker->left |= !target;
+    for (size_t at = 0; at < conversion->to->size && at < FETCHED; at += LINE) {
+        __builtin_prefetch((const void *)(target + at), 1);
+    }
     return target;
 }
 

@@ -12,6 +12,7 @@
 
 #include "engine/update/item_index.h"
 #include "engine/update/state_private.h"
+#include "engine/watched.h"
 
 #define LIMIT_US 2000000
 #define WORDS_BETWEEN ((size_t)1 << 16)
@@ -116,12 +117,13 @@ static bool is_gone(const struct spot *spot, uintptr_t address)
 }
 
 /* Dead words of stacks are overwritten in part. */
-static bool is_tagged(const struct leftovers *left, const uintptr_t *word, const struct spot *spot)
+READS_PROGRAM static bool is_tagged(const struct leftovers *left, const uintptr_t *word,
+                                    const struct spot *spot)
 {
     return (*word & ADDRESS_MASK) == spot->place && !references_on_stack(&left->all, (uintptr_t)word);
 }
 
-static void look_at(struct leftovers *left, const uintptr_t *word)
+READS_PROGRAM static void look_at(struct leftovers *left, const uintptr_t *word)
 {
     uintptr_t address = *word & ADDRESS_MASK;
     struct spot spot, here;
@@ -138,7 +140,7 @@ static void look_at(struct leftovers *left, const uintptr_t *word)
     }
 }
 
-static void visit_words(void *context, uintptr_t *start, size_t count)
+READS_PROGRAM static void visit_words(void *context, uintptr_t *start, size_t count)
 {
     struct leftovers *left = context;
 

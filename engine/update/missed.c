@@ -73,14 +73,6 @@ static bool is_found(const struct state *state, uint32_t index)
     return false;
 }
 
-/* Whether calls of two sites stand on one line. */
-static bool same_place(struct sites *sites, unsigned one, unsigned other)
-{
-    const struct site_entry *a = sites_meaning(sites, one)->entry, *b = sites_meaning(sites, other)->entry;
-
-    return one == other || (a->line == b->line && strcmp(a->file, b->file) == 0);
-}
-
 static void note(struct hiding *hiding, unsigned site)
 {
     size_t i = 0;
@@ -90,7 +82,7 @@ static void note(struct hiding *hiding, unsigned site)
         hiding->elsewhere = true;
         return;
     }
-    while (i < hiding->count && !same_place(&hiding->state->sites, hiding->sites[i], site)) {
+    while (i < hiding->count && !sites_same_line(&hiding->state->sites, hiding->sites[i], site)) {
         i++;
     }
     if (i == hiding->count && i < NAMED) {

@@ -1,7 +1,8 @@
 /*
  * One pass over the heap for most updates: what has a generated policy, and either stays where it is and
  * keeps its size or moves into a block that was made ready for it (ahead.h), is traced and migrated while it
- * is in the processor's cache. Everything else is left to trace.c and migrate.c, which it meets as it was.
+ * is in the processor's cache. Everything else is left to trace.c, collect.c and in_place.c, which meet it as
+ * it was.
  *
  * Of an instance that its generated way back restores to the byte, nothing is saved: that is tried when it is
  * made, since bytes that no member owns are lost on the way, unless there are none: if the way there merely
@@ -65,7 +66,7 @@ bool one_pass_may_derive(const struct conversion *conversion)
     size_t bytes = 0;
 
     for (uint32_t i = 0; i < conversion->record->segment_count; i++) {
-        bytes += segments[i].size;
+        bytes += segments[i].flags & MOLT_SEGMENT_BITS ? 0 : segments[i].size;
     }
     return conversion->exact || (conversion->back && bytes >= conversion->from->size);
 }

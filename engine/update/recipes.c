@@ -160,8 +160,9 @@ static int reserve(struct making *making)
             values += record->value_count + record->seen_count;
             instances += count_instances(file, record);
             text += strlen(patch_file_string(file, record->function)) +
+                    strlen(patch_file_string(file, record->unit)) +
                     strlen(patch_file_string(file, record->reason)) +
-                    strlen(patch_file_string(file, record->policy_file)) + 3;
+                    strlen(patch_file_string(file, record->policy_file)) + 4;
         }
     }
     making->recipes->items = calloc(count + 1, sizeof(struct transfer));
@@ -297,6 +298,7 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
         .new_size = record->new_size,
         .value_count = record->value_count,
         .function = keep_text(making, record->function),
+        .unit = keep_text(making, record->unit),
         .reason = record->reason ? keep_text(making, record->reason) : NULL,
         .line = record->line,
     };

@@ -89,6 +89,7 @@ static int change_at_safe_point(struct applied *applied, const struct way *way, 
     struct safe_point point;
     struct world world;
 
+    transfers.known_only = wait.known_stacks;
     tell(watcher->progress, watcher->context, "safe-point", "");
     int status =
         reach_safe_point(ranges, count, &transfers, wait.timeout_ms, watcher, &point, &world, report);

@@ -363,6 +363,13 @@ void sites_describe(const struct meaning *meaning, char *text, size_t size)
     }
 }
 
+bool sites_same_line(struct sites *sites, unsigned one, unsigned other)
+{
+    const struct site_entry *a = sites_meaning(sites, one)->entry, *b = sites_meaning(sites, other)->entry;
+
+    return one == other || (a->line == b->line && strcmp(a->file, b->file) == 0);
+}
+
 /* ---- across updates -------------------------------------------------------------------------------- */
 
 /* There is room for it. */

@@ -72,6 +72,9 @@ static inline const struct meaning *sites_meaning(struct sites *sites, unsigned 
 /* "conn.c:120", or "an unknown place" into TEXT. */
 void sites_describe(const struct meaning *meaning, char *text, size_t size);
 
+/* Whether calls of two sites, in the program's own code, stand on one line: inlined ones do. */
+bool sites_same_line(struct sites *sites, unsigned one, unsigned other);
+
 /* ---- across updates -------------------------------------------------------------------------------- */
 
 /* Makes room for all that SITES may have to remember, so that sites_remember cannot fail. 0 or -ENOMEM. */

@@ -373,7 +373,8 @@ static void report_unknown(struct state *state)
             !sites_meaning(&state->sites, guess->site)->entry) {
             continue; /* what libraries without debug information hold is theirs */
         }
-        while (k < NAMED_SITES && named[k].count && named[k].site != guess->site) {
+        while (k < NAMED_SITES && named[k].count &&
+               !sites_same_line(&state->sites, named[k].site, guess->site)) {
             k++;
         }
         if (k < NAMED_SITES) {
@@ -386,13 +387,20 @@ static void report_unknown(struct state *state)
     for (size_t k = 0; k < NAMED_SITES && named[k].count; k++) {
         char where[256];
         sites_describe(sites_meaning(&state->sites, named[k].site), where, sizeof(where));
-        state_warn(state,
-                   "%zu blocks allocated at %s are of unknown type, and nothing leads to them: they stay as "
-                   "they are",
-                   named[k].count, where);
+        state_warn(
+            state,
+            named[k].count == 1
+                ? "%zu block allocated at %s is of unknown type, and nothing leads to it: it stays as "
+                  "it is"
+                : "%zu blocks allocated at %s are of unknown type, and nothing leads to them: they stay "
+                  "as they are",
+            named[k].count, where);
     }
     if (others) {
-        state_warn(state, "%zu blocks allocated elsewhere are of unknown type, and nothing leads to them",
+        state_warn(state,
+                   others == 1
+                       ? "%zu block allocated elsewhere is of unknown type, and nothing leads to it"
+                       : "%zu blocks allocated elsewhere are of unknown type, and nothing leads to them",
                    others);
     }
     if (state->dangling) {

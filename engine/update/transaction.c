@@ -188,6 +188,7 @@ static int reach(struct transaction *transaction)
         recipes_transfers(update->forth, update->back, transaction->wait.transfer_ms);
     uint64_t waited_us = transaction->report->waited_us;
 
+    transfers.known_only = transaction->wait.known_stacks;
     update->point = &transaction->point;
     int status = reach_safe_point(update->ranges, update->range_count, &transfers, time_left_ms(transaction),
                                   &transaction->watcher, &transaction->point, &transaction->world,

@@ -68,6 +68,7 @@ struct update_wait {
     uint32_t transfer_ms; /* after which frames that wait for a call are taken over where they are;
                              UINT32_MAX: never */
     enum update_rehearsal rehearsal;
+    bool known_stacks; /* memory is not searched for stacks that nobody has told of */
 };
 
 struct update; /* a prepared update */

@@ -11,7 +11,8 @@
  * For programs with stacks of their own: coroutines, fibers, green threads.
  *
  * An update waits until no stack holds a function that it changes. Molt knows the stacks of threads, and
- * those of makecontext and swapcontext. A program that switches stacks in another way says where they are:
+ * those of makecontext and swapcontext, and searches memory for others. A program on which that fails, or
+ * that wants to be sure, says where they are:
  *
  *     #include <molt/engine.h>
  *

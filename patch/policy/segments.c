@@ -56,6 +56,19 @@ static void add_value_segments(const struct policy_plans *plans, const struct ty
     }
 }
 
+/* The bytes of a bit-field that keeps its place in them. Nobody has a pointer to one, but words that are
+ * nothing (an array's elements that were never used) may hold such addresses. */
+static void add_bits(const struct policy_step *step, uint64_t old, uint64_t new, policy_segments *list)
+{
+    const struct type_member *before = step->old.member, *after = step->new.member;
+
+    if (before && after && before->bit_size && before->bit_size == after->bit_size &&
+        step->old.bit % 8 == step->new.bit % 8) {
+        uint64_t first = step->old.bit / 8, last = (step->old.bit + before->bit_size - 1) / 8;
+        add_segment(list, old + first, last - first + 1, new + step->new.bit / 8, MOLT_SEGMENT_BITS);
+    }
+}
+
 static void add_plan_segments(const struct policy_plans *plans, const struct policy_plan *plan, uint64_t old,
                               uint64_t new, policy_segments *list)
 {
@@ -65,7 +78,11 @@ static void add_plan_segments(const struct policy_plans *plans, const struct pol
                     (step->new.member && step->new.member->bit_size);
         if (step->kind == POLICY_STEP_UNION) {
             add_segment(list, old + step->old.bit / 8, step->size, new + step->new.bit / 8, 0);
-        } else if (step->kind == POLICY_STEP_VALUE && !step->choice && !step->indirect && !bits) {
+        } else if (step->kind != POLICY_STEP_VALUE || step->choice || step->indirect) {
+            continue;
+        } else if (bits) {
+            add_bits(step, old, new, list);
+        } else {
             add_value_segments(plans, step->old.type, old + step->old.bit / 8, step->new.type,
                                new + step->new.bit / 8, list);
         }
@@ -90,8 +107,14 @@ static void tidy_segments(policy_segments *list)
     }
     for (size_t i = 0; i < list->count; i++) {
         struct molt_patch_segment next = list->items[i], *last = kept ? &list->items[kept - 1] : NULL;
-        if (last && next.old_offset < last->old_offset + last->size) {
-            last->flags = 0; /* what overlaps in the old type may overlap otherwise in the new one */
+        uint64_t end = last ? (uint64_t)last->old_offset + last->size : 0;
+        if (last && next.old_offset < end) {
+            /* what overlaps in the old type may overlap otherwise in the new one */
+            last->flags &= ~(uint32_t)MOLT_SEGMENT_COPIED;
+            if (next.flags & last->flags & MOLT_SEGMENT_BITS && next.old_offset + next.size > end &&
+                next.new_offset - next.old_offset == last->new_offset - last->old_offset) {
+                last->size += next.old_offset + next.size - end; /* of one word */
+            }
             continue;
         }
         if (last && next.old_offset == last->old_offset + last->size &&

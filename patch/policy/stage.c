@@ -29,6 +29,9 @@ static json_t *segments_to_json(const struct policy_plans *plans, const struct p
     policy_segments_of(plans, plan, false, &segments);
     for (size_t i = 0; i < segments.count; i++) {
         const struct molt_patch_segment *segment = &segments.items[i];
+        if (segment->flags & MOLT_SEGMENT_BITS) {
+            continue; /* nothing is copied by them */
+        }
         json_array_append_new(result, json_pack("[iii]", (int)segment->old_offset, (int)segment->size,
                                                 (int)segment->new_offset));
     }

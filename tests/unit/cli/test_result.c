@@ -45,7 +45,11 @@ static void test_done(void **state)
           "\"rehearsal\": {\"passed\": true, \"pause_ms\": 0.25, \"total_ms\": 12.0}}",
           "{}", "updated: 1 function in 20 ms, paused 0.5 ms (rehearsed in 12 ms, paused 0.25 ms)\n");
     check("{\"result\": \"no-safe-point\", \"reason\": \"thread 7 is in serve()\"}", "{}",
-          "no safe point: thread 7 is in serve()\n");
+          "no safe point: thread 7 is in serve()\n"
+          "  The program is as it was. If the function returns later, wait longer: --timeout SECONDS. If it "
+          "never "
+          "does, make the\n  body of its loop a function of its own: updates of that need not wait for the "
+          "loop.\n");
 }
 
 static void test_failed_validation(void **state)

@@ -453,10 +453,28 @@ static void test_types_by_what_leads_there(void **state)
     assert_int_equal(three->value, 3);
     assert_int_equal(nodes.program.report.instances, 3);
     assert_string_equal(nodes.program.report.warnings,
-                        "1 blocks allocated at site.c:4176 are of unknown type, and nothing leads to them: "
-                        "they stay as they are");
+                        "1 block allocated at site.c:4176 is of unknown type, and nothing leads to it: "
+                        "it stays as it is");
     assert_int_not_equal(fake_heap_site_of(three), nodes.program.unknown); /* it is known from now on */
     assert_int_equal(fake_heap_site_of(nobodys), nodes.program.unknown);
+    program_end(&nodes.program);
+}
+
+/* Calls on one line, such as inlined ones, are named together. */
+static void test_unknown_blocks_by_line(void **state)
+{
+    struct nodes nodes;
+
+    begin(&nodes);
+    head = new_node(&nodes, 1);
+    unsigned other = fake_heap_site((uintptr_t[]){ UNKNOWN_CALL, UNKNOWN_CALL + 64, 0 });
+    memset(fake_heap_block(100, 100, nodes.program.unknown), 3, 100);
+    memset(fake_heap_block(100, 100, other), 3, 100);
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    state_commit(nodes.program.state, &nodes.program.report);
+    assert_string_equal(nodes.program.report.warnings,
+                        "2 blocks allocated at site.c:4176 are of unknown type, and nothing leads to them: "
+                        "they stay as they are");
     program_end(&nodes.program);
 }
 
@@ -512,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_remembered_as_something_else),
         cmocka_unit_test(test_words_that_may_be_addresses),
         cmocka_unit_test(test_types_by_what_leads_there),
+        cmocka_unit_test(test_unknown_blocks_by_line),
         cmocka_unit_test(test_instances_that_nothing_tells_of),
     };
     stop_init();

@@ -119,6 +119,34 @@ static void records(void **state)
     project_deinit(&project);
 }
 
+/* Addresses in words that are nothing are found again in bit-fields, too. */
+static void bit_fields_have_places(void **state)
+{
+    struct project project;
+
+    begin(&project);
+    project_write(&project, "v1", "conn.h",
+                  "struct conn { int fd; unsigned ready : 1, kind : 9; struct conn *next; };\n"
+                  "extern struct conn *first;\nint total(void);\nvoid add(int fd);\n");
+    project_write(&project, "v2", "conn.h",
+                  "struct conn { long more; int fd; unsigned ready : 1, kind : 9; struct conn *next; };\n"
+                  "extern struct conn *first;\nint total(void);\nvoid add(int fd);\n");
+    project_shell(&project, "rm -r v2/molt");
+    project_build(&project);
+    project_patch(&project, "v1", "v2", NULL);
+    expect_success(&project);
+    const struct molt_patch_migration *forth = migration_of(&project.file, MOLT_MIGRATION_INVERSE, false);
+    const struct molt_patch_segment *segment = &project.file.patch_segments[forth->segment];
+    assert_int_equal(forth->segment_count, 3);
+    assert_int_equal(segment[1].old_offset, 4);
+    assert_int_equal(segment[1].size, 2);
+    assert_int_equal(segment[1].new_offset, 12);
+    assert_int_equal(segment[1].flags, MOLT_SEGMENT_BITS);
+    assert_int_equal(segment[0].flags, MOLT_SEGMENT_COPIED);
+    assert_int_equal(segment[2].new_offset, 16);
+    project_deinit(&project);
+}
+
 /* Policies are no functions of the program: nothing of them is listed as changed or new. */
 static void program_is_told_apart(void **state)
 {
@@ -483,6 +511,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records),
         cmocka_unit_test(skeleton_loses_nothing),
+        cmocka_unit_test(bit_fields_have_places),
         cmocka_unit_test(program_is_told_apart),
         cmocka_unit_test(earlier_policies),
         cmocka_unit_test(renamed_in_place),

@@ -1,0 +1,377 @@
+/*
+ * A suspended stack is known by two things: return addresses, and the stack pointer that the program has
+ * saved to go on with it:
+ *
+ *     the program's memory     | ... | saved stack pointer | ... |
+ *                                              |
+ *     a place (unknown_memory.h)     | dead    +-> registers | return address | frame | return address | ...
+ *
+ * Return addresses into affected functions are searched for first. Where there are some, whatever leads to a
+ * place with one is a stack pointer if a return address stands a few words above it, and a walk from there is
+ * one of a stack: it begins behind the call of a function that loads the stack pointer (switches.c), or the
+ * calls on it fit together, or it ends where the place does.
+ *
+ * What lies below such a pointer is dead, and what lies between return addresses on the way up is data. What
+ * else there is counts only if it looks like a stack: if there or shortly below is one behind the call of a
+ * switch, or the calls fit together twice. Return addresses that the program keeps as data, for backtraces
+ * and statistics, do not.
+ */
+#include "engine/threads/unknown_stacks.h"
+
+#include "engine/sort.h"
+#include "engine/threads/coroutines.h"
+#include "engine/threads/readable.h"
+#include "engine/threads/stubs.h"
+#include "engine/threads/switches.h"
+#include "engine/watched.h"
+
+#define ADDRESSES_MAX 8192
+#define STACKS_MAX 2048
+#define VISITED_MAX 8192
+#define SAVED_WORDS 24 /* that a switch leaves between the stack pointer and the return address */
+#define RECORD_WORDS 8 /* of what stands around a saved stack pointer */
+#define BELOW_WORDS 64
+#define HEADER_SIZE 4096
+#define ENOUGH_LINKS 2
+
+struct address {
+    uintptr_t slot;
+    struct unknown_place place;
+};
+
+struct found {
+    uintptr_t sp;
+    struct unknown_stack stack;
+    bool by_switch; /* surely: it waits in a switch of stacks */
+    bool exact;     /* SP is the stack pointer, not the address of a variable further up */
+    uintptr_t dead; /* from here up to SP is nothing but what it has left there */
+};
+
+static struct {
+    const struct unknown_wanted *wanted;
+    struct address addresses[ADDRESSES_MAX]; /* ascending by slot when stacks are searched for */
+    size_t address_count, address_more;
+    struct found stacks[STACKS_MAX];
+    size_t stack_count, stack_more;
+    uintptr_t visited[VISITED_MAX]; /* slots */
+    size_t visited_count;
+    unwind_visitor *visit_frame;
+    void *visit_context;
+} search;
+
+static READS_PROGRAM uintptr_t word_at(uintptr_t slot)
+{
+    return stubs_original(*(const uintptr_t *)slot);
+}
+
+/* ---- return addresses ------------------------------------------------------------------------------ */
+
+static READS_PROGRAM void take_address(void *context, uintptr_t *at)
+{
+    struct address found = { .slot = (uintptr_t)at };
+    uintptr_t word = word_at(found.slot);
+
+    (void)context;
+    if (!search.wanted->is_affected(search.wanted->context, word) || !unknown_walk_resumes(word) ||
+        unknown_memory_is_in_use(found.slot) || !unknown_memory_place(found.slot, &found.place)) {
+        return;
+    }
+    if (search.address_count == ADDRESSES_MAX) {
+        search.address_more++;
+        return;
+    }
+    search.addresses[search.address_count++] = found;
+}
+
+/* The last of the addresses in the place that HOLDS lies in, NULL: there is none. */
+static const struct address *last_in_place_of(uintptr_t holds)
+{
+    const struct address *last = NULL;
+    size_t low = 0, high = search.address_count;
+
+    while (low < high) { /* the last one in a place that begins at or before it */
+        size_t middle = low + (high - low) / 2;
+        if (search.addresses[middle].place.low <= holds) {
+            last = &search.addresses[middle];
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return last && holds < last->place.high ? last : NULL;
+}
+
+/* ---- stack pointers -------------------------------------------------------------------------------- */
+
+static bool is_better(const struct unknown_walk *one, const struct unknown_walk *other)
+{
+    return one->complete != other->complete ? one->complete
+           : one->links != other->links     ? one->links > other->links
+                                            : one->top > other->top;
+}
+
+/* The frame pointer stands among the registers that the switch has saved: on the stack, or beside its
+ * pointer. */
+static READS_PROGRAM void try_frame_pointers(const struct unknown_place *place, uintptr_t from, uintptr_t to,
+                                             struct unknown_walk *best)
+{
+    for (uintptr_t at = from; at < to && is_readable(at); at += sizeof(uintptr_t)) {
+        uintptr_t rbp = *(const uintptr_t *)at;
+        if (rbp <= best->slot || rbp >= place->high - sizeof(uintptr_t) || rbp % sizeof(uintptr_t)) {
+            continue;
+        }
+        struct unknown_walk walk;
+        unknown_walk_from(place, best->slot, rbp, &walk);
+        *best = is_better(&walk, best) ? walk : *best;
+    }
+}
+
+/* Walks from the return address at SLOT, above the stack pointer SP that stands at SAVED_AT. */
+static struct unknown_walk walk_best(const struct unknown_place *place, uintptr_t sp, uintptr_t slot,
+                                     uintptr_t saved_at)
+{
+    const size_t around = RECORD_WORDS * sizeof(uintptr_t);
+    struct unknown_walk best;
+
+    unknown_walk_from(place, slot, 0, &best);
+    if (!best.complete || !best.links) {
+        try_frame_pointers(place, sp, slot, &best);
+        try_frame_pointers(place, saved_at - around, saved_at + around, &best);
+    }
+    return best;
+}
+
+/* Whether SP, which stands at SAVED_AT, is a saved stack pointer into PLACE. */
+static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, uintptr_t saved_at,
+                             struct found *ret)
+{
+    uintptr_t end = sp + SAVED_WORDS * sizeof(uintptr_t);
+
+    for (uintptr_t slot = sp; slot < end && slot < place->high; slot += sizeof(uintptr_t)) {
+        uintptr_t word = word_at(slot);
+        if (!unknown_walk_resumes(word)) {
+            continue;
+        }
+        bool by_switch = unknown_walk_switches(word);
+        struct unknown_walk walk = walk_best(place, sp, slot, saved_at);
+        if (by_switch || (walk.complete && walk.links) || walk.links >= ENOUGH_LINKS ||
+            (walk.complete && place->high - walk.top <= SAVED_WORDS * sizeof(uintptr_t))) {
+            *ret = (struct found){ .sp = sp,
+                                   .stack = { .place = *place, .sp = sp, .walk = walk },
+                                   .by_switch = by_switch,
+                                   .exact = by_switch || slot == sp };
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Stacks are full of pointers to their own variables and frames, dead ones too. What a library keeps of a
+ * stack may lie in front of it in the same block. */
+static bool is_on_itself(const struct found *found, uintptr_t saved_at)
+{
+    const struct unknown_place *place = &found->stack.place;
+
+    return saved_at >= place->low && saved_at < place->high && !found->by_switch &&
+           saved_at - place->low >= HEADER_SIZE;
+}
+
+static READS_PROGRAM void take_pointer(void *context, uintptr_t *at)
+{
+    uintptr_t sp = *at;
+    const struct address *last = last_in_place_of(sp);
+    struct found found;
+
+    (void)context;
+    if (!last || sp > last->slot || sp % sizeof(uintptr_t) || !is_readable(sp)) {
+        return;
+    }
+    for (size_t i = 0; i < search.stack_count; i++) {
+        if (search.stacks[i].sp == sp) {
+            return;
+        }
+    }
+    if (!is_stack_pointer(&last->place, sp, (uintptr_t)at, &found) ||
+        !unknown_memory_is_alive((uintptr_t)at) || is_on_itself(&found, (uintptr_t)at)) {
+        return;
+    }
+    found.dead = found.exact ? unknown_memory_depth(last->place.low, sp) : sp;
+    if (search.stack_count == STACKS_MAX) {
+        search.stack_more++;
+        return;
+    }
+    search.stacks[search.stack_count++] = found;
+}
+
+/* Whether what leads to STACK may just as well be the address of a variable on another one. */
+static bool is_within_another(const struct found *stack)
+{
+    for (size_t i = 0; i < search.stack_count && !stack->by_switch; i++) {
+        const struct found *other = &search.stacks[i];
+        if (other->by_switch && stack->sp > other->sp && stack->sp <= other->stack.walk.top) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- what is made of it ---------------------------------------------------------------------------- */
+
+/* Stacks may come together further up: dead frames below live ones do. Each is told of once. */
+static bool is_new(uintptr_t slot)
+{
+    for (size_t i = 0; i < search.visited_count; i++) {
+        if (search.visited[i] == slot) {
+            return false;
+        }
+    }
+    if (search.visited_count < VISITED_MAX) {
+        search.visited[search.visited_count++] = slot;
+    }
+    return true;
+}
+
+static bool visit_new_frame(void *context, const struct stack_frame *frame)
+{
+    (void)context;
+    return !is_new(frame->pc_slot) || search.visit_frame(search.visit_context, frame);
+}
+
+void unknown_stacks_frames(const struct unknown_stack *stack, unwind_visitor *visit, void *context)
+{
+    search.visit_frame = visit;
+    search.visit_context = context;
+    unknown_walk_visit(&stack->place, &stack->walk, visit_new_frame, NULL);
+}
+
+/* Whether the return address at ADDRESS is known to be on a stack that was walked, or to be dead. */
+static bool is_explained(const struct address *address)
+{
+    for (size_t i = 0; i < search.stack_count; i++) {
+        const struct found *found = &search.stacks[i];
+        if (found->stack.place.low == address->place.low && address->slot >= found->dead &&
+            address->slot <= found->stack.walk.top) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a stack ends below ADDRESS in the same place, of which it is not known how it goes on. */
+static bool is_above_broken(const struct address *address)
+{
+    for (size_t i = 0; i < search.stack_count; i++) {
+        const struct unknown_stack *stack = &search.stacks[i].stack;
+        if (stack->place.low == address->place.low && stack->walk.top < address->slot &&
+            !stack->walk.complete) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What was looked at for things like stacks, ascending. */
+struct looked {
+    uintptr_t end; /* up to here */
+    uintptr_t top; /* the highest return address on one */
+};
+
+/* Whether ADDRESS is on something that looks like a stack. */
+static READS_PROGRAM bool looks_like_stack(const struct address *address, struct looked *looked)
+{
+    uintptr_t low = address->slot - BELOW_WORDS * sizeof(uintptr_t);
+
+    low = low > address->place.low ? low : address->place.low + sizeof(uintptr_t);
+    for (uintptr_t slot = low > looked->end ? low : looked->end; slot <= address->slot;
+         slot += sizeof(uintptr_t)) {
+        struct unknown_walk walk = { 0 };
+        if (unknown_walk_resumes(word_at(slot))) {
+            unknown_walk_from(&address->place, slot, word_at(slot - sizeof(uintptr_t)), &walk);
+        }
+        if (walk.links >= ENOUGH_LINKS || (walk.slot && unknown_walk_switches(word_at(slot)))) {
+            looked->top = walk.top > looked->top ? walk.top : looked->top;
+        }
+    }
+    looked->end = address->slot + sizeof(uintptr_t);
+    return looked->top >= address->slot;
+}
+
+static bool is_not_understood(const struct address *address, struct looked *looked)
+{
+    return !is_explained(address) &&
+           (is_above_broken(address) || !coroutines_is_return_address(word_at(address->slot)) ||
+            looks_like_stack(address, looked));
+}
+
+static void visit_not_understood(unknown_stack_visitor *visit, void *context)
+{
+    const struct address *first = NULL;
+    struct looked looked = { 0 };
+    size_t more = search.address_more + search.stack_more;
+
+    for (size_t i = 0; i < search.address_count; i++) {
+        if (is_not_understood(&search.addresses[i], &looked)) {
+            more += first != NULL;
+            first = first ? first : &search.addresses[i];
+        }
+    }
+    if (!first && (search.address_more || search.stack_more)) {
+        first = &search.addresses[0];
+    }
+    if (first) {
+        visit(context, &(struct unknown_stack){
+                           .place = first->place, .walk = { .slot = first->slot }, .more = more });
+    }
+}
+
+static void visit_understood(unknown_stack_visitor *visit, void *context)
+{
+    SORT_BY(search.stacks, search.stack_count, struct found, sp);
+    for (size_t i = 0; i < search.stack_count; i++) {
+        if (!is_within_another(&search.stacks[i])) {
+            visit(context, &search.stacks[i].stack);
+        }
+    }
+}
+
+void unknown_stacks_prepare(void)
+{
+    switches_look();
+}
+
+bool unknown_stacks_possible(void)
+{
+    return switches_exist();
+}
+
+static void find_stacks(void)
+{
+    struct unknown_values places = { UINTPTR_MAX, 0 };
+
+    SORT_BY(search.addresses, search.address_count, struct address, slot);
+    for (size_t i = 0; i < search.address_count; i++) {
+        const struct address *address = &search.addresses[i];
+        places.low = address->place.low < places.low ? address->place.low : places.low;
+        places.high = address->slot >= places.high ? address->slot + 1 : places.high;
+    }
+    if (search.address_count) {
+        unknown_memory_find(&places, 1, take_pointer, NULL);
+    }
+}
+
+bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,
+                          unknown_stack_visitor *visit, void *context)
+{
+    search.wanted = wanted;
+    search.address_count = search.address_more = search.stack_count = search.stack_more = 0;
+    search.visited_count = 0;
+    if (!unknown_memory_begin(world)) {
+        return false;
+    }
+    unknown_memory_find(wanted->values, wanted->count, take_address, NULL);
+    find_stacks();
+    visit_understood(visit, context);
+    visit_not_understood(visit, context);
+    unknown_memory_end();
+    return true;
+}

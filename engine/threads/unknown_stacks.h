@@ -1,0 +1,42 @@
+/*
+ * Stacks that the engine has not been told of: of coroutines that the program switches to by code of its own.
+ * Found by the return addresses into affected functions that they hold.
+ */
+#ifndef MOLT_ENGINE_THREADS_UNKNOWN_STACKS_H
+#define MOLT_ENGINE_THREADS_UNKNOWN_STACKS_H
+
+#include "engine/threads/unknown_walk.h"
+
+struct unknown_stack {
+    struct unknown_place place;
+    uintptr_t sp;             /* where the program will go on with it, 0: that is not understood */
+    struct unknown_walk walk; /* its frames; if it is not understood nothing but SLOT is set */
+    size_t more;              /* how many like this there are which nobody is told of */
+};
+
+typedef void unknown_stack_visitor(void *context, const struct unknown_stack *stack);
+
+/* Which addresses are looked for: whether WORD lies in affected code. */
+struct unknown_wanted {
+    const struct unknown_values *values; /* where affected code lies, roughly */
+    size_t count;
+    bool (*is_affected)(void *context, uintptr_t word);
+    void *context;
+};
+
+/* Visits the frames of STACK, which is understood, but for those that other stacks have come to. While it is
+ * being visited. */
+void unknown_stacks_frames(const struct unknown_stack *stack, unwind_visitor *visit, void *context);
+
+/* Before the first look: what code there is. Takes the dynamic linker's lock. */
+void unknown_stacks_prepare(void);
+
+/* Whether the program may have such stacks at all. */
+bool unknown_stacks_possible(void);
+
+/* Visits those on which affected functions wait. In the stopped world, after threads and coroutines have been
+ * looked at. False if there was no memory for it. */
+bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,
+                          unknown_stack_visitor *visit, void *context);
+
+#endif

@@ -1,0 +1,31 @@
+/* Walking a stack of which nothing is known but where a return address stands. In the stopped world. */
+#ifndef MOLT_ENGINE_THREADS_UNKNOWN_WALK_H
+#define MOLT_ENGINE_THREADS_UNKNOWN_WALK_H
+
+#include "engine/threads/unknown_memory.h"
+#include "engine/threads/unwind.h"
+
+struct unknown_walk {
+    uintptr_t slot, rbp; /* where it begins, and the frame pointer there */
+    uintptr_t top;       /* the last slot in which a return address stands */
+    unsigned links;      /* of its calls: how many are surely calls of the function whose frame lies below */
+    bool complete;       /* it came to the end of the stack */
+};
+
+/* Walks from the return address at SLOT in PLACE, where the frame pointer is RBP. */
+void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t rbp,
+                       struct unknown_walk *ret);
+
+/* Visits the frames of WALK, as unwind_thread does. */
+void unknown_walk_visit(const struct unknown_place *place, const struct unknown_walk *walk,
+                        unwind_visitor *visit, void *context);
+
+/* Whether control can come to WORD when a stack is gone on with: it lies behind a call, or in a function that
+ * switches stacks itself. */
+bool unknown_walk_resumes(uintptr_t word);
+
+/* Whether the call in front of RETURN_ADDRESS is one of a function that switches stacks, or the function that
+ * it lies in does so itself. */
+bool unknown_walk_switches(uintptr_t return_address);
+
+#endif
