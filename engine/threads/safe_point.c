@@ -26,6 +26,7 @@
 #include "engine/threads/coroutines.h"
 #include "engine/threads/findings.h"
 #include "engine/threads/stubs.h"
+#include "engine/threads/unknown_walk.h"
 #include "engine/threads/unwind.h"
 
 #define FIRST_WINDOW_MS 20
@@ -39,6 +40,7 @@
 static void examine(struct safe_point *wanted, struct stopped_thread *thread, bool waited_long,
                     struct findings *ret)
 {
+    static const struct affected_range switching = { .name = "a switch of stacks" };
     uintptr_t lost_sp;
 
     *ret = (struct findings){
@@ -47,6 +49,10 @@ static void examine(struct safe_point *wanted, struct stopped_thread *thread, bo
     if (unwind_thread(thread, findings_visit, ret, &lost_sp) == UNWIND_LOST) {
         ret->lost = true;
         findings_scan(ret, lost_sp, unwind_stack_end(lost_sp), false);
+    }
+    if (unknown_walk_is_switching((uintptr_t)thread->context->uc_mcontext.gregs[REG_RIP])) {
+        findings_note(ret, &switching, 0);
+        ret->unexpected++;
     }
     thread->switching = ret->switching;
 }

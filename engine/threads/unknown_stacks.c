@@ -141,26 +141,36 @@ static struct unknown_walk walk_best(const struct unknown_place *place, uintptr_
     return best;
 }
 
-/* Whether SP, which stands at SAVED_AT, is a saved stack pointer into PLACE. */
+/* Whether the program goes on at SLOT when it goes on with the stack pointer SP, which stands at SAVED_AT. */
+static bool goes_on_at(const struct unknown_place *place, uintptr_t sp, uintptr_t slot, uintptr_t saved_at,
+                       struct found *ret)
+{
+    bool by_switch = unknown_walk_switches(word_at(slot));
+    struct unknown_walk walk = walk_best(place, sp, slot, saved_at);
+
+    *ret = (struct found){ .sp = sp,
+                           .stack = { .place = *place, .sp = sp, .walk = walk },
+                           .by_switch = by_switch,
+                           .exact = by_switch || slot == sp };
+    return by_switch || (walk.complete && walk.links) || walk.links >= ENOUGH_LINKS ||
+           (walk.complete && place->high - walk.top <= SAVED_WORDS * sizeof(uintptr_t));
+}
+
+/* Whether SP, which stands at SAVED_AT, is a saved stack pointer into PLACE. Registers that are saved may
+ * hold the address of a place in a switch, where coroutines begin, so return addresses are tried first. */
 static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, uintptr_t saved_at,
                              struct found *ret)
 {
     uintptr_t end = sp + SAVED_WORDS * sizeof(uintptr_t);
 
-    for (uintptr_t slot = sp; slot < end && slot < place->high; slot += sizeof(uintptr_t)) {
-        uintptr_t word = word_at(slot);
-        if (!unknown_walk_resumes(word)) {
-            continue;
-        }
-        bool by_switch = unknown_walk_switches(word);
-        struct unknown_walk walk = walk_best(place, sp, slot, saved_at);
-        if (by_switch || (walk.complete && walk.links) || walk.links >= ENOUGH_LINKS ||
-            (walk.complete && place->high - walk.top <= SAVED_WORDS * sizeof(uintptr_t))) {
-            *ret = (struct found){ .sp = sp,
-                                   .stack = { .place = *place, .sp = sp, .walk = walk },
-                                   .by_switch = by_switch,
-                                   .exact = by_switch || slot == sp };
-            return true;
+    end = end < place->high ? end : place->high;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (uintptr_t slot = sp; slot < end; slot += sizeof(uintptr_t)) {
+            uintptr_t word = word_at(slot);
+            if (unknown_walk_resumes(word) && coroutines_is_return_address(word) != (pass == 1) &&
+                goes_on_at(place, sp, slot, saved_at, ret)) {
+                return true;
+            }
         }
     }
     return false;

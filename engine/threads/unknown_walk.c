@@ -105,6 +105,14 @@ bool unknown_walk_resumes(uintptr_t word)
     return is_loaded(word - sizeof(word)) && (coroutines_is_return_address(word) || lies_in_switch(word));
 }
 
+bool unknown_walk_is_switching(uintptr_t pc)
+{
+    uintptr_t start, end;
+
+    return switches_exist() && !unwind_function(pc, &start, &end) &&
+           switches_within(pc - SWITCH_SIZE, pc + SWITCH_SIZE);
+}
+
 /* ---- the walk -------------------------------------------------------------------------------------- */
 
 struct steps {

@@ -28,4 +28,8 @@ bool unknown_walk_resumes(uintptr_t word);
  * it lies in does so itself. */
 bool unknown_walk_switches(uintptr_t return_address);
 
+/* Whether a thread that is stopped at PC may have left one stack and not yet come to the other: then where it
+ * goes on may stand in a register alone. */
+bool unknown_walk_is_switching(uintptr_t pc);
+
 #endif
