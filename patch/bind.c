@@ -156,9 +156,11 @@ uint32_t bind_undefined(struct emission *emission, struct contribution *contribu
     uint32_t result = 0;
     if (found && !image_is_exported(contribution->image, symbol->name)) {
         result = bind_address(emission, contribution->image, symbol, found);
+    } else if (!found && (result = defined_elsewhere(emission, symbol->name))) {
+        /* the newest one, whatever earlier patches have brought */
     } else if (bind_earlier(emission->earlier, emission->earlier_count, symbol->name, "")) {
         result = bind_to_earlier(emission, symbol, symbol->name, "");
-    } else if (found || !(result = defined_elsewhere(emission, symbol->name))) {
+    } else {
         result = undefined(emission, symbol, STT_NOTYPE);
         LIST_ADD(&emission->bindings,
                  (struct molt_patch_binding){ .symbol = result, .kind = MOLT_BINDING_IMPORT });

@@ -320,6 +320,68 @@ uintptr_t lookup_definition(const char *name, enum lookup_start start)
     return address_of(&search);
 }
 
+/* ---- all variables --------------------------------------------------------------------------------- */
+
+struct variable_walk {
+    lookup_variable_visitor *visit;
+    void *context;
+};
+
+static void look_at(const struct table *table, uint32_t index, const struct variable_walk *walk)
+{
+    const Elf64_Sym *symbol = &table->symbols[index];
+
+    if (ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT && symbol->st_shndx != SHN_UNDEF &&
+        symbol->st_shndx != SHN_ABS) {
+        walk->visit(walk->context, symbol, table->bias + symbol->st_value);
+    }
+}
+
+static void walk_hash(const struct table *table, const struct variable_walk *walk)
+{
+    const uint32_t bucket_count = table->hash[0], first = table->hash[1];
+    const uint32_t *buckets = table->hash + 4 + 2 * (size_t)table->hash[2];
+    const uint32_t *chain = buckets + bucket_count;
+
+    for (uint32_t i = 0; i < bucket_count; i++) {
+        uint32_t index = buckets[i];
+        bool more = index >= first && index;
+        for (; more; index++) {
+            look_at(table, index, walk);
+            more = !(chain[index - first] & 1);
+        }
+    }
+}
+
+static int visit_variables(struct dl_phdr_info *info, size_t size, void *context)
+{
+    const struct variable_walk *walk = context;
+    struct table table = { .bias = info->dlpi_addr };
+
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
+            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
+        }
+    }
+    if (!is_searched(info->dlpi_name, &table)) {
+        return 0;
+    }
+    if (table.hash) {
+        walk_hash(&table, walk);
+    }
+    for (uint32_t i = 1; !table.hash && i < table.older_hash[1]; i++) {
+        look_at(&table, i, walk);
+    }
+    return 0;
+}
+
+void lookup_variables(lookup_variable_visitor *visitor, void *context)
+{
+    struct variable_walk walk = { visitor, context };
+
+    dl_iterate_phdr(visit_variables, &walk);
+}
+
 /* ---- who refers to what ---------------------------------------------------------------------------- */
 
 struct import_search {

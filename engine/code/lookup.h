@@ -3,6 +3,7 @@
 #ifndef MOLT_ENGINE_CODE_LOOKUP_H
 #define MOLT_ENGINE_CODE_LOOKUP_H
 
+#include <elf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,12 @@ enum lookup_start {
  * linker searches those that the program was started with. 0: nowhere. Without a lock: before main, when
  * there is one thread. Needs no lookup_init. */
 uintptr_t lookup_definition(const char *name, enum lookup_start start);
+
+typedef void lookup_variable_visitor(void *context, const Elf64_Sym *entry, uintptr_t address);
+
+/* Calls VISIT with the entry of each variable that a loaded module offers to others, and its address. Takes
+ * the dynamic linker's lock. */
+void lookup_variables(lookup_variable_visitor *visit, void *context);
 
 /* Who refers to a symbol that it does not define. */
 struct lookup_import {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/code/tls.h"
+#include "engine/update/rebind.h"
 
 static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
 {
@@ -33,19 +34,6 @@ static int redirect(struct undo_log *undo, const struct transition *transition)
     if (status == 0 && before->start != transition->function->identity &&
         transition->before.room >= JUMP_SIZE) {
         status = write_jump(undo, before->start, target);
-    }
-    return status;
-}
-
-/* Threads stand between instructions, so each is read as it was or as it is. */
-static int rebind_operands(struct update *update)
-{
-    int status = 0;
-
-    for (size_t i = 0; i < update->rebound_count && status == 0; i++) {
-        const struct rebound *rebound = &update->rebounds[i];
-        status =
-            undo_write(&update->undo, UNDO_CODE, rebound->address, &rebound->value, sizeof(rebound->value));
     }
     return status;
 }
@@ -113,7 +101,7 @@ int change_make(struct update *update, const struct world *world, struct update_
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
         status = redirect(&update->undo, &update->transitions[i]);
     }
-    status = status < 0 ? status : rebind_operands(update);
+    status = status < 0 ? status : rebind_make(update);
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
     undo_synchronise_code(); /* policies for frames, and validations, run the new code */

@@ -11,6 +11,7 @@
 
 #include "engine/sort.h"
 #include "engine/update/history.h"
+#include "engine/update/rebind.h"
 #include "engine/update/recipes.h"
 
 #define BREAKPOINT 0xcc
@@ -279,69 +280,10 @@ static void avoid_allocator(struct update *update)
     }
 }
 
-/* What the field of REBIND at FIELD holds when it names TARGET; false: it does not reach that far. */
-static bool field_value(const struct molt_patch_rebind *rebind, uintptr_t field, uintptr_t target,
-                        uint32_t *ret)
-{
-    int64_t value = (int64_t)target;
-
-    if (rebind->kind == MOLT_REBIND_RELATIVE) {
-        value = (int64_t)(target - (field + sizeof(*ret) + rebind->tail));
-    }
-    *ret = (uint32_t)value;
-    return value == (int32_t)value;
-}
-
-static int plan_rebind(struct update *update, const struct molt_patch_rebind *rebind)
-{
-    struct loaded_patch *patch = &update->patch;
-    const char *function = patch_file_string(&patch->file, rebind->function);
-    const struct module *module = &patch->modules[rebind->module].module;
-    uintptr_t field = module->bias + rebind->address;
-    uintptr_t before = patch->symbols[rebind->old_symbol].address;
-    uintptr_t after = patch->symbols[rebind->new_symbol].address;
-    uint32_t expected, found, value;
-
-    if (field < module->start || field >= module->end || module->end - field < sizeof(found)) {
-        return load_refuse(patch, "malformed patch: an operand in %s lies outside of %s", function,
-                           module->path);
-    }
-    memcpy(&found, (const void *)field, sizeof(found));
-    if (!field_value(rebind, field, before + (uintptr_t)rebind->addend, &expected) || found != expected) {
-        return load_refuse(
-            patch,
-            "the code of %s at 0x%lx does not name %s where the patch expects it: somebody has "
-            "written to it; restart the program",
-            function, (unsigned long)field, load_symbol_name(patch, rebind->new_symbol));
-    }
-    if (!field_value(rebind, field, after + (uintptr_t)rebind->addend, &value)) {
-        return load_refuse(patch, "%s has moved out of reach of %s; restart the program to update it",
-                           load_symbol_name(patch, rebind->new_symbol), function);
-    }
-    update->rebounds[update->rebound_count++] = (struct rebound){ field, value };
-    return 0;
-}
-
-static int plan_rebinds(struct update *update)
-{
-    const struct patch_file *file = &update->patch.file;
-    int status = 0;
-
-    update->rebounds = calloc(file->patch_rebinds_count + 1, sizeof(*update->rebounds));
-    if (!update->rebounds) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < file->patch_rebinds_count && status == 0; i++) {
-        bool absent = update->patch.modules[file->patch_rebinds[i].module].absent;
-        status = absent ? 0 : plan_rebind(update, &file->patch_rebinds[i]);
-    }
-    return status;
-}
-
 static int reserve_undo(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
-    size_t bytes = 2 * JUMP_SIZE * update->transition_count + sizeof(uint32_t) * update->rebound_count;
+    size_t bytes = 2 * JUMP_SIZE * update->transition_count + sizeof(uint64_t) * update->rebound_count;
 
     for (size_t i = 0; i < file->patch_data_count; i++) {
         bytes += file->patch_data[i].size;
@@ -369,8 +311,8 @@ int plan_update(struct update *update)
     int status = read_manifest(update);
 
     status = status < 0 ? status : plan_functions(update);
-    status = status < 0 ? status : plan_rebinds(update);
     status = status < 0 ? status : state_plan(&update->patch, false, &update->state);
+    status = status < 0 ? status : rebind_plan(update);
     if (status == 0) {
         avoid_thread_creation(update);
         avoid_allocator(update);

@@ -18,10 +18,12 @@ struct transition {
     bool bypassed; /* no jump at its first address: its callers, all in the patch, call the new version */
 };
 
-/* An operand in code that stays: what it is to become. */
+/* A field that names a variable which moves, and what it is to hold. */
 struct rebound {
     uintptr_t address;
-    uint32_t value;
+    uint64_t value;
+    uint32_t size;
+    enum undo_kind kind;
 };
 
 struct update {
