@@ -59,21 +59,6 @@ static void rewrite(struct forwarder *forwarder, uintptr_t *at, uintptr_t value)
     *at = value;
 }
 
-static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, const char *type,
-                       uintptr_t value)
-{
-    const struct patch_file *file = state->layouts.file;
-
-    state->status = state_refuse(
-        state,
-        "the pointer to %s at 0x%lx%s%s has the value 0x%lx, which is no address of one but has bits of its "
-        "own (a tagged pointer): it cannot be led to "
-        "where the instance is now; keep the type within its size, or write a policy that does",
-        type, (unsigned long)at, word->field != UINT32_MAX ? ", member " : "",
-        word->field != UINT32_MAX ? patch_file_string(file, file->patch_fields[word->field].name) : "",
-        (unsigned long)value);
-}
-
 /* In place, the member's memory still is the instance's: a warning is enough. */
 static void note_lost(struct state *state, uintptr_t at, const struct layout_word *word, uint64_t offset,
                       const struct where *where)
@@ -86,25 +71,57 @@ static void note_lost(struct state *state, uintptr_t at, const struct layout_wor
     }
 }
 
-/* One at a time tells what cannot be led anywhere. ANSWER is GONE, or the word may have bits of its own. */
-static void tell(struct state *state, uintptr_t at, const struct layout_word *word, const char *type,
-                 enum answer answer, const struct where *where)
+/* One at a time writes to the report. False: the update is over, and there is nothing to write. */
+static bool begin_telling(struct state *state)
 {
-    struct forwarding *forwarding = state->forwarding;
-    uintptr_t value = *(uintptr_t *)at;
-
-    while (atomic_flag_test_and_set_explicit(&forwarding->telling, memory_order_acquire)) {
+    while (atomic_flag_test_and_set_explicit(&state->forwarding->telling, memory_order_acquire)) {
         if (state->status < 0 || atomic_load(&parallel_broken)) {
-            return;
+            return false;
         }
     }
-    if (answer == GONE) {
-        forwarding->lost++;
-        note_lost(state, at, word, value - where->place, where);
-    } else {
-        refuse_tag(state, at, word, type, value);
+    return true;
+}
+
+static void end_telling(struct state *state)
+{
+    atomic_flag_clear_explicit(&state->forwarding->telling, memory_order_release);
+}
+
+static void tell_lost(struct state *state, uintptr_t at, const struct layout_word *word,
+                      const struct where *where)
+{
+    if (begin_telling(state)) {
+        state->forwarding->lost++;
+        note_lost(state, at, word, *(uintptr_t *)at - where->place, where);
+        end_telling(state);
     }
-    atomic_flag_clear_explicit(&forwarding->telling, memory_order_release);
+}
+
+/* WORD, which says of no type what it leads to, may be the address of a TYPE with bits of its own. */
+static void refuse_tag(struct state *state, uintptr_t at, const struct layout_word *word, const char *type)
+{
+    const struct patch_file *file = state->layouts.file;
+
+    if (begin_telling(state)) {
+        state->status = state_refuse(
+            state,
+            "the word at 0x%lx%s%s has the value 0x%lx: the address of a %s with bits of its own (a tagged "
+            "pointer), or one within its first member, and it makes a difference which; declare it as a "
+            "pointer to %s, whose lowest bits are known to be free, or keep the first member first",
+            (unsigned long)at, word->field != UINT32_MAX ? ", member " : "",
+            word->field != UINT32_MAX ? patch_file_string(file, file->patch_fields[word->field].name) : "",
+            *(unsigned long *)at, type, type);
+        end_telling(state);
+    }
+}
+
+/* The lowest bits of VALUE, a pointer to something PROMISED, which are zero in every address of one: programs
+ * keep flags there. */
+static uintptr_t flags_of(const struct state *state, uintptr_t value, uint32_t promised)
+{
+    uint32_t alignment = promised ? state->layouts.items[promised].record->alignment : 1;
+
+    return value & ((alignment < 8 ? alignment : 8) - 1);
 }
 
 /* The address in WORD at AT, PROMISED to be of that layout if it is not 0, may lead elsewhere now. */
@@ -112,22 +129,19 @@ static __attribute__((noinline)) void follow(struct forwarder *forwarder, uintpt
                                              const struct layout_word *word, uint32_t promised)
 {
     struct state *state = forwarder->state;
-    const struct layout *wanted = &state->layouts.items[promised];
-    uintptr_t value = *(uintptr_t *)at, after = 0;
+    uintptr_t value = *(uintptr_t *)at, flags = flags_of(state, value, promised), after = 0;
     struct where where;
-    enum answer answer = forward_look_up(state, value, promised, &after, &where);
+    enum answer answer = forward_look_up(state, value - flags, promised, &after, &where);
 
     if (answer == SAME) {
         return;
     }
-    if (promised && value & ((wanted->record->alignment < 8 ? wanted->record->alignment : 8) - 1)) {
-        tell(state, at, word, wanted->name, ELSEWHERE, &where);
-    } else if (!promised && forward_may_be_tagged(&where, value, answer, after)) {
-        tell(state, at, word, where.conversion->from->name, ELSEWHERE, &where);
+    if (!promised && forward_may_be_tagged(&where, value, answer, after)) {
+        refuse_tag(state, at, word, where.conversion->from->name);
     } else if (answer == GONE) {
-        tell(state, at, word, "", GONE, &where);
+        tell_lost(state, at, word, &where);
     } else {
-        rewrite(forwarder, (uintptr_t *)at, after);
+        rewrite(forwarder, (uintptr_t *)at, after + flags);
         forwarder->typed++;
     }
 }

@@ -7,9 +7,9 @@ import { random } from './draw.mjs';
 const integers = ['signed char', 'unsigned char', 'short', 'unsigned short', 'int', 'unsigned', 'long', 'unsigned long',
     'int16_t', 'uint32_t', 'int64_t', 'size_t', '__int128'];
 const floats = ['float', 'double', 'long double'];
-const kinds = ['scalar', 'scalar', 'scalar', 'scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'pointer', 'void', 'inside', 'function',
+const kinds = ['scalar', 'scalar', 'scalar', 'scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'pointer', 'void', 'inside', 'tagged', 'address', 'function',
     'embedded', 'embeddedArray', 'union', 'either', 'variant'];
-const groupable = ['scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'void'];
+const groupable = ['scalar', 'bits', 'enum', 'array', 'text', 'pointer', 'void', 'tagged', 'address'];
 const heaviest = 60;
 
 export const isReal = (member) => floats.includes(member.ctype);

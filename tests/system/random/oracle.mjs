@@ -105,7 +105,8 @@ export class Oracle {
             case 'array': holds[key] = holds[key].map((old, i) => (i < 8 ? chosen % 50 + i : old)); break;
             case 'text': holds[key] = `t${chosen}`; break;
             case 'pointer': case 'void': holds[key] = chosen % 10 ? some() : null; break;
-            case 'inside': holds[key] = some(); break;
+            case 'inside': case 'address': holds[key] = some(); break;
+            case 'tagged': holds[key] = { to: some(), tag: chosen % 4 }; break;
             case 'function': holds[key] = chosen % 2 ? 2 : 3; break;
             case 'embedded': this.#set(holds[key], salt + 1000); break;
             case 'embeddedArray': this.#set(holds[key][0], salt + 2000); break;
@@ -228,7 +229,8 @@ export class Oracle {
         switch (member.kind) {
         case 'id': case 'counter': case 'link': return '';
         case 'array': return held.map((one) => ` ${key}=${one}`).join('');
-        case 'pointer': case 'void': case 'inside': return ` ${key}=${idOf(held)}`;
+        case 'pointer': case 'void': case 'inside': case 'address': return ` ${key}=${idOf(held)}`;
+        case 'tagged': return ` ${key}=${held ? `${held.to.id}/${held.tag}` : '-1/0'}`;
         case 'function': return ` ${key}=${held ?? -1}`;
         case 'embedded': return this.#dump(held);
         case 'embeddedArray': return held.map((element) => this.#dump(element)).join('');

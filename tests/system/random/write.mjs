@@ -18,7 +18,8 @@ function declaration(member, types) {
     case 'enum': return `enum colour ${member.name};`;
     case 'array': return `${member.ctype} ${member.name}[${member.length}];`;
     case 'text': return `char ${member.name}[${member.length}];`;
-    case 'pointer': return `struct ${tag(member.target)} *${member.name};`;
+    case 'pointer': case 'tagged': return `struct ${tag(member.target)} *${member.name};`;
+    case 'address': return `uintptr_t ${member.name};`;
     case 'void': return `void *${member.name};`;
     case 'inside': return `${{ id: 'int', counter: 'long', link: 'struct link' }[member.what]} *${member.name};`;
     case 'function': return `int (*${member.name})(int);`;
@@ -89,6 +90,8 @@ function assignment(member, types) {
     case 'array': return `for (int i = 0; i < 8; i++)\n        ${at}[i] = (${member.ctype})(${value} % 50 + i);`;
     case 'text': return `snprintf(${at}, sizeof ${at}, "t%d", ${value});`;
     case 'pointer': case 'void': return `${at} = ${value} % 10 ? ${some()}(${value}) : NULL;`;
+    case 'tagged': return `${at} = (void *)((uintptr_t)${some()}(${value}) | ${value} % 4);`; /* flags in the lowest bits */
+    case 'address': return `${at} = (uintptr_t)${some()}(${value});`;
     case 'inside': return `${at} = &${some()}(${value})->${member.what};`;
     case 'function': return `${at} = ${value} % 2 ? twice : thrice;`;
     case 'embedded': return `set_${types[member.target].name}(&${at}, salt + 1000);`;
@@ -113,6 +116,14 @@ function dumping(member, types) {
     case 'text': return print('%s', at);
     case 'pointer': return print('%d', id(at));
     case 'void': return `{\n        const struct ${tag} *to = ${at};\n        ${print('%d', id('to'))}\n    }`;
+    case 'tagged': return `{
+        const struct ${tag} *to = (void *)((uintptr_t)${at} & ~(uintptr_t)3);
+        ${print('%d/%d', `${id('to')}, (int)((uintptr_t)${at} & 3)`)}
+    }`;
+    case 'address': return `{
+        const struct ${tag} *to = (void *)${at};
+        ${print('%d', id('to'))}
+    }`;
     case 'inside': return print('%d', `${at} ? CONTAINER(${at}, struct ${tag}, ${member.what})->id : -1`);
     case 'function': return print('%d', `${at} ? ${at}(1) : -1`);
     case 'embedded': return `dump_${name}(&${at});`;

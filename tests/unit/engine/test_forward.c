@@ -404,8 +404,15 @@ static void test_a_tagged_pointer(void **state)
     struct nodes nodes;
 
     begin(&nodes);
-    head = (struct node_old *)((char *)new_node(&nodes, 1) + 1);
-    refused(&nodes, "a tagged pointer");
+    struct node_old *first = new_node(&nodes, 1);
+    head = (struct node_old *)((char *)first + 3);
+    assert_int_equal(program_migrate(&nodes.program), 0);
+    assert_int_equal((uintptr_t)head & 7, 3);
+    assert_ptr_not_equal(head, (char *)first + 3);
+    assert_int_equal(((struct node *)((uintptr_t)head & ~(uintptr_t)7))->value, 1);
+    state_revert(nodes.program.state);
+    assert_ptr_equal(head, (char *)first + 3);
+    program_end(&nodes.program);
 }
 
 /* A word that may be an address follows into the middle of an instance; with bits of its own nobody knows
