@@ -171,6 +171,7 @@ static int call_timed(struct run *run, struct target *target, enum link_method m
     forget_result(target);
     json_object_set_new(params, "timeout_ms", json_integer(timeout));
     json_object_set_new(params, "strict", json_boolean(run->delivery->strict));
+    json_object_set_new(params, "known_stacks", json_boolean(run->delivery->known_stacks));
     json_object_set_new(params, "transfer_ms", json_integer(run->delivery->transfer_ms));
     return link_client_call(target->client, link_method_name(method), params, patience, notified, run,
                             &target->result);

@@ -27,7 +27,7 @@ struct delivery {
     const void *patch; /* NULL: roll back instead */
     size_t patch_size;
     unsigned timeout_ms;
-    bool rehearse, strict; /* see link/protocol.h */
+    bool rehearse, strict, known_stacks; /* see link/protocol.h */
     unsigned transfer_ms;
     volatile int *cancel; /* looked at before the first commit */
     delivery_progress *progress;

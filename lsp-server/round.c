@@ -104,6 +104,7 @@ struct round *round_create(struct workspace *workspace, volatile int *cancel)
         .timeout_ms = workspace->settings.timeout_ms,
         .rehearse = workspace->settings.rehearse,
         .strict = workspace->settings.strict,
+        .known_stacks = workspace->settings.known_stacks,
         .transfer_ms = workspace->settings.transfer_ms,
         .cancel = cancel,
         .progress = delivery_progress_note,

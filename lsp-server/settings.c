@@ -120,7 +120,7 @@ static struct molt_error *set_path(char **path, const char *where, const char *k
 static struct molt_error *take(struct settings *settings, const char *where, const char *folder,
                                const json_t *object)
 {
-    struct molt_error *errors[9] = { NULL }, *first = NULL;
+    struct molt_error *errors[10] = { NULL }, *first = NULL;
     json_t *value;
 
     if ((value = json_object_get(object, "build")))
@@ -141,6 +141,8 @@ static struct molt_error *take(struct settings *settings, const char *where, con
         errors[7] = set_flag(&settings->strict, where, "strict", value);
     if ((value = json_object_get(object, "transferAfter")))
         errors[8] = set_transfer_after(settings, where, value);
+    if ((value = json_object_get(object, "knownStacks")))
+        errors[9] = set_flag(&settings->known_stacks, where, "knownStacks", value);
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         if (first)
             molt_error_destroy(errors[i]);

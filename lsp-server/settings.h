@@ -33,6 +33,7 @@ struct settings {
     bool rehearse;        /* updates that run policies are tried in a copy of the process first */
     bool strict;          /* suspended functions are never taken over where they wait */
     unsigned transfer_ms; /* they are, after so long */
+    bool known_stacks;    /* no memory is searched for stacks that the program has not registered */
 };
 
 /*

@@ -89,7 +89,7 @@ static void describe_not_understood(struct safe_point *wanted, const struct unkn
         wanted->blocked_by + length, room - length,
         "%sa return address into %s%s at 0x%lx (%s), %zu more like it: it looks like a suspended stack, and "
         "where that goes on is not known. Register it, molt_stack_add((void *)0x%lx, %zu, &saved_sp) of "
-        "<molt/engine.h>; or, if it is data, use --known-stacks",
+        "<molt/engine.h>; or, if it is data, use --known-stacks (knownStacks in molt.toml)",
         length ? "\n" : "", range ? range->name : "a function that changes", line,
         (unsigned long)stack->walk.slot, where, stack->more, (unsigned long)stack->place.low,
         (size_t)(stack->place.high - stack->place.low));

@@ -62,6 +62,7 @@ static void test_defaults(void **state)
     assert_int_equal(settings.timeout_ms, 5000);
     assert_false(settings.rehearse);
     assert_false(settings.strict);
+    assert_false(settings.known_stacks);
     assert_int_equal(settings.transfer_ms, 200);
     settings_deinit(&settings);
 }
@@ -74,7 +75,7 @@ static void test_overridden(void **state)
     put("out/compile_commands.json", "[]");
     put("molt.toml", "build = \"out\"\nroot = \"src\"\nbinaries = [\"out/server\"]\nsave = "
                      "\"never\"\ntimeout = 2\nrehearse = true\nstrict = true\n"
-                     "transferAfter = 0.05\n");
+                     "transferAfter = 0.05\nknownStacks = true\n");
     assert_null(settings_read(root, options, &settings));
     assert_in_root(settings.build, "out");
     assert_in_root(settings.root, "src");
@@ -84,6 +85,7 @@ static void test_overridden(void **state)
     assert_int_equal(settings.timeout_ms, 500);
     assert_true(settings.rehearse);
     assert_true(settings.strict);
+    assert_true(settings.known_stacks);
     assert_int_equal(settings.transfer_ms, 50);
     settings_deinit(&settings);
     json_decref(options);
