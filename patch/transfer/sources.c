@@ -81,6 +81,14 @@ static void take_place(int32_t place, uint32_t size, struct recipe_value *ret)
     ret->from_size = size;
 }
 
+/* Whether PLACE is, in the version that runs, where nobody keeps anything during the call: below the frame,
+ * as arguments that were pushed for another call, and taken off again, are. */
+static bool is_gone(const struct transfer_work *work, int32_t place)
+{
+    return place_in_frame(place) &&
+           place - PLACE_CFA < work->old->code.instructions.items[work->old->at].stack;
+}
+
 bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place, uint32_t size,
                           struct recipe_value *ret)
 {
@@ -88,7 +96,7 @@ bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place
     LIST(int32_t) candidates = { 0 };
     bool found = false;
 
-    if (place_in_frame(place) || register_is_preserved(place_register(place))) {
+    if (place_in_frame(place) ? !is_gone(work, place) : register_is_preserved(place_register(place))) {
         LIST_ADD(&candidates, place);
     }
     for (unsigned i = 0; i < REGISTERS && size <= 8; i++) {
@@ -98,7 +106,7 @@ bool transfer_take_proven(struct transfer_work *work, uint32_t at, int32_t place
     }
     for (size_t i = 0; i < slots->count; i++) {
         const struct frame_slot *slot = &slots->items[i];
-        bool known = slot->size < size || slot->place == place;
+        bool known = slot->size < size || slot->place == place || is_gone(work, slot->place);
         for (uint32_t k = slot->earlier; k != NO_INSTRUCTION && !known; k = slots->items[k].earlier) {
             known = slots->items[k].size >= size;
         }

@@ -611,6 +611,20 @@ static void test_what_has_changed_since_is_no_source(void **state)
 }
 
 /* The called function may have written there. */
+/* Arguments that were pushed are no place to have a value from once they were taken off. */
+static void test_what_was_pushed_is_gone(void **state)
+{
+    struct versions versions;
+
+    expect_reason(wait_in(&versions,
+                          ASSEMBLY(ENTER "call setup@PLT\\npush %rax\\npush %rax\\ncall note@PLT\\n"
+                                         "add $16,%rsp\\n1:\\n" WAIT "jmp 1b\\n"),
+                          ASSEMBLY(ENTER "call setup@PLT\\nmov %rax,%rbp\\npush %rax\\npush %rax\\n"
+                                         "call note@PLT\\nadd $16,%rsp\\n1:\\n" WAIT USE "jmp 1b\\n")),
+                  "does not have a temporary");
+    end(&versions);
+}
+
 static void test_what_addresses_lead_to_is_no_number(void **state)
 {
     struct versions versions;
@@ -750,6 +764,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_an_address_is_worked_out_anew),
         cmocka_unit_test(test_numbers_are_extended_anew),
         cmocka_unit_test(test_what_has_changed_since_is_no_source),
+        cmocka_unit_test(test_what_was_pushed_is_gone),
         cmocka_unit_test(test_what_addresses_lead_to_is_no_number),
         cmocka_unit_test(test_a_function_that_never_returns),
         cmocka_unit_test(test_a_tail_call_beside_a_switch),
