@@ -4,8 +4,8 @@
  * update takes them back with all that is in them should it fail, so their words need no note of what they
  * were.
  *
- * Most objects are of a layout with few words, at known offsets: its *shape*. Those are looked at a few
- * dozens at a time; the others one by one, as their layouts say.
+ * Most objects are of a layout with few words, at known offsets: its *shape*. Those are looked at
+ * several at a time; the others one by one, as their layouts say.
  */
 #include <emmintrin.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
  *
  * A word whose value is the start of what the one pass has moved is told by the new places alone. Most others
  * are rejected by the shadow as starts of blocks that are where they were; what is left is looked up
- * (forward_find.c). Of objects that are alike, a few dozens at a time have the same word looked at: first
+ * (forward_find.c). Of objects that are alike, several at a time have the same word looked at: first
  * which hold an address in question at all, then those.
  */
 #include <errno.h>

@@ -2,7 +2,7 @@
  * What the one pass does to blocks: pointers are looked at quickly, what is not what they promise is left to
  * trace.c; then what is fine is made (making.c).
  *
- * Blocks come a few dozens at a time. Those of a simple site are looked at all at once, word by word, before
+ * Blocks come some at a time. Those of a simple site are looked at all at once, word by word, before
  * anything is done to them.
  */
 #include <emmintrin.h>

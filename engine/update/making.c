@@ -1,5 +1,5 @@
 /*
- * Making instances in the one pass, up to a few dozens of one kind at a time.
+ * Making instances in the one pass, up to HEAP_VISITED_MAX of one kind at a time.
  *
  *     in place:  all are copied | item, made in its place | and back, aside: the same?  -> nothing saved
  *                                                                       no              -> the copy is
