@@ -123,14 +123,21 @@ READS_PROGRAM static bool is_tagged(const struct leftovers *left, const uintptr_
     return (*word & ADDRESS_MASK) == spot->place && !references_on_stack(&left->all, (uintptr_t)word);
 }
 
+/* Two small numbers side by side are an address below 4 GB, where programs without PIE have theirs: of those
+ * only the start counts, and else what may be a member. */
+static bool is_likely(uintptr_t address, const struct spot *spot)
+{
+    return address == spot->place || (address >> 32 && address % sizeof(uintptr_t) == 0);
+}
+
 READS_PROGRAM static void look_at(struct leftovers *left, const uintptr_t *word)
 {
     uintptr_t address = *word & ADDRESS_MASK;
     struct spot spot, here;
 
     if (address - left->low >= left->high - left->low || !was_in(left, address, &spot) ||
-        (address != *word && !is_tagged(left, word, &spot)) || is_gone(&spot, address) ||
-        was_in(left, (uintptr_t)word, &here)) {
+        !is_likely(address, &spot) || (address != *word && !is_tagged(left, word, &spot)) ||
+        is_gone(&spot, address) || was_in(left, (uintptr_t)word, &here)) {
         return;
     }
     if (!left->count++) {
