@@ -114,6 +114,19 @@ const edits = {
         return 'a local removed';
     },
 
+    layout(maker, f, program) {
+        const { r } = maker, { layout } = r.pick(program.structs);
+        if (r.chance(0.5)) {
+            layout.splice(r.below(layout.length + 1), 0, [`f${maker.key()}`, r.pick(['char', 'long', 'int', 'double'])]);
+            return 'a member added';
+        }
+        const i = r.below(layout.length), k = r.below(layout.length);
+        if (i === k)
+            return null;
+        [layout[i], layout[k]] = [layout[k], layout[i]];
+        return 'members exchanged';
+    },
+
     rename(maker, f, program) {
         const fit = all(f, program.globals).filter((s) => s.kind === 'declare');
         if (!fit.length)

@@ -25,6 +25,12 @@ export class Maker {
         return { kind: 'scalar', c: r.chance(0.2) ? r.pick(reals) : r.pick(names) };
     }
 
+    /** Its layout may change: the members in another order, with others between them that nobody uses. */
+    struct(name) {
+        const members = Array.from({ length: 2 + this.r.below(3) }, (_, k) => [`m${k}`, this.scalar().c]);
+        return { kind: 'struct', name, members, layout: [...members] };
+    }
+
     type(scope) {
         const { r } = this;
         switch (r.below(12)) {
@@ -304,7 +310,7 @@ export class Maker {
         const { r } = this;
         this.program = { structs: [], globals: [], functions: [], threads: r.chance(0.25) ? 2 + r.below(2) : 1 };
         for (let i = 0; i < 2; i++)
-            this.program.structs.push({ kind: 'struct', name: `pair${i}`, members: Array.from({ length: 2 + r.below(3) }, (_, k) => [`m${k}`, this.scalar().c]) });
+            this.program.structs.push(this.struct(`pair${i}`));
         [['int', 4], ['long', 3]].forEach(([c, n], i) => this.program.globals.push({ key: this.key(), name: `row${i}`, type: { kind: 'array', c, n }, global: true }));
         for (let i = 0; i < 2; i++)
             this.program.globals.push({ key: this.key(), name: `total${i}`, type: this.scalar(), global: true });

@@ -2,6 +2,8 @@
 
 import { converted, placeText, placeType, text } from './values.mjs';
 
+/** What stands in front of the Ith value of an object of TYPE: its members may lie in another order. */
+const memberName = (type, i) => (type.members ? `.${type.members[i][0]} = ` : '');
 const typeText = (type) => (type.kind === 'struct' ? `struct ${type.name}` : type.c);
 const declarator = (v) => (v.type.kind === 'pointer' ? `${v.type.c} *${v.name}` : v.type.kind === 'array' ? `${v.type.c} ${v.name}[${v.type.n}]` : `${v.constant ? 'const ' : ''}${typeText(v.type)} ${v.name}`);
 const addressText = ({ v, index }) => (v.type.kind === 'array' ? `&${v.name}[${index.value}]` : `&${v.name}`);
@@ -57,7 +59,7 @@ class Writer {
         else if (type.kind === 'scalar')
             this.out(depth, `${declarator(v)} = ${converted(type.c, text(s.values[0]))};`);
         else
-            this.out(depth, `${declarator(v)} = { ${s.values.map((e, i) => converted(type.c ?? type.members[i][1], text(e))).join(', ')} };`);
+            this.out(depth, `${declarator(v)} = { ${s.values.map((e, i) => memberName(type, i) + converted(type.c ?? type.members[i][1], text(e))).join(', ')} };`);
     }
 
     statement(depth, s) {
@@ -128,8 +130,8 @@ class Writer {
         const { program } = this;
         this.lines.push('#include <stdarg.h>', '#include <stdbool.h>', '#include <stdlib.h>', '#include <string.h>', '', '#include "drive.h"', '',
             'enum shade { S0, S1, S2, S3, S4, S5, S6, S7 };');
-        for (const { name, members } of program.structs)
-            this.lines.push(`struct ${name} {`, ...members.map(([m, c]) => `    ${c} ${m};`), '};');
+        for (const { name, layout } of program.structs)
+            this.lines.push(`struct ${name} {`, ...layout.map(([m, c]) => `    ${c} ${m};`), '};');
         for (const v of program.globals)
             this.lines.push(`${declarator(v)};`);
         for (const f of program.functions)
