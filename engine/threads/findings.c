@@ -107,6 +107,10 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->reason = findings->reason ? findings->reason : reason;
         findings->unexpected++;
         return false;
+    } else if (!transfer_finds_instances(frame->pc_slot, recipe)) {
+        findings->reason = "an earlier update, pending there, keeps one of its structures in several pieces";
+        findings->unexpected++;
+        return false;
     }
     if (!findings->waited_long || !findings->returns_once || wanted->suspended_count == transfer_room()) {
         findings->unexpected += findings->waited_long || !findings->returns_once || !is_lasting(&self);

@@ -65,6 +65,28 @@ uintptr_t transfer_destination(uintptr_t return_slot, uintptr_t address)
     return last ? last->to : address;
 }
 
+uintptr_t transfer_cfa(uintptr_t return_slot, const struct transfer *recipe)
+{
+    const struct transfer_step *first = transfer_pending(return_slot);
+
+    while (first && first->earlier) {
+        first = first->earlier;
+    }
+    return return_slot + sizeof(uintptr_t) +
+           (uint64_t)(int64_t)(first ? first->recipe : recipe)->cfa_offset; /* from rsp behind the call */
+}
+
+bool transfer_finds_instances(uintptr_t return_slot, const struct transfer *recipe)
+{
+    for (uint32_t i = 0; i < recipe->instance_count; i++) {
+        if (!transfer_locate(transfer_pending(return_slot), transfer_cfa(return_slot, recipe),
+                             &recipe->instances[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 size_t transfer_room(void)
 {
     size_t steps = STEP_MAX - taken + unused_count, stubs = STUB_COUNT - 1 - transfer_stubs.used;

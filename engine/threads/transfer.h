@@ -31,6 +31,12 @@ const struct transfer *transfer_last(uintptr_t return_slot);
 /* All that is pending at RETURN_SLOT, last first; NULL if nothing is. */
 const struct transfer_step *transfer_pending(uintptr_t return_slot);
 
+/* The CFA of the frame that returns by way of RETURN_SLOT, where RECIPE would be added. */
+uintptr_t transfer_cfa(uintptr_t return_slot, const struct transfer *recipe);
+
+/* Whether the instances of RECIPE can be found in the frame that it would be added to at RETURN_SLOT. */
+bool transfer_finds_instances(uintptr_t return_slot, const struct transfer *recipe);
+
 /* How many recipes can still be added. */
 size_t transfer_room(void);
 

@@ -219,15 +219,21 @@ static const struct transfer_value *value_at(const struct transfer *recipe, int6
     return NULL;
 }
 
+#define NO_VALUE 1 /* is no place either */
+
 /* Where the byte at SLOT comes from; *RET_SIZE bytes from there on come from the same place. 0: it is no copy
- * of one that is in memory. */
+ * of one that is in memory; NO_VALUE: nobody has said what it is. */
 static uintptr_t origin_of(const struct transfer_step *last, uintptr_t cfa, int64_t slot, int64_t *ret_size)
 {
     *ret_size = INT64_MAX;
     for (; last && slot < 0; last = last->earlier) {
         const struct transfer_value *rule = value_at(last->recipe, slot);
         int64_t inside = rule ? slot - rule->to_number : 0;
-        if (!rule || rule->from_size || (rule->from != TRANSFER_SLOT && rule->from != TRANSFER_POLICY)) {
+        if (!rule) {
+            *ret_size = 1;
+            return NO_VALUE;
+        }
+        if (rule->from_size || (rule->from != TRANSFER_SLOT && rule->from != TRANSFER_POLICY)) {
             return 0;
         }
         *ret_size = rule->size - inside < *ret_size ? rule->size - inside : *ret_size;
@@ -239,15 +245,19 @@ static uintptr_t origin_of(const struct transfer_step *last, uintptr_t cfa, int6
     return cfa + (uint64_t)slot;
 }
 
-uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa, int64_t slot, uint32_t size)
+uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa,
+                          const struct transfer_instance *instance)
 {
-    int64_t some;
-    uintptr_t start = origin_of(last, cfa, slot, &some);
+    uintptr_t start = 0;
 
-    for (int64_t at = some; start && at < size; at += some) {
-        if (origin_of(last, cfa, slot + at, &some) != start + (uint64_t)at) {
+    for (int64_t at = 0, some; at < instance->size; at += some) {
+        uintptr_t origin = origin_of(last, cfa, instance->slot + at, &some);
+        bool unknown =
+            origin == NO_VALUE && !instance->stays; /* all of it is given then, and this not read */
+        if (!unknown && (origin <= NO_VALUE || (start && origin != start + (uint64_t)at))) {
             return 0;
         }
+        start = unknown ? start : origin - (uint64_t)at;
     }
     return start;
 }

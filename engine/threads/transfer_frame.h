@@ -103,9 +103,10 @@ uint64_t molt_transfer_room(const struct transfer_registers *registers);
 /* Works the new frame out in the ROOM bytes at BUFFER, which lie below the old and the new frame. */
 struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers, void *buffer);
 
-/* Where the SIZE bytes at SLOT (from CFA) of the frame are that all that is pending at LAST (NULL: nothing)
- * will have made: in the old frame, or in what was given. 0: in several pieces, or nowhere. */
-uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa, int64_t slot, uint32_t size);
+/* Where INSTANCE is that the frame with CFA will have when all that is pending at LAST (NULL: nothing) has
+ * been done: in the old frame, or in what was given. 0: in several pieces, or nowhere. */
+uintptr_t transfer_locate(const struct transfer_step *last, uintptr_t cfa,
+                          const struct transfer_instance *instance);
 
 /* How many bytes transfer_see needs for what is pending, LAST first. */
 uint64_t transfer_see_room(const struct transfer_step *last);

@@ -19,17 +19,6 @@ static const struct transfer *recipe_of(const struct suspended *suspended)
     return suspended->recipe ? suspended->recipe : transfer_last(suspended->slot);
 }
 
-static uintptr_t cfa_of(const struct suspended *suspended)
-{
-    const struct transfer_step *step = transfer_pending(suspended->slot);
-
-    while (step && step->earlier) {
-        step = step->earlier;
-    }
-    const struct transfer *first = step ? step->recipe : suspended->recipe;
-    return suspended->slot + sizeof(uintptr_t) + (uint64_t)(int64_t)first->cfa_offset;
-}
-
 size_t frame_instances_count(const struct safe_point *point)
 {
     size_t count = 0;
@@ -45,8 +34,8 @@ size_t frame_instances_count(const struct safe_point *point)
 static bool find_forth(const struct suspended *suspended, const struct transfer_instance *instance,
                        struct frame_instance *ret)
 {
-    uintptr_t place =
-        transfer_locate(transfer_pending(suspended->slot), cfa_of(suspended), instance->slot, instance->size);
+    uintptr_t place = transfer_locate(transfer_pending(suspended->slot),
+                                      transfer_cfa(suspended->slot, suspended->recipe), instance);
 
     *ret = (struct frame_instance){ instance->forth, place,
                                     instance->stays ? place : (uintptr_t)suspended->given + instance->given };
@@ -58,7 +47,7 @@ static bool find_back(const struct suspended *suspended, const struct transfer_i
                       struct frame_instance *ret)
 {
     const struct transfer_step *last = transfer_pending(suspended->slot);
-    uintptr_t before = transfer_locate(last->earlier, cfa_of(suspended), instance->slot, instance->size);
+    uintptr_t before = transfer_locate(last->earlier, transfer_cfa(suspended->slot, NULL), instance);
 
     *ret = (struct frame_instance){ instance->back,
                                     instance->stays ? before : (uintptr_t)last->given + instance->given,
