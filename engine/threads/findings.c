@@ -112,6 +112,11 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->unexpected++;
         return false;
     }
+    for (size_t i = 0; i < wanted->suspended_count; i++) {
+        if (wanted->suspended[i].slot == frame->pc_slot) { /* two walks have come to it */
+            return true;
+        }
+    }
     if (!findings->waited_long || !findings->returns_once || wanted->suspended_count == transfer_room()) {
         findings->unexpected += findings->waited_long || !findings->returns_once || !is_lasting(&self);
         return false;

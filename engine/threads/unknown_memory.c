@@ -61,18 +61,33 @@ static bool is_own(const struct region *region, const struct stopped_thread *thr
                : region->kind == REGION_ANONYMOUS && is_in(region, thread->thread_pointer);
 }
 
+static bool is_for_signals(const struct stopped_thread *thread, uintptr_t address)
+{
+    const stack_t *stack = &thread->context->uc_stack;
+
+    return !(stack->ss_flags & SS_DISABLE) && address - (uintptr_t)stack->ss_sp < stack->ss_size;
+}
+
+struct walked {
+    uintptr_t last;   /* slot */
+    bool for_signals; /* it begins on a stack for signals, from which it goes on on the one below */
+};
+
+/* Only what a signal has interrupted is on another stack. Where a coroutine ends there may be anything, the
+ * frame pointer of who made it, too. */
 static bool note_slot(void *context, const struct stack_frame *frame)
 {
-    struct used *last = used_count ? &used[used_count - 1] : NULL;
-    uintptr_t *previous = context, slot = frame->return_slot;
+    struct walked *walked = context;
+    uintptr_t slot = frame->return_slot;
 
-    if (slot && *previous && (slot < *previous || unwind_stack_end(slot) != unwind_stack_end(*previous))) {
-        last = used_count < USED_MAX ? &used[used_count++] : last;
-        last->low = slot;
+    if (slot && (slot < walked->last || unwind_stack_end(slot) != unwind_stack_end(walked->last))) {
+        if (!walked->for_signals || used_count == USED_MAX) {
+            return false;
+        }
+        used[used_count++] = (struct used){ slot, slot };
     }
     if (slot) {
-        last->high = slot;
-        *previous = slot;
+        used[used_count - 1].high = walked->last = slot;
     }
     return true;
 }
@@ -80,14 +95,15 @@ static bool note_slot(void *context, const struct stack_frame *frame)
 /* Where a thread is that has left its own stack. */
 static void note_used(const struct stopped_thread *thread)
 {
-    uintptr_t sp = pointer_of(thread), previous = sp, lost_sp;
+    uintptr_t sp = pointer_of(thread), lost_sp;
+    struct walked walked = { .last = sp, .for_signals = is_for_signals(thread, sp) };
     const struct region *region = memory_map_find(&map, sp);
 
     if (used_count == USED_MAX || !region || is_own(region, thread)) {
         return;
     }
     used[used_count++] = (struct used){ unknown_memory_depth(region->start, sp), sp };
-    if (unwind_thread(thread, note_slot, &previous, &lost_sp) == UNWIND_LOST) {
+    if (unwind_thread(thread, note_slot, &walked, &lost_sp) == UNWIND_LOST) {
         used[used_count - 1].high = unwind_stack_end(lost_sp); /* the safe point has searched it */
     }
 }
@@ -132,13 +148,6 @@ uintptr_t unknown_memory_depth(uintptr_t low, uintptr_t sp)
         }
     }
     return low;
-}
-
-static bool is_for_signals(const struct stopped_thread *thread, uintptr_t address)
-{
-    const stack_t *stack = &thread->context->uc_stack;
-
-    return !(stack->ss_flags & SS_DISABLE) && address - (uintptr_t)stack->ss_sp < stack->ss_size;
 }
 
 /* ---- what there is --------------------------------------------------------------------------------- */

@@ -216,7 +216,7 @@ static READS_PROGRAM void take_pointer(void *context, uintptr_t *at)
 /* Whether what leads to STACK may just as well be the address of a variable on another one. */
 static bool is_within_another(const struct found *stack)
 {
-    for (size_t i = 0; i < search.stack_count && !stack->by_switch; i++) {
+    for (size_t i = 0; i < search.stack_count && !stack->exact; i++) {
         const struct found *other = &search.stacks[i];
         if (other->by_switch && stack->sp > other->sp && stack->sp <= other->stack.walk.top) {
             return true;
