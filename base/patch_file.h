@@ -44,7 +44,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MOLT_PATCH_FORMAT 1 /* "format" in the manifest; other numbers are refused */
+#define MOLT_PATCH_FORMAT 2 /* "format" in the manifest; other numbers are refused */
 #define MOLT_BUILD_ID_MAX 32
 
 struct molt_patch_module {
@@ -227,7 +227,13 @@ enum molt_site_kind {
     MOLT_SITE_KINDS
 };
 
-/* An allocation call. */
+enum molt_site_flags {
+    MOLT_SITE_PIECES =
+        1, /* the carver hands out pieces of larger blocks; else blocks that were used before */
+};
+
+/* An allocation call. Where there is a carver, not all memory that its callers get is what they ask an
+ * allocator for: `layout` is what the call makes of it if it gets a block of its own. */
 struct molt_patch_site {
     uint64_t address; /* of the instruction after the call: in `module`, or from the start of `symbol` */
     uint32_t symbol;  /* 0, or the function of this patch that contains the call */
@@ -237,6 +243,9 @@ struct molt_patch_site {
     uint32_t allocator; /* 0: the C library's; else 1 + index of the outermost wrapper that it goes through */
     uint32_t file;      /* string */
     uint32_t line;
+    uint32_t
+        carver; /* string: "pool_get (pool.c:30)", or "": a function that also takes memory from elsewhere */
+    uint32_t flags;
     uint32_t reserved;
 };
 

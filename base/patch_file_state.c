@@ -65,7 +65,7 @@ static bool is_site(const struct patch_file *file, const struct molt_patch_site 
     return site->kind < MOLT_SITE_KINDS && site->layout < file->patch_layouts_count &&
            site->allocator <= file->patch_allocators_count && site->module < file->patch_modules_count &&
            site->address <= INT64_MAX && is_optional_symbol(file, site->symbol) &&
-           is_string(file, site->file);
+           is_string(file, site->file) && is_string(file, site->carver);
 }
 
 static bool is_root(const struct patch_file *file, const struct molt_patch_root *root)

@@ -279,6 +279,7 @@ static void single_out(struct census *census)
         census->asked[request->layouts[i]] = true;
     }
     layouts_single_out(&census->state->layouts, request->layout_count ? census->asked : NULL);
+    carved_watch(census->state);
 }
 
 static int take(struct census *census, const struct watcher *watcher, struct update_report *report)

@@ -56,8 +56,7 @@ unsigned state_site_of_moved(struct state *state, struct conversion *conversion,
     if (!conversion->synthetic || conversion->synthetic_of != meaning || conversion->synthetic_kind != kind) {
         conversion->synthetic_of = meaning;
         conversion->synthetic_kind = kind;
-        conversion->synthetic =
-            sites_synthetic(&state->sites, kind, conversion->record->new_layout, &meaning->allocator);
+        conversion->synthetic = sites_synthetic(&state->sites, kind, conversion->record->new_layout, meaning);
     }
     return conversion->synthetic;
 }

@@ -150,6 +150,14 @@ void layouts_single_out(struct layouts *layouts, const bool *asked)
     close_over_pointers(layouts);
 }
 
+void layouts_watch(struct layouts *layouts, uint32_t index)
+{
+    if (!layouts->items[index].leads) {
+        layouts->items[index].leads = true;
+        close_over_pointers(layouts);
+    }
+}
+
 /* The conversions of one layout stand together, in the order of the file. */
 static void note_conversions(struct layouts *layouts, const bool *in_use)
 {
@@ -179,7 +187,20 @@ static void note_conversions(struct layouts *layouts, const bool *in_use)
     }
 }
 
-int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use)
+/* Pointers in what does not change promise types as they were before the update, in the patch; on the way
+ * back they lead to what these became. */
+static void turn_pointers(struct layouts *layouts)
+{
+    for (size_t i = 0; i < layouts->count; i++) {
+        const struct layout *layout = &layouts->items[i];
+        for (uint32_t k = 0; layout->was == i && k < layout->word_count; k++) {
+            struct layout_word *word = &layouts->words[layout->first_word + k];
+            word->layout = word->kind == MOLT_FIELD_POINTER ? layouts->items[word->layout].was : word->layout;
+        }
+    }
+}
+
+int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use, bool rollback)
 {
     struct growing list = { 0 };
     int status = 0;
@@ -205,6 +226,9 @@ int layouts_init(struct layouts *layouts, const struct patch_file *file, const b
         return status;
     }
     note_conversions(layouts, in_use);
+    if (rollback) {
+        turn_pointers(layouts);
+    }
     close_over_pointers(layouts);
     return 0;
 }

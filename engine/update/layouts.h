@@ -42,13 +42,17 @@ struct layouts {
 };
 
 /* Prepares the layouts of FILE, which is borrowed until layouts_deinit. IN_USE says of each of its migrations
- * whether it is to be made. 0, -ENOMEM, or -EFBIG if they are too entangled. */
-int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use);
+ * whether it is to be made; ROLLBACK: these are the ones that lead back. 0, -ENOMEM, or -EFBIG if they are
+ * too entangled. */
+int layouts_init(struct layouts *layouts, const struct patch_file *file, const bool *in_use, bool rollback);
 void layouts_deinit(struct layouts *layouts);
 
 /* As if the layouts with a true ASKED[index] changed, and no others; ASKED NULL: none does, but pointers to
  * all of them count. For looking at instances that nothing is done to. */
 void layouts_single_out(struct layouts *layouts, const bool *asked);
+
+/* Pointers to layout INDEX are to be looked at, although it leads to nothing that changes. */
+void layouts_watch(struct layouts *layouts, uint32_t index);
 
 /* Whether an object of layout INNER, by value, starts OFFSET bytes into one of layout OUTER. */
 bool layouts_contain(const struct layouts *layouts, uint32_t outer, uint64_t offset, uint32_t inner);

@@ -41,6 +41,8 @@ struct remembered {
                       else 0 */
     struct allocator allocator;
     char *file;
+    const char *carver; /* interned */
+    bool pieces;
 };
 
 static struct {
@@ -48,7 +50,31 @@ static struct {
     size_t count, capacity;
 } memory;
 
+/* Names of carvers, which stay as long as the program runs: there are few. */
+struct name {
+    struct name *next;
+    char text[];
+};
+
+static struct name *names;
+
 static uint32_t known_by_id[HEAP_SITE_MAX + 1]; /* 1 + index of the memory; 0: none */
+
+/* TEXT for good; "" if there is no memory. */
+static const char *intern(const char *text)
+{
+    struct name *name = names;
+
+    while (name && strcmp(name->text, text) != 0) {
+        name = name->next;
+    }
+    if (!name && *text && (name = malloc(sizeof(*name) + strlen(text) + 1))) {
+        strcpy(name->text, text);
+        name->next = names;
+        names = name;
+    }
+    return name ? name->text : "";
+}
 
 /* ---- identities ------------------------------------------------------------------------------------ */
 
@@ -185,6 +211,8 @@ static void add_of_patch(struct sites *sites, const struct loaded_patch *patch)
                                  .layout = site->layout,
                                  .line = site->line,
                                  .file = patch_file_string(&patch->file, site->file),
+                                 .carver = intern(patch_file_string(&patch->file, site->carver)),
+                                 .pieces = site->flags & MOLT_SITE_PIECES,
                                  .allocator = bind_allocator(patch, site),
                                  .of_patch = site->symbol != 0 };
     }
@@ -206,6 +234,8 @@ static void take_remembered(const struct sites *sites, struct site_entry *entry,
     entry->layout = find_layout(sites, known->is, &entry->doubt);
     entry->kind = known->is.hash && !entry->layout ? MOLT_SITE_BYTES : known->kind;
     entry->allocator = known->allocator;
+    entry->carver = known->carver;
+    entry->pieces = known->pieces;
 }
 
 struct latest {
@@ -255,7 +285,7 @@ static int add_remembered(struct sites *sites)
         struct site_entry *entry = find_entry(sites, of_patch, known->address);
         if (!entry) {
             entry = &sites->entries[sites->count++];
-            *entry = (struct site_entry){ .address = known->address, .line = known->line };
+            *entry = (struct site_entry){ .address = known->address, .line = known->line, .carver = "" };
             entry->file = known->file ? known->file : "";
         }
         if (!entry->of_patch) {
@@ -299,9 +329,21 @@ void sites_deinit(struct sites *sites)
     *sites = (struct sites){ 0 };
 }
 
+/* MEANING as it is said of its first object; with a carver, blocks may be something else by now. */
+static struct meaning with_carver(struct meaning meaning, const char *carver)
+{
+    meaning.carver = carver;
+    if (*carver && meaning.kind != MOLT_SITE_BYTES) {
+        meaning.may_be = meaning.layout;
+        meaning.layout = 0;
+        meaning.kind = MOLT_SITE_UNKNOWN;
+    }
+    return meaning;
+}
+
 static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
 {
-    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
+    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN, .carver = "" };
 
     if (known_by_id[id]) {
         const struct remembered *known = &memory.items[known_by_id[id] - 1];
@@ -309,6 +351,7 @@ static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
         meaning.layout = find_layout(sites, known->is, &meaning.doubt);
         meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
         meaning.allocator = known->allocator;
+        meaning = with_carver(meaning, known->carver);
     }
     return meaning;
 }
@@ -316,7 +359,7 @@ static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
 static struct meaning resolve(const struct sites *sites, unsigned id)
 {
     const struct heap_site *site = id ? heap_site(id) : NULL;
-    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN };
+    struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN, .carver = "" };
 
     if (site && (!site->depth || known_by_id[id])) {
         return resolve_by_id(sites, id);
@@ -343,7 +386,7 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
     if (!meaning.layout && meaning.kind != MOLT_SITE_BYTES) {
         meaning.kind = MOLT_SITE_UNKNOWN;
     }
-    return meaning;
+    return meaning.entry ? with_carver(meaning, meaning.entry->carver) : meaning;
 }
 
 const struct meaning *sites_resolve(struct sites *sites, unsigned id)
@@ -441,7 +484,9 @@ static void remember_entry(const struct sites *sites, const struct site_entry *e
                              .is = is,
                              .was = was,
                              .allocator = entry->allocator,
-                             .file = strdup(entry->file) };
+                             .file = strdup(entry->file),
+                             .carver = entry->carver,
+                             .pieces = entry->pieces };
 }
 
 /* Site IDs whose blocks have a type that is called something else now. */
@@ -470,22 +515,27 @@ void sites_remember(const struct sites *sites)
     }
 }
 
-unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
-                         const struct allocator *allocator)
+unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, const struct meaning *meaning)
 {
+    const struct allocator *allocator = &meaning->allocator;
     struct identity is = sites->identities[layout];
 
     for (size_t i = 0; i < memory.count; i++) {
         const struct remembered *known = &memory.items[i];
         if (!known->address && known_by_id[known->id] == i + 1 && known->kind == kind &&
-            same_identity(known->is, is) && known->allocator.allocate == allocator->allocate) {
+            same_identity(known->is, is) && known->allocator.allocate == allocator->allocate &&
+            known->carver == meaning->carver) {
             return known->id;
         }
     }
     unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
     if (id) {
-        remember_by_id(
-            (struct remembered){ .id = id, .kind = kind, .is = is, .was = is, .allocator = *allocator });
+        remember_by_id((struct remembered){ .id = id,
+                                            .kind = kind,
+                                            .is = is,
+                                            .was = is,
+                                            .allocator = *allocator,
+                                            .carver = meaning->carver });
         sites->meanings[id] = (struct meaning){ 0 };
     }
     return id;

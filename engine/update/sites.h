@@ -27,6 +27,8 @@ struct site_entry {
     const char *file; /* borrowed: of the patch or of what is remembered */
     uint32_t doubt; /* a changed layout that its blocks may have: by its name, or one of several of that hash;
                        0: none */
+    const char *carver; /* "pool_get (pool.c:30)": gives its callers other memory, too; "": there is none */
+    bool pieces;        /* of larger blocks */
     struct allocator allocator;
     bool of_patch; /* in code that this patch brings */
     size_t memory; /* 1 + what was remembered of it; 0: nothing */
@@ -37,7 +39,10 @@ struct meaning {
     bool resolved;
     uint8_t kind; /* OBJECT, ARRAY, BYTES or UNKNOWN */
     uint32_t layout;
-    uint32_t doubt; /* as the entry's */
+    uint32_t doubt;  /* as the entry's */
+    uint32_t may_be; /* the layout of the first object that such a block was made for, if there is a CARVER:
+                        whether it is that still is for typed pointers to tell, and the kind is UNKNOWN */
+    const char *carver; /* as the entry's */
     struct allocator allocator;
     const struct site_entry *entry; /* that decided; NULL: none */
 };
@@ -84,10 +89,10 @@ int sites_reserve(const struct sites *sites);
  * tell them again. World running. */
 void sites_remember(const struct sites *sites);
 
-/* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them: for what a migration makes. 0:
- * none is left. Usable in a stopped world, after sites_reserve. */
-unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout,
-                         const struct allocator *allocator);
+/* The site of blocks that are KIND of LAYOUT of SITES, whoever asked for them, and were made of blocks that
+ * MEANING is about: for what a migration makes. 0: none is left. Usable in a stopped world, after
+ * sites_reserve. */
+unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, const struct meaning *meaning);
 
 /* The code between START and END is going away, or what is remembered from MARK on, while blocks that it has
  * asked for live on: from now on what they are is known by their sites themselves. Of patches' code only;

@@ -218,6 +218,17 @@ static void copy_roots(struct state *state)
     }
 }
 
+/* Variables that are pointers lead, on the way back, to what the types that they promise became. */
+static void turn_roots(struct state *state)
+{
+    for (size_t i = 0; i < state->patch->file.patch_roots_count; i++) {
+        struct molt_patch_root *record = &state->records[i];
+        if (record->kind == MOLT_FIELD_POINTER) {
+            record->layout = state->layouts.items[record->layout].was;
+        }
+    }
+}
+
 /* Every migration of the update must have one that leads back, if there are instances. */
 static int check_way_back(struct state *state)
 {
@@ -268,15 +279,21 @@ static int choose_migrations(struct state *state)
 /* Types, variables and sites as this process has them. */
 static int bind_types(struct state *state)
 {
-    int status = layouts_init(&state->layouts, &state->patch->file, state->in_use);
+    int status = layouts_init(&state->layouts, &state->patch->file, state->in_use, state->rollback);
 
     if (status == -EFBIG) {
         return load_refuse(state->patch, "malformed patch: its layouts");
+    }
+    if (status == 0 && state->rollback) {
+        turn_roots(state);
     }
     status = status < 0 ? status
                         : conversions_bind(state->patch, &state->layouts, state->in_use, &state->conversions);
     status = status < 0 ? status : check_roots(state);
     status = status < 0 ? status : sites_init(&state->sites, state->patch, &state->layouts, state->rollback);
+    if (status == 0) {
+        carved_watch(state);
+    }
     status = status < 0 ? status : check_heap(state);
     status = status < 0 ? status : check_bypass(state);
     for (size_t i = 0; i < state->patch->file.patch_migrations_count && status == 0; i++) {

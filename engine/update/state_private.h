@@ -281,6 +281,17 @@ bool trace_place(struct state *state, const struct place *place);
  * tracing, while blocks that stayed unknown are still listed. 0, or negative with the report. */
 int refuse_missed(struct state *state);
 
+/* carved.c: whether a block of SITE that turns out to be of LAYOUT may have several of them. */
+bool carved_may_be_array(struct state *state, unsigned site, uint32_t layout);
+
+/* Has all pointers looked at that may tell what blocks are which have been used before. Before the tracing.
+ */
+void carved_watch(struct state *state);
+
+/* Refuses if a type changes of which some may be pieces of other blocks, or blocks that something else has
+ * used. As refuse_missed. */
+int refuse_carved(struct state *state);
+
 /* Refuses if there are blocks that may be of a type that changes: what is remembered of them and what the
  * patch says do not agree. 0, or negative with the report. */
 int refuse_doubtful(struct state *state);

@@ -141,7 +141,7 @@ static void take(struct state *state, struct guess *guess, uint32_t layout)
 {
     const struct layout *type = layout_of(state, layout);
     bool many = type->changed && !type->record->tail_stride && guess->size > type->size &&
-                guess->size % type->size == 0;
+                guess->size % type->size == 0 && carved_may_be_array(state, guess->site, layout);
 
     guess->layout = layout;
     guess->kind = many ? MOLT_SITE_ARRAY : MOLT_SITE_OBJECT;
@@ -370,8 +370,10 @@ static void report_unknown(struct state *state)
         const struct guess *guess = &state->guesses.items[i];
         size_t k = 0;
         if (guess->layout || !has_changed(state, guess->size) ||
-            !sites_meaning(&state->sites, guess->site)->entry) {
-            continue; /* what libraries without debug information hold is theirs */
+            !sites_meaning(&state->sites, guess->site)->entry ||
+            *sites_meaning(&state->sites, guess->site)->carver) {
+            continue; /* of those that were judged, none can be it; what libraries without debug information
+                         hold is theirs */
         }
         while (k < NAMED_SITES && named[k].count &&
                !sites_same_line(&state->sites, named[k].site, guess->site)) {
@@ -448,6 +450,9 @@ int trace(struct state *state)
     for (size_t i = 0; i < state->conversion_count; i++) { /* blocks whose site will say that they are new */
         const struct conversion *conversion = &state->conversions[i];
         state->strays[conversion->record->new_layout] |= state->strays[conversion->record->old_layout];
+    }
+    if (state->status == 0) {
+        state->status = refuse_carved(state);
     }
     if (state->status == 0) {
         state->status = refuse_missed(state);

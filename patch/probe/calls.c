@@ -152,7 +152,7 @@ static int compare_names(const void *key, const void *item)
     return strcmp(key, *(const char *const *)item);
 }
 
-static bool is_wanted(const struct scan *scan, const char *name)
+bool scan_is_wanted(const struct scan *scan, const char *name)
 {
     return scan->name_count &&
            bsearch(name, scan->names, scan->name_count, sizeof(*scan->names), compare_names) != NULL;
@@ -175,7 +175,7 @@ static bool mentions_calls(const struct scan *scan, size_t start, size_t end)
         if (stop - at < sizeof(name)) {
             memcpy(name, scan->text + at, stop - at);
             name[stop - at] = '\0';
-            if (strcmp(name, "sizeof") == 0 || is_wanted(scan, name)) {
+            if (strcmp(name, "sizeof") == 0 || scan_is_wanted(scan, name)) {
                 return true;
             }
         }
@@ -299,7 +299,7 @@ static bool may_allocate(const struct scan *scan, TSNode call, const char *calle
     for (size_t i = 0; callee && i < scan->parameters.count; i++) {
         pointer = pointer || strcmp(scan->parameters.items[i], callee) == 0;
     }
-    return pointer && (is_wanted(scan, scan->function) || has_sizeof(node_field(call, "arguments")));
+    return pointer && (scan_is_wanted(scan, scan->function) || has_sizeof(node_field(call, "arguments")));
 }
 
 /* Adds the assignments below NODE that keep the place of a member. */
@@ -318,7 +318,7 @@ static void walk(struct scan *scan, TSNode node)
 {
     if (node_is(node, "call_expression")) {
         char *callee = callee_of(scan, node);
-        if (callee && is_wanted(scan, callee)) {
+        if (callee && scan_is_wanted(scan, callee)) {
             add_candidate(scan, node, callee);
         } else {
             if (may_allocate(scan, node, callee)) {
@@ -336,6 +336,17 @@ static void walk(struct scan *scan, TSNode node)
     }
 }
 
+/* The same, and where the function takes what it returns from if there are any. */
+static void walk_function(struct scan *scan, TSNode root)
+{
+    size_t before = scan->probe->candidates.count;
+
+    walk(scan, root);
+    if (scan->probe->candidates.count > before) {
+        scan_origins(scan, true);
+    }
+}
+
 /* The definition that was parsed: the first one, whatever else the parser saw around it. */
 static TSNode find_definition(TSNode root)
 {
@@ -348,8 +359,8 @@ static TSNode find_definition(TSNode root)
     return root;
 }
 
-static void scan_function(struct scan *scan, TSParser *parser, const struct preprocessed_function *function,
-                          void (*visit)(struct scan *scan, TSNode node))
+void scan_function(struct scan *scan, TSParser *parser, const struct preprocessed_function *function,
+                   void (*visit)(struct scan *scan, TSNode node))
 {
     char *copy = simplify(scan->text, function->head, function->end);
     TSTree *tree = ts_parser_parse_string(parser, NULL, copy, function->end - function->head);
@@ -400,6 +411,7 @@ static void find(struct scan *scan, size_t length,
             scan_function(scan, parser, function, visit);
         }
     }
+    scan_related(scan, parser);
     ts_parser_delete(parser);
     LIST_FREE(&scan->parameters);
     preprocessed_deinit(&source);
@@ -412,7 +424,7 @@ void probe_find_calls(struct probe *probe, const char *text, size_t length, cons
     while (names && names[scan.name_count]) {
         scan.name_count++;
     }
-    find(&scan, length, mentions_calls, walk);
+    find(&scan, length, mentions_calls, walk_function);
 }
 
 void probe_find_offsets(struct probe *probe, const char *text, size_t length)

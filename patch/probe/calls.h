@@ -48,6 +48,23 @@ void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call)
 /* probe/offsets.c: adds the ASSIGNMENT if it keeps the place of a member in a structure. */
 void scan_kept_offset(struct scan *scan, TSNode assignment);
 
+/* Whether NAME is one of the functions that are of interest. */
+bool scan_is_wanted(const struct scan *scan, const char *name);
+
+/* Parses FUNCTION and lets VISIT look at its tree. */
+void scan_function(struct scan *scan, TSParser *parser, const struct preprocessed_function *function,
+                   void (*visit)(struct scan *scan, TSNode root));
+
+/* probe/related.c: reads what the functions that were read have to do with, too. */
+void scan_related(struct scan *scan, TSParser *parser);
+
+/* probe/origins.c: adds where the function that is being read takes what it returns from (unless RETURNS is
+ * false), and what it does with addresses inside of blocks. */
+void scan_origins(struct scan *scan, bool returns);
+
+/* probe/evidence.c: whether the library's FUNCTION returns its first argument, as memset does. */
+bool scan_returns_first_argument(const char *function);
+
 /* probe/evidence.c: fills in what is to be asked about CALL, and what its arguments say. */
 void scan_evidence(struct scan *scan, struct candidate *candidate, TSNode call);
 

@@ -116,7 +116,7 @@ static void meet_member(struct climb *climb, TSNode pair, TSNode list)
     free(path);
 }
 
-static bool returns_first_argument(const char *function)
+bool scan_returns_first_argument(const char *function)
 {
     static const char *const names[] = { "memset", "memcpy", "memmove", "strcpy", "strncpy", "strcat" };
 
@@ -148,7 +148,7 @@ static bool meet_argument(struct climb *climb, TSNode node, TSNode list, TSNode 
         return true;
     }
     char *text = scan_text(climb->scan, function);
-    if (place == 1 && returns_first_argument(text)) {
+    if (place == 1 && scan_returns_first_argument(text)) {
         free(text);
         return true;
     }

@@ -65,7 +65,14 @@ void probe_destroy(struct probe *probe)
         free(candidate->member);
         free(candidate);
     }
+    for (size_t i = 0; i < probe->origins.count; i++) {
+        free(probe->origins.items[i].function);
+        free(probe->origins.items[i].callee);
+        free(probe->origins.items[i].place);
+        free(probe->origins.items[i].file);
+    }
     LIST_FREE(&probe->candidates);
+    LIST_FREE(&probe->origins);
     object_destroy(probe->object);
     free(probe->path);
     free(probe);

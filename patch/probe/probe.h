@@ -61,6 +61,36 @@ struct candidate_argument {
         parameters; /* bit I: parameter I + 1 of the enclosing function is in it, outside of any sizeof */
 };
 
+/* name */
+#define ORIGIN_KINDS(X)                                                                                      \
+    X(CALL)      /* what `callee` returns */                                                                 \
+    X(PARAMETER) /* what it was given itself */                                                              \
+    X(FOUND)     /* an address that lies in memory and stays there */                                        \
+    X(TAKEN)     /* one that the function changes, too: the first of a list */                               \
+    X(CARVED)    /* one that it counts up */                                                                 \
+    X(LISTED)    /* not returned, but put to `place`: an address inside of a block */                        \
+    X(KEPT)      /* the same with what it was given */                                                       \
+    X(PASSED)    /* an address inside of a block that is given to `callee` */
+
+enum origin_kind {
+#define X(name) ORIGIN_##name,
+    ORIGIN_KINDS(X)
+#undef X
+        ORIGIN_KIND_COUNT
+};
+
+/* Where a function has something from that it returns, other than from an allocator of the C library; or, for
+ * the last kinds, where addresses go that others may return. */
+struct origin {
+    enum origin_kind kind;
+    char *function;
+    char *callee; /* CALL: which; else only if that gives back what it is given; NULL: whatever it does */
+    char *place; /* TAKEN: the member or variable that it lies in, or in an element of which; NULL: unknown */
+    char *file;  /* as the compiler names it */
+    unsigned line;
+    bool cast; /* to another type */
+};
+
 /* A call that may be an allocation. */
 struct candidate {
     char *callee;             /* NULL: an expression */
@@ -82,6 +112,7 @@ struct probe {
     const char *directory;               /* that it was compiled in; the same */
     char *path;                          /* of the object with the answers; NULL: none were got */
     LIST(struct candidate *) candidates; /* in the order of the text */
+    LIST(struct origin) origins;         /* of the functions with candidates, and of what these call */
     struct object *object;               /* the same, opened; NULL without answers */
     bool failed; /* the source could not be read, or the compiler refused all questions */
 };
@@ -107,7 +138,11 @@ void probe_find_calls(struct probe *probe, const char *text, size_t length, cons
 /* The same for the places of members that are kept. */
 void probe_find_offsets(struct probe *probe, const char *text, size_t length);
 
-#define PROBE_VERSION "7" /* of what is kept in the cache */
+/* probe/pieces.c: whether the lists that begin at a member or variable PLACE hold pieces of larger blocks, by
+ * the functions of PROBE's unit. */
+bool probe_has_pieces(const struct probe *probe, const char *place);
+
+#define PROBE_VERSION "11" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

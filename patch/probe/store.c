@@ -11,6 +11,12 @@ static const char *const roles[] = {
 #undef X
 };
 
+static const char *const origin_kinds[] = {
+#define X(name) #name,
+    ORIGIN_KINDS(X)
+#undef X
+};
+
 static json_t *argument_to_json(const struct candidate_argument *argument)
 {
     return json_pack("[b,b,b,b,b,I]", argument->constant, argument->one, argument->sized, argument->text,
@@ -40,15 +46,25 @@ static json_t *candidate_to_json(const struct candidate *candidate)
                      candidate->shifted, "arguments", arguments, "evidence", evidence);
 }
 
+static json_t *origin_to_json(const struct origin *origin)
+{
+    return json_pack("[s,s,s?,s?,s,i,b]", origin_kinds[origin->kind], origin->function, origin->callee,
+                     origin->place, origin->file, (int)origin->line, origin->cast);
+}
+
 char *probe_to_text(const struct probe *probe)
 {
-    json_t *list = json_array();
+    json_t *calls = json_array(), *origins = json_array();
 
     for (size_t i = 0; i < probe->candidates.count; i++) {
-        json_array_append_new(list, candidate_to_json(probe->candidates.items[i]));
+        json_array_append_new(calls, candidate_to_json(probe->candidates.items[i]));
     }
-    char *text = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
+    for (size_t i = 0; i < probe->origins.count; i++) {
+        json_array_append_new(origins, origin_to_json(&probe->origins.items[i]));
+    }
+    json_t *all = json_pack("{s:o, s:o}", "calls", calls, "origins", origins);
+    char *text = json_dumps(all, JSON_COMPACT);
+    json_decref(all);
     return must_have(text);
 }
 
@@ -121,18 +137,46 @@ static bool candidate_from_json(json_t *value, struct probe *probe)
     return good;
 }
 
+static bool origin_from_json(json_t *value, struct probe *probe)
+{
+    struct origin origin = { 0 };
+    const char *kind, *function, *file;
+    json_t *callee, *place;
+    int line, cast;
+
+    if (json_unpack(value, "[s,s,o,o,s,i,b]", &kind, &function, &callee, &place, &file, &line, &cast) < 0) {
+        return false;
+    }
+    while (origin.kind < ORIGIN_KIND_COUNT && strcmp(origin_kinds[origin.kind], kind) != 0) {
+        origin.kind++;
+    }
+    origin.function = must_strdup(function);
+    origin.callee = json_is_string(callee) ? must_strdup(json_string_value(callee)) : NULL;
+    origin.place = json_is_string(place) ? must_strdup(json_string_value(place)) : NULL;
+    origin.file = must_strdup(file);
+    origin.line = line;
+    origin.cast = cast;
+    LIST_ADD(&probe->origins, origin);
+    return origin.kind < ORIGIN_KIND_COUNT;
+}
+
 struct probe *probe_from_text(const char *text, size_t length)
 {
-    json_t *list = json_loadb(text, length, 0, NULL), *item;
+    json_t *all = json_loadb(text, length, 0, NULL), *calls = json_object_get(all, "calls"),
+           *origins = json_object_get(all, "origins"), *item;
     struct probe *probe = must_calloc(1, sizeof(*probe));
-    bool good = json_is_array(list);
+    bool good = json_is_array(calls) && json_is_array(origins);
     size_t i;
 
-    json_array_foreach(list, i, item)
+    json_array_foreach(calls, i, item)
     {
         good = good && candidate_from_json(item, probe);
     }
-    json_decref(list);
+    json_array_foreach(origins, i, item)
+    {
+        good = good && origin_from_json(item, probe);
+    }
+    json_decref(all);
     if (!good) {
         probe_destroy(probe);
         return NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/probe/probe.h"
 
 void sites_add_units(const struct sites *sites, struct type_model *model)
@@ -62,6 +63,14 @@ static void emit_site(const struct sites *sites, const struct site *site, struct
     }
     record.file = emission_string(emission, site->file);
     record.line = site->line;
+    if (*site->carver) {
+        const char *slash = strrchr(site->carver_file, '/');
+        char *carver =
+            must_printf("%s (%s:%u)", site->carver, slash ? slash + 1 : site->carver_file, site->carver_line);
+        record.carver = emission_string(emission, carver);
+        record.flags = site->pieces ? MOLT_SITE_PIECES : 0;
+        free(carver);
+    }
     LIST_ADD(&emission->sites, record);
 }
 

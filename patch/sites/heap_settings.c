@@ -129,6 +129,9 @@ static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_
             error = read_names(path, value, ret, key, is_identifier,
                                "heap.wrappers must be a list of functions, such as [\"pool_get\"]",
                                &ret->wrappers);
+        } else if (strcmp(key, "plain") == 0) {
+            error = read_names(path, value, ret, key, is_identifier,
+                               "heap.plain must be a list of functions, such as [\"pool_get\"]", &ret->plain);
         } else if (strcmp(key, "views") == 0) {
             error =
                 read_names(path, value, ret, key, is_text,
@@ -138,8 +141,8 @@ static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_
         } else if (strcmp(key, "types") == 0) {
             error = read_types(path, value, ret);
         } else {
-            error =
-                wrong(path, ret->text, key, "[heap] has wrappers, allocators, types and views, nothing else");
+            error = wrong(path, ret->text, key,
+                          "[heap] has wrappers, allocators, types, plain and views, nothing else");
         }
         if (error) {
             return error;
@@ -179,6 +182,7 @@ void heap_settings_deinit(struct heap_settings *settings)
     LIST_FREE(&settings->allocators);
     LIST_FREE(&settings->types);
     LIST_FREE(&settings->views);
+    LIST_FREE(&settings->plain);
     json_decref(settings->json);
     free(settings->text);
     *settings = (struct heap_settings){ 0 };

@@ -5,7 +5,9 @@
  *     wrappers = ["pool_get"]                     functions that hand on memory, where Molt does not see it
  *     allocators = [{ allocate = "zmalloc", release = "zfree", header = 8 }]
  *     types = { "src/conn.c:123" = "struct conn" }    what the allocation call on that line makes
- *     views = ["struct packet"]                   types that only pointers are cast to, without own instances
+ *     plain = ["pool_get"]                        functions of which each call makes a block of its own, of
+ * one type for good, though their source looks otherwise views = ["struct packet"]                   types
+ * that only pointers are cast to, without own instances
  */
 #ifndef MOLT_PATCH_HEAP_SETTINGS_H
 #define MOLT_PATCH_HEAP_SETTINGS_H
@@ -31,7 +33,7 @@ struct heap_settings {
     name_list wrappers;
     LIST(struct heap_allocator) allocators;
     LIST(struct heap_type) types;
-    name_list views;
+    name_list views, plain;
     char *text; /* the file; NULL if there is none */
     void *json; /* owns the strings */
 };

@@ -175,6 +175,15 @@ static bool is_plain_function(struct site_work *work, const char *name)
     return has_calls;
 }
 
+/* Whether what CALL calls, NAME, hands out nothing but pieces of what it asks for itself, of any type. */
+static bool carves_only(struct site_work *work, const struct call *call, const char *name)
+{
+    const struct wrapper *wrapper = wrappers_at(work->wrappers, call->target);
+
+    return wrapper && wrapper->generic && !site_form(work, name)->known &&
+           site_form(work, name)->carving.function;
+}
+
 /* Whether what CALL calls looked as if it led to memory that somebody else asks for, but its source shows
  * that it knows what it makes, and so do the functions that it may end in a jump to. */
 static bool is_other_function(struct site_work *work, const struct call *call, unsigned depth)
@@ -183,7 +192,7 @@ static bool is_other_function(struct site_work *work, const struct call *call, u
         return false;
     }
     char *name = site_base_name(call->callee);
-    bool other = is_plain_function(work, name);
+    bool other = is_plain_function(work, name) && !carves_only(work, call, name);
     free(name);
     for (size_t i = 0; other && i < work->jumps.count; i++) {
         if (work->jumps.items[i].start == call->target) {
@@ -278,11 +287,47 @@ static void take_place(struct sites *sites, const struct tree *tree, const struc
     free(path);
 }
 
+/* A function that only carves matters as far as it is known what for: the calls in it tell of the rest. */
+static bool makes_something(struct site_work *work, const struct site_call *call, const struct site *site)
+{
+    if (!call->call.callee || site->kind == MOLT_SITE_OBJECT || site->kind == MOLT_SITE_ARRAY) {
+        return true;
+    }
+    char *name = site_base_name(call->call.callee);
+    bool carves = is_plain_function(work, name) && carves_only(work, &call->call, name);
+    free(name);
+    return !carves;
+}
+
+/* What is made may also be carved out of other memory. */
+static void take_carving(struct sites *sites, struct site_work *work, const struct tree *tree,
+                         const struct site_call *call, const struct site_verdict *verdict, struct site *site)
+{
+    char *callee = callee_at(call, verdict);
+    struct carving carving = site_carving(work, verdict->candidate, callee);
+
+    free(callee);
+    if (carving.function) {
+        char *path = must_have(path_normalise(carving.directory, carving.file));
+        site->carver = own(sites, must_strdup(carving.function));
+        site->carver_file = own(sites, tree_original_path(tree, path));
+        site->carver_line = carving.line;
+        site->pieces = carving.pieces;
+        free(path);
+    }
+}
+
 void site_add(struct sites *sites, struct site_work *work, const struct site_subject *subject,
               const struct tree *tree, const struct site_call *call)
 {
     struct site_verdict verdict;
-    struct site site = { .symbol = call->symbol, .type_name = "", .file = "", .reason = "", .may_be = "" };
+    struct site site = { .symbol = call->symbol,
+                         .type_name = "",
+                         .file = "",
+                         .reason = "",
+                         .may_be = "",
+                         .carver = "",
+                         .carver_file = "" };
 
     if (call->call.callee && is_other_function(work, &call->call, 0)) {
         return;
@@ -306,6 +351,12 @@ void site_add(struct sites *sites, struct site_work *work, const struct site_sub
     if (site.kind == MOLT_SITE_UNKNOWN && !*site.reason) {
         site.reason = own(sites, must_strdup(verdict.reason));
         site.may_be = verdict.typed ? own(sites, name_of_type(verdict.type)) : "";
+    }
+    if (!makes_something(work, call, &site)) {
+        return;
+    }
+    if (site.kind != MOLT_SITE_WRAPPER && !verdict.hint) {
+        take_carving(sites, work, tree, call, &verdict, &site);
     }
     take_place(sites, tree, call, frame, &verdict, &site);
     LIST_ADD(&sites->items, site);

@@ -19,6 +19,14 @@ struct site_code {
     struct wrappers wrappers;
 };
 
+/* Where a function takes memory that it returns from, if it is not always an allocator's. */
+struct carving {
+    const char *function; /* NULL: it always is */
+    const char *directory, *file;
+    unsigned line;
+    bool pieces; /* of larger blocks; else whole ones that were used before */
+};
+
 /* How the arguments of an allocation function say how much. Bit I: argument I + 1. */
 struct allocation_form {
     bool known;       /* it is one, and this is how */
@@ -31,6 +39,7 @@ struct allocation_form {
     bool bytes;       /* if callers do not say otherwise, it makes bytes */
     bool typed;       /* if callers do not say otherwise, it makes `type` */
     Dwarf_Die type;
+    struct carving carving; /* known or not */
 };
 
 /* A call that may allocate, on its way to becoming a site. */
@@ -141,6 +150,13 @@ void site_find_shifted(struct site_work *work, const struct image *image);
 
 /* The form of what NAME is. */
 const struct allocation_form *site_form(struct site_work *work, const char *name);
+
+/* sites/carving.c: where the program's function NAME, TOLD a size or not, takes memory from. */
+void site_find_carving(struct site_work *work, const char *name, bool told, struct carving *ret);
+
+/* The same of what CANDIDATE (may be NULL), a call of CALLEE, makes: of other objects of its type, that is.
+ */
+struct carving site_carving(struct site_work *work, const struct candidate *candidate, const char *callee);
 
 /* NAME up to the suffix that a compiler adds to clones and parts, "zmalloc.part.0". Owned by the caller. */
 char *site_base_name(const char *name);

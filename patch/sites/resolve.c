@@ -101,6 +101,7 @@ const struct allocation_form *site_form(struct site_work *work, const char *name
             }
         }
     }
+    site_find_carving(work, name, result.known && result.size, &result.carving);
     result.size = result.known ? result.size : UINT32_MAX;
     *form = result;
     return form;

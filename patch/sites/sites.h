@@ -33,6 +33,11 @@ struct site {
     const char *reason;   /* UNKNOWN: what is missing, for people; else "" */
     const char *may_be;   /* UNKNOWN: the type of which it makes one, or several, in a way that is not
                              understood; else "" */
+    const char *carver;   /* the function that takes such memory from elsewhere than an allocator, too; "" if
+                             none   does */
+    const char *carver_file; /* where it does */
+    unsigned carver_line;
+    bool pieces; /* of larger blocks; else whole ones that were used before */
 };
 
 /* A function of the image through which the program allocates, and the one that takes its blocks back. */

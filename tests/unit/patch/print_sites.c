@@ -22,8 +22,13 @@ static void print(const struct sites *sites)
         const struct site *site = &sites->items.items[i];
         const char *slash = strrchr(site->file, '/');
         counts[site->kind]++;
-        printf("%lx %s %s:%u %s  %s%s\n", (unsigned long)site->address, kinds[site->kind],
+        printf("%lx %s %s:%u %s  %s%s", (unsigned long)site->address, kinds[site->kind],
                slash ? slash + 1 : site->file, site->line, site->function, site->type_name, site->reason);
+        if (*site->carver) {
+            printf("  %s %s:%u in %s", site->pieces ? "carved" : "taken", site->carver_file,
+                   site->carver_line, site->carver);
+        }
+        putchar('\n');
     }
     for (size_t i = 0; i < sites->allocators.count; i++) {
         printf("allocator %s\n", sites->allocators.items[i].name);

@@ -142,7 +142,10 @@ static void describe(const struct site *site, char *ret, size_t size)
 {
     static const char *const kinds[] = { "object", "array", "bytes", "wrapper", "unknown" };
 
-    snprintf(ret, size, "%s%s%s", kinds[site->kind], *site->type_name ? " " : "", site->type_name);
+    snprintf(ret, size, "%s%s%s%s", kinds[site->kind], *site->type_name ? " " : "", site->type_name,
+             !*site->carver ? ""
+             : site->pieces ? ", carved"
+                            : ", used before");
 }
 
 static void all_forms(void **state)
@@ -235,6 +238,20 @@ static void told_by_settings(void **state)
     assert_int_not_equal(site->allocator, 0);
     assert_int_equal(sites->allocators.items[site->allocator - 1].header, 8);
     assert_string_equal(sites->allocators.items[site->allocator - 1].name, "behind_header");
+    project_deinit(&project);
+}
+
+static void plain_by_settings(void **state)
+{
+    struct project project;
+
+    start(&project);
+    project_write(&project, "v1", "molt.toml", "[heap]\nplain = [\"pool_get\"]\n");
+    open_session(&project);
+    const struct site *site = site_on(find_sites(&project), "a.c", line_of("pool_get(sizeof"));
+    assert_non_null(site);
+    assert_int_equal(site->kind, MOLT_SITE_OBJECT);
+    assert_string_equal(site->carver, "");
     project_deinit(&project);
 }
 
@@ -440,6 +457,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_forms),
         cmocka_unit_test(told_by_settings),
+        cmocka_unit_test(plain_by_settings),
         cmocka_unit_test(pairs_are_recognised),
         cmocka_unit_test(sites_of_new_code),
         cmocka_unit_test(sites_of_the_program),

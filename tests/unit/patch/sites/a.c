@@ -366,6 +366,21 @@ void by_bytes(void)
     keep(conn);
 }
 
+/* ---- functions that sometimes carve ---- */
+void by_pool(void)
+{
+    struct conn *conn = pool_get(sizeof(struct conn)); /*= object struct conn, used before */
+    keep(conn);
+    pool_put(conn);
+}
+
+void by_pieces(void)
+{
+    struct conn *conn = piece_get(sizeof(struct conn)); /*= object struct conn, carved */
+    keep(conn);
+    keep(piece_get(20));
+}
+
 /* ---- pointers to functions ---- */
 void by_pointer(struct allocator *allocator)
 {
@@ -389,5 +404,6 @@ int main(int count, char **arguments)
     by_macro(count); two_on_a_line(); by_inlined(); by_wrapper(count); by_nested_wrapper(); by_tail_wrapper();
     by_debugging_wrapper(); by_filling_wrapper(); by_resizing_wrapper(&conns, count); by_text_wrapper();
     by_header_wrapper(); by_slot(); by_bytes(); by_pointer(&allocator);
+    by_pool(); by_pieces();
     return 0;
 }

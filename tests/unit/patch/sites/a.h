@@ -21,3 +21,6 @@ void *slot_alloc(int slot);
 void slot_free(void *pointer);
 void *bytes_alloc(int size);
 void bytes_free(void *pointer);
+void *pool_get(size_t size);
+void pool_put(void *pointer);
+void *piece_get(size_t size);

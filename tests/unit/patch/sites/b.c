@@ -124,3 +124,38 @@ void bytes_free(void *pointer)
     *(volatile char *)pointer = 2;
     free(pointer);
 }
+
+/* Blocks that were given back, or new ones. */
+static void *spare;
+
+void *pool_get(size_t size)
+{
+    void *block = spare;
+    if (block && size <= 64) {
+        spare = *(void **)block;
+        return block;
+    }
+    return malloc(size < 64 ? 64 : size); /*= wrapper ? */
+}
+
+void pool_put(void *pointer)
+{
+    *(void **)pointer = spare;
+    spare = pointer;
+}
+
+/* Pieces of large blocks. */
+static char *here;
+static size_t left;
+
+void *piece_get(size_t size)
+{
+    if (size > left) {
+        left = 4096;
+        here = malloc(left); /*= bytes */
+    }
+    char *piece = here;
+    here += size;
+    left -= size;
+    return piece;
+}
