@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "patch/build_private.h"
 #include "patch/code/baseline.h"
+#include "patch/code/definition_line.h"
 #include "patch/code/operands.h"
 #include "patch/types/types.h"
 #include "patch/types/variables.h"
@@ -292,6 +293,58 @@ static struct molt_error *add_unknown(struct build *build, size_t index, struct 
     return error;
 }
 
+/* ---- copies ------------------------------------------------------------------------------------------ */
+
+/* Whether IMAGE, a program, keeps a copy of the library's variable NAME, which all use in its stead. */
+static bool has_copy(const struct image *image, const char *name)
+{
+    Elf_Scn *scn = NULL;
+
+    while ((scn = elf_nextscn(image->elf, scn))) {
+        const Elf64_Shdr *header = elf64_getshdr(scn);
+        Elf_Data *data = header && header->sh_type == SHT_RELA && (header->sh_flags & SHF_ALLOC)
+                             ? elf_getdata(scn, NULL)
+                             : NULL;
+        Elf_Scn *linked = data && header->sh_link ? elf_getscn(image->elf, header->sh_link) : NULL;
+        const Elf64_Shdr *table = linked ? elf64_getshdr(linked) : NULL;
+        Elf_Data *symbols = table ? elf_getdata(linked, NULL) : NULL;
+        for (size_t i = 0; symbols && i < data->d_size / sizeof(Elf64_Rela); i++) {
+            const Elf64_Rela *relocation = (const Elf64_Rela *)data->d_buf + i;
+            size_t index = ELF64_R_SYM(relocation->r_info);
+            const char *own = ELF64_R_TYPE(relocation->r_info) == R_X86_64_COPY &&
+                                      index < symbols->d_size / sizeof(Elf64_Sym)
+                                  ? elf_strptr(image->elf, table->sh_link,
+                                               ((const Elf64_Sym *)symbols->d_buf)[index].st_name)
+                                  : NULL;
+            if (own && strcmp(own, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What the definer's binary holds of a variable is not what the program uses, if that has a copy. */
+static struct molt_error *check_copies(const struct build *build, const struct moved_variable *moved,
+                                       const struct contribution *definer)
+{
+    if (!image_is_exported(definer->image, moved->old->name)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < build->session->images.count; i++) {
+        const struct image *image = build->session->images.items[i];
+        if (has_copy(image, moved->old->name)) {
+            return molt_error_at(
+                MOLT_ERROR_REFUSED, definer->source, 0,
+                "%s gets another size and so another place, and %s has a copy of it, which "
+                "all use instead of the one in %s: compile the files of the program that name "
+                "it with -fPIC, or leave its size as it is",
+                moved->old->name, image->path, definer->image->path);
+        }
+    }
+    return NULL;
+}
+
 struct molt_error *build_rebind_find(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -306,7 +359,8 @@ struct molt_error *build_rebind_find(struct build *build)
             struct contribution *contribution = build->contributions.items[k];
             if (contribution->comparison == &build->moved.items[i].unit->comparison &&
                 contribution->image_unit) {
-                error = add_unknown(build, i, contribution);
+                error = check_copies(build, &build->moved.items[i], contribution);
+                error = error ? error : add_unknown(build, i, contribution);
             }
         }
     }
