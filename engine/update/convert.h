@@ -134,6 +134,13 @@ static inline void conversion_run(const struct conversion *conversion, enum plac
     }
 }
 
+/* Whether what follows the first of several instances, or the only one, side by side is elsewhere after it.
+ */
+static inline bool conversion_spreads(const struct conversion *conversion, enum place_kind kind)
+{
+    return kind != PLACE_OBJECT && conversion->from->size != conversion->to->size;
+}
+
 /* Whether CONVERSION, which is generated, moves each byte of an old instance to a place of its own; and the
  * old instance at OLD, made of the new one at NEW, if it does. */
 bool conversion_is_exact(const struct conversion *conversion);

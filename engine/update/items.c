@@ -26,12 +26,11 @@ struct item *item_next(const struct conversion *conversion, struct staging_posit
     return item;
 }
 
-/* Pointers to what moves, and to what lies elsewhere in its instance, will have to follow. */
+/* Pointers to what moves, and to what lies elsewhere in its instance, will have to follow; and those to
+ * elements, or to the end, of an array whose elements change their size, if it has one alone, too. */
 static inline void note_address(struct conversion *conversion, struct item item)
 {
-    bool resized = conversion->from->size != conversion->to->size && item.size > conversion->from->size;
-
-    if (item.moved || conversion->shifts || resized) {
+    if (item.moved || conversion->shifts || conversion_spreads(conversion, item.kind)) {
         uintptr_t end = item.place + item.size;
         conversion->low = item.place < conversion->low ? item.place : conversion->low;
         conversion->high = end > conversion->high ? end : conversion->high;

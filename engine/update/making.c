@@ -271,6 +271,7 @@ bool making_run(struct worker *worker, size_t count)
     uintptr_t low = making->places[0], high = making->places[count - 1] + size;
     items->low = low < items->low ? low : items->low;
     items->high = high > items->high ? high : items->high;
+    items->spreads |= conversion_spreads(making->conversion, making->kind);
     bool fine =
         making->moves ? make_moved(worker, making, items, count) : make_in_place(making, items, count);
     if (fine) {

@@ -259,7 +259,7 @@ static void take_over(struct state *state, struct worker *worker)
         staging_join(&conversion->items, &items->items);
         conversion->count += items->count;
         state->moved += items->moved;
-        if ((conversion->shifts || items->moved) && items->count) {
+        if ((conversion->shifts || items->moved || items->spreads) && items->count) {
             conversion->low = items->low < conversion->low ? items->low : conversion->low;
             conversion->high = items->high > conversion->high ? items->high : conversion->high;
         }

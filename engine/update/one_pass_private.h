@@ -18,6 +18,7 @@
 struct one_pass_items {
     _Alignas(ONE_PASS_LINES) struct staging items;
     uint64_t count, saved, moved;
+    bool spreads; /* conversion_spreads for some of them */
     uintptr_t low, high;
     struct ahead_batch batch;
 };
