@@ -515,6 +515,24 @@ void sites_remember(const struct sites *sites)
     }
 }
 
+/* Something else may use blocks of site ID later, if there is a carver; while the update lasts that has made
+ * them they are just LAYOUT. Unless it has blocks that are still to be migrated, of a type that is told from
+ * the new one by its numbers alone. */
+static unsigned settled(struct sites *sites, unsigned id, uint32_t layout)
+{
+    const struct remembered *known = &memory.items[known_by_id[id] - 1];
+    uint32_t doubt, found = find_layout(sites, known->is, &doubt);
+
+    if (*known->carver && found && !sites->layouts->items[found].changed) {
+        sites->meanings[id] = (struct meaning){ .resolved = true,
+                                                .kind = known->kind,
+                                                .layout = layout,
+                                                .carver = known->carver,
+                                                .allocator = known->allocator };
+    }
+    return id;
+}
+
 unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, const struct meaning *meaning)
 {
     const struct allocator *allocator = &meaning->allocator;
@@ -525,7 +543,7 @@ unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, co
         if (!known->address && known_by_id[known->id] == i + 1 && known->kind == kind &&
             same_identity(known->is, is) && known->allocator.allocate == allocator->allocate &&
             known->carver == meaning->carver) {
-            return known->id;
+            return settled(sites, known->id, layout);
         }
     }
     unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
@@ -538,7 +556,7 @@ unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, co
                                             .carver = meaning->carver });
         sites->meanings[id] = (struct meaning){ 0 };
     }
-    return id;
+    return id ? settled(sites, id, layout) : 0;
 }
 
 size_t sites_mark(void)
