@@ -748,5 +748,5 @@ export function sources(program, version) {
     const { types } = version;
     const half = (odd) => includes + types.filter((type) => (type.index % 2 === 1) === odd).map((type) => instanceSource(type, types)).join('');
     return { 'nodes.h': header(program, version), 'few.c': half(false), 'more.c': half(true), 'graph.c': graphSource(program, version),
-        'work.c': workSource, 'work.h': workHeader, ...(version.step ? { 'molt/policies.c': policies(version) } : {}) };
+        'work.c': workSource, 'work.h': workHeader, ...(program.seed % 4 ? { 'molt.toml': '[heap]\nplain = ["pool_get"]\n' } : {}), ...(version.step ? { 'molt/policies.c': policies(version) } : {}) };
 }
