@@ -12,9 +12,9 @@ export const everyConfiguration = ['pie', 'fixed'].flatMap((kind) =>
     compilers.flatMap((compiler) => levels.map((level) => `${compiler}-${level}-${kind}`)))
     .concat('gcc-Os-pie', 'clang-Os-fixed');
 
-/** What CI runs: fixed addresses at two levels, the rest in full. */
+/** What CI runs, in the time that it has: fixed addresses at two levels, clang's -O1 not, the rest in full. */
 export const usualConfigurations = everyConfiguration.filter((name) =>
-    name.endsWith('-pie') || name === 'gcc-O2-fixed' || name === 'clang-O0-fixed');
+    (name.endsWith('-pie') && name !== 'clang-O1-pie') || name === 'gcc-O2-fixed' || name === 'clang-O0-fixed');
 
 function flagsOf(configuration) {
     const [compiler, level, kind] = configuration.split('-');
