@@ -294,6 +294,12 @@ static void show_moved(struct forwarder *forwarder, const struct conversion *con
     ahead_show(&conversion->ahead, first, MOVED_EACH, conversion->to->size);
 }
 
+/* How many times somebody takes some of CONVERSION's blocks ahead. */
+static size_t turns_of(const struct conversion *conversion)
+{
+    return (conversion->ahead.count + MOVED_EACH - 1) / MOVED_EACH;
+}
+
 /* VISITs what has moved, taking turns with others by NEXT. */
 static void share_moved(struct forwarder *forwarder, atomic_size_t *next,
                         void (*visit)(struct forwarder *forwarder, const struct conversion *conversion,
@@ -304,7 +310,7 @@ static void share_moved(struct forwarder *forwarder, atomic_size_t *next,
 
     for (size_t i = 0; i < state->conversion_count; i++) {
         const struct conversion *conversion = &state->conversions[i];
-        size_t turns = (conversion->ahead.count + MOVED_EACH - 1) / MOVED_EACH;
+        size_t turns = turns_of(conversion);
         for (; turn - before < turns && goes_on(state); turn = atomic_fetch_add(next, 1)) {
             visit(forwarder, conversion, (turn - before) * MOVED_EACH);
             atomic_fetch_add(&state->forwarding->done, 1);
@@ -321,7 +327,7 @@ static size_t all_turns(const struct state *state)
     size_t turns = state->forwarding->parts;
 
     for (size_t i = 0; i < state->conversion_count; i++) {
-        turns += (state->conversions[i].ahead.count + MOVED_EACH - 1) / MOVED_EACH;
+        turns += turns_of(&state->conversions[i]);
     }
     return turns;
 }
