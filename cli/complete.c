@@ -121,12 +121,8 @@ static void complete_command(const struct cli_command *command, char *const *wor
 
 void cli_print_completions(char *const *words, int count)
 {
-    if (count == 0 || (count == 2 && strcmp(words[0], "help") == 0)) {
-        offer_commands(count ? words[1] : "");
-        return;
-    }
-    if (count == 1) {
-        offer_commands(words[0]);
+    if (count < 2 || (count == 2 && strcmp(words[0], "help") == 0)) {
+        offer_commands(count ? words[count - 1] : "");
         return;
     }
     for (size_t i = 0; cli_commands[i]; i++) {
