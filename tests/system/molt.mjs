@@ -16,6 +16,9 @@ export const environment = { ...process.env, XDG_RUNTIME_DIR: runtime };
 
 export const isBuilt = () => fs.existsSync(molt);
 
+/** Whether OUTPUT of a rehearsed update tells of words that lead to where instances were before they moved. */
+export const tellsOfLeftovers = (output) => /seems? to lead to/.test(output);
+
 /** Runs `molt ARGS...` to its end, see run(). */
 export const call = (args, options = {}) => run(molt, args, { env: environment, ...options });
 

@@ -80,7 +80,7 @@ class Telling {
             const file = await this.patch(step.version, step.via);
             this.last = await molt.call(['apply', ...this.rehearsed(), file, pid]);
             demandResult('molt apply', this.last, 0, ['updated', ...step.words ?? []]);
-            demand(!/seems? to lead to/.test(this.last.output) || this.fixture.steps.some((one) => one.kind === 'warned' && one.words.includes('lead')),
+            demand(!molt.tellsOfLeftovers(this.last.output) || this.fixture.steps.some((one) => one.kind === 'warned' && one.words.includes('lead')),
                 `old blocks are led to: ${this.last.output}`);
             this.applied.push({ version: step.version, file });
             break;

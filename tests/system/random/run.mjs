@@ -122,7 +122,7 @@ class Conversation {
             throw new Ended();
         if (result.status !== status)
             throw new Error(`${what}: status ${result.status}, must be ${status}: ${result.output.trim()}`);
-        if (/seems? to lead to/.test(result.output))
+        if (molt.tellsOfLeftovers(result.output))
             throw new Error(`${what}: ${result.output.trim()}`);
         return !result.output.includes('nothing to update');
     }
