@@ -220,18 +220,25 @@ static bool is_searched(const char *path, const struct table *table)
     return !is_vdso && table->symbols && table->strings && (table->hash || table->older_hash);
 }
 
+/* The tables of the module that INFO is about. False: it is not searched. */
+static bool read_module(const struct dl_phdr_info *info, struct table *ret)
+{
+    *ret = (struct table){ .bias = info->dlpi_addr };
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
+            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), ret);
+        }
+    }
+    return is_searched(info->dlpi_name, ret);
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *context)
 {
     struct search *search = context;
-    struct table table = { .bias = info->dlpi_addr };
+    struct table table;
     bool later = search->modules++ >= initial_modules;
 
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
-            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
-        }
-    }
-    if (!is_searched(info->dlpi_name, &table)) {
+    if (!read_module(info, &table)) {
         return 0;
     }
     const Elf64_Sym *symbol = find_in(&table, search);
@@ -356,14 +363,9 @@ static void walk_hash(const struct table *table, const struct variable_walk *wal
 static int visit_variables(struct dl_phdr_info *info, size_t size, void *context)
 {
     const struct variable_walk *walk = context;
-    struct table table = { .bias = info->dlpi_addr };
+    struct table table;
 
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
-            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
-        }
-    }
-    if (!is_searched(info->dlpi_name, &table)) {
+    if (!read_module(info, &table)) {
         return 0;
     }
     if (table.hash) {
@@ -406,14 +408,9 @@ static const char *find_import(const struct table *table, const Elf64_Rela *relo
 static int visit_importer(struct dl_phdr_info *info, size_t size, void *context)
 {
     struct import_search *search = context;
-    struct table table = { .bias = info->dlpi_addr };
+    struct table table;
 
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC) {
-            read_dynamic((const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr), &table);
-        }
-    }
-    if (!is_searched(info->dlpi_name, &table)) {
+    if (!read_module(info, &table)) {
         return 0;
     }
     const char *name =
