@@ -18,6 +18,7 @@
  */
 #include "engine/threads/unknown_stacks.h"
 
+#include "base/search.h"
 #include "engine/sort.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/readable.h"
@@ -86,18 +87,9 @@ static READS_PROGRAM void take_address(void *context, uintptr_t *at)
 /* The last of the addresses in the place that HOLDS lies in, NULL: there is none. */
 static const struct address *last_in_place_of(uintptr_t holds)
 {
-    const struct address *last = NULL;
-    size_t low = 0, high = search.address_count;
+    size_t count = COUNT_BEFORE(i, search.address_count, search.addresses[i].place.low <= holds);
+    const struct address *last = count ? &search.addresses[count - 1] : NULL;
 
-    while (low < high) { /* the last one in a place that begins at or before it */
-        size_t middle = low + (high - low) / 2;
-        if (search.addresses[middle].place.low <= holds) {
-            last = &search.addresses[middle];
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
     return last && holds < last->place.high ? last : NULL;
 }
 
