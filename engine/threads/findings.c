@@ -155,9 +155,7 @@ bool findings_visit(void *context, const struct stack_frame *frame)
     if (is_between_versions(frame)) {
         findings_note(findings, &turning, 0);
         findings->unexpected++;
-    } else if (range && can_transfer(findings, range, frame, destination)) {
-        findings->transferred++;
-    } else if (range) {
+    } else if (range && !can_transfer(findings, range, frame, destination)) {
         findings_note(findings, range, frame->return_slot);
     }
     return true;

@@ -47,7 +47,6 @@ static void examine(struct safe_point *wanted, struct stopped_thread *thread, bo
         .wanted = wanted, .tid = thread->tid, .waited_long = waited_long, .returns_once = true
     };
     if (unwind_thread(thread, findings_visit, ret, &lost_sp) == UNWIND_LOST) {
-        ret->lost = true;
         findings_scan(ret, lost_sp, unwind_stack_end(lost_sp), false);
     }
     if (unknown_walk_is_switching((uintptr_t)thread->context->uc_mcontext.gregs[REG_RIP])) {
