@@ -123,11 +123,15 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
                     size_t *ret_unexpected)
 {
     struct unknown_values values[HULLS + 1];
-    struct unknown_wanted search = { values, list_values(wanted, values), is_affected, wanted };
+    struct unknown_wanted search = { .values = values, .is_affected = is_affected, .context = wanted };
     struct looking stacks = { .wanted = wanted, .waited_long = waited_long };
-    uint64_t start = monotonic_us();
 
-    if (!search.count || wanted->transfers.known_only || !unknown_stacks_possible()) {
+    if (wanted->transfers.known_only || !unknown_stacks_possible()) {
+        return 0;
+    }
+    uint64_t start = monotonic_us();
+    search.count = list_values(wanted, values);
+    if (!search.count) {
         return 0;
     }
     if (start < searched.next_us && waited_long == searched.waited_long) {
