@@ -54,11 +54,4 @@ void findings_begin(struct safe_point *wanted);
 /* The frames that are taken over now would not leave the next time, too. */
 void findings_remember(const struct safe_point *reached);
 
-/* Searches for stacks that nobody has told of (unknown_stacks.h), when none that is known blocks. Returns how
- * many hold affected functions; adds to *RET_UNEXPECTED how many of their frames are others than those known
- * to last. To be begun anew, before anybody is stopped, for each safe point. */
-void unknown_begin(void);
-size_t unknown_look(struct safe_point *wanted, const struct world *world, bool waited_long,
-                    size_t *ret_unexpected);
-
 #endif

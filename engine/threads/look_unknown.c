@@ -2,12 +2,15 @@
  * The search for stacks that nobody has told of, as a part of a safe point: what is searched for, how often,
  * and what is said of what is found.
  */
+#include "engine/threads/look_unknown.h"
+
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/threads/findings.h"
 #include "engine/threads/stubs.h"
+#include "engine/threads/switches.h"
 #include "engine/threads/unknown_stacks.h"
 
 #define HULLS 4
@@ -126,7 +129,7 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
     struct unknown_wanted search = { .values = values, .is_affected = is_affected, .context = wanted };
     struct looking stacks = { .wanted = wanted, .waited_long = waited_long };
 
-    if (wanted->transfers.known_only || !unknown_stacks_possible()) {
+    if (wanted->transfers.known_only || !switches_exist()) {
         return 0;
     }
     uint64_t start = monotonic_us();
@@ -154,6 +157,6 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
 
 void unknown_begin(void)
 {
-    unknown_stacks_prepare();
+    switches_look();
     searched.next_us = 0;
 }

@@ -25,6 +25,7 @@
 #include "engine/threads/readable.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/findings.h"
+#include "engine/threads/look_unknown.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/unknown_walk.h"
 #include "engine/threads/unwind.h"

@@ -23,7 +23,6 @@
 #include "engine/threads/coroutines.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/stubs.h"
-#include "engine/threads/switches.h"
 #include "engine/watched.h"
 
 #define ADDRESSES_MAX 8192
@@ -334,16 +333,6 @@ static void visit_understood(unknown_stack_visitor *visit, void *context)
             visit(context, &search.stacks[i].stack);
         }
     }
-}
-
-void unknown_stacks_prepare(void)
-{
-    switches_look();
-}
-
-bool unknown_stacks_possible(void)
-{
-    return switches_exist();
 }
 
 static void find_stacks(void)

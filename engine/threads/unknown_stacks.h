@@ -28,12 +28,6 @@ struct unknown_wanted {
  * being visited. */
 void unknown_stacks_frames(const struct unknown_stack *stack, unwind_visitor *visit, void *context);
 
-/* Before the first look: what code there is. Takes the dynamic linker's lock. */
-void unknown_stacks_prepare(void);
-
-/* Whether the program may have such stacks at all. */
-bool unknown_stacks_possible(void);
-
 /* Visits those on which affected functions wait. In the stopped world, after threads and coroutines have been
  * looked at. False if there was no memory for it. */
 bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,
