@@ -14,7 +14,7 @@
 
 const TSLanguage *tree_sitter_c(void);
 
-static bool is_word_byte(char c)
+bool scan_is_word_byte(char c)
 {
     return isalnum((unsigned char)c) || c == '_';
 }
@@ -132,9 +132,9 @@ static char *simplify(const char *text, size_t start, size_t end)
         } else if (copy[at] == '"' || copy[at] == '\'') {
             at = preprocessed_skip(copy, at, length);
             line_start = false;
-        } else if (is_word_byte(copy[at])) {
+        } else if (scan_is_word_byte(copy[at])) {
             size_t stop = at;
-            while (is_word_byte(copy[stop])) {
+            while (scan_is_word_byte(copy[stop])) {
                 stop++;
             }
             at = simplify_word(copy, at, stop, length);
@@ -163,13 +163,13 @@ bool scan_is_wanted(const struct scan *scan, const char *name)
 static bool mentions_calls(const struct scan *scan, size_t start, size_t end)
 {
     for (size_t at = start; at < end;) {
-        if (!is_word_byte(scan->text[at])) {
+        if (!scan_is_word_byte(scan->text[at])) {
             at = strchr("\"'", scan->text[at]) ? preprocessed_skip(scan->text, at, end) : at + 1;
             continue;
         }
         size_t stop = at;
         char name[128];
-        while (is_word_byte(scan->text[stop])) {
+        while (scan_is_word_byte(scan->text[stop])) {
             stop++;
         }
         if (stop - at < sizeof(name)) {

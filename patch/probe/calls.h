@@ -20,6 +20,8 @@ struct scan {
     LIST(char *) parameters; /* their names, "" without */
 };
 
+bool scan_is_word_byte(char c);
+
 /* The text of NODE, as the compiler sees it, on one line. Owned by the caller. */
 char *scan_text(const struct scan *scan, TSNode node);
 

@@ -1,27 +1,33 @@
 /* Functions that do not allocate themselves, but have to do with where those that do take what they return
  * from: what these call, and what fills the lists that they empty. Of one unit. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "patch/probe/calls.h"
 
-static bool is_word_byte(char c)
+/* Where WORD stands by itself between FROM and END, NULL if it does not. */
+static const char *find_word(const char *from, const char *end, const char *word)
 {
-    return isalnum((unsigned char)c) || c == '_';
+    size_t length = strlen(word);
+
+    for (const char *at = from; (at = memmem(at, end - at, word, length)); at++) {
+        if ((at == from || !scan_is_word_byte(at[-1])) &&
+            (at + length == end || !scan_is_word_byte(at[length]))) {
+            return at;
+        }
+    }
+    return NULL;
 }
 
 /* Whether FUNCTION is that called NAME, and has not been read. */
 static bool is_unread(const struct scan *scan, const struct preprocessed_function *function, const char *name)
 {
-    const char *head = scan->text + function->head, *end = scan->text + function->body;
-    size_t length = strlen(name);
+    const char *end = scan->text + function->body;
     bool named = false;
 
-    for (const char *at = head; !named && (at = memmem(at, end - at, name, length)); at++) {
-        const char *behind = at + length;
-        named = (at == head || !is_word_byte(at[-1])) && behind < end && !is_word_byte(*behind) &&
-                behind[strspn(behind, " \n")] == '(';
+    for (const char *at = scan->text + function->head; !named && (at = find_word(at, end, name)); at++) {
+        const char *behind = at + strlen(name);
+        named = behind[strspn(behind, " \n")] == '(';
     }
     for (size_t i = 0; named && i < scan->probe->candidates.count; i++) {
         named = strcmp(scan->probe->candidates.items[i]->function, name) != 0;
@@ -41,18 +47,6 @@ static void visit_pieces(struct scan *scan, TSNode root)
     scan_origins(scan, false);
 }
 
-static bool has_word(const char *from, const char *end, const char *word)
-{
-    size_t length = strlen(word);
-
-    for (const char *at = from; (at = memmem(at, end - at, word, length)); at++) {
-        if ((at == from || !is_word_byte(at[-1])) && (at + length == end || !is_word_byte(at[length]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether FUNCTION was read, as far as that left something. */
 static bool was_read(const struct scan *scan, const struct preprocessed_function *function)
 {
@@ -60,7 +54,7 @@ static bool was_read(const struct scan *scan, const struct preprocessed_function
     bool read = false;
 
     for (size_t i = 0; !read && i < scan->probe->origins.count; i++) {
-        read = has_word(head, body, scan->probe->origins.items[i].function);
+        read = find_word(head, body, scan->probe->origins.items[i].function) != NULL;
     }
     return read;
 }
@@ -76,7 +70,7 @@ static void find_keepers(struct scan *scan, TSParser *parser)
         for (size_t i = 0; !keeps && i < count; i++) {
             const struct origin *origin = &scan->probe->origins.items[i];
             keeps = origin->kind == ORIGIN_TAKEN && origin->place &&
-                    has_word(scan->text + function->body, scan->text + function->end, origin->place);
+                    find_word(scan->text + function->body, scan->text + function->end, origin->place);
         }
         if (keeps && !was_read(scan, function)) {
             scan_function(scan, parser, function, visit_pieces);
