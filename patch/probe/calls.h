@@ -35,6 +35,9 @@ TSNode scan_declared(TSNode declarator);
 size_t scan_start(const struct scan *scan, TSNode node);
 size_t scan_end(const struct scan *scan, TSNode node);
 
+/* Whether NODE takes the address of something: &p. */
+bool scan_is_address(TSNode node);
+
 /* NODE without parentheses around it. */
 TSNode scan_inside(TSNode node);
 

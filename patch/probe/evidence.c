@@ -268,8 +268,7 @@ static TSNode filled_variable(TSNode call)
     for (uint32_t i = 0; !ts_node_is_null(list) && i < ts_node_named_child_count(list); i++) {
         TSNode plain = scan_without_casts(ts_node_named_child(list, i)),
                variable = node_field(plain, "argument");
-        if (node_is(plain, "pointer_expression") && node_is(node_field(plain, "operator"), "&") &&
-            node_is(variable, "identifier")) {
+        if (scan_is_address(plain) && node_is(variable, "identifier")) {
             return variable;
         }
     }

@@ -30,11 +30,6 @@ static bool same_text(const struct scan *scan, TSNode one, TSNode other)
     return same;
 }
 
-static bool is_address_of(const struct scan *scan, TSNode node)
-{
-    return node_is(node, "pointer_expression") && scan_reads(scan, node_field(node, "operator"), "&");
-}
-
 /* offsetof(struct item, link) */
 static bool read_offsetof(const struct scan *scan, TSNode node, struct kept *ret)
 {
@@ -62,10 +57,10 @@ static bool read_difference(const struct scan *scan, TSNode node, struct kept *r
     TSNode place = scan_without_casts(node_field(node, "left")),
            whole = scan_without_casts(node_field(node, "right"));
 
-    if (!scan_reads(scan, node_field(node, "operator"), "-") || !is_address_of(scan, place)) {
+    if (!scan_reads(scan, node_field(node, "operator"), "-") || !scan_is_address(place)) {
         return false;
     }
-    bool by_address = is_address_of(scan, whole); /* (char *)&item.link - (char *)&item */
+    bool by_address = scan_is_address(whole); /* (char *)&item.link - (char *)&item */
     place = scan_inside(node_field(place, "argument"));
     ret->whole = by_address ? scan_inside(node_field(whole, "argument")) : whole;
     while (node_is(place, "field_expression")) {

@@ -108,9 +108,7 @@ static void note_all(struct trace *trace, TSNode node)
         note_store(trace, node_field(node, "argument"), none, true);
     } else if (node_is(node, "declaration")) {
         note_declaration(trace, node);
-    } else if (node_is(node, "pointer_expression") &&
-               scan_reads(trace->scan, node_field(node, "operator"), "&") &&
-               node_is(ts_node_parent(node), "argument_list")) {
+    } else if (scan_is_address(node) && node_is(ts_node_parent(node), "argument_list")) {
         note_store(trace, node_field(node, "argument"), none, adds(trace, node));
     }
     for (uint32_t i = 0; i < ts_node_named_child_count(node); i++) {
@@ -465,8 +463,7 @@ static void follow_kind(struct trace *trace, TSNode node)
         follow_value(trace, node_field(node, "right"));
     } else if (node_is(node, "parenthesized_expression")) {
         follow_value(trace, value_of_block(node));
-    } else if (node_is(node, "pointer_expression") &&
-               scan_reads(trace->scan, node_field(node, "operator"), "&")) {
+    } else if (scan_is_address(node)) {
         follow_sum(trace, scan_inside(node_field(node, "argument")));
     } else if (node_is(node, "pointer_expression") || node_is(node, "field_expression") ||
                node_is(node, "subscript_expression")) {

@@ -36,7 +36,7 @@ static bool is_inside(struct trace *trace, TSNode node, bool added)
         return is_inside(trace, node_field(node, "left"), true) ||
                is_inside(trace, node_field(node, "right"), true);
     }
-    if (node_is(node, "pointer_expression") && scan_reads(trace->scan, node_field(node, "operator"), "&")) {
+    if (scan_is_address(node)) {
         TSNode element = scan_inside(node_field(node, "argument"));
         return node_is(element, "subscript_expression") &&
                is_inside(trace, node_field(element, "argument"), true);

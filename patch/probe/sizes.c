@@ -193,6 +193,11 @@ static void read_size(struct sizing *sizing, TSNode node, bool product)
     }
 }
 
+bool scan_is_address(TSNode node)
+{
+    return node_is(node, "pointer_expression") && node_is(node_field(node, "operator"), "&");
+}
+
 TSNode scan_without_casts(TSNode node)
 {
     node = scan_inside(node);
@@ -206,7 +211,7 @@ TSNode scan_without_casts(TSNode node)
 static void read_pointer(struct scan *scan, struct candidate *candidate, TSNode call, TSNode node)
 {
     TSNode plain = scan_without_casts(node);
-    bool out = node_is(plain, "pointer_expression") && node_is(node_field(plain, "operator"), "&");
+    bool out = scan_is_address(plain);
 
     if (!out && !node_is(plain, "identifier") && !node_is(plain, "field_expression") &&
         !node_is(plain, "subscript_expression")) {
