@@ -135,7 +135,8 @@ bool trace_is_parameter(const struct trace *trace, TSNode name)
 
 bool trace_is_local(const struct trace *trace, TSNode name)
 {
-    return is_named(trace, name, trace->locals.items, trace->locals.count) || trace_is_parameter(trace, name);
+    return node_is(name, "identifier") && (is_named(trace, name, trace->locals.items, trace->locals.count) ||
+                                           trace_is_parameter(trace, name));
 }
 
 /* The member or lasting variable that the place NODE is, or an element of. Null: what a pointer leads to. */
@@ -216,10 +217,11 @@ bool trace_is_fresh(const struct trace *trace, TSNode node)
             continue;
         }
         TSNode right = trace_value(trace, store->right);
-        other = other || (store->counts && !(node_is(node, "identifier") && trace_is_local(trace, node)));
-        any = any || trace_is_fresh_call(trace, right);
-        other = other || (!ts_node_is_null(right) && !trace_is_fresh_call(trace, right) &&
-                          !node_is(right, "null") && !node_is(right, "number_literal"));
+        bool fresh = trace_is_fresh_call(trace, right);
+        any = any || fresh;
+        other = other || (store->counts && !trace_is_local(trace, node)) ||
+                (!ts_node_is_null(right) && !fresh && !node_is(right, "null") &&
+                 !node_is(right, "number_literal"));
     }
     return any && !other;
 }
@@ -232,19 +234,33 @@ struct changes {
 
 static void find_changes_below(struct trace *trace, TSNode node, struct changes *changes);
 
-/* What the local variable NAME was given counts, too. */
-static void find_changes_of_local(struct trace *trace, TSNode node, const char *name, struct changes *changes)
+/* What NODE, a local variable, was given counts, too. */
+static void find_changes_of_local(struct trace *trace, TSNode node, struct changes *changes)
 {
     if (is_named(trace, node, changes->met.items, changes->met.count) || trace_is_fresh(trace, node)) {
         return;
     }
-    LIST_ADD(&changes->met, must_strdup(name));
+    LIST_ADD(&changes->met, scan_text(trace->scan, node));
     for (size_t i = 0; i < trace->stores.count; i++) {
         const struct store *store = &trace->stores.items[i];
-        if (!ts_node_is_null(store->right) && strcmp(store->text, name) == 0) {
+        if (!ts_node_is_null(store->right) && scan_reads(trace->scan, node, store->text)) {
             find_changes_below(trace, store->right, changes);
         }
     }
+}
+
+static void find_changes_of_place(struct trace *trace, TSNode node, struct changes *changes)
+{
+    char *text = scan_text(trace->scan, node);
+
+    for (size_t i = 0; i < trace->stores.count; i++) {
+        const struct store *store = &trace->stores.items[i];
+        if (reads(trace, node, text, store)) {
+            changes->any = true;
+            changes->counts = changes->counts || store->counts;
+        }
+    }
+    free(text);
 }
 
 static void find_changes_below(struct trace *trace, TSNode node, struct changes *changes)
@@ -252,20 +268,10 @@ static void find_changes_below(struct trace *trace, TSNode node, struct changes 
     if (trace_is_fresh_call(trace, node)) {
         return;
     }
-    if (is_place(node)) {
-        char *text = scan_text(trace->scan, node);
-        if (node_is(node, "identifier") && trace_is_local(trace, node)) {
-            find_changes_of_local(trace, node, text, changes);
-        }
-        for (size_t i = 0;
-             i < trace->stores.count && !(node_is(node, "identifier") && trace_is_local(trace, node)); i++) {
-            const struct store *store = &trace->stores.items[i];
-            if (reads(trace, node, text, store)) {
-                changes->any = true;
-                changes->counts = changes->counts || store->counts;
-            }
-        }
-        free(text);
+    if (trace_is_local(trace, node)) {
+        find_changes_of_local(trace, node, changes);
+    } else if (is_place(node)) {
+        find_changes_of_place(trace, node, changes);
     }
     for (uint32_t i = 0; i < ts_node_named_child_count(node); i++) {
         find_changes_below(trace, ts_node_named_child(node, i), changes);

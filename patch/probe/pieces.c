@@ -41,7 +41,7 @@ static bool is_inside(struct trace *trace, TSNode node, bool added)
         return node_is(element, "subscript_expression") &&
                is_inside(trace, node_field(element, "argument"), true);
     }
-    if (!node_is(node, "identifier") || !trace_is_local(trace, node)) {
+    if (!trace_is_local(trace, node)) {
         return added && trace_is_fresh(trace, node);
     }
     if (trace_meet(trace, node, added)) {
