@@ -108,9 +108,8 @@ static void find_earlier(const struct build *build, short_functions *ret)
 
 /* ---- who names them ---------------------------------------------------------------------------------- */
 
-/* What UNIT contributes to IMAGE, placed or not yet. False: it is not part of it. */
-static bool contribution_of(const struct build *build, const struct changed_unit *unit,
-                            const struct image *image, struct contribution *ret)
+bool build_contribution_of(const struct build *build, const struct changed_unit *unit,
+                           const struct image *image, struct contribution *ret)
 {
     const struct compile_entry *entry = unit->unit->entry;
 
@@ -180,7 +179,7 @@ static struct molt_error *each_mention(struct build *build, struct changed_unit 
             for (size_t n = 0; !error && n < functions->count; n++) {
                 const struct short_function *function = &functions->items[n];
                 struct contribution contribution;
-                if (contribution_of(build, unit, function->image, &contribution) &&
+                if (build_contribution_of(build, unit, function->image, &contribution) &&
                     is_named(&contribution, object, place.symbol, function)) {
                     error = on(build, &(struct mention){ function, unit, object, section,
                                                          &section->relocations[k] });

@@ -97,11 +97,19 @@ bool build_is_moved(const struct build *build, const struct changed_unit *unit, 
  * whose source is not known, and it cannot be rebound. */
 struct molt_error *build_rebind_find(struct build *build);
 
+/* build_rebind_search.c: adds the operands that name variable INDEX of build->moved in code of its DEFINER's
+ * binary whose source is not known. REFUSED: there is one that cannot be rebound. */
+struct molt_error *build_rebind_search(struct build *build, size_t index, struct contribution *definer);
+
 /* build_rebind.c: the records of those operands. What the manifest says of them. */
 json_t *build_rebind_emit(struct build *build, struct emission *emission);
 
 /* build_bypass.c: whether the function at ADDRESS of IMAGE is replaced, by this patch or an earlier one. */
 bool build_is_replaced(const struct build *build, const struct image *image, uint64_t address);
+
+/* build_bypass.c: what UNIT contributes to IMAGE, placed or not yet. False: it is not part of it. */
+bool build_contribution_of(const struct build *build, const struct changed_unit *unit,
+                           const struct image *image, struct contribution *ret);
 
 /* build_widen.c: adds all other units that are linked, compared with themselves. */
 struct molt_error *build_take_all(struct build *build);

@@ -1,20 +1,15 @@
 /*
  * Operands that name a variable which moves, in code that stays. The objects say which they are
  * (relocations), the comparison with the binary where each is in it; the engine writes them when all threads
- * stand. The binary is searched as a whole besides, since code whose sources nobody knows (an assembly file,
- * a library that was linked in) may name the variable, too: that is rebound likewise if all that the variable
- * held before is where it was, from its start on, else it is refused.
+ * stand. The binary is searched as a whole besides (build_rebind_search.c), since code whose sources nobody
+ * knows may name the variable, too.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "patch/build_private.h"
 #include "patch/code/baseline.h"
-#include "patch/code/definition_line.h"
 #include "patch/code/operands.h"
-#include "patch/types/types.h"
-#include "patch/types/variables.h"
 
 /* What UNIT contributes to IMAGE, or NULL. */
 static struct contribution *contribution_in(const struct build *build, const struct changed_unit *unit,
@@ -34,8 +29,6 @@ static void mark(struct contribution *contribution, struct build *build, struct 
     comparison_mark(&build_unit_of(build, contribution->comparison)->comparison, function,
                     "refers to a variable of another size");
 }
-
-/* ---- code with sources ------------------------------------------------------------------------------- */
 
 /* The operand of the binary's instruction at ADDRESS, in RET; its target must be what the old state has
  * there. */
@@ -174,125 +167,6 @@ static void add_contribution(struct build *build, struct contribution *contribut
     comparison_spread(comparison);
 }
 
-/* ---- code without sources ---------------------------------------------------------------------------- */
-
-/* Whether everything in OLD is at the same place in NEW, which may go on behind it. */
-static bool begins_alike(const struct type *old, const struct type *new)
-{
-    old = type_strip(old);
-    new = type_strip(new);
-    if (old->hash == new->hash) {
-        return true;
-    }
-    if (old->kind == TYPE_ARRAY && new->kind == TYPE_ARRAY) {
-        return type_strip(old->inner)->hash == type_strip(new->inner)->hash && new->count >= old->count;
-    }
-    bool alike =
-        old->kind == TYPE_STRUCT && new->kind == TYPE_STRUCT &&new->member_count >= old->member_count;
-    for (size_t i = 0; alike && i < old->member_count; i++) {
-        const struct type_member *a = &old->members[i], *b = &new->members[i];
-        bool last = i + 1 == old->member_count;
-        alike = a->bit_offset == b->bit_offset && a->bit_size == b->bit_size &&
-                (type_strip(a->type)->hash == type_strip(b->type)->hash ||
-                 (last && begins_alike(a->type, b->type)));
-    }
-    return alike;
-}
-
-static const struct type *type_in(struct type_model *model, struct object *object,
-                                  const struct object_symbol *symbol, variable_list *variables)
-{
-    variables_of_all(object_dwarf(object), variables);
-    const struct variable *variable = variables_find(variables, object_address(object, symbol), false);
-
-    return variable && !variable->size ? type_of_object(model, &variable->die) : NULL;
-}
-
-static bool grows_at_its_end(const struct moved_variable *moved)
-{
-    const struct comparison *comparison = &moved->unit->comparison;
-    struct type_model *before = type_model_create(), *after = type_model_create();
-    variable_list old_variables = { 0 }, new_variables = { 0 };
-
-    type_model_add_all(before, object_dwarf(comparison->old), "");
-    type_model_add_all(after, object_dwarf(comparison->new), "");
-    const struct type *old = type_in(before, comparison->old, moved->old, &old_variables);
-    const struct type *new = type_in(after, comparison->new, moved->new, &new_variables);
-    bool alike = old && new &&begins_alike(old, new);
-    LIST_FREE(&old_variables);
-    LIST_FREE(&new_variables);
-    type_model_destroy(before);
-    type_model_destroy(after);
-    return alike;
-}
-
-static bool is_rebound(const struct build *build, const struct image *image, uint64_t address)
-{
-    for (size_t i = 0; i < build->rebound.count; i++) {
-        if (build->rebound.items[i].address == address && build->rebound.items[i].definer->image == image) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct molt_error *refuse(const struct moved_variable *moved, const struct image *image,
-                                 const struct image_operand *operand, bool grows)
-{
-    const struct image_symbol *within = image_symbol_at(image, operand->address);
-    char *file = NULL;
-    unsigned line = image_line(image, operand->address, &file);
-    struct molt_error *error = molt_error_at(
-        MOLT_ERROR_REFUSED, file, line,
-        "%s gets another size and so another place, and %s in %s (0x%lx), whose source is not in the compile "
-        "database, %s: compile that together with the rest, or leave the size of %s as it is",
-        moved->old->name, within ? within->name : "code without a name", image->path,
-        (unsigned long)operand->address, grows ? "takes its address" : "relies on where its members are",
-        moved->old->name);
-
-    free(file);
-    return error;
-}
-
-/* Adds the operands that name MOVED in code of IMAGE that no source tells of. */
-static struct molt_error *add_unknown(struct build *build, size_t index, struct contribution *definer)
-{
-    const struct moved_variable *moved = &build->moved.items[index];
-    const struct image *image = definer->image;
-    image_operands found = { 0 };
-    struct molt_error *error = NULL;
-    bool ambiguous, asked = false, grows = false;
-    const struct image_symbol *variable = bind_find(definer, moved->old, &ambiguous);
-
-    if (variable && variable->size) {
-        image_find_operands(image, variable->value, variable->value + variable->size, &found);
-    }
-    for (size_t i = 0; !error && i < found.count; i++) {
-        const struct image_operand *operand = &found.items[i];
-        const struct image_symbol *within = image_symbol_at(image, operand->address);
-        if (is_rebound(build, image, operand->address) ||
-            (within && build_is_replaced(build, image, within->value))) {
-            continue;
-        }
-        grows = asked ? grows : grows_at_its_end(moved);
-        asked = true;
-        if (!grows || !operand->direct) {
-            error = refuse(moved, image, operand, grows);
-            continue;
-        }
-        LIST_ADD(&build->rebound,
-                 (struct rebound_operand){ .moved = index,
-                                           .definer = definer,
-                                           .name = within ? within->name : "",
-                                           .address = operand->address,
-                                           .offset = (int64_t)(operand->target - variable->value),
-                                           .tail = operand->tail,
-                                           .relative = operand->relative });
-    }
-    LIST_FREE(&found);
-    return error;
-}
-
 /* ---- copies ------------------------------------------------------------------------------------------ */
 
 /* Whether IMAGE, a program, keeps a copy of the library's variable NAME, which all use in its stead. */
@@ -360,7 +234,7 @@ struct molt_error *build_rebind_find(struct build *build)
             if (contribution->comparison == &build->moved.items[i].unit->comparison &&
                 contribution->image_unit) {
                 error = check_copies(build, &build->moved.items[i], contribution);
-                error = error ? error : add_unknown(build, i, contribution);
+                error = error ? error : build_rebind_search(build, i, contribution);
             }
         }
     }

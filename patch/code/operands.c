@@ -18,9 +18,14 @@ static void read_displacement(const ZydisDecodedInstruction *instruction, const 
     for (unsigned i = 0; i < instruction->operand_count_visible; i++) {
         const ZydisDecodedOperand *operand = &operands[i];
         if (operand->type == ZYDIS_OPERAND_TYPE_MEMORY && instruction->raw.disp.size) {
-            *ret = (struct operand_field){ instruction->raw.disp.offset, instruction->raw.disp.size / 8,
-                                           operand->mem.base == ZYDIS_REGISTER_RIP,
-                                           operand->mem.type == ZYDIS_MEMOP_TYPE_MEM };
+            bool relative = operand->mem.base == ZYDIS_REGISTER_RIP;
+            *ret =
+                (struct operand_field){ .offset = instruction->raw.disp.offset,
+                                        .size = instruction->raw.disp.size / 8,
+                                        .relative = relative,
+                                        .direct = operand->mem.type == ZYDIS_MEMOP_TYPE_MEM,
+                                        .indexed = (operand->mem.base != ZYDIS_REGISTER_NONE && !relative) ||
+                                                   operand->mem.index != ZYDIS_REGISTER_NONE };
         }
     }
 }
@@ -38,8 +43,8 @@ bool operands_decode(const uint8_t *bytes, uint64_t size, struct operands *ret)
     *ret = (struct operands){ .length = instruction.length };
     read_displacement(&instruction, operands, &ret->displacement);
     if (instruction.raw.imm[0].size && !instruction.raw.imm[0].is_relative) {
-        ret->immediate = (struct operand_field){ instruction.raw.imm[0].offset,
-                                                 instruction.raw.imm[0].size / 8, false, false };
+        ret->immediate = (struct operand_field){ .offset = instruction.raw.imm[0].offset,
+                                                 .size = instruction.raw.imm[0].size / 8 };
     }
     return true;
 }
@@ -96,7 +101,7 @@ static void note(struct search *search, const struct operands *operands, const s
         bool direct = field->direct && field->size == FIELD_SIZE;
         LIST_ADD(search->found, (struct image_operand){ address + field->offset, target,
                                                         operands->length - field->offset - field->size,
-                                                        field->relative, direct });
+                                                        field->relative, direct, field->indexed });
     }
 }
 

@@ -11,6 +11,7 @@ struct operand_field {
     uint8_t offset, size; /* in bytes, from the instruction's start; size 0: there is none */
     bool relative;        /* to the end of the instruction */
     bool direct;          /* it is read, written or called there: no register gets the address */
+    bool indexed;         /* a register is added to it */
 };
 
 struct operands {
@@ -30,7 +31,7 @@ uint64_t operand_target(const struct operand_field *field, const uint8_t *bytes,
 struct image_operand {
     uint64_t address, target; /* of the field; what it names */
     uint8_t tail;             /* bytes between the field and the end of its instruction */
-    bool relative, direct;
+    bool relative, direct, indexed;
 };
 
 typedef LIST(struct image_operand) image_operands;
