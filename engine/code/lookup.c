@@ -405,19 +405,29 @@ static const char *find_import(const struct table *table, const Elf64_Rela *relo
     return NULL;
 }
 
-static int visit_importer(struct dl_phdr_info *info, size_t size, void *context)
+/* The name that the module of INFO refers to, or NULL. */
+static const char *find_import_of(const struct dl_phdr_info *info, lookup_name_wanted *wanted)
 {
-    struct import_search *search = context;
     struct table table;
 
     if (!read_module(info, &table)) {
-        return 0;
+        return NULL;
     }
-    const char *name =
-        find_import(&table, table.jumps, table.jumps_size / sizeof(Elf64_Rela), search->wanted);
-    name = name ? name
-                : find_import(&table, table.relocations, table.relocations_size / sizeof(Elf64_Rela),
-                              search->wanted);
+    const char *name = find_import(&table, table.jumps, table.jumps_size / sizeof(Elf64_Rela), wanted);
+    return name ? name
+                : find_import(&table, table.relocations, table.relocations_size / sizeof(Elf64_Rela), wanted);
+}
+
+bool lookup_imports(const struct dl_phdr_info *module, lookup_name_wanted *wanted)
+{
+    return find_import_of(module, wanted) != NULL;
+}
+
+static int visit_importer(struct dl_phdr_info *info, size_t size, void *context)
+{
+    struct import_search *search = context;
+    const char *name = find_import_of(info, search->wanted);
+
     if (name) {
         snprintf(search->ret->name, sizeof(search->ret->name), "%s", name);
         snprintf(search->ret->module, sizeof(search->ret->module), "%s",

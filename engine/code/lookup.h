@@ -55,4 +55,8 @@ typedef bool lookup_name_wanted(const char *name);
  * none. Takes the dynamic linker's lock. */
 bool lookup_import(lookup_name_wanted *wanted, struct lookup_import *ret);
 
+/* Whether MODULE, as dl_iterate_phdr tells of it, refers to such a symbol. */
+struct dl_phdr_info;
+bool lookup_imports(const struct dl_phdr_info *module, lookup_name_wanted *wanted);
+
 #endif

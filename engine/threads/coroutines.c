@@ -255,12 +255,25 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
     }
 }
 
-bool coroutines_know(uintptr_t address)
+/* NULL: in none. */
+static const struct known_stack *stack_around(uintptr_t address)
 {
     struct context_table *table = contexts();
     const struct known_stack *stack = table ? find_stack(table, address) : NULL;
 
-    return stack && address < stack->high;
+    return stack && address < stack->high ? stack : NULL;
+}
+
+bool coroutines_know(uintptr_t address)
+{
+    return stack_around(address) != NULL;
+}
+
+bool coroutines_are_on(uintptr_t address)
+{
+    const struct known_stack *stack = stack_around(address);
+
+    return stack && stack->busy;
 }
 
 bool coroutines_know_own(size_t index)

@@ -36,6 +36,9 @@ bool coroutines_is_live(const struct suspended_stack *stack);
 bool coroutines_know(uintptr_t address);
 bool coroutines_know_own(size_t index);
 
+/* Likewise: whether ADDRESS lies in a stack of those that a thread is on. */
+bool coroutines_are_on(uintptr_t address);
+
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
 bool coroutines_is_return_address(uintptr_t address);
 

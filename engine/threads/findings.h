@@ -16,11 +16,11 @@ struct findings {
     const char *names[NAMED_FRAMES]; /* affected functions, innermost first */
     size_t affected;
     uintptr_t oldest_slot; /* return slot of the oldest affected frame */
-    bool waited_long;  /* frames may be taken over */
-    bool returns_once; /* what is on this stack comes back where return addresses say, and once */
-    bool switching;    /* the thread is in the middle of a switch of stacks */
-    bool unregistered; /* it was found by what stands on it */
-    size_t unexpected; /* of those affected: frames without a recipe, or met for the first time */
+    bool waited_long;      /* frames may be taken over */
+    bool returns_once;     /* what is on this stack comes back where return addresses say, and once */
+    bool switching;        /* the thread is in the middle of a switch of stacks */
+    bool unregistered;     /* it was found by what stands on it */
+    size_t unexpected;     /* of those affected: frames without a recipe, or met for the first time */
 };
 
 /* A look at several stacks that no thread is on. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/threads/findings.h"
+#include "engine/threads/jump_buffers.h"
 #include "engine/threads/stubs.h"
 #include "engine/threads/switches.h"
 #include "engine/threads/unknown_stacks.h"
@@ -98,6 +99,20 @@ static void describe_not_understood(struct safe_point *wanted, const struct unkn
         (size_t)(stack->place.high - stack->place.low));
 }
 
+/* The function that called setjmp is gone on with by longjmp: nothing stands in between that could be led
+ * elsewhere. */
+static void note_jump(const struct unknown_stack *stack, struct findings *findings)
+{
+    const struct affected_range *range = stack->pc ? findings_range(findings->wanted, stack->pc - 1) : NULL;
+
+    if (range) {
+        findings->reason = "it has called setjmp, and longjmp comes back to it; if nobody will do that any "
+                           "more, use --known-stacks (knownStacks in molt.toml)";
+        findings_note(findings, range, 0);
+        findings->unexpected++;
+    }
+}
+
 static void look_at_stack(void *context, const struct unknown_stack *stack)
 {
     struct looking *stacks = context;
@@ -113,7 +128,11 @@ static void look_at_stack(void *context, const struct unknown_stack *stack)
         describe_not_understood(stacks->wanted, stack);
         return;
     }
+    note_jump(stack, &findings);
     unknown_stacks_frames(stack, findings_visit, &findings);
+    if (stack->rest_end) {
+        findings_scan(&findings, stack->walk.end, stack->rest_end, true);
+    }
     stacks->unexpected += findings.unexpected;
     if (findings.affected && stacks->blocking++ < NAMED_STACKS) {
         name_place(&stack->place, where, sizeof(where));
@@ -129,7 +148,7 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
     struct unknown_wanted search = { .values = values, .is_affected = is_affected, .context = wanted };
     struct looking stacks = { .wanted = wanted, .waited_long = waited_long };
 
-    if (wanted->transfers.known_only || !switches_exist()) {
+    if (wanted->transfers.known_only || !(switches_exist() || jump_buffers_possible())) {
         return 0;
     }
     uint64_t start = monotonic_us();
@@ -158,5 +177,6 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
 void unknown_begin(void)
 {
     switches_look();
+    jump_buffers_look();
     searched.next_us = 0;
 }

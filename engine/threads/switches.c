@@ -242,3 +242,15 @@ bool switches_within(uintptr_t start, uintptr_t end)
     }
     return false;
 }
+
+bool switches_by_library(uintptr_t start, uintptr_t end)
+{
+    struct load load;
+
+    for (const uint8_t *at = (const uint8_t *)start; at + LONGEST <= (const uint8_t *)end; at++) {
+        if (is_load(at, &load) && !is_compilers(at, &load)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -17,4 +17,7 @@ bool switches_exist(void);
 /* Whether some of it lies in [start, end). */
 bool switches_within(uintptr_t start, uintptr_t end);
 
+/* The same for code of libraries, too, that is otherwise passed over. */
+bool switches_by_library(uintptr_t start, uintptr_t end);
+
 #endif

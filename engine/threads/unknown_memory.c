@@ -34,6 +34,9 @@ enum { SELF = 2, STACK_GUARD = 5, POINTER_GUARD = 6, CONTROL_WORDS };
 
 static const struct world *world;
 static struct memory_map map;
+static int pagemap = -1;
+static const struct region *asked_of; /* whether a thread that is gone had it, and the answer */
+static bool answered;
 
 /* Parts of stacks that threads are on which are not their own, with what is dead below. */
 static struct used {
@@ -156,10 +159,12 @@ bool unknown_memory_begin(const struct world *stopped)
 {
     world = stopped;
     used_count = 0;
+    asked_of = NULL;
     if (heap_refresh() < 0 || memory_map_read(&map) < 0) {
         memory_map_deinit(&map);
         return false;
     }
+    pagemap = present_open();
     for (size_t i = 0; i < world->count; i++) {
         note_used(&world->threads[i]);
     }
@@ -168,6 +173,9 @@ bool unknown_memory_begin(const struct world *stopped)
 
 void unknown_memory_end(void)
 {
+    if (pagemap >= 0) {
+        close(pagemap);
+    }
     memory_map_deinit(&map);
 }
 
@@ -229,7 +237,7 @@ static READS_PROGRAM void look_at_page(void *context, uintptr_t start, uintptr_t
     }
 }
 
-static bool is_searched(const struct region *region, int pagemap)
+static bool is_searched(const struct region *region)
 {
     bool wanted =
         region->kind == REGION_ANONYMOUS || region->kind == REGION_MODULE || region->kind == REGION_HEAP ||
@@ -239,20 +247,55 @@ static bool is_searched(const struct region *region, int pagemap)
     return wanted && region->readable && region->writable && !region->shared;
 }
 
+static void visit_pages(present_visitor *visit, void *context)
+{
+    for (size_t i = 0; i < map.count; i++) {
+        if (is_searched(&map.items[i])) {
+            present_visit(pagemap, map.items[i].start, map.items[i].end, visit, context);
+        }
+    }
+}
+
 void unknown_memory_find(const struct unknown_values *values, size_t count, unknown_visitor *visit,
                          void *context)
 {
     struct search search = { values, count, visit, context };
-    int pagemap = present_open();
 
-    for (size_t i = 0; i < map.count; i++) {
-        if (is_searched(&map.items[i], pagemap)) {
-            present_visit(pagemap, map.items[i].start, map.items[i].end, look_at_page, &search);
-        }
-    }
-    if (pagemap >= 0) {
-        close(pagemap);
-    }
+    visit_pages(look_at_page, &search);
+}
+
+static void note_any(void *context, uintptr_t *at)
+{
+    (void)at;
+    *(bool *)context = true;
+}
+
+bool unknown_memory_has(const struct unknown_values *values, size_t count, uintptr_t start, uintptr_t end)
+{
+    bool any = false;
+    struct search search = { values, count, note_any, &any };
+
+    present_visit(pagemap, start, end, look_at_page, &search);
+    return any;
+}
+
+struct jump_search {
+    jump_buffer_visitor *visit;
+    void *context;
+};
+
+static void look_for_jumps(void *context, uintptr_t start, uintptr_t end)
+{
+    const struct jump_search *search = context;
+
+    jump_buffers_find(start, end, search->visit, search->context);
+}
+
+void unknown_memory_find_jumps(jump_buffer_visitor *visit, void *context)
+{
+    struct jump_search search = { visit, context };
+
+    visit_pages(look_for_jumps, &search);
 }
 
 /* ---- what it is ------------------------------------------------------------------------------------ */
@@ -276,7 +319,7 @@ static READS_PROGRAM bool is_control(const uintptr_t *words)
 }
 
 /* Whether REGION is the mapping of a thread that is gone. */
-static READS_PROGRAM bool is_of_gone_thread(const struct region *region)
+static READS_PROGRAM bool has_control_of_gone(const struct region *region)
 {
     uintptr_t at = region->end - CONTROL_WORDS * sizeof(uintptr_t);
 
@@ -286,6 +329,16 @@ static READS_PROGRAM bool is_of_gone_thread(const struct region *region)
         }
     }
     return false;
+}
+
+/* Asked of the same one many times. */
+static bool is_of_gone_thread(const struct region *region)
+{
+    if (asked_of != region) {
+        asked_of = region;
+        answered = has_control_of_gone(region);
+    }
+    return answered;
 }
 
 /* False if the allocator has the memory at ADDRESS, but nobody else. */
@@ -304,34 +357,38 @@ static bool is_allocated(const struct region *region, uintptr_t address, struct 
 /* What a thread has to do with ADDRESS in REGION. */
 enum relation { NO_RELATION, KNOWN_OR_DEAD, LEFT_STACK };
 
-static enum relation relate(const struct region *region, uintptr_t address, struct unknown_place *ret)
+static enum relation relate(const struct region *region, uintptr_t address, bool by_jump,
+                            struct unknown_place *ret)
 {
     for (size_t i = 0; i < world->count; i++) {
         const struct stopped_thread *thread = &world->threads[i];
         if (is_for_signals(thread, address)) {
-            return KNOWN_OR_DEAD;
+            if (!by_jump || is_for_signals(thread, pointer_of(thread))) {
+                return KNOWN_OR_DEAD;
+            }
+            continue; /* a coroutine may have been brought to life there */
         }
         if (!is_own(region, thread)) {
             continue;
         }
         uintptr_t end = region->kind == REGION_STACK ? region->end : thread->thread_pointer;
         *ret = (struct unknown_place){ UNKNOWN_THREAD, region->start, end, thread->tid };
-        bool left = address < end && !is_in(region, pointer_of(thread)) && !coroutines_know_own(i) &&
-                    !is_used(region);
+        bool left = address < end && !is_in(region, pointer_of(thread)) &&
+                    (by_jump || !coroutines_know_own(i)) && !is_used(region);
         return left ? LEFT_STACK : KNOWN_OR_DEAD;
     }
     return NO_RELATION;
 }
 
-bool unknown_memory_place(uintptr_t address, struct unknown_place *ret)
+bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place *ret)
 {
     const struct region *region = memory_map_find(&map, address);
     struct heap_block block;
 
-    if (!region || coroutines_know(address)) {
+    if (!region || (by_jump ? coroutines_are_on(address) : coroutines_know(address))) {
         return false;
     }
-    enum relation relation = relate(region, address, ret);
+    enum relation relation = relate(region, address, by_jump, ret);
     if (relation != NO_RELATION) {
         return relation == LEFT_STACK;
     }

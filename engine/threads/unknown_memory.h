@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/threads/jump_buffers.h"
 #include "engine/threads/stop.h"
 
 enum unknown_kind { UNKNOWN_BLOCK, UNKNOWN_MAPPING, UNKNOWN_DATA, UNKNOWN_THREAD };
@@ -35,9 +36,15 @@ void unknown_memory_end(void);
 void unknown_memory_find(const struct unknown_values *values, size_t count, unknown_visitor *visit,
                          void *context);
 
+/* Whether there is one in [start, end). */
+bool unknown_memory_has(const struct unknown_values *values, size_t count, uintptr_t start, uintptr_t end);
+
+/* Visits all that may be a jmp_buf. */
+void unknown_memory_find_jumps(jump_buffer_visitor *visit, void *context);
+
 /* The place that ADDRESS lies in. False: nobody's stack can be there that is not known, or that anybody will
- * come back to. */
-bool unknown_memory_place(uintptr_t address, struct unknown_place *ret);
+ * come back to. BY_JUMP: what is known of contexts does not count, since a stack can be left in two ways. */
+bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place *ret);
 
 /* Whether what stands at ADDRESS may still be read by the program: it is in no block that was freed, and not
  * below a thread's stack pointer. */

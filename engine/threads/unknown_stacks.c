@@ -15,14 +15,19 @@
  * else there is counts only if it looks like a stack: if there or shortly below is one behind the call of a
  * switch, or the calls fit together twice. Return addresses that the program keeps as data, for backtraces
  * and statistics, do not.
+ *
+ * Stacks that are left by longjmp need no guessing: a jmp_buf (jump_buffers.h) has all registers. What it
+ * leads to waits, unless a thread is there: then the buffer is for errors, or was left there.
  */
 #include "engine/threads/unknown_stacks.h"
 
 #include "base/search.h"
 #include "engine/sort.h"
 #include "engine/threads/coroutines.h"
+#include "engine/threads/jump_stacks.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/stubs.h"
+#include "engine/threads/switches.h"
 #include "engine/watched.h"
 
 #define ADDRESSES_MAX 8192
@@ -64,6 +69,11 @@ static READS_PROGRAM uintptr_t word_at(uintptr_t slot)
     return stubs_original(*(const uintptr_t *)slot);
 }
 
+static bool is_affected(uintptr_t word)
+{
+    return search.wanted->is_affected(search.wanted->context, word);
+}
+
 /* ---- return addresses ------------------------------------------------------------------------------ */
 
 static READS_PROGRAM void take_address(void *context, uintptr_t *at)
@@ -72,8 +82,8 @@ static READS_PROGRAM void take_address(void *context, uintptr_t *at)
     uintptr_t word = word_at(found.slot);
 
     (void)context;
-    if (!search.wanted->is_affected(search.wanted->context, word) || !unknown_walk_resumes(word) ||
-        unknown_memory_is_in_use(found.slot) || !unknown_memory_place(found.slot, &found.place)) {
+    if (!is_affected(word) || !unknown_walk_resumes(word) || unknown_memory_is_in_use(found.slot) ||
+        !unknown_memory_place(found.slot, false, &found.place)) {
         return;
     }
     if (search.address_count == ADDRESSES_MAX) {
@@ -216,6 +226,23 @@ static bool is_within_another(const struct found *stack)
     return false;
 }
 
+/* ---- stacks left by longjmp ------------------------------------------------------------------------ */
+
+static void take_left(void *context, const struct unknown_stack *stack)
+{
+    (void)context;
+    if (search.stack_count == STACKS_MAX) {
+        search.stack_more++;
+        return;
+    }
+    search.stacks[search.stack_count++] =
+        (struct found){ .sp = stack->sp,
+                        .stack = *stack,
+                        .by_switch = true,
+                        .exact = true,
+                        .dead = unknown_memory_depth(stack->place.low, stack->sp) };
+}
+
 /* ---- what is made of it ---------------------------------------------------------------------------- */
 
 /* Stacks may come together further up: dead frames below live ones do. Each is told of once. */
@@ -235,7 +262,7 @@ static bool is_new(uintptr_t slot)
 static bool visit_new_frame(void *context, const struct stack_frame *frame)
 {
     (void)context;
-    return !is_new(frame->pc_slot) || search.visit_frame(search.visit_context, frame);
+    return (frame->pc_slot && !is_new(frame->pc_slot)) || search.visit_frame(search.visit_context, frame);
 }
 
 void unknown_stacks_frames(const struct unknown_stack *stack, unwind_visitor *visit, void *context)
@@ -316,12 +343,16 @@ static void visit_not_understood(unknown_stack_visitor *visit, void *context)
             first = first ? first : &search.addresses[i];
         }
     }
-    if (!first && (search.address_more || search.stack_more)) {
+    if (!first && search.address_count && (search.address_more || search.stack_more)) {
         first = &search.addresses[0];
     }
     if (first) {
         visit(context, &(struct unknown_stack){
                            .place = first->place, .walk = { .slot = first->slot }, .more = more });
+    } else if (search.stack_more && search.stack_count) {
+        const struct unknown_stack *stack = &search.stacks[0].stack;
+        visit(context, &(struct unknown_stack){
+                           .place = stack->place, .walk = { .slot = stack->walk.slot }, .more = more });
     }
 }
 
@@ -359,8 +390,14 @@ bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted
     if (!unknown_memory_begin(world)) {
         return false;
     }
-    unknown_memory_find(wanted->values, wanted->count, take_address, NULL);
-    find_stacks();
+    unknown_walk_begin();
+    if (jump_buffers_possible()) {
+        search.stack_more += jump_stacks_visit(wanted, switches_exist(), take_left, NULL);
+    }
+    if (switches_exist()) {
+        unknown_memory_find(wanted->values, wanted->count, take_address, NULL);
+        find_stacks();
+    }
     visit_understood(visit, context);
     visit_not_understood(visit, context);
     unknown_memory_end();

@@ -10,8 +10,10 @@
 struct unknown_stack {
     struct unknown_place place;
     uintptr_t sp;             /* where the program will go on with it, 0: that is not understood */
+    uintptr_t pc;             /* of what longjmp goes on with: in the function that called setjmp; or 0 */
     struct unknown_walk walk; /* its frames; if it is not understood nothing but SLOT is set */
-    size_t more;              /* how many like this there are which nobody is told of */
+    uintptr_t rest_end; /* if longjmp goes on with it, and not all frames were found: to here are others */
+    size_t more;        /* how many like this there are which nobody is told of */
 };
 
 typedef void unknown_stack_visitor(void *context, const struct unknown_stack *stack);

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "engine/code/image.h"
@@ -24,12 +25,29 @@
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
+/* Pages of code that can be read, by their numbers: the same are asked for again and again. */
+static uintptr_t readable[256];
+
+static bool is_readable_code(uintptr_t address)
+{
+    uintptr_t page = (address + 7) / 4096, *known = &readable[page % 256];
+
+    if (*known != page || address % 4096 > 4088) {
+        if (!is_readable(address)) {
+            return false;
+        }
+        *known = page;
+    }
+    return true;
+}
+
 /* Whether the 8 bytes at ADDRESS are a module's or a patch's, and can be read: modules have gaps. */
 static bool is_loaded(uintptr_t address)
 {
     struct dl_find_object found;
 
-    return (image_find(address) || _dl_find_object((void *)address, &found) == 0) && is_readable(address);
+    return (image_find(address) || _dl_find_object((void *)address, &found) == 0) &&
+           is_readable_code(address);
 }
 
 /* Follows a jump at ADDRESS: a function's new version, an entry of the PLT. 0: there is none. */
@@ -95,6 +113,11 @@ static bool lies_in_switch(uintptr_t address)
     return switches_within(address - SWITCH_NEAR, address + SWITCH_NEAR);
 }
 
+void unknown_walk_begin(void)
+{
+    memset(readable, 0, sizeof(readable));
+}
+
 bool unknown_walk_switches(uintptr_t return_address)
 {
     return lies_in_switch(return_address) || calls(return_address, is_switch, 0);
@@ -109,8 +132,10 @@ bool unknown_walk_is_switching(uintptr_t pc)
 {
     uintptr_t start, end;
 
-    return switches_exist() && !unwind_function(pc, &start, &end) &&
-           switches_within(pc - SWITCH_SIZE, pc + SWITCH_SIZE);
+    if (!unwind_function(pc, &start, &end)) {
+        return switches_exist() && switches_within(pc - SWITCH_SIZE, pc + SWITCH_SIZE);
+    }
+    return jump_buffers_possible() && end - start < SWITCH_SIZE && switches_by_library(start, end);
 }
 
 /* ---- the walk -------------------------------------------------------------------------------------- */
@@ -124,8 +149,27 @@ struct steps {
     uintptr_t function; /* the start of the last frame's, 0: not known */
     uintptr_t slot;     /* where its pc stands, 0: of no frame */
     uintptr_t end;      /* where the next one's should */
+    bool interrupted;   /* the next frame was, by a signal */
     bool lost;
 };
+
+/* Whether a signal handler returns to PC: mov $SYS_rt_sigreturn, %rax; syscall */
+static READS_PROGRAM bool is_signal_return(uintptr_t pc)
+{
+    static const uint8_t code[] = { 0x48, 0xc7, 0xc0, SYS_rt_sigreturn, 0, 0, 0, 0x0f, 0x05 };
+
+    return is_loaded(pc) && is_loaded(pc + sizeof(code)) && memcmp((const void *)pc, code, sizeof(code)) == 0;
+}
+
+/* Whether what a signal has interrupted is on this stack. Above the return address of its handler stands what
+ * it was. A stack that was brought to life as the one for signals has nothing above that. */
+static READS_PROGRAM bool is_interrupted(const struct unknown_place *place, uintptr_t slot)
+{
+    const ucontext_t *context = (const ucontext_t *)(slot + sizeof(uintptr_t));
+    const greg_t *sp = &context->uc_mcontext.gregs[REG_RSP];
+
+    return (uintptr_t)(sp + 1) <= place->high && (uintptr_t)*sp > slot && (uintptr_t)*sp < place->high;
+}
 
 /* Whether return addresses fill all of what lies between two of them. */
 static READS_PROGRAM bool is_list(uintptr_t slot, uintptr_t next)
@@ -143,17 +187,24 @@ static bool step(void *context, const struct stack_frame *frame)
 {
     struct steps *steps = context;
     struct stack_frame placed = *frame;
+    bool by_jump = frame->pc_slot == steps->registers && steps->walk->jump;
+    bool by_signal = is_signal_return(frame->pc);
     uintptr_t end;
 
+    if (steps->interrupted) {
+        steps->interrupted = false;
+        steps->function = 0;
+        return !steps->visit || steps->visit(steps->context, frame);
+    }
     if (frame->pc_slot == steps->registers) {
         placed.pc_slot = steps->walk->slot;
     }
     steps->lost = placed.pc_slot <= steps->slot || placed.pc_slot + sizeof(uintptr_t) > steps->place->high ||
-                  (steps->slot && !unknown_walk_resumes(frame->pc));
+                  (steps->slot && !by_signal && !unknown_walk_resumes(frame->pc));
     if (steps->lost) {
         return false;
     }
-    if (steps->function && calls(frame->pc, is_start, steps->function) &&
+    if (!steps->walk->jump && steps->function && calls(frame->pc, is_start, steps->function) &&
         !is_list(steps->slot, placed.pc_slot)) {
         steps->walk->links++;
     }
@@ -162,7 +213,9 @@ static bool step(void *context, const struct stack_frame *frame)
     if (!unwind_function(frame->lookup, &steps->function, &end)) {
         steps->function = 0;
     }
-    return !steps->visit || steps->visit(steps->context, &placed);
+    steps->interrupted = by_signal && is_interrupted(steps->place, placed.pc_slot);
+    return (!by_signal || steps->interrupted) &&
+           (!steps->visit || by_jump || steps->visit(steps->context, &placed));
 }
 
 static READS_PROGRAM void walk(const struct unknown_place *place, struct unknown_walk *walk,
@@ -177,14 +230,18 @@ static READS_PROGRAM void walk(const struct unknown_place *place, struct unknown
                            .context = context };
     uintptr_t lost_sp;
 
-    registers[REG_RIP] = *(const greg_t *)walk->slot;
-    registers[REG_RSP] = (greg_t)(walk->slot + sizeof(uintptr_t));
-    registers[REG_RBP] = (greg_t)walk->rbp;
+    if (walk->jump) {
+        jump_buffers_registers(walk->jump, registers);
+    } else {
+        registers[REG_RIP] = *(const greg_t *)walk->slot;
+        registers[REG_RSP] = (greg_t)(walk->slot + sizeof(uintptr_t));
+        registers[REG_RBP] = (greg_t)walk->rbp;
+    }
     walk->top = walk->slot;
     walk->links = 0;
     bool complete = unwind_saved(&saved, step, &steps, &lost_sp) == UNWIND_COMPLETE && !steps.lost;
-    uintptr_t end = steps.end > lost_sp ? steps.end : lost_sp;
-    walk->complete = complete || (end <= place->high && place->high - end <= NEAR_END);
+    walk->end = steps.end > lost_sp ? steps.end : lost_sp;
+    walk->complete = complete || (walk->end <= place->high && place->high - walk->end <= NEAR_END);
 }
 
 void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t rbp,
@@ -192,6 +249,13 @@ void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintpt
 {
     *ret = (struct unknown_walk){ .slot = slot, .rbp = rbp };
     walk(place, ret, NULL, NULL);
+}
+
+void unknown_walk_from_jump(const struct unknown_place *place, const struct jump_buffer *buffer,
+                            unwind_visitor *visit, void *context, struct unknown_walk *ret)
+{
+    *ret = (struct unknown_walk){ .slot = buffer->sp - sizeof(uintptr_t), .jump = buffer->at };
+    walk(place, ret, visit, context);
 }
 
 void unknown_walk_visit(const struct unknown_place *place, const struct unknown_walk *found,

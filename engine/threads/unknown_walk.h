@@ -2,12 +2,15 @@
 #ifndef MOLT_ENGINE_THREADS_UNKNOWN_WALK_H
 #define MOLT_ENGINE_THREADS_UNKNOWN_WALK_H
 
+#include "engine/threads/jump_buffers.h"
 #include "engine/threads/unknown_memory.h"
 #include "engine/threads/unwind.h"
 
 struct unknown_walk {
     uintptr_t slot, rbp; /* where it begins, and the frame pointer there */
+    uintptr_t jump;      /* 0, or the jmp_buf by which it does: SLOT is where setjmp's return address stood */
     uintptr_t top;       /* the last slot in which a return address stands */
+    uintptr_t end;       /* where the next one would */
     unsigned links;      /* of its calls: how many are surely calls of the function whose frame lies below */
     bool complete;       /* it came to the end of the stack */
 };
@@ -16,9 +19,16 @@ struct unknown_walk {
 void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t rbp,
                        struct unknown_walk *ret);
 
-/* Visits the frames of WALK, as unwind_thread does. */
+/* Visits the frames of WALK, as unwind_thread does, but for that which called setjmp. */
 void unknown_walk_visit(const struct unknown_place *place, const struct unknown_walk *walk,
                         unwind_visitor *visit, void *context);
+
+/* Walks what longjmp goes on with by BUFFER, and visits all frames but the first: that called setjmp. */
+void unknown_walk_from_jump(const struct unknown_place *place, const struct jump_buffer *buffer,
+                            unwind_visitor *visit, void *context, struct unknown_walk *ret);
+
+/* Before the walks of one stopped world. */
+void unknown_walk_begin(void);
 
 /* Whether control can come to WORD when a stack is gone on with: it lies behind a call, or in a function that
  * switches stacks itself. */
@@ -29,7 +39,7 @@ bool unknown_walk_resumes(uintptr_t word);
 bool unknown_walk_switches(uintptr_t return_address);
 
 /* Whether a thread that is stopped at PC may have left one stack and not yet come to the other: then where it
- * goes on may stand in a register alone. */
+ * goes on may stand in registers alone. */
 bool unknown_walk_is_switching(uintptr_t pc);
 
 #endif
