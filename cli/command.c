@@ -184,8 +184,10 @@ static int report(struct molt_error *error, bool as_json)
         json_dumpf(object, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(object);
-    } else if (error->file) {
+    } else if (error->file && error->line) {
         fprintf(stderr, "molt: %s:%u: %s\n", error->file, error->line, error->message);
+    } else if (error->file) {
+        fprintf(stderr, "molt: %s: %s\n", error->file, error->message);
     } else {
         fprintf(stderr, "molt: %s\n", error->message);
     }

@@ -18,6 +18,8 @@
 #include "patch/memory.h"
 #include "patch/session.h"
 
+#define NAMED_FILES 3 /* of those that something is wrong with */
+
 struct findings {
     json_t *list;
     bool bad;
@@ -144,6 +146,53 @@ static void check_program(struct findings *findings, const char *path)
     program_deinit(&program);
 }
 
+/* "report.c, start.c and 2 more", of the files in LIST that are UNLISTED or not; NULL: none. */
+static char *name_unseen(const json_t *list, bool unlisted)
+{
+    struct text text = { 0 };
+    json_t *entry;
+    size_t index, count = 0;
+
+    json_array_foreach(list, index, entry)
+    {
+        if (json_is_true(json_object_get(entry, "unlisted")) == unlisted && ++count <= NAMED_FILES) {
+            text_printf(&text, "%s%s", count > 1 ? ", " : "",
+                        json_string_value(json_object_get(entry, "file")));
+        }
+    }
+    if (count > NAMED_FILES) {
+        text_printf(&text, " and %zu more", count - NAMED_FILES);
+    }
+    return count ? text_steal(&text) : NULL;
+}
+
+/* Parts of the program that cannot be updated while all else can. */
+static void check_unseen(struct findings *findings)
+{
+    json_t *list = patch_session_unseen(findings->session);
+    char *unlisted = name_unseen(list, true), *hidden = name_unseen(list, false);
+    char *command = unlisted ? must_printf("no C command made %s", unlisted) : NULL;
+    char *debug = hidden ? must_printf("without debug information: %s", hidden) : NULL;
+
+    if (command) {
+        warn(findings, command,
+             "updates of them, and of what they include, are refused. Build everything anew, so that the "
+             "compile "
+             "database has all commands (make clean; bear -- make)");
+    }
+    if (debug) {
+        warn(findings, debug,
+             "updates of them, and of what they include, are refused. Compile them with -g, as the others: "
+             "the "
+             "makefile may not pass CFLAGS to all of them");
+    }
+    free(debug);
+    free(command);
+    free(hidden);
+    free(unlisted);
+    json_decref(list);
+}
+
 static void check_build(struct findings *findings, const char *build, const char *root)
 {
     const struct patch_options options = { .build = build, .root = root };
@@ -155,6 +204,9 @@ static void check_build(struct findings *findings, const char *build, const char
     note(findings, !error, true, can, error ? error->message : "");
     molt_error_destroy(error);
     free(can);
+    if (findings->session) {
+        check_unseen(findings);
+    }
 }
 
 /* "main waits in poll (server.c:70), thread 4711 (server)" */

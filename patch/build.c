@@ -14,6 +14,7 @@
 #include "patch/build_private.h"
 #include "patch/build_state.h"
 #include "patch/transfer/frame_policy.h"
+#include "patch/unseen.h"
 
 static double now_ms(void)
 {
@@ -86,8 +87,8 @@ struct molt_error *build_open(struct build *build)
     return error;
 }
 
-static const struct dependencies *known_files(struct patch_session *session, const struct unit *unit,
-                                              const struct tree *from, const struct tree *to)
+const struct dependencies *session_known_files(struct patch_session *session, const struct unit *unit,
+                                               const struct tree *from, const struct tree *to)
 {
     const struct dependencies *files = unit_dependencies(unit, from, session->hashes);
 
@@ -105,7 +106,8 @@ static struct molt_error *learn_dependencies(struct patch_session *session,
 
     for (size_t i = 0; i < session->unit_count; i++) {
         struct unit *unit = &session->units[i];
-        if (session_is_linked(session, unit) && !known_files(session, unit, from, to) &&
+        if ((session_is_linked(session, unit) || session_hides(session, unit)) &&
+            !session_known_files(session, unit, from, to) &&
             !unit_source_differs(unit, from, to, session->hashes)) {
             struct compile_job *job = must_calloc(1, sizeof(*job));
             *job = (struct compile_job){ unit, to->in_place ? to : from, COMMAND_DEPENDENCIES };
@@ -149,7 +151,7 @@ static void find_changed(struct build *build)
         if (!session_is_linked(session, unit)) {
             continue;
         }
-        const struct dependencies *files = known_files(session, unit, &build->from, &build->to);
+        const struct dependencies *files = session_known_files(session, unit, &build->from, &build->to);
         if (files && unit_same_files(files, &build->from, &build->to, session->hashes)) {
             continue;
         }
@@ -317,6 +319,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error && build->request->from_is_named) {
         error = build_files_check(build);
+    }
+    if (!error) {
+        error = build_refuse_unseen(build);
     }
     if (!error) {
         find_changed(build);

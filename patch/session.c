@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "patch/unseen.h"
 
 #define SCAN_DEPTH 6     /* directories below the build directory that binaries are looked for in */
 #define KEPT_OBJECTS 256 /* analysed objects kept in memory */
@@ -169,6 +170,10 @@ void patch_session_destroy(struct patch_session *session)
     for (size_t i = 0; i < session->objects.count; i++) {
         object_destroy(session->objects.items[i]);
     }
+    for (size_t i = 0; i < session->unlisted.count; i++) {
+        unseen_deinit(&session->unlisted.items[i]);
+    }
+    LIST_FREE(&session->unlisted);
     for (size_t i = 0; i < session->images.count; i++) {
         image_close(session->images.items[i]);
     }

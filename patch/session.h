@@ -97,6 +97,11 @@ const char *patch_session_root(const struct patch_session *session);
  * belongs to this session if one of its modules has one of these build-ids. */
 json_t *patch_session_modules(const struct patch_session *session);
 
+/* Code of the binaries that no patch would hold: a new JSON array of {"file" (below the root, as a rule),
+ * "program", "unlisted": no command of the compile database makes it; else it is there without debug
+ * information}. */
+json_t *patch_session_unseen(struct patch_session *session);
+
 /* The directories that the compilers of the build are told to search for what is included: a new JSON array
  * of absolute paths. */
 json_t *patch_session_include_directories(const struct patch_session *session);

@@ -10,6 +10,12 @@
 
 struct site_code;
 
+/* A unit of a binary that the compile database does not have (unseen.c). */
+struct unseen {
+    const struct image *image;
+    LIST(char *) files; /* that it was made from, in terms of the root; its own source first */
+};
+
 struct patch_session {
     struct compile_db db;
     struct compile_db to_db; /* of the new sources' own build: flags for new files; no entries without one */
@@ -19,6 +25,8 @@ struct patch_session {
     struct unit *units;
     size_t unit_count;
     LIST(struct image *) images;
+    LIST(struct unseen) unlisted;
+    bool unlisted_known;
     LIST(struct object *) objects; /* analysed, oldest first */
     struct table checked;          /* object, binary and number of earlier patches that were found to agree */
     LIST(char *) checked_keys;
@@ -39,6 +47,10 @@ void session_forget_sites(struct patch_session *session);
 
 /* Bounds what is kept in memory and in the cache. No object got before may be used afterwards. */
 void session_trim(struct patch_session *session);
+
+/* build.c: the files that UNIT reads, if a compile in one of the trees has told; else NULL. */
+const struct dependencies *session_known_files(struct patch_session *session, const struct unit *unit,
+                                               const struct tree *from, const struct tree *to);
 
 /* Whether any binary was made from the unit. */
 bool session_is_linked(const struct patch_session *session, const struct unit *unit);

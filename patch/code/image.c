@@ -223,6 +223,9 @@ static void index_symbols(struct image *image)
         if (type == STT_FILE) {
             file = name;
             group++;
+            if (name && *name) {
+                LIST_ADD(&image->files, name);
+            }
         }
         if (!name || !*name || raw[i].st_shndx == SHN_UNDEF || type == STT_FILE || type == STT_SECTION) {
             continue;
@@ -373,6 +376,7 @@ void image_close(struct image *image)
         free(image->owned.items[i]);
     }
     LIST_FREE(&image->owned);
+    LIST_FREE(&image->files);
     LIST_FREE(&image->units);
     table_deinit(&image->names);
     table_deinit(&image->unit_names);

@@ -61,8 +61,9 @@ struct image {
     size_t symbol_count;
     struct image_symbol **by_address; /* without the thread-local ones */
     size_t by_address_count;
-    struct table names;   /* name -> first symbol */
-    struct table exports; /* names a shared library offers */
+    struct table names;       /* name -> first symbol */
+    struct table exports;     /* names a shared library offers */
+    LIST(const char *) files; /* sources, as the symbol table names them */
     LIST(struct image_unit) units;
     struct table unit_names; /* file name without its directory -> last unit */
     Elf64_Phdr *segments;
