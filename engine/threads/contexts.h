@@ -44,8 +44,9 @@ struct known_stack {
     const struct context_entry *made_by; /* NULL: a thread's own */
     const struct context_entry *latest;  /* what was saved on it last, NULL: nothing */
     const struct context_entry
-        *target; /* of a thread's own: what the thread is just switching to, NULL: nothing */
-    bool busy;   /* a thread is on it */
+        *target;    /* of a thread's own: what the thread is just switching to, NULL: nothing */
+    bool busy;      /* a thread is on it */
+    uintptr_t left; /* from here up it is searched like memory of which nothing is known; 0: it is not */
 };
 #define CONTEXT_THREADS_MAX 8192 /* whose own stacks can wait */
 

@@ -6,7 +6,7 @@
  *     a thread is on it            its own walk sees all
  *     saved last                   suspended: unwound from what was saved
  *     gone back to since, and left: it came to its end, or was left for good
- *     nothing known                a registered stack: searched for return addresses
+ *     nothing known                a registered stack: walked from its stack pointer, or searched
  *
  * A thread has a stack of its own, too, which waits while the thread is on another. Two stacks that overlap
  * are not both there: the one of which something was heard later is. A thread that is in the middle of a
@@ -96,6 +96,7 @@ static void note_threads(struct context_table *table, const struct world *world)
     for (size_t i = 0; i < table->known.count; i++) {
         table->known.items[i].busy = false;
         table->known.items[i].latest = NULL;
+        table->known.items[i].left = 0;
     }
     for (size_t i = 0; i < world->count; i++) {
         struct known_stack *stack = find_stack(table, pointer_of(&world->threads[i]));
@@ -192,6 +193,7 @@ static void visit_whole(const struct known_stack *stack, suspended_visitor *visi
     if (pointer && is_readable((uintptr_t)pointer)) {
         uintptr_t at = (uintptr_t)*pointer;
         suspended.start = at >= stack->low && at <= stack->high ? at : stack->high;
+        suspended.kept_at = (uintptr_t)pointer;
     }
     if (is_readable(stack->high - sizeof(uintptr_t))) {
         visit(context, &suspended);
@@ -266,7 +268,40 @@ static const struct known_stack *stack_around(uintptr_t address)
 
 bool coroutines_know(uintptr_t address)
 {
-    return stack_around(address) != NULL;
+    const struct known_stack *stack = stack_around(address);
+
+    return stack && (!stack->left || address < stack->left);
+}
+
+void coroutines_leave(const struct suspended_stack *stack)
+{
+    struct context_table *table = contexts();
+    struct known_stack *known = find_stack(table, stack->end);
+
+    if (known && known->low == stack->low) {
+        known->left = stack->start;
+    }
+}
+
+bool coroutines_narrow(uintptr_t address, uintptr_t *low, uintptr_t *high)
+{
+    const struct context_table *table = contexts();
+    size_t count = table ? table->known.count : 0;
+    const struct known_stack *items = table ? table->known.items : NULL;
+    size_t index = COUNT_BEFORE(i, count, items[i].high <= address);
+
+    if (index < count && items[index].low <= address) {
+        *low = items[index].low;
+        *high = items[index].high;
+        return true;
+    }
+    if (index && items[index - 1].high > *low) {
+        *low = items[index - 1].high;
+    }
+    if (index < count && items[index].low < *high) {
+        *high = items[index].low;
+    }
+    return false;
 }
 
 bool coroutines_are_on(uintptr_t address)

@@ -16,6 +16,7 @@ struct suspended_stack {
     uintptr_t low;             /* for messages: where it lies */
     uintptr_t start,
         end;           /* the part that may be in use: START without context; END is 0 if it is not known */
+    uintptr_t kept_at; /* without context: where the program keeps START, or 0 */
     bool returns_once; /* what stands in the context may be replaced */
 };
 
@@ -38,6 +39,14 @@ bool coroutines_know_own(size_t index);
 
 /* Likewise: whether ADDRESS lies in a stack of those that a thread is on. */
 bool coroutines_are_on(uintptr_t address);
+
+/* STACK, which is being visited and has no context, is left to the search for unknown ones: it is no longer
+ * known. */
+void coroutines_leave(const struct suspended_stack *stack);
+
+/* Whether ADDRESS lies in a known stack, left or not, that is not older than what it overlaps. Narrows
+ * [*LOW, *HIGH) to that, or to what lies between such stacks. */
+bool coroutines_narrow(uintptr_t address, uintptr_t *low, uintptr_t *high);
 
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
 bool coroutines_is_return_address(uintptr_t address);

@@ -97,9 +97,8 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
     if (pending && pending >= transfers->cancelled &&
         pending < transfers->cancelled + transfers->cancelled_count) {
         recipe = NULL;
-    } else if (recipe && recipe->policy && findings->unregistered) {
-        findings->reason =
-            "the stack is not registered (<molt/engine.h>), so MOLT_TRANSFER does not reach it";
+    } else if (recipe && recipe->policy && findings->by_walk_alone) {
+        findings->reason = "MOLT_TRANSFER reaches threads and contexts of makecontext only";
         findings->unexpected++;
         return false;
     } else if (!recipe || recipe->reason) {

@@ -8,6 +8,8 @@
 
 #define NAMED_FRAMES 6
 
+#define COROUTINE_HOLDER "suspended coroutine (stack at 0x%lx)" /* with its low end: for messages */
+
 /* What one walk found. */
 struct findings {
     struct safe_point *wanted;
@@ -19,7 +21,7 @@ struct findings {
     bool waited_long;      /* frames may be taken over */
     bool returns_once;     /* what is on this stack comes back where return addresses say, and once */
     bool switching;        /* the thread is in the middle of a switch of stacks */
-    bool unregistered;     /* it was found by what stands on it */
+    bool by_walk_alone;    /* nothing is known of the stack but what stands on it */
     size_t unexpected;     /* of those affected: frames without a recipe, or met for the first time */
 };
 

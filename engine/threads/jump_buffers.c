@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "engine/code/lookup.h"
-#include "engine/threads/coroutines.h"
+#include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/switches.h"
 #include "engine/watched.h"
@@ -104,8 +104,10 @@ void jump_buffers_look(void)
 
 bool jump_buffers_possible(void)
 {
-    return known.jumps && (known.on_other_stacks || switches_exist() || coroutines_list(NULL, 0).made ||
-                           coroutines_list(NULL, 0).registered);
+    const struct context_table *table = contexts();
+
+    return known.jumps &&
+           (known.on_other_stacks || switches_exist() || (table && atomic_load(&table->changes)));
 }
 
 /* ---- where ------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/threads/coroutines.h"
 #include "engine/threads/findings.h"
 #include "engine/threads/jump_buffers.h"
 #include "engine/threads/stubs.h"
@@ -66,7 +67,8 @@ static void name_place(const struct unknown_place *place, char *ret, size_t size
     static const char *const kinds[] = { [UNKNOWN_BLOCK] = "block of the heap",
                                          [UNKNOWN_MAPPING] = "mapping",
                                          [UNKNOWN_DATA] = "variables",
-                                         [UNKNOWN_THREAD] = "stack of thread" };
+                                         [UNKNOWN_THREAD] = "stack of thread",
+                                         [UNKNOWN_COROUTINE] = "stack of coroutine" };
     char thread[24] = "";
 
     if (place->kind == UNKNOWN_THREAD) {
@@ -74,6 +76,33 @@ static void name_place(const struct unknown_place *place, char *ret, size_t size
     }
     snprintf(ret, size, "%s%s at 0x%lx, %zu bytes", kinds[place->kind], thread, (unsigned long)place->low,
              (size_t)(place->high - place->low));
+}
+
+static void name_holder(const struct unknown_place *place, char *ret, size_t size)
+{
+    char where[96];
+
+    if (place->kind == UNKNOWN_COROUTINE) {
+        snprintf(ret, size, COROUTINE_HOLDER, (unsigned long)place->low);
+        return;
+    }
+    name_place(place, where, sizeof(where));
+    snprintf(ret, size, "suspended stack that nobody has registered (%s)", where);
+}
+
+/* A return address on a stack that is known, but not where it goes on. */
+static void describe_known(const struct unknown_stack *stack, struct findings *findings)
+{
+    uintptr_t word = stubs_original(*(const uintptr_t *)stack->walk.slot);
+    const struct affected_range *range = findings_range(findings->wanted, word - 1);
+    char holder[160];
+
+    name_holder(&stack->place, holder, sizeof(holder));
+    if (range) {
+        findings_note(findings, range, 0);
+    }
+    findings->reason = "nothing in memory leads to where that stack goes on";
+    findings_describe(findings->wanted, holder, findings);
 }
 
 /* A return address in a place of which nothing more is understood. */
@@ -119,13 +148,17 @@ static void look_at_stack(void *context, const struct unknown_stack *stack)
     struct findings findings = { .wanted = stacks->wanted,
                                  .waited_long = stacks->waited_long,
                                  .returns_once = true,
-                                 .unregistered = true };
-    char holder[160], where[96];
+                                 .by_walk_alone = true };
+    char holder[160];
 
     if (!stack->sp) {
         stacks->blocking++;
         stacks->unexpected++;
-        describe_not_understood(stacks->wanted, stack);
+        if (stack->place.kind == UNKNOWN_COROUTINE) {
+            describe_known(stack, &findings);
+        } else {
+            describe_not_understood(stacks->wanted, stack);
+        }
         return;
     }
     note_jump(stack, &findings);
@@ -135,10 +168,14 @@ static void look_at_stack(void *context, const struct unknown_stack *stack)
     }
     stacks->unexpected += findings.unexpected;
     if (findings.affected && stacks->blocking++ < NAMED_STACKS) {
-        name_place(&stack->place, where, sizeof(where));
-        snprintf(holder, sizeof(holder), "suspended stack that nobody has registered (%s)", where);
+        name_holder(&stack->place, holder, sizeof(holder));
         findings_describe(stacks->wanted, holder, &findings);
     }
+}
+
+bool unknown_is_searched(const struct safe_point *wanted)
+{
+    return !wanted->transfers.known_only && (switches_exist() || jump_buffers_possible());
 }
 
 size_t unknown_look(struct safe_point *wanted, const struct world *world, bool waited_long,
@@ -148,7 +185,7 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
     struct unknown_wanted search = { .values = values, .is_affected = is_affected, .context = wanted };
     struct looking stacks = { .wanted = wanted, .waited_long = waited_long };
 
-    if (wanted->transfers.known_only || !(switches_exist() || jump_buffers_possible())) {
+    if (!unknown_is_searched(wanted)) {
         return 0;
     }
     uint64_t start = monotonic_us();

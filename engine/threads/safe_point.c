@@ -27,7 +27,7 @@
 #include "engine/threads/findings.h"
 #include "engine/threads/look_unknown.h"
 #include "engine/threads/stubs.h"
-#include "engine/threads/unknown_walk.h"
+#include "engine/threads/unknown_stacks.h"
 #include "engine/threads/unwind.h"
 
 #define FIRST_WINDOW_MS 20
@@ -127,6 +127,44 @@ static bool may_be_affected(const struct safe_point *wanted, const struct suspen
     return false;
 }
 
+/* Walks STACK, of which there is no context, from where the program keeps its stack pointer. False: that is
+ * not understood. */
+static bool look_by_pointer(const struct suspended_stack *stack, struct findings *findings)
+{
+    struct unknown_place place = { UNKNOWN_COROUTINE, stack->low, stack->end, 0 };
+    struct unknown_stack found;
+
+    if (!stack->kept_at || !unknown_stacks_at(&place, stack->start, stack->kept_at, &found)) {
+        return false;
+    }
+    findings->returns_once = findings->by_walk_alone = true;
+    unknown_walk_visit(&place, &found.walk, findings_visit, findings);
+    if (!found.walk.complete) {
+        findings_scan(findings, found.walk.end, stack->end, true);
+    }
+    return true;
+}
+
+/* What is found on STACK. False: that is left to the search for unknown ones. */
+static bool look_at(const struct suspended_stack *stack, struct findings *findings)
+{
+    uintptr_t lost_sp;
+
+    if (!stack->context) {
+        if (look_by_pointer(stack, findings)) {
+            return true;
+        }
+        if (unknown_is_searched(findings->wanted)) {
+            coroutines_leave(stack);
+            return false;
+        }
+        findings_scan(findings, stack->start, stack->end, true);
+    } else if (unwind_saved(stack->context, findings_visit, findings, &lost_sp) == UNWIND_LOST) {
+        findings_scan(findings, lost_sp, stack->end ? stack->end : unwind_stack_end(lost_sp), true);
+    }
+    return true;
+}
+
 /* There are no barriers on these stacks: the thread that comes to one may be what all the others wait for. */
 static void look_at_coroutine(void *context, const struct suspended_stack *stack)
 {
@@ -135,22 +173,17 @@ static void look_at_coroutine(void *context, const struct suspended_stack *stack
                                  .waited_long = coroutines->waited_long,
                                  .returns_once = stack->returns_once };
     char holder[64];
-    uintptr_t lost_sp;
 
-    if (!may_be_affected(coroutines->wanted, stack) || !coroutines_is_live(stack)) {
+    if (!may_be_affected(coroutines->wanted, stack) || !coroutines_is_live(stack) ||
+        !look_at(stack, &findings)) {
         return;
-    }
-    if (!stack->context) {
-        findings_scan(&findings, stack->start, stack->end, true);
-    } else if (unwind_saved(stack->context, findings_visit, &findings, &lost_sp) == UNWIND_LOST) {
-        findings_scan(&findings, lost_sp, stack->end ? stack->end : unwind_stack_end(lost_sp), true);
     }
     coroutines->unexpected += findings.unexpected;
     if (!findings.affected) {
         return;
     }
     if (coroutines->blocking++ < NAMED_COROUTINES) {
-        snprintf(holder, sizeof(holder), "suspended coroutine (stack at 0x%lx)", (unsigned long)stack->low);
+        snprintf(holder, sizeof(holder), COROUTINE_HOLDER, (unsigned long)stack->low);
         findings_describe(coroutines->wanted, holder, &findings);
     }
 }

@@ -380,15 +380,12 @@ static enum relation relate(const struct region *region, uintptr_t address, bool
     return NO_RELATION;
 }
 
-bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place *ret)
+/* As unknown_memory_place, but for stacks that are known. */
+static bool place_of(const struct region *region, uintptr_t address, bool by_jump, struct unknown_place *ret)
 {
-    const struct region *region = memory_map_find(&map, address);
     struct heap_block block;
-
-    if (!region || (by_jump ? coroutines_are_on(address) : coroutines_know(address))) {
-        return false;
-    }
     enum relation relation = relate(region, address, by_jump, ret);
+
     if (relation != NO_RELATION) {
         return relation == LEFT_STACK;
     }
@@ -402,6 +399,20 @@ bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place 
     bool data = region->kind == REGION_MODULE || region->kind == REGION_PATCHES;
     *ret = (struct unknown_place){ data ? UNKNOWN_DATA : UNKNOWN_MAPPING, region->start, region->end, 0 };
     return data || !is_of_gone_thread(region);
+}
+
+bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place *ret)
+{
+    const struct region *region = memory_map_find(&map, address);
+
+    if (!region || (by_jump ? coroutines_are_on(address) : coroutines_know(address)) ||
+        !place_of(region, address, by_jump, ret)) {
+        return false;
+    }
+    if (coroutines_narrow(address, &ret->low, &ret->high)) {
+        ret->kind = UNKNOWN_COROUTINE;
+    }
+    return true;
 }
 
 bool unknown_memory_is_alive(uintptr_t address)

@@ -12,12 +12,13 @@
 #include "engine/threads/jump_buffers.h"
 #include "engine/threads/stop.h"
 
-enum unknown_kind { UNKNOWN_BLOCK, UNKNOWN_MAPPING, UNKNOWN_DATA, UNKNOWN_THREAD };
+enum unknown_kind { UNKNOWN_BLOCK, UNKNOWN_MAPPING, UNKNOWN_DATA, UNKNOWN_THREAD, UNKNOWN_COROUTINE };
 
 /* What a stack may lie in. */
 struct unknown_place {
     enum unknown_kind kind;
-    uintptr_t low, high; /* a block of the heap; a mapping; a module's variables; the thread's own stack */
+    uintptr_t low, high; /* a block of the heap; a mapping; a module's variables; the thread's own stack; one
+                            that is known, but not where it goes on. They do not overlap */
     pid_t tid;           /* of the thread */
 };
 

@@ -177,6 +177,19 @@ static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, ui
     return false;
 }
 
+bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_t kept_at,
+                       struct unknown_stack *ret)
+{
+    struct found found;
+
+    unknown_walk_begin();
+    if (sp % sizeof(uintptr_t) || !is_readable(sp) || !is_stack_pointer(place, sp, kept_at, &found)) {
+        return false;
+    }
+    *ret = found.stack;
+    return true;
+}
+
 /* Stacks are full of pointers to their own variables and frames, dead ones too. What a library keeps of a
  * stack may lie in front of it in the same block. */
 static bool is_on_itself(const struct found *found, uintptr_t saved_at)
@@ -327,8 +340,8 @@ static READS_PROGRAM bool looks_like_stack(const struct address *address, struct
 static bool is_not_understood(const struct address *address, struct looked *looked)
 {
     return !is_explained(address) &&
-           (is_above_broken(address) || !coroutines_is_return_address(word_at(address->slot)) ||
-            looks_like_stack(address, looked));
+           (address->place.kind == UNKNOWN_COROUTINE || is_above_broken(address) ||
+            !coroutines_is_return_address(word_at(address->slot)) || looks_like_stack(address, looked));
 }
 
 static void visit_not_understood(unknown_stack_visitor *visit, void *context)

@@ -30,6 +30,11 @@ struct unknown_wanted {
  * being visited. */
 void unknown_stacks_frames(const struct unknown_stack *stack, unwind_visitor *visit, void *context);
 
+/* Whether SP, which the program keeps at KEPT_AT, is where the stack in PLACE goes on; then it is RET. In the
+ * stopped world. */
+bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_t kept_at,
+                       struct unknown_stack *ret);
+
 /* Visits those on which affected functions wait. In the stopped world, after threads and coroutines have been
  * looked at. False if there was no memory for it. */
 bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,

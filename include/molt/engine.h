@@ -22,8 +22,8 @@
  *     molt_stack_remove(coroutine->stack);
  *     munmap(coroutine->stack, size);
  *
- * While no thread is on a stack, what of it is in use is searched for return addresses into functions that
- * change. If there is one the update waits, and names the stack.
+ * While no thread is on a stack, it is walked from its stack pointer. If a function that changes waits on it
+ * that one is taken over where that can be, as on any other stack; else the update waits, and names the stack.
  *
  * Nothing needs to be linked: a program that runs without Molt finds no engine, and the calls do nothing.
  * They may be made on any thread, at any time after main has begun.
@@ -43,8 +43,9 @@ extern "C" {
 /*
  * The SIZE bytes from LOW are a stack. POINTER says where the program keeps its stack pointer while no thread
  * is on it: what lies below that is not in use; a value outside of the stack means that nothing is. It is
- * borrowed until the stack is removed. With NULL the whole stack counts, and what functions that returned
- * long ago have left there delays updates.
+ * borrowed until the stack is removed. With NULL, or where no registers and return address stand at the stack
+ * pointer, memory is searched for what leads to the stack; if nothing does, all of it counts, and what
+ * functions that returned long ago have left there delays updates.
  */
 static inline void molt_stack_add(void *low, size_t size, void *const *pointer)
 {
