@@ -128,6 +128,10 @@ struct code_range heap_allocator_code(void);
 /* The program's malloc and free as if it had called them; the block is tagged with SITE. NULL without memory.
  */
 void *heap_allocate(size_t size, unsigned site);
+
+/* As that, at a multiple of ALIGNMENT, a power of two: what malloc gives is at one of HEAP_ALIGNMENT. */
+#define HEAP_ALIGNMENT 16
+void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site);
 void heap_release(void *pointer);
 
 /* Many blocks are about to be allocated: lets the allocator take memory for about HEAP_ROOM bytes at once.

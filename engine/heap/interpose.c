@@ -284,6 +284,13 @@ void *heap_allocate(size_t size, unsigned site)
     return allocate(size, site);
 }
 
+void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site)
+{
+    return alignment <= HEAP_ALIGNMENT    ? allocate(size, site)
+           : next.memalign || next_find() ? note_aligned(next.memalign(alignment, size), size, site)
+                                          : NULL;
+}
+
 void heap_release(void *pointer)
 {
     free(pointer);

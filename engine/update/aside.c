@@ -26,7 +26,8 @@ static int allocate(struct state *state, struct conversion *conversion, struct i
         conversion->from_program = true;
         item_target(item)->target = (uintptr_t)meaning->allocator.allocate(size);
     } else {
-        item_target(item)->target = (uintptr_t)heap_allocate(size, item_site_after(state, conversion, item));
+        item_target(item)->target = (uintptr_t)heap_allocate_aligned(
+            conversion->to->record->alignment, size, item_site_after(state, conversion, item));
     }
     return item_target(item)->target ? 0 : state_exhausted(state, "the program", size);
 }

@@ -98,7 +98,7 @@ static bool visit_collection(void *context, const struct heap_block *block)
         return false;
     }
     size_t size_after = conversion_size(conversion, place.kind, place.size);
-    bool moved = size_after > place.usable;
+    bool moved = place_is_left(&place, conversion, size_after);
     if (!moved && !conversion->custom) {
         state->collected = false;
         return true;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/code/load.h"
+#include "engine/heap/heap.h"
 #include "engine/update/ahead.h"
 #include "engine/update/layouts.h"
 #include "engine/update/staging.h"
@@ -101,6 +102,14 @@ int conversions_bind(struct loaded_patch *patch, const struct layouts *layouts, 
 
 /* How many objects lie in SIZE bytes of KIND. */
 size_t conversion_count(const struct conversion *conversion, enum place_kind kind, size_t size);
+
+/* Whether instances may have to move for the sake of their alignment: the new type asks for more than the old
+ * one, and than what every block has. */
+static inline bool conversion_realigns(const struct conversion *conversion)
+{
+    return conversion->to->record->alignment > HEAP_ALIGNMENT &&
+           conversion->to->record->alignment > conversion->from->record->alignment;
+}
 
 /* As conversion_size, of arrays and objects with a flexible array. */
 size_t conversion_size_of_many(const struct conversion *conversion, enum place_kind kind, size_t size);

@@ -108,7 +108,7 @@ static uintptr_t take_target(struct worker *worker, const struct conversion *con
                   : 0;
 
     worker->left |= !target;
-    for (size_t at = 0; at < conversion->to->size && at < FETCHED; at += LINE) {
+    for (size_t at = 0; target && at < conversion->to->size && at < FETCHED; at += LINE) {
         __builtin_prefetch((const void *)(target + at), 1);
     }
     return target;

@@ -37,7 +37,7 @@ static bool visit_conversion(void *context, const struct heap_block *block)
     const struct layout *layout = &state->layouts.items[place.layout];
     struct conversion *conversion = &state->conversions[layout->first_conversion];
     size_t size_after = conversion_size(conversion, place.kind, place.size);
-    if (conversion->custom || size_after > place.usable ||
+    if (conversion->custom || place_is_left(&place, conversion, size_after) ||
         (state->in_passing && one_pass_takes(state, conversion, &place))) {
         return true;
     }

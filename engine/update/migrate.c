@@ -57,6 +57,7 @@ static bool may_move(const struct state *state)
     for (size_t i = 0; i < state->conversion_count; i++) {
         const struct conversion *conversion = &state->conversions[i];
         if (conversion->custom || conversion->to->size > conversion->from->size || conversion->tail ||
+            conversion_realigns(conversion) ||
             conversion->to->record->tail_stride > conversion->from->record->tail_stride ||
             conversion->to->record->tail_offset > conversion->from->record->tail_offset) {
             return true;

@@ -130,6 +130,13 @@ struct place {
     size_t usable;   /* from there */
 };
 
+/* Whether what is in PLACE, and becomes SIZE bytes, cannot become so where it is. */
+static inline bool place_is_left(const struct place *place, const struct conversion *conversion, size_t size)
+{
+    return size > place->usable ||
+           (conversion_realigns(conversion) && place->start % conversion->to->record->alignment);
+}
+
 /* As state_place, of a block whose site says nothing. */
 bool state_guessed_place(struct state *state, const struct heap_block *block, struct place *ret);
 

@@ -216,17 +216,25 @@ static bool same_definition(struct comparison *comparison, struct object_symbol 
            (symbol_is_function(comparison->new, new) && same_but_lines(comparison, old, new));
 }
 
+/* Whether NEW has to be at multiples of more than OLD, as far as the sections tell: each variable has one of
+ * its own but those that the source puts into others. */
+static bool is_stricter(const struct object_section *old, const struct object_section *new)
+{
+    return old->definition_count == 1 && new->definition_count == 1 && new->align > old->align;
+}
+
 /* Two definitions of one name are the same thing if one can stand in the other's place. */
 static bool is_pair(const struct comparison *comparison, const struct object_symbol *old,
                     const struct object_symbol *new)
 {
-    enum section_kind before = comparison->old->sections[old->section].kind;
-    enum section_kind after = comparison->new->sections[new->section].kind;
+    const struct object_section *old_section = &comparison->old->sections[old->section];
+    const struct object_section *new_section = &comparison->new->sections[new->section];
+    enum section_kind before = old_section->kind, after = new_section->kind;
 
     if (before == SECTION_CODE || after == SECTION_CODE) {
         return before == after;
     }
-    if (before == SECTION_CONST && after == SECTION_DATA) {
+    if ((before == SECTION_CONST && after == SECTION_DATA) || is_stricter(old_section, new_section)) {
         return false;
     }
     return old->size == new->size && (before == SECTION_TLS) == (after == SECTION_TLS);
@@ -404,7 +412,7 @@ void comparison_init(struct comparison *comparison, struct object *old, struct o
         struct object_symbol *symbol = &new->symbols[i];
         struct object_symbol *before = symbol->key ? comparison->old_of[i] : NULL;
         if (symbol->key && !before) {
-            comparison_mark(comparison, symbol, comparison->was_of[i] ? "another size" : "new");
+            comparison_mark(comparison, symbol, comparison->was_of[i] ? "another size or alignment" : "new");
         } else if (before && !same_definition(comparison, before, symbol)) {
             comparison_mark(comparison, symbol, "changed");
         }

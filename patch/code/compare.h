@@ -21,8 +21,8 @@ struct comparison {
     struct object *old, *new;
     struct object_symbol **old_of; /* by index in new: the same definition in old, or NULL */
     struct object_symbol **new_of; /* by index in old */
-    struct object_symbol *
-        *was_of; /* as old_of, but also if the one cannot stand in the other's place: another size */
+    struct object_symbol **was_of; /* as old_of, but also if the one cannot stand in the other's place:
+                                      another size, a stricter alignment */
     struct object_symbol **now_of; /* by index in old */
     enum change *new_change;       /* by index in new; of definitions */
     enum change *old_change;       /* by index in old: CHANGED, REMOVED or NONE */
@@ -41,8 +41,9 @@ void comparison_deinit(struct comparison *comparison);
  * other flags for how code reaches data. */
 void comparison_transfer(const struct comparison *from, struct object *new, struct comparison *ret);
 
-/* Whether the variable SYMBOL of `new` is one of `old` that has another size now: it gets another place. What
- * names it by the same offset counts as the same code; who does is asked later (build_moved.c). */
+/* Whether the variable SYMBOL of `new` is one of `old` that has another size now, or a stricter alignment: it
+ * gets another place. What names it by the same offset counts as the same code; who does is asked later
+ * (build_moved.c). */
 bool comparison_moves(const struct comparison *comparison, const struct object_symbol *symbol);
 
 /* Whether SIZE bytes at OLD_START and NEW_START, of sections of the two objects, hold the same: equal

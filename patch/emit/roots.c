@@ -306,6 +306,26 @@ static void emit_folded(struct root_emission *roots, struct contribution *contri
     free(name);
 }
 
+/* A variable that shares a section with others stays in it, whatever it asks for (compare.c). */
+static bool is_misplaced(struct root_emission *roots, const struct root *root)
+{
+    uint64_t count;
+    uint32_t before = type_strip(type_named_element(root->old, &count))->alignment,
+             after = type_strip(type_named_element(root->new, &count))->alignment;
+
+    if (root->symbol || root->earlier || after <= before || !(root->address % after)) {
+        return false;
+    }
+    char *file = definition_file((Dwarf_Die *)root->die);
+    emission_fail(roots->state->emission,
+                  molt_error_at(MOLT_ERROR_REFUSED, file, line_of(root->die),
+                                "variable %s has to be at a multiple of %u bytes now, and cannot move, since "
+                                "its section is shared with others; give the new variable another name",
+                                root->name, after));
+    free(file);
+    return true;
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -341,7 +361,9 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
         root.new = root.old;
     }
     root.symbol = new ? new_place(roots, contribution, symbol) : 0;
-    emit_with_value(roots, contribution, symbol, before, &root);
+    if (!is_misplaced(roots, &root)) {
+        emit_with_value(roots, contribution, symbol, before, &root);
+    }
 }
 
 void emit_roots_of_unit(struct root_emission *roots, struct contribution *contribution,

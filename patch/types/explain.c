@@ -118,6 +118,10 @@ static void explain_compound(struct type_changes *changes, struct type_change *c
             }
         }
     }
+    if (!text.length && change->old->size == change->new->size) {
+        text_printf(&text, "it is aligned to %u bytes, was to %u", change->new->alignment,
+                    change->old->alignment);
+    }
     if (!text.length) {
         text_printf(&text, "it has %lu bytes, had %lu", (unsigned long)change->new->size,
                     (unsigned long)change->old->size);
@@ -157,10 +161,13 @@ void types_explain(struct type_changes *changes, struct type_change *change)
         change->kinds |= TYPE_CHANGE_ENUMERATORS;
     }
     change->kinds |= old->size != new->size ? TYPE_CHANGE_SIZE : 0;
+    bool strict = old->alignment > TYPE_ALIGNMENT_ANYWHERE || new->alignment > TYPE_ALIGNMENT_ANYWHERE;
+    if (old->alignment != new->alignment && (change->kinds || strict)) {
+        change->kinds |= TYPE_CHANGE_ALIGNMENT;
+    }
     if (!change->kinds) {
         return;
     }
-    change->kinds |= old->alignment != new->alignment ? TYPE_CHANGE_ALIGNMENT : 0;
     change->file = new->file;
     if (type_is_compound(old)) {
         explain_compound(changes, change);

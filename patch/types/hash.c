@@ -33,6 +33,13 @@ static void add_hash(struct type_hash *hash, struct type_hash other)
     hash->pure = hash_number(hash->pure, other.pure);
 }
 
+/* An alignment that an object needs a place for; any other is met wherever there is room. */
+static void add_alignment(struct type_hash *hash, uint64_t alignment)
+{
+    add_number(hash, alignment > TYPE_ALIGNMENT_ANYWHERE ? alignment : 0);
+    hash->exact = hash_number(hash->exact, alignment);
+}
+
 static bool is_tagged(int tag)
 {
     return tag == DW_TAG_structure_type || tag == DW_TAG_class_type || tag == DW_TAG_union_type ||
@@ -142,7 +149,7 @@ static void add_member(struct type_model *model, const struct model_unit *unit, 
     add_number(hash, die_member_place(&facts, size));
     add_number(hash, facts.bit_size);
     add_hash(hash, types_hash(model, unit, &facts.type));
-    hash->exact = hash_number(hash->exact, facts.alignment);
+    add_alignment(hash, facts.alignment);
 }
 
 static struct type_hash hash_compound(struct type_model *model, const struct model_unit *unit, Dwarf_Die *die,
@@ -157,7 +164,7 @@ static struct type_hash hash_compound(struct type_model *model, const struct mod
         return hash;
     }
     add_number(&hash, facts->size);
-    hash.exact = hash_number(hash.exact, facts->alignment);
+    add_alignment(&hash, facts->alignment);
     for (int more = dwarf_child(die, &child); more == 0; more = dwarf_siblingof(&child, &child)) {
         if (dwarf_tag(&child) == DW_TAG_member) {
             add_member(model, unit, &child, &hash);

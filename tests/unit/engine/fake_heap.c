@@ -349,6 +349,12 @@ void *heap_allocate(size_t size, unsigned site)
     return block;
 }
 
+void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site)
+{
+    return alignment <= HEAP_ALIGNMENT ? heap_allocate(size, site)
+                                       : NULL; /* whole programs show the others */
+}
+
 void heap_hide(uintptr_t start)
 {
     find(start)->site = 0;
