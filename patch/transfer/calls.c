@@ -4,6 +4,9 @@
  * line was edited where it stands. Columns tell several on one line apart; where a compiler has made several
  * of one, the alignment of the whole function does, or that one is in front of a loop and one in it. A call
  * inside a loop is none outside.
+ *
+ * Where a compiler has made one call of several (clang says that it is on line 0), it is told by what comes
+ * behind it: the same instructions, to a line that is the same in both sources.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,15 +30,24 @@ struct function_lines {
     struct line_map map;
 };
 
+/* The place of instruction AT; its frames are to be freed. */
+static struct call_site site_at(struct code *code, const struct code_index *index, uint32_t at)
+{
+    struct call_site site = { .at = at, .callee = "" };
+
+    code_index_frames(index, code->instructions.items[at].address, &site.frames);
+    for (size_t i = 0; i < site.frames.count; i++) {
+        site.frames.items[i].file = code_path(code, site.frames.items[i].file);
+    }
+    return site;
+}
+
 static void find_sites(struct code *code, const struct code_index *index, call_sites *ret)
 {
     for (uint32_t i = 0; i < code->instructions.count; i++) {
         if (code_comes_back(code, i)) {
-            struct call_site site = { .at = i, .callee = code_callee(code, i) };
-            code_index_frames(index, code->instructions.items[i].address, &site.frames);
-            for (size_t k = 0; k < site.frames.count; k++) {
-                site.frames.items[k].file = code_path(code, site.frames.items[k].file);
-            }
+            struct call_site site = site_at(code, index, i);
+            site.callee = code_callee(code, i);
             LIST_ADD(ret, site);
         }
     }
@@ -74,11 +86,14 @@ static void gather(const call_sites *sites, const struct call_site *like, site_g
 /* What the calls of two versions are paired by. */
 struct pairing {
     const struct match *match;
+    struct code *old_code, *new_code;
+    const struct code_index *old_index, *new_index;
     call_sites old, new;
     LIST(struct function_lines) functions; /* made when they are needed */
 };
 
-#define CONTEXT 30 /* lines around calls that are compared, too */
+#define TAIL_MAX 64 /* instructions behind a call that are compared */
+#define CONTEXT 30  /* lines around calls that are compared, too */
 
 /* The name of the function that frame K of SITE is in, or NULL for the outermost, which may have got another
  * name. */
@@ -225,10 +240,91 @@ static const struct call_site *counterpart_by(struct pairing *pairing, const sit
     return found;
 }
 
+/* Whether control is at the same place of the source at OLD and at NEW, as far as either has lines. */
+static bool same_source(struct pairing *pairing, const struct call_site *old, const struct call_site *new)
+{
+    bool same = same_group(old, new);
+
+    for (size_t i = 0; i < old->frames.count && same; i++) {
+        same = (!old->frames.items[i].line && !new->frames.items[i].line) ||
+               same_line_of(pairing, old, new, i, false);
+    }
+    return same;
+}
+
+static bool same_source_at(struct pairing *pairing, uint32_t old_at, uint32_t new_at)
+{
+    struct call_site old = site_at(pairing->old_code, pairing->old_index, old_at);
+    struct call_site new = site_at(pairing->new_code, pairing->new_index, new_at);
+    bool same = same_source(pairing, &old, &new);
+
+    LIST_FREE(&old.frames);
+    LIST_FREE(&new.frames);
+    return same;
+}
+
+/* The first instruction from AT on that has a line, calls, leaves, or has a counterpart: the others are what
+ * one version does in passing, such as a check of its frame. */
+static uint32_t skip_own(const struct code *code, const uint32_t *counterparts, uint32_t at)
+{
+    for (unsigned i = 0; i < TAIL_MAX && at + 1 < code->instructions.count; i++, at++) {
+        const struct code_instruction *instruction = &code->instructions.items[at];
+        if (instruction->line || (instruction->flags & (CODE_CALL | CODE_ENDS | CODE_INDIRECT)) ||
+            counterparts[at] != NO_INSTRUCTION) {
+            break;
+        }
+    }
+    return at;
+}
+
+/* Whether the same comes from OLD and from NEW on, up to an instruction that is on a line, or that leaves the
+ * function. */
+static bool goes_on_alike(struct pairing *pairing, uint32_t old, uint32_t new)
+{
+    const struct match *match = pairing->match;
+
+    for (unsigned i = 0; i < TAIL_MAX; i++) {
+        old = skip_own(match->old, match->new_of, old);
+        new = skip_own(match->new, match->old_of, new);
+        const struct code_instruction *a = &match->old->instructions.items[old];
+        const struct code_instruction *b = &match->new->instructions.items[new];
+        if (a->line && b->line) {
+            return same_source_at(pairing, old, new);
+        }
+        if (match->old_of[new] != old || match->unsure[new] || (a->flags & CODE_INDIRECT)) {
+            return false;
+        }
+        bool jumps = (a->flags & CODE_ENDS) && a->jump != NO_INSTRUCTION && b->jump != NO_INSTRUCTION;
+        if ((a->flags & CODE_ENDS) && !jumps) {
+            return (b->flags & CODE_ENDS) && b->jump == NO_INSTRUCTION;
+        }
+        old = jumps ? a->jump : old + 1;
+        new = jumps ? b->jump : new + 1;
+    }
+    return false;
+}
+
+/* Which of NEW is SITE, a call that the compiler has made of several; NULL: none is surely. */
+static const struct call_site *counterpart_of_merged(struct pairing *pairing, const site_group *new,
+                                                     const struct call_site *site)
+{
+    const struct match *match = pairing->match;
+
+    for (size_t i = 0; i < new->count; i++) {
+        const struct call_site *other = new->items[i];
+        if (match->old_of[other->at] == site->at && !match->unsure[other->at] && other->frames.count &&
+            !other->frames.items[0].line && same_source(pairing, site, other)) {
+            return goes_on_alike(pairing, site->at + 1, other->at + 1) ? other : NULL;
+        }
+    }
+    return NULL;
+}
+
 static const struct call_site *counterpart(struct pairing *pairing, const site_group *old,
                                            const site_group *new, const struct call_site *site)
 {
-    const struct call_site *found = NULL;
+    bool merged = site->frames.count && !site->frames.items[0].line;
+    const struct call_site *found = merged ? counterpart_of_merged(pairing, new, site) : NULL;
 
     for (unsigned closeness = 0; closeness < CLOSENESSES && !found; closeness++) {
         found = counterpart_by(pairing, old, new, site, closeness);
@@ -264,7 +360,11 @@ uint32_t *transfer_match_calls(struct transfer_work *work, const struct code_ind
 {
     size_t count = work->old->code.instructions.count;
     uint32_t *pairs = must_calloc(count + 1, sizeof(*pairs));
-    struct pairing pairing = { .match = &work->match };
+    struct pairing pairing = { .match = &work->match,
+                               .old_code = &work->old->code,
+                               .new_code = &work->new->code,
+                               .old_index = old_index,
+                               .new_index = new_index };
 
     for (size_t i = 0; i < count; i++) {
         pairs[i] = NO_INSTRUCTION;

@@ -297,6 +297,41 @@ static void test_a_call_less_and_one_more(void **state)
     end(&versions);
 }
 
+/* What becomes of the calls that the compiler has made of several, if any: their line is 0. */
+static void expect_of_merged(const char *old, const char *new, const char *reason)
+{
+    struct versions versions;
+
+    start(&versions, old, new);
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        const struct recipe *recipe = &versions.recipes.items[i];
+        if (strcmp(recipe->callee, "note") == 0 && recipe->line == 0) {
+            if (reason) {
+                expect_reason(recipe, reason);
+            } else {
+                assert_null(recipe->reason);
+            }
+        }
+    }
+    end(&versions);
+}
+
+/* clang makes one call of two where what follows is the same. */
+static void test_a_call_that_was_made_of_several(void **state)
+{
+#define MERGED(first, between, last)                                                                         \
+    DECLARATIONS "int f(int fd, long n)\n{\n" first "    if (fd < 0) {\n        note(\"negative\", n);\n"    \
+                 "        return -1;\n    }\n" between                                                       \
+                 "    int got = wait_event(fd);\n    if (got > 10) {\n"                                      \
+                 "        note(\"large\", n + got);\n" last "        return -1;\n    }\n    step(got, 1);\n" \
+                 "    return got;\n}\n"
+    expect_of_merged(MERGED("", "", ""), MERGED("    step(fd, 0);\n", "", ""), NULL);
+    expect_of_merged(MERGED("", "", ""), MERGED("    char b[32]; fill(b, fd);\n", "    step(fd, 0);\n", ""),
+                     NULL);
+    expect_of_merged(MERGED("", "", ""), MERGED("", "", "        step(fd, 0);\n"), "no call");
+}
+
 static void test_a_call_leaves_its_loop(void **state)
 {
     struct versions versions;
@@ -779,6 +814,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_variable_more),
         cmocka_unit_test(test_a_call_less),
         cmocka_unit_test(test_a_call_less_and_one_more),
+        cmocka_unit_test(test_a_call_that_was_made_of_several),
         cmocka_unit_test(test_a_call_leaves_its_loop),
         cmocka_unit_test(test_a_wider_variable),
         cmocka_unit_test(test_another_structure),
