@@ -353,6 +353,9 @@ enum molt_transfer_register { /* DWARF's numbers */
  * code, behind the corresponding call, its frame having been rebuilt below the same CFA. There is a record
  * for each call of the old code; where no recipe could be worked out it has a reason and no values.
  *
+ * A frame of variable size stays as it is where both versions make it in the same way. Then both sizes are 0:
+ * what counts as the CFA is the stack pointer behind the call, and only registers get values.
+ *
  *             image code         EARLIER                  INVERSE
  *  old        module + old       its start + old          symbol + old
  *  new        symbol + new       symbol + new             module + new, or (EARLIER) its start + new

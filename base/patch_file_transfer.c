@@ -88,6 +88,19 @@ static bool is_instance(const struct patch_file *file, const struct molt_patch_v
            value->from_size / old == value->size / new;
 }
 
+/* Whether the frame stays as it is. */
+static bool stays(const struct molt_patch_transfer *transfer)
+{
+    return !transfer->old_size && !transfer->new_size;
+}
+
+/* Where the frame is not known, only registers are. */
+static bool is_frameless(const struct molt_patch_value *value)
+{
+    return value->to_kind == MOLT_VALUE_REGISTER && value->from_kind != MOLT_VALUE_SLOT &&
+           value->from_kind != MOLT_VALUE_FRAME;
+}
+
 /* SEEN: by the policy. */
 static bool is_value(const struct patch_file *file, const struct molt_patch_transfer *transfer,
                      const struct molt_patch_value *value, bool seen)
@@ -95,7 +108,8 @@ static bool is_value(const struct patch_file *file, const struct molt_patch_tran
     bool read = value->from_kind < MOLT_VALUE_PLACES;
 
     if (!is_string(file, value->variable) || value->migration > file->patch_migrations_count ||
-        !is_source(file, transfer, value) || (value->migration && !is_instance(file, value))) {
+        !is_source(file, transfer, value) || (value->migration && !is_instance(file, value)) ||
+        (stays(transfer) && !is_frameless(value))) {
         return false;
     }
     if (read && !value->migration &&
@@ -138,9 +152,10 @@ static bool is_transfer(const struct patch_file *file, const struct molt_patch_t
         return false;
     }
     bool rbp = transfer->cfa_register == MOLT_REGISTER_RBP;
-    if ((!rbp && transfer->cfa_register != MOLT_REGISTER_RSP) || transfer->old_size < 8 ||
-        transfer->new_size < 8 || transfer->old_size > FRAME_MAX || transfer->new_size > FRAME_MAX ||
-        transfer->cfa_offset < 0 || transfer->cfa_offset > FRAME_MAX ||
+    bool sized = transfer->old_size >= 8 && transfer->new_size >= 8;
+    if ((!rbp && transfer->cfa_register != MOLT_REGISTER_RSP) ||
+        !(sized || (stays(transfer) && !rbp && !transfer->policy)) || transfer->old_size > FRAME_MAX ||
+        transfer->new_size > FRAME_MAX || transfer->cfa_offset < 0 || transfer->cfa_offset > FRAME_MAX ||
         (!rbp && (uint32_t)transfer->cfa_offset != transfer->old_size)) {
         return false;
     }

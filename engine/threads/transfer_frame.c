@@ -131,7 +131,9 @@ TRANSFER_CODE static void turn(struct frame *frame, const struct transfer_step *
     new.low = -(int64_t)recipe->new_size;
     copy(new.general, frame->general, sizeof(new.general));
     clear(bytes, recipe->new_size);
-    copy(bytes + recipe->new_size - 8, slot_of(frame, -8), 8); /* the return address */
+    if (recipe->new_size) {
+        copy(bytes + recipe->new_size - 8, slot_of(frame, -8), 8); /* the return address */
+    }
     for (uint32_t i = 0; i < recipe->value_count; i++) {
         const struct transfer_value *rule = &recipe->values[i];
         if (rule->to == TRANSFER_REGISTER) {

@@ -49,7 +49,8 @@ struct transfer {
     uintptr_t from, to;   /* return addresses */
     uint8_t cfa_register; /* of the old frame: rsp or rbp */
     int32_t cfa_offset;
-    uint32_t new_size; /* CFA - rsp, behind the call of the new code */
+    uint32_t new_size; /* CFA - rsp, behind the call of the new code; 0: the frame stays as it is, and rsp
+                          there counts as its CFA */
     uint32_t value_count;
     const struct transfer_value *values;
     const char *function; /* for messages, as its UNIT */

@@ -147,6 +147,8 @@ struct code {
         *escaped; /* what addresses lead to, once that is known: others may have written it, too */
     struct code_search *search;
     Dwarf_Die *unit;
+    bool realigned; /* it aligns its frame: offsets below where it does so count from there, not from the CFA
+                     */
     const char *problem; /* why nothing can be said of it ("has no code"), or NULL */
 };
 
@@ -197,6 +199,11 @@ void code_find_frame(struct code *code);
 /* What is known of where registers point in the frame, POINTERS, in front of INSTRUCTION becomes what is
  * behind it. */
 void code_follow(const struct code *code, const struct code_instruction *instruction, int32_t *pointers);
+
+/* transfer/room.c: whether all that INSTRUCTION does with an address in the frame is to make room below it,
+ * or to keep the stack pointer for when that room is given back; POINTERS is what is known in front of it. */
+bool code_makes_room(const struct code *code, const struct code_instruction *instruction,
+                     const int32_t *pointers);
 
 /* Whether INSTRUCTION works on memory at rsi and rdi: movs, stos, cmps, scas. */
 bool code_is_string_operation(const struct code *code, const struct code_instruction *instruction);

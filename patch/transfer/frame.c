@@ -25,7 +25,18 @@ static bool is_whole_register(const struct code_operand *operand)
     return operand->kind == OPERAND_REGISTER && operand->size == ADDRESS;
 }
 
-/* What the instruction leaves in the register that it writes, if that is an address in the frame. */
+/* By how much `and` with NUMBER moves the stack pointer at most, when it aligns the frame; 0: it does not do
+ * that. */
+static int32_t alignment_of(const struct code_operand *to, const struct code_operand *number)
+{
+    uint64_t by = number->kind == OPERAND_NUMBER && !number->relocation ? -(uint64_t)number->value : 0;
+
+    return to->number == RSP && by <= 4096 && (by & (by - 1)) == 0 ? (int32_t)by : 0;
+}
+
+/* What the instruction leaves in the register that it writes, if that is an address in the frame. How far the
+ * stack pointer is moved where the frame is aligned is not known: as far as it may be, so that nothing below
+ * is taken for something above. */
 static int32_t result_of(const struct code *code, const struct code_instruction *instruction,
                          const int32_t *pointers)
 {
@@ -47,6 +58,8 @@ static int32_t result_of(const struct code *code, const struct code_instruction 
         return number && before != NO_OFFSET ? before + (int32_t)from->value : NO_OFFSET;
     case ZYDIS_MNEMONIC_SUB:
         return number && before != NO_OFFSET ? before - (int32_t)from->value : NO_OFFSET;
+    case ZYDIS_MNEMONIC_AND:
+        return alignment_of(to, from) && before != NO_OFFSET ? before - alignment_of(to, from) : NO_OFFSET;
     default:
         return NO_OFFSET;
     }
@@ -473,7 +486,8 @@ static bool keeps_pointer(const struct code_instruction *instruction, int32_t re
 static void note_taken(struct code *code, const struct code_instruction *instruction, const int32_t *pointers)
 {
     static const uint8_t arguments[] = { RDI, RSI, RDX, RCX, R8, 9 };
-    bool keeps = keeps_pointer(instruction, result_of(code, instruction, pointers));
+    bool keeps = keeps_pointer(instruction, result_of(code, instruction, pointers)) ||
+                 code_makes_room(code, instruction, pointers);
 
     for (unsigned i = 0; i < instruction->visible_count && !keeps; i++) {
         const struct code_operand *operand = operand_of(code, instruction, i);
@@ -535,6 +549,8 @@ void code_find_frame(struct code *code)
                 instruction->touch = code->touches.count;
                 continue;
             }
+            code->realigned = code->realigned || (instruction->mnemonic == ZYDIS_MNEMONIC_AND &&
+                                                  result_of(code, instruction, pointers) != NO_OFFSET);
             note_taken(code, instruction, pointers);
             touch_all(code, k, pointers);
             code_follow(code, instruction, pointers);

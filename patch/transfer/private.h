@@ -52,6 +52,9 @@ struct covered {
     int32_t size, room; /* of the frame; of the largest so far */
 };
 
+/* Whether both versions make a frame of variable size in the same way. */
+enum frames { FRAMES_UNKNOWN, FRAMES_SAME, FRAMES_DIFFER };
+
 struct transfer_work {
     struct version *old, *new;
     struct match match;
@@ -64,6 +67,7 @@ struct transfer_work {
     const struct transfer_pair *pair;
     struct recipe *recipe; /* that is being made */
     unsigned depth;        /* of values that are worked out from others */
+    enum frames frames;
 };
 
 /* transfer/version.c: what there is to know of SYMBOL, a function of SIDE, which it borrows. Where it cannot
@@ -174,6 +178,18 @@ char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint3
 /* Whether the code reads register NUMBER (as above) from the instruction VERSION is at on, before it writes
  * it. */
 bool version_reads(const struct version *version, unsigned number);
+
+/* transfer/in_place.c: whether the frames at the two calls have no fixed size, so that they cannot be moved.
+ */
+bool transfer_stays(const struct transfer_work *work, uint32_t old_call, uint32_t new_call);
+
+/* Readies the recipe that is being made for a frame that stays where it is. NULL, or why it cannot serve the
+ * new code: owned by the caller. */
+char *transfer_prepare_to_stay(struct transfer_work *work, uint32_t old_call, uint32_t new_call);
+
+/* Leaves in that recipe, whose values are known, what does not hold already. NULL, or why it cannot be done:
+ * owned by the caller. */
+char *transfer_stay(struct transfer_work *work);
 
 /* transfer/kept.c: whether SIZE bytes at OFFSET from the CFA are used alike by both versions, so that they
  * hold the same. */

@@ -308,27 +308,41 @@ static void add_described(struct transfer_work *work, struct recipe *recipe)
     }
 }
 
+/* How large the two frames are. NULL, or why that is not known. */
+static char *measure_frames(struct transfer_work *work, struct recipe *recipe, uint32_t old_call,
+                            uint32_t new_call, bool stays)
+{
+    char *reason = NULL;
+
+    if (stays) {
+        reason = transfer_prepare_to_stay(work, old_call, new_call);
+    } else {
+        recipe->old_size = (uint32_t)-work->old->code.instructions.items[old_call + 1].stack;
+        recipe->new_size = (uint32_t)-work->new->code.instructions.items[new_call + 1].stack;
+    }
+    if (!reason) {
+        covered_reset(&work->covered, (int32_t)recipe->new_size);
+    }
+    return reason;
+}
+
 static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_t old_call, uint32_t new_call)
 {
-    const struct code_instruction *old = &work->old->code.instructions.items[old_call + 1];
-    const struct code_instruction *new = &work->new->code.instructions.items[new_call + 1];
     uint64_t call = work->new->code.instructions.items[new_call].address;
+    bool stays = transfer_stays(work, old_call, new_call);
 
     work->recipe = recipe;
-    recipe->new_place = new->address;
-    if (old->stack == NO_OFFSET || new->stack == NO_OFFSET) {
-        return must_printf("the frame of the %s version has no fixed size",
-                           old->stack == NO_OFFSET ? "running" : "new");
+    recipe->new_place = work->new->code.instructions.items[new_call + 1].address;
+    char *reason = measure_frames(work, recipe, old_call, new_call, stays);
+    if (reason) {
+        return reason;
     }
-    recipe->old_size = -old->stack;
-    recipe->new_size = -new->stack;
-    covered_reset(&work->covered, -new->stack);
     work->old->at = old_call + 1;
     work->new->at = new_call + 1;
     version_enter(work->new, call);
     work->old->locals = version_locals(work->old, old_call);
     work->new->locals = version_locals(work->new, new_call);
-    char *reason = transfer_check_locals(work, old_call);
+    reason = transfer_check_locals(work, old_call);
     reason = reason ? reason : transfer_instances(work, old_call, new_call);
     reason = reason ? reason : add_registers(work, recipe, old_call, new_call);
     reason = reason ? reason : add_frame(work, recipe);
@@ -337,6 +351,9 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
         add_saved(work, recipe);
         add_described(work, recipe);
         reason = transfer_check_values(work, recipe);
+    }
+    if (!reason && stays) {
+        reason = transfer_stay(work);
     }
     return reason;
 }

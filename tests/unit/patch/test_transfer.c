@@ -393,17 +393,47 @@ static void test_another_structure(void **state)
     end(&versions);
 }
 
-static void test_a_frame_of_no_fixed_size(void **state)
+/* Of the recipe of the call of wait_event, which leaves the frame as it is. */
+static void expect_to_stay(const char *old, const char *new, const char *reason)
 {
-    static const char text[] =
-        DECLARATIONS "int f(int n)\n{\n    char bytes[n];\n    fill(bytes, n);\n    while (wait_event(n))\n"
-                     "        step(bytes[0], n);\n    return bytes[1];\n}\n";
     struct versions versions;
 
-    start(&versions, text, text);
+    start(&versions, old, new);
     work_out(&versions, "f");
-    expect_reason(recipe_of(&versions, "wait_event"), "no fixed size");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (reason) {
+        expect_reason(recipe, reason);
+    } else {
+        assert_null(recipe->reason);
+        assert_int_equal(recipe->old_size, 0);
+        assert_int_equal(recipe->new_size, 0);
+        assert_int_equal(recipe->values.count, 0);
+    }
     end(&versions);
+}
+
+static void test_a_frame_of_no_fixed_size(void **state)
+{
+#define VARIABLE(bytes, last)                                                                                \
+    DECLARATIONS "int f(int n)\n{\n    char bytes[" bytes                                                    \
+                 "];\n    fill(bytes, n);\n    while (wait_event(n))\n"                                      \
+                 "        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", ""), NULL);
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", "    note(\"end\", 0);\n"), NULL);
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("2 * n", ""), "makes it in another way");
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("80", ""), "makes it in another way");
+}
+
+static void test_a_frame_that_is_aligned(void **state)
+{
+#define ALIGNED(by, last)                                                                                    \
+    DECLARATIONS "int f(int n)\n{\n    char bytes[64] __attribute__((aligned(" by                            \
+                 ")));\n    fill(bytes, n);\n"                                                               \
+                 "    while (wait_event(n))\n        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", ""), NULL);
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", "    note(\"end\", 0);\n"), NULL);
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("128", ""), "makes it in another way");
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("16", ""), "makes it in another way");
 }
 
 static void test_a_frame_that_is_returned_to_twice(void **state)
@@ -819,6 +849,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_wider_variable),
         cmocka_unit_test(test_another_structure),
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
+        cmocka_unit_test(test_a_frame_that_is_aligned),
         cmocka_unit_test(test_a_frame_that_is_returned_to_twice),
         cmocka_unit_test(test_a_moved_member),
         cmocka_unit_test(test_numbers_that_code_has_in_it),
