@@ -9,103 +9,8 @@
 #include <string.h>
 
 #include "compiled.h"
-#include "patch/transfer/transfer.h"
 #include "patch/transfer/code.h"
-#include "text_lines.h"
-
-static const char *compiler = "gcc", *flags = "-O0";
-static bool optimised;
-
-#define DECLARATIONS                                                                                         \
-    "extern int wait_event(int fd);\n"                                                                       \
-    "extern int setup(const char *name);\n"                                                                  \
-    "extern void step(int fd, int n);\n"                                                                     \
-    "extern void note(const char *text, long number);\n"                                                     \
-    "extern void fill(void *memory, unsigned long size);\n"                                                  \
-    "extern double measure(double x);\n"
-
-/* Two versions of a source and the recipes of their function f. */
-struct versions {
-    const char *old_text, *new_text;
-    struct object *old_object, *new_object;
-    struct transfer_side old, new;
-    struct transfer_pair pair;
-    struct captures captures;
-    recipe_list recipes;
-};
-
-static bool same_text(void *context, const char *file, unsigned old_line, unsigned new_line)
-{
-    const struct versions *versions = context;
-
-    return text_lines_same(versions->old_text, old_line, versions->new_text, new_line);
-}
-
-static void start(struct versions *versions, const char *old, const char *new)
-{
-    char all[512];
-
-    *versions = (struct versions){ .old_text = old, .new_text = new };
-    snprintf(all, sizeof(all), "%s -ffunction-sections -fdata-sections", flags);
-    versions->old_object = compile_named(compiler, all, old, "a.c");
-    versions->new_object = compile_named(compiler, all, new, "a.c");
-    transfer_side_init(&versions->old, versions->old_object);
-    transfer_side_init(&versions->new, versions->new_object);
-    transfer_pair_init(&versions->pair, &versions->old, &versions->new, same_text, versions, NULL);
-    captures_init(&versions->captures, NULL, NULL);
-    versions->pair.captures = &versions->captures;
-}
-
-static void work_out(struct versions *versions, const char *name)
-{
-    struct object_symbol *old = object_find(versions->old_object, name);
-    struct object_symbol *new = object_find(versions->new_object, name);
-
-    assert_non_null(old);
-    assert_non_null(new);
-    recipes_free(&versions->recipes);
-    transfer_function(&versions->pair, NULL, old, new, &versions->recipes, NULL);
-}
-
-static void end(struct versions *versions)
-{
-    recipes_free(&versions->recipes);
-    transfer_pair_deinit(&versions->pair);
-    captures_deinit(&versions->captures);
-    transfer_side_deinit(&versions->old);
-    transfer_side_deinit(&versions->new);
-    object_destroy(versions->old_object);
-    object_destroy(versions->new_object);
-}
-
-/* The recipe of the first call of CALLEE. */
-static const struct recipe *recipe_of(const struct versions *versions, const char *callee)
-{
-    for (size_t i = 0; i < versions->recipes.count; i++) {
-        if (strcmp(versions->recipes.items[i].callee, callee) == 0) {
-            return &versions->recipes.items[i];
-        }
-    }
-    fail_msg("no call of %s", callee);
-    return NULL;
-}
-
-static const struct recipe_value *value_of(const struct recipe *recipe, const char *variable)
-{
-    for (size_t i = 0; i < recipe->values.count; i++) {
-        if (recipe->values.items[i].variable && strcmp(recipe->values.items[i].variable, variable) == 0) {
-            return &recipe->values.items[i];
-        }
-    }
-    return NULL;
-}
-
-static void expect_reason(const struct recipe *recipe, const char *words)
-{
-    if (!recipe->reason || !strstr(recipe->reason, words)) {
-        fail_msg("expected \"%s\", not %s", words, recipe->reason ? recipe->reason : "a recipe");
-    }
-}
+#include "versions.h"
 
 static const char varied[] = DECLARATIONS
     "struct point { double x, y; int tag; };\n"
@@ -128,12 +33,14 @@ static const char varied[] = DECLARATIONS
     "static inline int helper(int x) { return wait_event(x) + wait_event(x * 3); }\n"
     "int inlined(int a) { int s = helper(a); for (int i = 0; i < s; i++) s += helper(i); return s; }\n"
     "int pointers(int (*f)(int), int n) { int s = 0; while (n-- > 0) s ^= f(n) + f(s); return s; }\n"
+    "int arguments(int a, int b, int c, int d, int e, int f, int g, int h) { char text[16]; fill(text, g);\n"
+    "    text[h & 15] = 1; while (wait_event(a)) step(text[b & 15], g * e); return h + c + d + f; }\n"
     "int recursive(int n) { return n <= 0 ? wait_event(n) : recursive(n - 1) + recursive(n - 2); }\n";
 
 static void test_the_same_code(void **state)
 {
-    static const char *const names[] = { "registers", "spilled", "floating", "by_address",
-                                         "switching", "inlined", "pointers", "recursive" };
+    static const char *const names[] = { "registers", "spilled",  "floating",  "by_address", "switching",
+                                         "inlined",   "pointers", "arguments", "recursive" };
     struct versions versions;
     unsigned calls = 0;
 
@@ -297,41 +204,6 @@ static void test_a_call_less_and_one_more(void **state)
     end(&versions);
 }
 
-/* What becomes of the calls that the compiler has made of several, if any: their line is 0. */
-static void expect_of_merged(const char *old, const char *new, const char *reason)
-{
-    struct versions versions;
-
-    start(&versions, old, new);
-    work_out(&versions, "f");
-    for (size_t i = 0; i < versions.recipes.count; i++) {
-        const struct recipe *recipe = &versions.recipes.items[i];
-        if (strcmp(recipe->callee, "note") == 0 && recipe->line == 0) {
-            if (reason) {
-                expect_reason(recipe, reason);
-            } else {
-                assert_null(recipe->reason);
-            }
-        }
-    }
-    end(&versions);
-}
-
-/* clang makes one call of two where what follows is the same. */
-static void test_a_call_that_was_made_of_several(void **state)
-{
-#define MERGED(first, between, last)                                                                         \
-    DECLARATIONS "int f(int fd, long n)\n{\n" first "    if (fd < 0) {\n        note(\"negative\", n);\n"    \
-                 "        return -1;\n    }\n" between                                                       \
-                 "    int got = wait_event(fd);\n    if (got > 10) {\n"                                      \
-                 "        note(\"large\", n + got);\n" last "        return -1;\n    }\n    step(got, 1);\n" \
-                 "    return got;\n}\n"
-    expect_of_merged(MERGED("", "", ""), MERGED("    step(fd, 0);\n", "", ""), NULL);
-    expect_of_merged(MERGED("", "", ""), MERGED("    char b[32]; fill(b, fd);\n", "    step(fd, 0);\n", ""),
-                     NULL);
-    expect_of_merged(MERGED("", "", ""), MERGED("", "", "        step(fd, 0);\n"), "no call");
-}
-
 static void test_a_call_leaves_its_loop(void **state)
 {
     struct versions versions;
@@ -391,49 +263,6 @@ static void test_another_structure(void **state)
         }
     }
     end(&versions);
-}
-
-/* Of the recipe of the call of wait_event, which leaves the frame as it is. */
-static void expect_to_stay(const char *old, const char *new, const char *reason)
-{
-    struct versions versions;
-
-    start(&versions, old, new);
-    work_out(&versions, "f");
-    const struct recipe *recipe = recipe_of(&versions, "wait_event");
-    if (reason) {
-        expect_reason(recipe, reason);
-    } else {
-        assert_null(recipe->reason);
-        assert_int_equal(recipe->old_size, 0);
-        assert_int_equal(recipe->new_size, 0);
-        assert_int_equal(recipe->values.count, 0);
-    }
-    end(&versions);
-}
-
-static void test_a_frame_of_no_fixed_size(void **state)
-{
-#define VARIABLE(bytes, last)                                                                                \
-    DECLARATIONS "int f(int n)\n{\n    char bytes[" bytes                                                    \
-                 "];\n    fill(bytes, n);\n    while (wait_event(n))\n"                                      \
-                 "        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
-    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", ""), NULL);
-    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", "    note(\"end\", 0);\n"), NULL);
-    expect_to_stay(VARIABLE("n", ""), VARIABLE("2 * n", ""), "makes it in another way");
-    expect_to_stay(VARIABLE("n", ""), VARIABLE("80", ""), "makes it in another way");
-}
-
-static void test_a_frame_that_is_aligned(void **state)
-{
-#define ALIGNED(by, last)                                                                                    \
-    DECLARATIONS "int f(int n)\n{\n    char bytes[64] __attribute__((aligned(" by                            \
-                 ")));\n    fill(bytes, n);\n"                                                               \
-                 "    while (wait_event(n))\n        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
-    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", ""), NULL);
-    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", "    note(\"end\", 0);\n"), NULL);
-    expect_to_stay(ALIGNED("64", ""), ALIGNED("128", ""), "makes it in another way");
-    expect_to_stay(ALIGNED("64", ""), ALIGNED("16", ""), "makes it in another way");
 }
 
 static void test_a_frame_that_is_returned_to_twice(void **state)
@@ -844,12 +673,9 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_variable_more),
         cmocka_unit_test(test_a_call_less),
         cmocka_unit_test(test_a_call_less_and_one_more),
-        cmocka_unit_test(test_a_call_that_was_made_of_several),
         cmocka_unit_test(test_a_call_leaves_its_loop),
         cmocka_unit_test(test_a_wider_variable),
         cmocka_unit_test(test_another_structure),
-        cmocka_unit_test(test_a_frame_of_no_fixed_size),
-        cmocka_unit_test(test_a_frame_that_is_aligned),
         cmocka_unit_test(test_a_frame_that_is_returned_to_twice),
         cmocka_unit_test(test_a_moved_member),
         cmocka_unit_test(test_numbers_that_code_has_in_it),
@@ -858,8 +684,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_doubles_that_move),
     };
 
-    compiler = count > 1 ? arguments[1] : compiler;
-    flags = count > 2 ? arguments[2] : flags;
-    optimised = strstr(flags, "-O0") == NULL;
+    take_arguments(count, arguments);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,99 @@
+/* test_transfer_frames COMPILER FLAGS: calls that were made of several, and frames that are not moved. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "versions.h"
+
+/* What becomes of the calls that the compiler has made of several, if any: their line is 0. */
+static void expect_of_merged(const char *old, const char *new, const char *reason)
+{
+    struct versions versions;
+
+    start(&versions, old, new);
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        const struct recipe *recipe = &versions.recipes.items[i];
+        if (strcmp(recipe->callee, "note") == 0 && recipe->line == 0) {
+            if (reason) {
+                expect_reason(recipe, reason);
+            } else {
+                assert_null(recipe->reason);
+            }
+        }
+    }
+    end(&versions);
+}
+
+/* clang makes one call of two where what follows is the same. */
+static void test_a_call_that_was_made_of_several(void **state)
+{
+#define MERGED(first, between, last)                                                                         \
+    DECLARATIONS "int f(int fd, long n)\n{\n" first "    if (fd < 0) {\n        note(\"negative\", n);\n"    \
+                 "        return -1;\n    }\n" between                                                       \
+                 "    int got = wait_event(fd);\n    if (got > 10) {\n"                                      \
+                 "        note(\"large\", n + got);\n" last "        return -1;\n    }\n    step(got, 1);\n" \
+                 "    return got;\n}\n"
+    expect_of_merged(MERGED("", "", ""), MERGED("    step(fd, 0);\n", "", ""), NULL);
+    expect_of_merged(MERGED("", "", ""), MERGED("    char b[32]; fill(b, fd);\n", "    step(fd, 0);\n", ""),
+                     NULL);
+    expect_of_merged(MERGED("", "", ""), MERGED("", "", "        step(fd, 0);\n"), "no call");
+}
+
+/* Of the recipe of the call of wait_event, which leaves the frame as it is. */
+static void expect_to_stay(const char *old, const char *new, const char *reason)
+{
+    struct versions versions;
+
+    start(&versions, old, new);
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (reason) {
+        expect_reason(recipe, reason);
+    } else {
+        assert_null(recipe->reason);
+        assert_int_equal(recipe->old_size, 0);
+        assert_int_equal(recipe->new_size, 0);
+        assert_int_equal(recipe->values.count, 0);
+    }
+    end(&versions);
+}
+
+static void test_a_frame_of_no_fixed_size(void **state)
+{
+#define VARIABLE(bytes, last)                                                                                \
+    DECLARATIONS "int f(int n)\n{\n    char bytes[" bytes                                                    \
+                 "];\n    fill(bytes, n);\n    while (wait_event(n))\n"                                      \
+                 "        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", ""), NULL);
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("n", "    note(\"end\", 0);\n"), NULL);
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("2 * n", ""), "makes it in another way");
+    expect_to_stay(VARIABLE("n", ""), VARIABLE("80", ""), "makes it in another way");
+}
+
+static void test_a_frame_that_is_aligned(void **state)
+{
+#define ALIGNED(by, last)                                                                                    \
+    DECLARATIONS "int f(int n)\n{\n    char bytes[64] __attribute__((aligned(" by                            \
+                 ")));\n    fill(bytes, n);\n"                                                               \
+                 "    while (wait_event(n))\n        step(bytes[0], n);\n" last "    return bytes[1];\n}\n"
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", ""), NULL);
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("64", "    note(\"end\", 0);\n"), NULL);
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("128", ""), "makes it in another way");
+    expect_to_stay(ALIGNED("64", ""), ALIGNED("16", ""), "makes it in another way");
+}
+
+int main(int count, char **arguments)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_call_that_was_made_of_several),
+        cmocka_unit_test(test_a_frame_of_no_fixed_size),
+        cmocka_unit_test(test_a_frame_that_is_aligned),
+    };
+
+    take_arguments(count, arguments);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
