@@ -30,6 +30,7 @@
 
 static bool heap_has_room; /* for its memory map */
 static bool heap_is_read;  /* in this look */
+static bool any_left;      /* likewise: to the search for unknown stacks */
 
 static size_t entry_count(const struct context_table *table)
 {
@@ -240,7 +241,7 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
 {
     struct context_table *table = contexts();
 
-    heap_is_read = false;
+    heap_is_read = any_left = false;
     if (!table) {
         return;
     }
@@ -280,7 +281,13 @@ void coroutines_leave(const struct suspended_stack *stack)
 
     if (known && known->low == stack->low) {
         known->left = stack->start;
+        any_left = true;
     }
+}
+
+bool coroutines_have_left(void)
+{
+    return any_left;
 }
 
 bool coroutines_narrow(uintptr_t address, uintptr_t *low, uintptr_t *high)

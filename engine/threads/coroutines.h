@@ -43,6 +43,7 @@ bool coroutines_are_on(uintptr_t address);
 /* STACK, which is being visited and has no context, is left to the search for unknown ones: it is no longer
  * known. */
 void coroutines_leave(const struct suspended_stack *stack);
+bool coroutines_have_left(void); /* any, in this look */
 
 /* Whether ADDRESS lies in a known stack, left or not, that is not older than what it overlaps. Narrows
  * [*LOW, *HIGH) to that, or to what lies between such stacks. */

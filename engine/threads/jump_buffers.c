@@ -29,18 +29,36 @@ enum { RBX, RBP, R12, R13, R14, R15, RSP, RIP, BUFFER_WORDS };
 #define TURNED 17
 #define ADDRESS_BITS 47
 
+static const char *const names[] = { "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk" };
+#define FUNCTION_COUNT (sizeof(names) / sizeof(*names))
+
 static struct {
     unsigned long long adds, subs; /* of modules, when they were looked through */
     bool jumps;                    /* some module calls longjmp */
     bool on_other_stacks;          /* and comes to other stacks by itself */
+    uintptr_t functions[FUNCTION_COUNT];
 } known;
 
 /* ---- who can ----------------------------------------------------------------------------------------- */
 
 static bool is_jump(const char *name)
 {
-    return strcmp(name, "longjmp") == 0 || strcmp(name, "_longjmp") == 0 || strcmp(name, "siglongjmp") == 0 ||
-           strcmp(name, "__longjmp_chk") == 0;
+    for (size_t i = 0; i < FUNCTION_COUNT; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool jump_buffers_is_longjmp(uintptr_t address)
+{
+    for (size_t i = 0; i < FUNCTION_COUNT; i++) {
+        if (address && known.functions[i] == address) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_signal_stack(const char *name)
@@ -97,7 +115,11 @@ void jump_buffers_look(void)
 {
     struct dl_phdr_info latest = { .dlpi_adds = known.adds, .dlpi_subs = known.subs };
 
-    dl_iterate_phdr(look_at_module, &latest);
+    if (dl_iterate_phdr(look_at_module, &latest) == 0) {
+        for (size_t i = 0; i < FUNCTION_COUNT; i++) {
+            known.functions[i] = lookup_symbol(names[i], "", NULL);
+        }
+    }
     known.adds = latest.dlpi_adds;
     known.subs = latest.dlpi_subs;
 }

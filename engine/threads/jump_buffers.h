@@ -21,6 +21,9 @@ void jump_buffers_look(void);
  * can. */
 bool jump_buffers_possible(void);
 
+/* Whether ADDRESS is where one of the C library's functions of that name begins. */
+bool jump_buffers_is_longjmp(uintptr_t address);
+
 /* Visits all words of [start, end), whole pages, that may be such a buffer. */
 void jump_buffers_find(uintptr_t start, uintptr_t end, jump_buffer_visitor *visit, void *context);
 

@@ -173,11 +173,6 @@ static void look_at_stack(void *context, const struct unknown_stack *stack)
     }
 }
 
-bool unknown_is_searched(const struct safe_point *wanted)
-{
-    return !wanted->transfers.known_only && (switches_exist() || jump_buffers_possible());
-}
-
 size_t unknown_look(struct safe_point *wanted, const struct world *world, bool waited_long,
                     size_t *ret_unexpected)
 {
@@ -185,7 +180,8 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
     struct unknown_wanted search = { .values = values, .is_affected = is_affected, .context = wanted };
     struct looking stacks = { .wanted = wanted, .waited_long = waited_long };
 
-    if (!unknown_is_searched(wanted)) {
+    if (wanted->transfers.known_only ||
+        !(switches_exist() || jump_buffers_possible() || coroutines_have_left())) {
         return 0;
     }
     uint64_t start = monotonic_us();

@@ -8,9 +8,6 @@
  * linker's lock: before threads are stopped or held. */
 void unknown_begin(void);
 
-/* Whether memory will be searched for them, if no stack that is known blocks. */
-bool unknown_is_searched(const struct safe_point *wanted);
-
 /* Searches for such stacks (unknown_stacks.h), when none that is known blocks. Returns how many hold affected
  * functions; adds to *RET_UNEXPECTED how many of their frames are others than those known to last. In the
  * stopped world. */

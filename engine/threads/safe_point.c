@@ -154,7 +154,7 @@ static bool look_at(const struct suspended_stack *stack, struct findings *findin
         if (look_by_pointer(stack, findings)) {
             return true;
         }
-        if (unknown_is_searched(findings->wanted)) {
+        if (!findings->wanted->transfers.known_only) {
             coroutines_leave(stack);
             return false;
         }

@@ -17,7 +17,8 @@
  * and statistics, do not.
  *
  * Stacks that are left by longjmp need no guessing: a jmp_buf (jump_buffers.h) has all registers. What it
- * leads to waits, unless a thread is there: then the buffer is for errors, or was left there.
+ * leads to waits, unless a thread is there: then the buffer is for errors, or was left there. What lies below
+ * is dead only if the stack was surely left that way, and not further down in another.
  */
 #include "engine/threads/unknown_stacks.h"
 
@@ -35,6 +36,7 @@
 #define VISITED_MAX 8192
 #define SAVED_WORDS 24 /* that a switch leaves between the stack pointer and the return address */
 #define RECORD_WORDS 8 /* of what stands around a saved stack pointer */
+#define BESIDE (3 * sizeof(uintptr_t)) /* so far from the stack pointer its pc may be kept */
 #define BELOW_WORDS 64
 #define HEADER_SIZE 4096
 #define ENOUGH_LINKS 2
@@ -122,19 +124,20 @@ static READS_PROGRAM void try_frame_pointers(const struct unknown_place *place, 
             continue;
         }
         struct unknown_walk walk;
-        unknown_walk_from(place, best->slot, rbp, &walk);
+        unknown_walk_from(place, best->slot, best->pc_at, rbp, &walk);
         *best = is_better(&walk, best) ? walk : *best;
     }
 }
 
-/* Walks from the return address at SLOT, above the stack pointer SP that stands at SAVED_AT. */
+/* Walks from the return address at SLOT, above the stack pointer SP that stands at SAVED_AT; it may be kept
+ * at PC_AT, too. */
 static struct unknown_walk walk_best(const struct unknown_place *place, uintptr_t sp, uintptr_t slot,
-                                     uintptr_t saved_at)
+                                     uintptr_t pc_at, uintptr_t saved_at)
 {
     const size_t around = RECORD_WORDS * sizeof(uintptr_t);
     struct unknown_walk best;
 
-    unknown_walk_from(place, slot, 0, &best);
+    unknown_walk_from(place, slot, pc_at, 0, &best);
     if (!best.complete || !best.links) {
         try_frame_pointers(place, sp, slot, &best);
         try_frame_pointers(place, saved_at - around, saved_at + around, &best);
@@ -147,7 +150,7 @@ static bool goes_on_at(const struct unknown_place *place, uintptr_t sp, uintptr_
                        struct found *ret)
 {
     bool by_switch = unknown_walk_switches(word_at(slot));
-    struct unknown_walk walk = walk_best(place, sp, slot, saved_at);
+    struct unknown_walk walk = walk_best(place, sp, slot, 0, saved_at);
 
     *ret = (struct found){ .sp = sp,
                            .stack = { .place = *place, .sp = sp, .walk = walk },
@@ -177,13 +180,38 @@ static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, ui
     return false;
 }
 
+/* Whether SP is the stack pointer as it will be when a call of a switch has returned, and where to is kept
+ * beside it, as in a ucontext_t: then the call has left that below. */
+static READS_PROGRAM bool has_returned(const struct unknown_place *place, uintptr_t sp, uintptr_t saved_at,
+                                       struct found *ret)
+{
+    uintptr_t slot = sp - sizeof(uintptr_t), pc = word_at(slot);
+
+    if (!coroutines_is_return_address(pc)) {
+        return false;
+    }
+    for (uintptr_t at = saved_at - BESIDE; at <= saved_at + BESIDE; at += sizeof(uintptr_t)) {
+        if (is_readable(at) && word_at(at) == pc && at != slot) {
+            *ret = (struct found){
+                .sp = sp,
+                .stack = { .place = *place, .sp = sp, .walk = walk_best(place, sp, slot, at, saved_at) },
+                .by_switch = true,
+                .exact = true
+            };
+            return true;
+        }
+    }
+    return false;
+}
+
 bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_t kept_at,
                        struct unknown_stack *ret)
 {
     struct found found;
 
     unknown_walk_begin();
-    if (sp % sizeof(uintptr_t) || !is_readable(sp) || !is_stack_pointer(place, sp, kept_at, &found)) {
+    if (sp % sizeof(uintptr_t) || !is_readable(sp) || sp <= place->low ||
+        (!has_returned(place, sp, kept_at, &found) && !is_stack_pointer(place, sp, kept_at, &found))) {
         return false;
     }
     *ret = found.stack;
@@ -196,27 +224,36 @@ static bool is_on_itself(const struct found *found, uintptr_t saved_at)
 {
     const struct unknown_place *place = &found->stack.place;
 
-    return saved_at >= place->low && saved_at < place->high && !found->by_switch &&
-           saved_at - place->low >= HEADER_SIZE;
+    return saved_at >= place->low && saved_at < place->high &&
+           (!found->by_switch || found->stack.walk.pc_at) && saved_at - place->low >= HEADER_SIZE;
+}
+
+static bool is_known_pointer(uintptr_t sp)
+{
+    for (size_t i = 0; i < search.stack_count; i++) {
+        if (search.stacks[i].sp == sp) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static READS_PROGRAM void take_pointer(void *context, uintptr_t *at)
 {
-    uintptr_t sp = *at;
-    const struct address *last = last_in_place_of(sp);
+    uintptr_t sp = *at, slot = sp - sizeof(sp);
+    const struct address *last = last_in_place_of(slot);
     struct found found;
 
     (void)context;
-    if (!last || sp > last->slot || sp % sizeof(uintptr_t) || !is_readable(sp)) {
+    if (!last || slot > last->slot || sp % sizeof(uintptr_t) || !is_readable(slot)) {
         return;
     }
-    for (size_t i = 0; i < search.stack_count; i++) {
-        if (search.stacks[i].sp == sp) {
-            return;
-        }
+    if (!has_returned(&last->place, sp, (uintptr_t)at, &found) &&
+        (is_known_pointer(sp) || sp > last->slot ||
+         !is_stack_pointer(&last->place, sp, (uintptr_t)at, &found))) {
+        return;
     }
-    if (!is_stack_pointer(&last->place, sp, (uintptr_t)at, &found) ||
-        !unknown_memory_is_alive((uintptr_t)at) || is_on_itself(&found, (uintptr_t)at)) {
+    if (!unknown_memory_is_alive((uintptr_t)at) || is_on_itself(&found, (uintptr_t)at)) {
         return;
     }
     found.dead = found.exact ? unknown_memory_depth(last->place.low, sp) : sp;
@@ -241,6 +278,13 @@ static bool is_within_another(const struct found *stack)
 
 /* ---- stacks left by longjmp ------------------------------------------------------------------------ */
 
+/* Whether STACK is surely left by longjmp, there, and not in another way further down: the last call of the
+ * function that called setjmp was one of longjmp. */
+static bool is_surely_left(const struct unknown_stack *stack)
+{
+    return unknown_walk_jumps(word_at(stack->walk.slot));
+}
+
 static void take_left(void *context, const struct unknown_stack *stack)
 {
     (void)context;
@@ -253,7 +297,8 @@ static void take_left(void *context, const struct unknown_stack *stack)
                         .stack = *stack,
                         .by_switch = true,
                         .exact = true,
-                        .dead = unknown_memory_depth(stack->place.low, stack->sp) };
+                        .dead = is_surely_left(stack) ? unknown_memory_depth(stack->place.low, stack->sp)
+                                                      : stack->walk.slot };
 }
 
 /* ---- what is made of it ---------------------------------------------------------------------------- */
@@ -327,7 +372,7 @@ static READS_PROGRAM bool looks_like_stack(const struct address *address, struct
          slot += sizeof(uintptr_t)) {
         struct unknown_walk walk = { 0 };
         if (unknown_walk_resumes(word_at(slot))) {
-            unknown_walk_from(&address->place, slot, word_at(slot - sizeof(uintptr_t)), &walk);
+            unknown_walk_from(&address->place, slot, 0, word_at(slot - sizeof(uintptr_t)), &walk);
         }
         if (walk.links >= ENOUGH_LINKS || (walk.slot && unknown_walk_switches(word_at(slot)))) {
             looked->top = walk.top > looked->top ? walk.top : looked->top;
@@ -387,7 +432,8 @@ static void find_stacks(void)
     for (size_t i = 0; i < search.address_count; i++) {
         const struct address *address = &search.addresses[i];
         places.low = address->place.low < places.low ? address->place.low : places.low;
-        places.high = address->slot >= places.high ? address->slot + 1 : places.high;
+        uintptr_t end = address->slot + sizeof(uintptr_t) + 1;
+        places.high = end > places.high ? end : places.high;
     }
     if (search.address_count) {
         unknown_memory_find(&places, 1, take_pointer, NULL);
@@ -405,9 +451,10 @@ bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted
     }
     unknown_walk_begin();
     if (jump_buffers_possible()) {
-        search.stack_more += jump_stacks_visit(wanted, switches_exist(), take_left, NULL);
+        search.stack_more +=
+            jump_stacks_visit(wanted, switches_exist() || coroutines_have_left(), take_left, NULL);
     }
-    if (switches_exist()) {
+    if (switches_exist() || coroutines_have_left()) {
         unknown_memory_find(wanted->values, wanted->count, take_address, NULL);
         find_stacks();
     }

@@ -79,11 +79,13 @@ static READS_PROGRAM bool calls(uintptr_t return_address, bool (*is)(uintptr_t t
     const uint8_t *code = (const uint8_t *)return_address;
     int32_t distance;
 
-    if (code[-5] != 0xe8) {
-        return false;
-    }
     memcpy(&distance, code - 4, sizeof(distance));
     uintptr_t target = return_address + (uintptr_t)(intptr_t)distance;
+    if (code[-5] == 0x15 && code[-6] == 0xff && is_readable(target)) { /* by the GOT */
+        target = *(const uintptr_t *)target;
+    } else if (code[-5] != 0xe8) {
+        return false;
+    }
     for (unsigned hops = 0; hops <= HOPS_MAX && target && is_loaded(target); hops++) {
         if (is(target, start)) {
             return true;
@@ -105,6 +107,17 @@ static bool is_switch(uintptr_t target, uintptr_t unused)
     (void)unused;
     return unwind_function(target, &start, &end) ? switches_within(start, end)
                                                  : switches_within(target, target + SWITCH_SIZE);
+}
+
+static bool is_longjmp(uintptr_t target, uintptr_t unused)
+{
+    (void)unused;
+    return jump_buffers_is_longjmp(target);
+}
+
+bool unknown_walk_jumps(uintptr_t return_address)
+{
+    return is_loaded(return_address - sizeof(uintptr_t)) && calls(return_address, is_longjmp, 0);
 }
 
 /* Whether ADDRESS may be where a switch that was written into a function goes on. */
@@ -213,6 +226,9 @@ static bool step(void *context, const struct stack_frame *frame)
     if (!unwind_function(frame->lookup, &steps->function, &end)) {
         steps->function = 0;
     }
+    if (frame->pc_slot == steps->registers && steps->walk->pc_at) {
+        placed.pc_slot = steps->walk->pc_at;
+    }
     steps->interrupted = by_signal && is_interrupted(steps->place, placed.pc_slot);
     return (!by_signal || steps->interrupted) &&
            (!steps->visit || by_jump || steps->visit(steps->context, &placed));
@@ -233,7 +249,7 @@ static READS_PROGRAM void walk(const struct unknown_place *place, struct unknown
     if (walk->jump) {
         jump_buffers_registers(walk->jump, registers);
     } else {
-        registers[REG_RIP] = *(const greg_t *)walk->slot;
+        registers[REG_RIP] = *(const greg_t *)(walk->pc_at ? walk->pc_at : walk->slot);
         registers[REG_RSP] = (greg_t)(walk->slot + sizeof(uintptr_t));
         registers[REG_RBP] = (greg_t)walk->rbp;
     }
@@ -244,10 +260,10 @@ static READS_PROGRAM void walk(const struct unknown_place *place, struct unknown
     walk->complete = complete || (walk->end <= place->high && place->high - walk->end <= NEAR_END);
 }
 
-void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t rbp,
+void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t pc_at, uintptr_t rbp,
                        struct unknown_walk *ret)
 {
-    *ret = (struct unknown_walk){ .slot = slot, .rbp = rbp };
+    *ret = (struct unknown_walk){ .slot = slot, .pc_at = pc_at, .rbp = rbp };
     walk(place, ret, NULL, NULL);
 }
 

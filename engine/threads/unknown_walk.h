@@ -8,15 +8,17 @@
 
 struct unknown_walk {
     uintptr_t slot, rbp; /* where it begins, and the frame pointer there */
-    uintptr_t jump;      /* 0, or the jmp_buf by which it does: SLOT is where setjmp's return address stood */
-    uintptr_t top;       /* the last slot in which a return address stands */
-    uintptr_t end;       /* where the next one would */
-    unsigned links;      /* of its calls: how many are surely calls of the function whose frame lies below */
-    bool complete;       /* it came to the end of the stack */
+    uintptr_t pc_at; /* 0, or where the program keeps what it goes on with beside its stack pointer: then a
+                        call has left that at SLOT, too */
+    uintptr_t jump;  /* 0, or the jmp_buf by which it does: SLOT is where setjmp's return address stood */
+    uintptr_t top;   /* the last slot in which a return address stands */
+    uintptr_t end;   /* where the next one would */
+    unsigned links;  /* of its calls: how many are surely calls of the function whose frame lies below */
+    bool complete;   /* it came to the end of the stack */
 };
 
-/* Walks from the return address at SLOT in PLACE, where the frame pointer is RBP. */
-void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t rbp,
+/* Walks from the return address at SLOT in PLACE, where the frame pointer is RBP. PC_AT as above. */
+void unknown_walk_from(const struct unknown_place *place, uintptr_t slot, uintptr_t pc_at, uintptr_t rbp,
                        struct unknown_walk *ret);
 
 /* Visits the frames of WALK, as unwind_thread does, but for that which called setjmp. */
@@ -37,6 +39,9 @@ bool unknown_walk_resumes(uintptr_t word);
 /* Whether the call in front of RETURN_ADDRESS is one of a function that switches stacks, or the function that
  * it lies in does so itself. */
 bool unknown_walk_switches(uintptr_t return_address);
+
+/* Whether the call in front of RETURN_ADDRESS is one of longjmp. */
+bool unknown_walk_jumps(uintptr_t return_address);
 
 /* Whether a thread that is stopped at PC may have left one stack and not yet come to the other: then where it
  * goes on may stand in registers alone. */
