@@ -23,6 +23,7 @@ const weight = (type, types) => type.members.reduce((sum, member) => sum + membe
 class Maker {
     constructor(seed) {
         this.r = random(seed);
+        this.apart = random(seed ^ 0x5f3759df); /* for what came later: programs of old seeds stay what they were but for it */
         this.keys = 0;
         this.types = [];
     }
@@ -54,11 +55,16 @@ class Maker {
         return member;
     }
 
+    /** What a type is aligned to: BEFORE, or with PROBABILITY anything. 0: as its members are. */
+    alignment(probability, before) {
+        return this.apart.chance(probability) ? this.apart.pick([0, 16, 32, 64]) : before;
+    }
+
     type(index, flexible) {
         const { r } = this;
         const fixed = ['id', 'counter', ...(flexible ? [] : ['link'])].map((key) => ({ key, name: key, kind: key, fixed: true, group: null }));
         const name = flexible ? 'flex' : `node${index}`;
-        const type = { index, name, tag: name, members: fixed, allocate: r.below(6), exported: r.chance(0.5) };
+        const type = { index, name, tag: name, members: fixed, allocate: r.below(6), exported: r.chance(0.5), alignment: this.alignment(0.1, 0) };
         this.types[index] = type;
         for (let i = 2 + r.below(6); i > 0; i--)
             type.members.push(this.member(type));
@@ -153,6 +159,7 @@ class Maker {
                 this.add(type, step);
             for (let n = 1 + r.below(4); n > 0; n--)
                 this.change(type, step, number);
+            type.alignment = this.alignment(0.1, type.alignment);
             if (type.tail?.ctype && r.chance(0.3))
                 type.tail.ctype = r.pick(integers);
             step.changed.push(type.index);

@@ -46,7 +46,8 @@ function structure(type, types) {
     }
     if (type.tail)
         lines.push('int count;', `${type.tail.ctype ?? `struct ${types[type.tail.target].tag}`} tail[];`);
-    return `struct ${type.tag} {\n    ${lines.join('\n    ')}\n};\n`;
+    const aligned = type.alignment ? ` __attribute__((aligned(${type.alignment})))` : '';
+    return `struct ${type.tag} {\n    ${lines.join('\n    ')}\n}${aligned};\n`;
 }
 
 const functions = ({ name, tag }) => `struct ${tag} *new_${name}(int id);\nvoid release_${name}(struct ${tag} *p);\nstruct ${tag} *some_${name}(int number);\n` +
