@@ -127,8 +127,8 @@ const struct image *session_hides(const struct patch_session *session, const str
 {
     const char *name = base_name(unit->entry->file);
 
-    if (session_is_linked(session, unit)) {
-        return NULL;
+    if (command_has_debug(unit->entry) || session_is_linked(session, unit)) {
+        return NULL; /* what is empty has no debug information with -g either */
     }
     for (size_t i = 0; i < session->images.count; i++) {
         const struct image *image = session->images.items[i];

@@ -277,6 +277,22 @@ char **command_make(const struct compile_entry *entry, const struct tree *tree, 
     return command_make_for(entry, tree, kind, NULL, output, dependencies);
 }
 
+/* Whether ARGUMENT asks for debug information. */
+static bool asks_debug(const char *argument)
+{
+    return starts(argument, "-g") && strcmp(argument, "-g0") != 0;
+}
+
+bool command_has_debug(const struct compile_entry *entry)
+{
+    bool debug = false;
+
+    for (size_t i = 1; i < entry->argument_count; i++) {
+        debug = (debug && strcmp(entry->arguments[i], "-g0") != 0) || asks_debug(entry->arguments[i]);
+    }
+    return debug;
+}
+
 char **command_make_for(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                         const char *source, const char *output, const char *dependencies)
 {
@@ -294,7 +310,7 @@ char **command_make_for(const struct compile_entry *entry, const struct tree *tr
             add_map(&list, entry, tree);
             mapped = true;
         }
-        debug = debug || (starts(argument, "-g") && strcmp(argument, "-g0") != 0);
+        debug = debug || asks_debug(argument);
         compile = compile || strcmp(argument, "-c") == 0;
         if (source && i == entry->file_argument) {
             add(&list, "-x");

@@ -25,6 +25,9 @@ void command_free(char **arguments);
 char **command_make_for(const struct compile_entry *entry, const struct tree *tree, enum command_kind kind,
                         const char *source, const char *output, const char *dependencies);
 
+/* Whether the user's compiler is asked for debug information. */
+bool command_has_debug(const struct compile_entry *entry);
+
 /* Whether the compiler is clang, by its name. */
 bool command_is_clang(const struct compile_entry *entry);
 

@@ -382,6 +382,26 @@ static void code_without_debug_information_is_refused(void **state)
     project_deinit(&project);
 }
 
+/* Of a file whose whole content is left out by an #if the program names the source alone. */
+static void empty_file_is_no_hidden_code(void **state)
+{
+    struct project project;
+
+    start_with_header(&project);
+    project_write(&project, "v1", "c.c", "#include \"h.h\"\n");
+    project_shell(
+        &project,
+        "cd v1/build && %s %s -g -c ../c.c -o c.o && %s %s -Wl,--build-id -o program a.o b.o c.o && "
+        "readelf -s program | grep -q 'FILE.* c\\.c'",
+        compiler, flags, compiler, flags);
+    write_database(&project, (const char *const[][2]){ { "a.c", "-g" }, { "b.c", "-g" }, { "c.c", "-g" } },
+                   3);
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    assert_int_equal(project.result.diagnostics.count, 0);
+    project_deinit(&project);
+}
+
 /* A test that is not built, say. */
 static void unlinked_source_is_told(void **state)
 {
@@ -740,6 +760,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(sources_before_the_earlier_patch_are_refused),
         cmocka_unit_test(code_without_a_command_is_refused),
         cmocka_unit_test(code_without_debug_information_is_refused),
+        cmocka_unit_test(empty_file_is_no_hidden_code),
         cmocka_unit_test(unlinked_source_is_told),
         cmocka_unit_test(warming_checks_the_program),
         cmocka_unit_test(warming_begins_with_open_files),
