@@ -119,7 +119,8 @@ struct molt_patch_function {
 };
 
 enum molt_data_flags {
-    MOLT_DATA_TLS = 1, /* `address` is an offset in the TLS segment: what threads to come begin with */
+    MOLT_DATA_TLS = 1,     /* `address` is an offset in the TLS segment: what threads to come begin with */
+    MOLT_DATA_BY_NAME = 2, /* of a library that refers to it by its symbol, if at all */
 };
 
 /* A constant object of the same size with other contents: the engine writes the new bytes over the old ones.
@@ -264,6 +265,7 @@ enum molt_root_flags {
     MOLT_ROOT_EARLIER = 2, /* first defined by an earlier patch: `address` is 0, unit and name find it */
     MOLT_ROOT_FOLDED = 4,  /* the new code takes it for what it began with: that must be what it holds; an
                               initial record says what that is */
+    MOLT_ROOT_BY_NAME = 8, /* of a library that refers to it by its symbol, if at all */
 };
 
 /* A variable with static or thread storage. */
@@ -415,9 +417,9 @@ struct molt_patch_value {
     uint32_t from_size; /* bytes at the old one, if that is a place, too; not more than `size` */
     uint32_t flags;
     uint32_t symbol;
-    uint32_t migration; /* 1 + index: the value, from slot to slot, is an instance or an array of them that become
-                           others at the commit, and stay where they are if both places are the same; 0: it is
-                           copied */
+    uint32_t migration; /* 1 + index: the value, from slot to slot, is an instance or an array of them that
+                           become others at the commit, and stay where they are if both places are the same;
+                           0: it is copied */
     uint32_t variable;  /* string, for messages: "" if it is no variable */
     int32_t addend;     /* what a register or slot of up to 8 bytes holds differs from the value by this */
 };
@@ -474,8 +476,9 @@ struct patch_file {
     X(allocators, allocator)                                                                                 \
     X(roots, root)                                                                                           \
     X(migrations, migration)                                                                                 \
-    X(segments, segment) X(invariants, invariant) X(transfers, transfer) X(values, value)                    \
-        X(initials, initial) X(parts, part) X(aliases, alias)
+    X(segments, segment)                                                                                     \
+    X(invariants, invariant) X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)     \
+        X(aliases, alias)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

@@ -9,6 +9,7 @@
 
 #include "patch/build_private.h"
 #include "patch/code/baseline.h"
+#include "patch/code/definition_line.h"
 #include "patch/code/operands.h"
 
 /* What UNIT contributes to IMAGE, or NULL. */
@@ -198,34 +199,54 @@ static bool has_copy(const struct image *image, const char *name)
     return false;
 }
 
-/* What the definer's binary holds of a variable is not what the program uses, if that has a copy. */
-static struct molt_error *check_copies(const struct build *build, const struct moved_variable *moved,
-                                       const struct contribution *definer)
+/* The program that has a copy of NAME, or NULL. */
+static const struct image *copier_of(const struct build *build, const char *name)
 {
-    if (!image_is_exported(definer->image, moved->old->name)) {
-        return NULL;
-    }
-    for (size_t i = 0; i < build->session->images.count; i++) {
+    const struct image *found = NULL;
+
+    for (size_t i = 0; i < build->session->images.count && !found; i++) {
         const struct image *image = build->session->images.items[i];
-        if (has_copy(image, moved->old->name)) {
-            return molt_error_at(
-                MOLT_ERROR_REFUSED, definer->source, 0,
-                "%s gets another size and so another place, and %s has a copy of it, which "
-                "all use instead of the one in %s: compile the files of the program that name "
-                "it with -fPIC, or leave its size as it is",
-                moved->old->name, image->path, definer->image->path);
+        found = has_copy(image, name) ? image : NULL;
+    }
+    return found;
+}
+
+/* What DEFINER's library holds of a variable or constant is not what the program uses, if that has a copy:
+ * the definition that takes its place would not reach it. */
+static struct molt_error *check_copies(const struct build *build, const struct contribution *definer)
+{
+    const struct comparison *comparison = definer->comparison;
+    struct molt_error *error = NULL;
+
+    for (size_t i = 1; !error && i < comparison->new->symbol_count; i++) {
+        const struct object_symbol *symbol = &comparison->new->symbols[i];
+        bool replaced = symbol->key && symbol->bind != STB_LOCAL && symbol->section &&
+                        !symbol_is_function(comparison->new, symbol) &&
+                        comparison->new_change[i] == CHANGE_NEW && object_find(comparison->old, symbol->key);
+        const struct image *copier = replaced && image_is_exported(definer->image, symbol->name)
+                                         ? copier_of(build, symbol->name)
+                                         : NULL;
+        if (copier) {
+            error =
+                molt_error_at(MOLT_ERROR_REFUSED, definer->source, definition_line(comparison->new, symbol),
+                              "%s gets another size and so another place, and %s has a copy of it, which "
+                              "all use instead of the one in %s: compile the files of the program that "
+                              "name it with -fPIC -mno-direct-extern-access, or leave its size as it is",
+                              symbol->name, copier->path, definer->image->path);
         }
     }
-    return NULL;
+    return error;
 }
 
 struct molt_error *build_rebind_find(struct build *build)
 {
     struct molt_error *error = NULL;
 
-    for (size_t i = 0; build->moved.count && i < build->contributions.count; i++) {
-        if (build->contributions.items[i]->image_unit) {
-            add_contribution(build, build->contributions.items[i]);
+    for (size_t i = 0; !error && i < build->contributions.count; i++) {
+        struct contribution *contribution = build->contributions.items[i];
+        error = contribution->image_unit ? check_copies(build, contribution) : NULL;
+        if (!error && build->moved.count && contribution->image_unit) {
+            add_contribution(build, contribution);
         }
     }
     for (size_t i = 0; !error && i < build->moved.count; i++) {
@@ -233,8 +254,7 @@ struct molt_error *build_rebind_find(struct build *build)
             struct contribution *contribution = build->contributions.items[k];
             if (contribution->comparison == &build->moved.items[i].unit->comparison &&
                 contribution->image_unit) {
-                error = check_copies(build, &build->moved.items[i], contribution);
-                error = error ? error : build_rebind_search(build, i, contribution);
+                error = build_rebind_search(build, i, contribution);
             }
         }
     }

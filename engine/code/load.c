@@ -77,6 +77,10 @@ static int find_modules(struct loaded_patch *patch)
                                loaded->module.path, strerror(-status));
         }
         loaded->mark = arena_mark(loaded->arena);
+        status = preempted_find(loaded->module.bias, &loaded->preempted);
+        if (status < 0) {
+            return status;
+        }
     }
     return present ? 0
                    : load_refuse(
@@ -164,6 +168,17 @@ static uintptr_t in_force(uintptr_t address)
                : address;
 }
 
+static int bind_address(struct loaded_patch *patch, const struct molt_patch_binding *binding,
+                        struct loaded_symbol *symbol)
+{
+    const struct loaded_module *module = &patch->modules[binding->module];
+    uintptr_t own = module->module.bias + binding->value;
+    uintptr_t place = preempted_place(&module->preempted, own, binding->size, false);
+
+    symbol->address = place ? in_force(place) : 0;
+    return place ? 0 : load_refuse_copy(patch, patch_file_symbol_name(&patch->file, binding->symbol), module);
+}
+
 static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_binding *binding)
 {
     struct loaded_symbol *symbol = &patch->symbols[binding->symbol];
@@ -179,7 +194,7 @@ static int bind_symbol(struct loaded_patch *patch, const struct molt_patch_bindi
     }
     switch ((enum molt_binding_kind)binding->kind) {
     case MOLT_BINDING_ADDRESS:
-        symbol->address = in_force(patch->modules[binding->module].module.bias + binding->value);
+        status = bind_address(patch, binding, symbol);
         break;
     case MOLT_BINDING_TLS:
         module = &patch->modules[binding->module].module;
@@ -470,6 +485,7 @@ int load_patch(struct loaded_patch *patch)
                    : 0;
     }
     int status = find_modules(patch);
+    status = status < 0 ? status : load_check_variables(patch);
     status = status < 0 ? status : open_pools(patch);
     status = status < 0 ? status : place_sections(patch);
     status = status < 0 ? status : resolve_symbols(patch);
@@ -477,17 +493,6 @@ int load_patch(struct loaded_patch *patch)
     status = status < 0 ? status : seal_images(patch);
     close_pools(patch);
     return status;
-}
-
-uintptr_t load_data_place(const struct loaded_patch *patch, const struct molt_patch_data *data)
-{
-    const struct module *module = &patch->modules[data->module].module;
-    bool tls = data->flags & MOLT_DATA_TLS;
-    uintptr_t start = tls ? module->tls_template : module->start;
-    uintptr_t end = tls ? start + module->tls_template_size : module->end;
-    uintptr_t place = data->address + (tls ? start : module->bias);
-
-    return place >= start && place <= end && data->size <= end - place ? place : 0;
 }
 
 void load_finish(struct loaded_patch *patch)
@@ -499,6 +504,7 @@ void load_finish(struct loaded_patch *patch)
     }
     for (size_t i = 0; patch->modules && i < patch->file.patch_modules_count; i++) {
         free(patch->modules[i].slots);
+        preempted_deinit(&patch->modules[i].preempted);
     }
     free(patch->modules);
     free(patch->sections);

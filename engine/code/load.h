@@ -11,6 +11,7 @@
 #include "engine/code/arena.h"
 #include "engine/code/image.h"
 #include "engine/code/modules.h"
+#include "engine/code/preempted.h"
 
 /* Where a section of the patch goes. */
 enum section_class {
@@ -43,6 +44,7 @@ struct loaded_symbol {
 struct loaded_module {
     bool absent; /* this process has not loaded it: what the patch has for it is passed over */
     struct module module;
+    struct preempted preempted;
     struct arena *arena;
     struct arena_mark mark; /* the pools' fill before this patch */
     struct image *image;    /* NULL if the patch has no code for this module */
@@ -75,11 +77,22 @@ void load_discard(struct loaded_patch *patch);
 /* Gives back what only loading needed; code and data stay. */
 void load_finish(struct loaded_patch *patch);
 
+/* Where the program has the variable of ROOT, which a module defines and no thread for itself: in that
+ * module, or where another one stands in for it. */
+uintptr_t load_root_place(const struct loaded_patch *patch, const struct molt_patch_root *root);
+
 /* Where the bytes of DATA are written in the program, 0 if that lies outside of what they may.
  * Thread-local variables have their initial value in the module, for threads to come. */
 uintptr_t load_data_place(const struct loaded_patch *patch, const struct molt_patch_data *data);
 
-/* ---- between load.c, place.c and relocate_x86_64.c --------------------------------------------------- */
+/* ---- between load.c, variables.c, place.c and relocate_x86_64.c -------------------------------------- */
+
+/* Refuses what the patch says of variables that another module stands in for: they move, or nothing tells
+ * where they are in use. 0 or -EINVAL with the reason. */
+int load_check_variables(struct loaded_patch *patch);
+
+/* Refuses since nothing tells where variable NAME of MODULE is in use. */
+int load_refuse_copy(struct loaded_patch *patch, const char *name, const struct loaded_module *module);
 
 /* PLT and GOT entries of one symbol near one module; 0: none, else 1 + index. */
 struct symbol_slots {

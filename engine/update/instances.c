@@ -198,8 +198,9 @@ int roots_collect(struct state *state)
             }
         } else {
             status = add_root(state, record,
-                              record->flags & MOLT_ROOT_EARLIER ? state->earlier[i]
-                                                                : module->module.bias + record->address,
+                              record->flags & MOLT_ROOT_EARLIER
+                                  ? state->earlier[i]
+                                  : load_root_place(state->patch, &file->patch_roots[i]),
                               record->symbol ? state->patch->symbols[record->symbol].address : 0);
         }
     }

@@ -88,6 +88,16 @@ static bool is_candidate(const struct search *search, uint64_t at)
            (search->image->fixed && is_wanted(search, (uint64_t)(int64_t)value));
 }
 
+/* Their functions have no size. */
+static bool is_of_start_files(const struct image *image, uint64_t address)
+{
+    const struct image_symbol *before = image_symbol_before(image, address);
+
+    return before && !before->size &&
+           (strcmp(before->name, "deregister_tm_clones") == 0 ||
+            strcmp(before->name, "register_tm_clones") == 0);
+}
+
 static void note(struct search *search, const struct operands *operands, const struct operand_field *field)
 {
     bool whole = field->size == FIELD_SIZE || field->size == 2 * FIELD_SIZE;
@@ -97,7 +107,7 @@ static void note(struct search *search, const struct operands *operands, const s
     }
     uint64_t address = search->address + search->at;
     uint64_t target = operand_target(field, search->code + search->at, operands->length, address);
-    if (is_wanted(search, target)) {
+    if (is_wanted(search, target) && !is_of_start_files(search->image, address)) {
         bool direct = field->direct && field->size == FIELD_SIZE;
         LIST_ADD(search->found, (struct image_operand){ address + field->offset, target,
                                                         operands->length - field->offset - field->size,
@@ -153,4 +163,34 @@ void image_find_operands(const struct image *image, uint64_t start, uint64_t end
             search_section(&search);
         }
     }
+}
+
+/* Whether a dynamic relocation of SECTION, or one that may be there, leads to an address from START up to
+ * END. */
+static bool leads_into(Elf_Scn *section, const Elf64_Shdr *header, uint64_t start, uint64_t end)
+{
+    Elf_Data *data = header->sh_type == SHT_RELA ? elf_rawdata(section, NULL) : NULL;
+    const Elf64_Rela *relocations = data ? data->d_buf : NULL;
+    bool found = header->sh_type == SHT_RELR; /* packed */
+
+    for (size_t i = 0; relocations && !found && i < data->d_size / sizeof(*relocations); i++) {
+        uint64_t target = (uint64_t)relocations[i].r_addend;
+        found = ELF64_R_TYPE(relocations[i].r_info) == R_X86_64_RELATIVE && target >= start && target < end;
+    }
+    return found;
+}
+
+bool image_names_directly(const struct image *image, uint64_t start, uint64_t end)
+{
+    image_operands operands = { 0 };
+    Elf_Scn *scn = NULL;
+
+    image_find_operands(image, start, end, &operands);
+    bool found = operands.count;
+    LIST_FREE(&operands);
+    while (!found && (scn = elf_nextscn(image->elf, scn))) {
+        const Elf64_Shdr *header = elf64_getshdr(scn);
+        found = header && header->sh_flags & SHF_ALLOC && leads_into(scn, header, start, end);
+    }
+    return found;
 }

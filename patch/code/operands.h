@@ -36,7 +36,12 @@ struct image_operand {
 
 typedef LIST(struct image_operand) image_operands;
 
-/* All operands of IMAGE's code, whatever that was made from, that name an address from START up to END. */
+/* All operands of IMAGE's code, whatever that was made from, that name an address from START up to END. The
+ * compiler's start files do not count: they name ends of sections, where a variable may begin. */
 void image_find_operands(const struct image *image, uint64_t start, uint64_t end, image_operands *ret);
+
+/* Whether code or data of IMAGE, a library, names an address from START up to END by itself, and not by a
+ * symbol that another module may take the place of. */
+bool image_names_directly(const struct image *image, uint64_t start, uint64_t end);
 
 #endif

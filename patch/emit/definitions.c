@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "patch/code/definition_line.h"
+#include "patch/code/operands.h"
 #include "patch/emit/emit.h"
 
 static void record_definition(struct emission *emission, struct contribution *contribution,
@@ -109,6 +110,8 @@ static void record_constant(struct emission *emission, struct contribution *cont
         return;
     }
     struct object *object = contribution->comparison->new;
+    bool by_name = image_is_exported(contribution->image, found->name) &&
+                   !image_names_directly(contribution->image, found->value, found->value + found->size);
     uint32_t section = emission_section(emission, contribution, &object->sections[symbol->section]);
     LIST_ADD(&emission->data, (struct molt_patch_data){
                                   .symbol = out_symbol(&emission->writer, symbol->name, STT_OBJECT, STB_LOCAL,
@@ -118,6 +121,7 @@ static void record_constant(struct emission *emission, struct contribution *cont
                                   .size = symbol->size,
                                   .name = emission_string(emission, symbol->name),
                                   .unit = emission_string(emission, contribution->key),
+                                  .flags = by_name ? MOLT_DATA_BY_NAME : 0,
                               });
 }
 

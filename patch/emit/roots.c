@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "patch/code/definition_line.h"
+#include "patch/code/operands.h"
 #include "patch/emit/initial.h"
 #include "patch/types/private.h"
 #include "patch/types/variables.h"
@@ -19,6 +20,7 @@ struct root {
     const char *name, *unit;
     uint64_t address;
     bool tls, earlier;
+    uint64_t exported; /* its size if a library offers it to others, else 0 */
     const struct type *old, *new;
     uint32_t symbol;       /* its new definition if it moves */
     bool begins_otherwise; /* its initial value changed: it is recorded, whatever it holds */
@@ -138,6 +140,17 @@ static bool describe(struct root_emission *roots, const struct root *root, struc
     return record->layout && record->new_layout && count && new_count;
 }
 
+/* Whether the variable becomes something else, and is reached by its symbol only. Asked where it does: it
+ * takes a walk over all code. */
+static bool is_by_name(const struct root *root, const struct molt_patch_root *record)
+{
+    bool changes = record->layout != record->new_layout || record->count != record->new_count ||
+                   root->folded || root->begins_otherwise;
+
+    return root->exported && changes &&
+           !image_names_directly(root->image, root->address, root->address + root->exported);
+}
+
 /* False: there is nothing to say about the variable. */
 static bool emit_root(struct root_emission *roots, const struct root *root)
 {
@@ -154,6 +167,7 @@ static bool emit_root(struct root_emission *roots, const struct root *root)
     if (!is_first(roots, module, root) || !describe(roots, root, &record)) {
         return false;
     }
+    record.flags |= is_by_name(root, &record) ? MOLT_ROOT_BY_NAME : 0;
     record.name = emission_string(emission, root->name);
     record.unit = emission_string(emission, root->unit);
     LIST_ADD(&emission->roots, record);
@@ -194,6 +208,8 @@ static bool find_place(const struct root_emission *roots, const struct contribut
     }
     const struct image_symbol *found = bind_find(contribution, symbol, &ambiguous);
     root->address = found ? found->value : 0;
+    root->exported =
+        found && symbol->bind != STB_LOCAL && image_is_exported(root->image, found->name) ? found->size : 0;
     return found != NULL;
 }
 

@@ -21,7 +21,7 @@
 //   update says WORD...   the same, and molt apply names these words
 //   update begin, end     the same, with lines in between while the update waits; suspended functions are not taken over
 //   update fails [VERSION] STATUS WORD...   must end with this exit status and name these words
-//   update or refused WORD...     succeeds, or is refused (the patch or its update) naming these words, and then the story ends
+//   update or refused [VERSION] WORD...     succeeds, or is refused (the patch or its update) naming these words, and then the story ends
 //   warned WORD...        the last update or rollback printed a warning with all these words; unwarned: it did not
 //   made WORD...          the last patch was made with a warning with all these words; unmade: it was not
 //   diff fails [VERSION] STATUS WORD...     no patch can be made
@@ -69,7 +69,9 @@ function parseUpdate(words) {
     case 'says':
         return { kind: 'update', version: 'v2', words: words.slice(1) };
     case 'or':
-        return { kind: 'update or refused', version: 'v2', words: words.slice(2) };
+        return /^v\d/.test(words[2])
+            ? { kind: 'update or refused', version: words[2], words: words.slice(3) }
+            : { kind: 'update or refused', version: 'v2', words: words.slice(2) };
     case 'fails':
         return /^v/.test(words[1])
             ? { kind: 'update fails', version: words[1], status: Number(words[2]), words: words.slice(3) }

@@ -191,12 +191,73 @@ static void code_without_sources(void **state)
     }
 }
 
+/* ---- a library's, of which the program has a copy ----------------------------------------------------- */
+
+/* A library made of a.c and a program made of b.c. */
+static void start_library(struct project *project, const char *new_library)
+{
+    static const char library[] =
+        "struct pair { int left; short right, third; };\nstruct pair pair = { 1, 2 };\n"
+        "const int steps[2] = { 1, 2 };\nint *where(void) { return &pair.left; }\n";
+    static const char program[] = "struct pair { int left; short right, third; };\nextern struct pair pair;\n"
+                                  "extern const int steps[];\n"
+                                  "int main(int c, char **v) { return pair.right + steps[c]; }\n";
+
+    project_init(project, compiler, FLAGS);
+    project_write(project, "v1", "a.c", library);
+    project_write(project, "v2", "a.c", new_library);
+    project_write(project, "v1", "b.c", program);
+    project_write(project, "v2", "b.c", program);
+    project_build(project);
+    project_shell(
+        project,
+        "cd v1/build && rm program && %1$s -O2 -g -fPIC -Wl,--build-id -shared -o libparts.so ../a.c "
+        "&& %1$s %2$s -Wl,--build-id -o program b.o -L. -lparts && "
+        "sed -i 's/-fno-pie -no-pie/-fPIC/' compile_commands.json", /* of a.c, which comes first */
+        compiler, FLAGS);
+}
+
+static void copies_that_would_not_be_reached(void **state)
+{
+    static const struct {
+        const char *library, *words;
+    } cases[] = {
+        { "struct pair { int left; short right, third; };\nstruct pair pair = { 1, 2 };\n"
+          "const int steps[3] = { 1, 2, 3 };\nint *where(void) { return &pair.left; }\n",
+          "steps gets another size and so another place, and " },
+        { "struct pair { int left; short right, third; int fourth; };\nstruct pair pair = { 1, 2 };\n"
+          "const int steps[2] = { 1, 2 };\nint *where(void) { return &pair.left; }\n",
+          "pair gets another size and so another place, and " },
+        { "struct pair { int left; short right, third; };\nstruct pair pair = { 7, 2 };\n"
+          "const int steps[2] = { 1, 5 };\nint *where(void) { return &pair.left; }\n",
+          NULL },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct project project;
+        start_library(&project, cases[i].library);
+        project_patch(&project, "v1", "v2", NULL);
+        if (!cases[i].words != !project.error ||
+            (project.error && !strstr(project.error->message, cases[i].words))) {
+            fail_msg("%s: %s", cases[i].words, project.error ? project.error->message : "not refused");
+        }
+        if (!project.error) { /* the library does not name its constant: the engine may rely on that */
+            assert_int_equal(project.file.patch_data_count, 1);
+            assert_int_equal(project.file.patch_data[0].flags, MOLT_DATA_BY_NAME);
+            assert_int_equal(project.file.patch_roots_count, 1);
+            assert_int_equal(project.file.patch_roots[0].flags, MOLT_ROOT_BY_NAME);
+        }
+        project_deinit(&project);
+    }
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_of_instructions),
         cmocka_unit_test(neighbours_are_told_by_their_names),
         cmocka_unit_test(code_without_sources),
+        cmocka_unit_test(copies_that_would_not_be_reached),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
