@@ -37,6 +37,7 @@ struct arena {
     size_t used[ARENA_POOLS], mapped[ARENA_POOLS];
     struct interned *interned; /* open addressing, power of two */
     size_t interned_count, interned_capacity;
+    bool open; /* the read-only pool can be written */
 };
 
 static struct arena *arenas;
@@ -197,8 +198,11 @@ int arena_pools_open(struct arena *arena)
 {
     size_t mapped = arena->mapped[ARENA_READ_ONLY];
 
-    return mapped && mprotect(pool_base(arena, ARENA_READ_ONLY), mapped, PROT_READ | PROT_WRITE) < 0 ? -errno
-                                                                                                     : 0;
+    if (mapped && mprotect(pool_base(arena, ARENA_READ_ONLY), mapped, PROT_READ | PROT_WRITE) < 0) {
+        return -errno;
+    }
+    arena->open = true;
+    return 0;
 }
 
 void arena_pools_close(struct arena *arena)
@@ -208,6 +212,7 @@ void arena_pools_close(struct arena *arena)
     if (mapped) {
         mprotect(pool_base(arena, ARENA_READ_ONLY), mapped, PROT_READ);
     }
+    arena->open = false;
 }
 
 void *arena_pool_allocate(struct arena *arena, enum arena_pool pool, size_t size, size_t alignment)
@@ -308,7 +313,7 @@ void *arena_intern(struct arena *arena, const void *bytes, size_t size, size_t a
             return base + entry->offset;
         }
     }
-    uint8_t *copy = arena_pool_allocate(arena, ARENA_READ_ONLY, size, alignment);
+    uint8_t *copy = arena->open ? arena_pool_allocate(arena, ARENA_READ_ONLY, size, alignment) : NULL;
     if (copy) {
         memcpy(copy, bytes, size);
         insert_interned(arena->interned, arena->interned_capacity,

@@ -32,7 +32,7 @@ enum arena_pool { ARENA_READ_ONLY, ARENA_WRITABLE, ARENA_POOLS };
 void *arena_pool_allocate(struct arena *arena, enum arena_pool pool, size_t size, size_t alignment);
 
 /* Copies SIZE bytes into the read-only pool, or finds the copy that is there already. NULL if the pool is
- * full. */
+ * full, or not open. */
 void *arena_intern(struct arena *arena, const void *bytes, size_t size, size_t alignment);
 
 /* The pools' fill, and back to it: what a discarded update has taken is given back. */

@@ -67,6 +67,8 @@ static void test_equal_constants_are_one(void **state)
     char *again = arena_intern(arena, "other", 6, 1);
     assert_ptr_equal(again, hello); /* its place was given back */
     arena_pools_close(arena);
+    assert_ptr_equal(arena_intern(arena, "other", 6, 1), again);
+    assert_null(arena_intern(arena, "more", 5, 1)); /* it could not be written */
 }
 
 int main(void)
