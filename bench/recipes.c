@@ -111,19 +111,21 @@ static void find_objects(const char *path, struct build *ret)
 }
 
 /* A find_function: the program's own functions are those of the build. */
-static bool find_function_in(void *context, const char *name, struct object **ret_object,
-                             const struct object_symbol **ret_symbol)
+static bool find_function_in(void *context, struct object *own, const struct object_symbol *wanted,
+                             function_codes *ret)
 {
     struct build *build = context;
 
-    *ret_object = NULL;
+    if (wanted->section && wanted->bind == STB_LOCAL) {
+        LIST_ADD(&ret->list, (struct function_code){ .object = own, .symbol = wanted });
+        return true;
+    }
     for (size_t i = 0; i < build->objects.count; i++) {
         struct object *object = build->objects.items[i];
         for (size_t k = 1; k < object->symbol_count; k++) {
             const struct object_symbol *symbol = &object->symbols[k];
-            if (symbol->section && symbol->bind == STB_GLOBAL && strcmp(symbol->name, name) == 0) {
-                *ret_object = object;
-                *ret_symbol = symbol;
+            if (symbol->section && symbol->bind == STB_GLOBAL && strcmp(symbol->name, wanted->name) == 0) {
+                LIST_ADD(&ret->list, (struct function_code){ .object = object, .symbol = symbol });
                 return true;
             }
         }

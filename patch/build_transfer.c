@@ -9,12 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "patch/build_codes.h"
 #include "patch/build_locals.h"
 #include "patch/build_state_private.h"
 #include "patch/code/baseline.h"
-#include "patch/code/image_function.h"
 #include "patch/transfer/frame_policy.h"
 #include "patch/transfer/transfer.h"
+
+/* A literal that recipes lead to. */
+struct emitted_literal {
+    const uint8_t *text; /* in the old object */
+    uint32_t symbol;
+};
 
 /* One unit in one binary. */
 struct unit_transfers {
@@ -23,14 +29,7 @@ struct unit_transfers {
     struct contribution *contribution;
     struct transfer_side old, new;
     struct transfer_pair forward, back;
-};
-
-/* The functions of one side of a build, for a find_function. */
-struct known_functions {
-    const struct emission *emission;
-    const struct image *image;         /* that the program's functions are of */
-    struct image_functions *functions; /* those of units that are no part of the build */
-    bool inverse;
+    LIST(struct emitted_literal) literals;
 };
 
 /* One function of it. */
@@ -175,16 +174,27 @@ static bool patch_place(const struct function_transfers *function, uint64_t plac
     return *ret_symbol && function->unit->emission->writer.symbols.items[*ret_symbol - 1].section;
 }
 
-/* Where the program has a string literal with the bytes of that at PLACE; 0: nowhere. Any of them will do. */
-static uint64_t literal_address(const struct image *image, const struct object_place *place)
+/* The string literal at PLACE, with the NUL behind it; NULL: there is none. */
+static const uint8_t *literal_at(const struct object_place *place, size_t *ret_size)
 {
     const struct object_section *section = place->section;
     bool literal = section && section->bytes && (section->flags & SHF_STRINGS) && section->entry_size == 1 &&
                    place->offset >= 0 && (uint64_t)place->offset < section->size;
     const uint8_t *text = literal ? section->bytes + place->offset : NULL;
-    size_t size = literal ? strnlen((const char *)text, section->size - place->offset) + 1 : 0;
+    size_t left = literal ? section->size - (uint64_t)place->offset : 0,
+           size = literal ? strnlen((const char *)text, left) + 1 : 0;
 
-    for (size_t i = 0; literal && i < image->segment_count; i++) {
+    *ret_size = size;
+    return size <= left ? text : NULL;
+}
+
+/* Where the program has a string literal with the bytes of that at PLACE; 0: nowhere. Any of them will do. */
+static uint64_t literal_address(const struct image *image, const struct object_place *place)
+{
+    size_t size;
+    const uint8_t *text = literal_at(place, &size);
+
+    for (size_t i = 0; text && i < image->segment_count; i++) {
         const Elf64_Phdr *segment = &image->segments[i];
         const uint8_t *bytes = segment->p_type == PT_LOAD && !(segment->p_flags & PF_W)
                                    ? image_bytes(image, segment->p_vaddr, segment->p_filesz)
@@ -232,6 +242,51 @@ static uint64_t operand_address(struct function_transfers *function, const struc
     return 0;
 }
 
+/* A string literal of the old object as a constant of the patch, which engines keep for ever. */
+static uint32_t emit_literal(struct function_transfers *function, const struct object_place *place)
+{
+    struct unit_transfers *unit = function->unit;
+    struct elf_writer *writer = &unit->emission->writer;
+    size_t size;
+    const uint8_t *text = literal_at(place, &size);
+
+    for (size_t i = 0; i < unit->literals.count; i++) {
+        if (unit->literals.items[i].text == text) {
+            return unit->literals.items[i].symbol;
+        }
+    }
+    if (!text) {
+        return 0;
+    }
+    uint32_t section = out_section(writer, ".rodata", SHT_PROGBITS, SHF_ALLOC, 1, 0);
+    text_append(&out_section_at(writer, section)->bytes, text, size);
+    LIST_ADD(
+        &unit->emission->sections,
+        (struct molt_patch_section){ section, emission_module(unit->emission, unit->contribution->image) });
+    uint32_t symbol = out_section_symbol(writer, section);
+    LIST_ADD(&unit->literals, (struct emitted_literal){ text, symbol });
+    return symbol;
+}
+
+/* The address of something that code of an earlier patch names, which is in force again after a rollback. */
+static char *name_for_earlier(struct function_transfers *function, const struct object_place *place,
+                              struct molt_patch_value *ret)
+{
+    struct contribution *contribution = function->unit->contribution;
+    struct object_symbol *symbol = place->symbol;
+    bool ambiguous = false, by_thread = false;
+
+    if (!symbol) {
+        ret->symbol = emit_literal(function, place);
+        ret->from = 0;
+    } else if (symbol->section) {
+        bind_find(contribution, symbol, &ambiguous);
+        by_thread = symbol->type == STT_TLS;
+        ret->symbol = ambiguous || by_thread ? 0 : bind_old(function->unit->emission, contribution, symbol);
+    }
+    return ret->symbol ? NULL : must_strdup("the address of a constant is not known there");
+}
+
 /* The address of something that the new code of a recipe names. */
 static char *name_symbol(struct function_transfers *function, const struct recipe_value *value,
                          struct molt_patch_value *ret)
@@ -247,9 +302,11 @@ static char *name_symbol(struct function_transfers *function, const struct recip
                                                                                       value->symbol.section));
         return ret->symbol ? NULL : must_strdup("an address that it needs is not known");
     }
-    uint64_t nameless =
-        symbol || is_replaced(function) ? 0 : literal_address(contribution->image, &value->symbol);
-    if (!nameless && !symbol && !is_replaced(function)) {
+    if (is_replaced(function)) {
+        return name_for_earlier(function, &value->symbol, ret);
+    }
+    uint64_t nameless = symbol ? 0 : literal_address(contribution->image, &value->symbol);
+    if (!nameless && !symbol) {
         nameless = operand_address(function, &value->symbol);
     }
     if (nameless) {
@@ -259,7 +316,7 @@ static char *name_symbol(struct function_transfers *function, const struct recip
     }
     const struct image_symbol *found =
         symbol && symbol->section ? bind_find(contribution, symbol, &ambiguous) : NULL;
-    if (!found || ambiguous || found->type == STT_TLS || is_replaced(function)) {
+    if (!found || ambiguous || found->type == STT_TLS) {
         return must_strdup("the address of a constant is not known there");
     }
     ret->from_kind = MOLT_VALUE_ADDRESS;
@@ -503,30 +560,17 @@ static void add_unit(struct unit_transfers *unit)
     }
 }
 
-/* The program's functions are those of the build's units, or else the binary's: these are what runs before
- * and after the update. */
-static bool find_known(void *context, const char *name, struct object **ret_object,
-                       const struct object_symbol **ret_symbol)
-{
-    const struct known_functions *known = context;
+/* Of a unit whose functions have other codes from earlier updates. */
+struct unit_past {
+    struct program_codes *codes;
+    const struct contribution *contribution;
+};
 
-    *ret_object = NULL;
-    if (image_is_exported(known->image, name)) {
-        return true; /* another module may have taken its place */
-    }
-    for (size_t i = 0; i < known->emission->contributions.count; i++) {
-        const struct contribution *each = known->emission->contributions.items[i];
-        struct object *object = known->inverse ? each->comparison->new : each->comparison->old;
-        const struct object_symbol *symbol =
-            each->image == known->image && !each->policy ? object_find(object, name) : NULL;
-        if (symbol && symbol->bind == STB_GLOBAL && symbol_is_function(object, symbol)) {
-            *ret_object = object;
-            *ret_symbol = symbol;
-            return true;
-        }
-    }
-    return image_functions_find(known->functions, name, ret_object, ret_symbol) ||
-           image_find_global(known->image, name) != NULL;
+static void tell_past(void *context, const struct object_symbol *symbol, past_codes *ret)
+{
+    const struct unit_past *past = context;
+
+    program_codes_past(past->codes, past->contribution, symbol, ret);
 }
 
 static enum local_change local_change(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
@@ -541,46 +585,55 @@ static enum policy_part local_part(void *context, const Dwarf_Die *old, const Dw
     return build_local_part(context, old, new, back, offset, size, ret);
 }
 
+static void add_contribution(struct build *build, struct emission *emission,
+                             struct contribution *contribution, struct program_codes *codes)
+{
+    const struct comparison *comparison = contribution->comparison;
+    struct unit_transfers unit = { .build = build, .emission = emission, .contribution = contribution };
+    struct build_locals locals = { build->state, contribution->key };
+    struct unit_past past = { codes, contribution };
+    struct codes_question all = { codes, true }, both = { codes, false };
+    struct captures ever, around;
+
+    transfer_side_init(&unit.old, comparison->old);
+    transfer_side_init(&unit.new, comparison->new);
+    transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines, comparison);
+    transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines, comparison);
+    captures_init(&ever, program_codes_find, &all);
+    captures_init(&around, program_codes_find, &both);
+    unit.forward.captures = unit.back.captures_after = &ever;
+    unit.back.captures = unit.forward.captures_after = &around; /* what moves back has moved forward */
+    unit.forward.past = tell_past;
+    unit.forward.past_context = &past;
+    if (build->state && build->state->migrates) {
+        unit.forward.changes = unit.back.changes = local_change;
+        unit.forward.parts = unit.back.parts = local_part;
+        unit.forward.changes_context = unit.back.changes_context = &locals;
+    }
+    unit.forward.policies = unit.back.policies = build->frames;
+    unit.forward.unit = unit.back.unit = build_unit_of(build, comparison);
+    unit.back.back = true;
+    add_unit(&unit);
+    captures_deinit(&ever);
+    captures_deinit(&around);
+    transfer_pair_deinit(&unit.forward);
+    transfer_pair_deinit(&unit.back);
+    transfer_side_deinit(&unit.old);
+    transfer_side_deinit(&unit.new);
+    LIST_FREE(&unit.literals);
+}
+
 void build_transfers_emit(struct build *build, struct emission *emission)
 {
-    for (size_t i = 0; i < emission->contributions.count; i++) {
-        struct contribution *contribution = emission->contributions.items[i];
-        struct unit_transfers unit = { .build = build, .emission = emission, .contribution = contribution };
-        const struct comparison *comparison = contribution->comparison;
-        if (!contribution->policy && contribution->image_unit) {
-            transfer_side_init(&unit.old, contribution->comparison->old);
-            transfer_side_init(&unit.new, contribution->comparison->new);
-            transfer_pair_init(&unit.forward, &unit.old, &unit.new, lines_forward, build->lines, comparison);
-            transfer_pair_init(&unit.back, &unit.new, &unit.old, lines_back, build->lines, comparison);
-            struct image_functions functions;
-            struct known_functions before = { emission, contribution->image, &functions, false },
-                                   after = before;
-            struct captures of_old, of_new;
-            image_functions_init(&functions, contribution->image);
-            after.inverse = true;
-            captures_init(&of_old, find_known, &before);
-            captures_init(&of_new, find_known, &after);
-            if (!emission->earlier_count) { /* else code that is gone may have kept addresses */
-                unit.forward.captures = unit.back.captures_after = &of_old;
-                unit.back.captures = unit.forward.captures_after = &of_new;
+    for (size_t k = 0; k < emission->images.count; k++) {
+        struct program_codes codes;
+        program_codes_init(&codes, emission, emission->images.items[k]);
+        for (size_t i = 0; i < emission->contributions.count; i++) {
+            struct contribution *contribution = emission->contributions.items[i];
+            if (!contribution->policy && contribution->image_unit && contribution->image == codes.image) {
+                add_contribution(build, emission, contribution, &codes);
             }
-            struct build_locals locals = { build->state, contribution->key };
-            if (build->state && build->state->migrates) {
-                unit.forward.changes = unit.back.changes = local_change;
-                unit.forward.parts = unit.back.parts = local_part;
-                unit.forward.changes_context = unit.back.changes_context = &locals;
-            }
-            unit.forward.policies = unit.back.policies = build->frames;
-            unit.forward.unit = unit.back.unit = build_unit_of(build, comparison);
-            unit.back.back = true;
-            add_unit(&unit);
-            captures_deinit(&of_old);
-            captures_deinit(&of_new);
-            image_functions_deinit(&functions);
-            transfer_pair_deinit(&unit.forward);
-            transfer_pair_deinit(&unit.back);
-            transfer_side_deinit(&unit.old);
-            transfer_side_deinit(&unit.new);
         }
+        program_codes_deinit(&codes);
     }
 }

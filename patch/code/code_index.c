@@ -33,26 +33,44 @@ static int by_start(const void *left, const void *right)
     return a->start < b->start ? -1 : a->start > b->start;
 }
 
+static void add_unit(struct code_index *index, Dwarf_Die *unit)
+{
+    Dwarf_Die die;
+
+    for (int more = dwarf_child(unit, &die); more == 0; more = dwarf_siblingof(&die, &die)) {
+        if (dwarf_tag(&die) == DW_TAG_subprogram && !dwarf_hasattr(&die, DW_AT_declaration)) {
+            add_function(index, &die, unit);
+        }
+    }
+}
+
+static void sort(struct code_index *index)
+{
+    if (index->ranges.count) {
+        qsort(index->ranges.items, index->ranges.count, sizeof(*index->ranges.items), by_start);
+    }
+}
+
 void code_index_init(struct code_index *index, Dwarf *dwarf)
 {
     Dwarf_CU *cu = NULL;
     uint8_t kind;
-    Dwarf_Die unit, die;
+    Dwarf_Die unit;
 
     *index = (struct code_index){ 0 };
     while (dwarf && dwarf_get_units(dwarf, cu, &cu, NULL, &kind, &unit, NULL) == 0) {
-        if (kind != DW_UT_compile && kind != DW_UT_partial) {
-            continue;
-        }
-        for (int more = dwarf_child(&unit, &die); more == 0; more = dwarf_siblingof(&die, &die)) {
-            if (dwarf_tag(&die) == DW_TAG_subprogram && !dwarf_hasattr(&die, DW_AT_declaration)) {
-                add_function(index, &die, &unit);
-            }
+        if (kind == DW_UT_compile || kind == DW_UT_partial) {
+            add_unit(index, &unit);
         }
     }
-    if (index->ranges.count) {
-        qsort(index->ranges.items, index->ranges.count, sizeof(*index->ranges.items), by_start);
-    }
+    sort(index);
+}
+
+void code_index_init_unit(struct code_index *index, Dwarf_Die *unit)
+{
+    *index = (struct code_index){ 0 };
+    add_unit(index, unit);
+    sort(index);
 }
 
 void code_index_deinit(struct code_index *index)

@@ -32,6 +32,9 @@ typedef LIST(struct code_frame) code_frames;
 
 /* Reads all functions of DWARF, which is borrowed. */
 void code_index_init(struct code_index *index, Dwarf *dwarf);
+
+/* The functions of one unit. */
+void code_index_init_unit(struct code_index *index, Dwarf_Die *unit);
 void code_index_deinit(struct code_index *index);
 
 /* The function at ADDRESS, or NULL. */

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELD 4         /* bytes of a distance in an instruction */
-#define STATIC_MARK '@' /* in front of the address of a static function */
+#define FIELD 4 /* bytes of a distance in an instruction */
 
 void image_functions_init(struct image_functions *functions, const struct image *image)
 {
@@ -59,7 +58,7 @@ static char *name_of(const struct image *image, const struct call *call)
 {
     const struct image_symbol *symbol = call->target ? image_symbol_at(image, call->target) : NULL;
 
-    return symbol && symbol->file ? must_printf("%c%lx", STATIC_MARK, (unsigned long)call->target)
+    return symbol && symbol->file ? must_printf("%c%lx", IMAGE_STATIC_MARK, (unsigned long)call->target)
                                   : must_strdup(call->callee);
 }
 
@@ -154,7 +153,7 @@ static struct object *make(const struct image_functions *functions, const struct
 /* The function of the binary that NAME means. */
 static const struct image_symbol *symbol_of(const struct image *image, const char *name)
 {
-    const struct image_symbol *symbol = *name == STATIC_MARK
+    const struct image_symbol *symbol = *name == IMAGE_STATIC_MARK
                                             ? image_symbol_at(image, strtoul(name + 1, NULL, 16))
                                             : image_find_global(image, name);
 

@@ -4,6 +4,8 @@
 
 #include "patch/code/calls.h"
 
+#define IMAGE_STATIC_MARK '@' /* in front of a function's address: names it, whatever else it is called */
+
 /* Those that were asked for, kept until the end. */
 struct image_functions {
     const struct image *image;
@@ -19,7 +21,7 @@ void image_functions_init(struct image_functions *functions, const struct image 
 void image_functions_deinit(struct image_functions *functions);
 
 /* The function NAME, its object having nothing else: the code and, as relocations, the names of what it calls
- * directly. A static function has a name that only this function knows. False: there is no such function, or
+ * directly, static ones by their addresses. False: there is no such function, or
  * its code cannot be told from data. */
 bool image_functions_find(struct image_functions *functions, const char *name, struct object **ret_object,
                           const struct object_symbol **ret_symbol);

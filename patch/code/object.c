@@ -422,24 +422,43 @@ static struct molt_error *analyse(struct object *object)
     return NULL;
 }
 
-struct molt_error *object_load(const char *path, struct object **ret)
+static struct molt_error *read_image(struct object *object, struct object **ret)
 {
-    struct object *object = must_calloc(1, sizeof(*object));
-    struct molt_error *error = file_read(path, (char **)&object->image, &object->image_size);
-
     elf_version(EV_CURRENT);
-    object->path = must_strdup(path);
-    if (!error) {
-        object->elf = elf_memory((char *)object->image, object->image_size);
-        error = object->elf ? analyse(object)
-                            : molt_error_new(MOLT_ERROR_REFUSED, "%s: %s", path, elf_errmsg(-1));
-    }
+    object->elf = elf_memory((char *)object->image, object->image_size);
+    struct molt_error *error =
+        object->elf ? analyse(object)
+                    : molt_error_new(MOLT_ERROR_REFUSED, "%s: %s", object->path, elf_errmsg(-1));
     if (error) {
         object_destroy(object);
         return error;
     }
     *ret = object;
     return NULL;
+}
+
+struct molt_error *object_load(const char *path, struct object **ret)
+{
+    struct object *object = must_calloc(1, sizeof(*object));
+    struct molt_error *error = file_read(path, (char **)&object->image, &object->image_size);
+
+    object->path = must_strdup(path);
+    if (error) {
+        object_destroy(object);
+        return error;
+    }
+    return read_image(object, ret);
+}
+
+struct molt_error *object_read(const char *path, const void *bytes, size_t size, struct object **ret)
+{
+    struct object *object = must_calloc(1, sizeof(*object));
+
+    object->path = must_strdup(path);
+    object->image = must_calloc(size, 1);
+    object->image_size = size;
+    memcpy(object->image, bytes, size);
+    return read_image(object, ret);
 }
 
 struct object *object_empty(void)

@@ -84,6 +84,9 @@ struct object_place {
 /* Reads the object at PATH, made by the user's compiler. */
 struct molt_error *object_load(const char *path, struct object **ret);
 
+/* The same of SIZE bytes at BYTES, which are copied; PATH is for messages. */
+struct molt_error *object_read(const char *path, const void *bytes, size_t size, struct object **ret);
+
 /* An object without anything in it. */
 struct object *object_empty(void);
 void object_destroy(struct object *object);

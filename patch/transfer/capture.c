@@ -19,11 +19,16 @@
 
 struct capture_entry {
     char *key;
-    struct object *object;
-    const struct object_symbol *symbol;
+    struct function_code code;
     struct capture capture;
     unsigned round; /* in which it was asked last */
     bool settled;
+};
+
+struct capture_callee {
+    char *key;
+    function_codes codes;
+    bool own; /* the program's, not a library's */
 };
 
 static const struct capture everything = { .kept = ~UINT64_C(0),
@@ -151,12 +156,18 @@ void captures_deinit(struct captures *captures)
     }
     LIST_FREE(&captures->clobbers);
     table_deinit(&captures->known);
+    for (size_t i = 0; i < captures->callees.count; i++) {
+        free(captures->callees.items[i]->key);
+        LIST_FREE(&captures->callees.items[i]->codes.list);
+        free(captures->callees.items[i]);
+    }
+    LIST_FREE(&captures->callees);
+    table_deinit(&captures->called);
 }
 
-static struct capture_entry *entry_of(struct captures *captures, struct object *object,
-                                      const struct object_symbol *symbol)
+static struct capture_entry *entry_of(struct captures *captures, const struct function_code *code)
 {
-    char *key = must_printf("%p %u", (void *)object, symbol->index);
+    char *key = must_printf("%p %u", (void *)code->object, code->symbol->index);
     struct capture_entry *entry = table_get(&captures->known, key);
 
     if (entry) {
@@ -164,7 +175,7 @@ static struct capture_entry *entry_of(struct captures *captures, struct object *
         return entry;
     }
     entry = must_calloc(1, sizeof(*entry));
-    *entry = (struct capture_entry){ .key = key, .object = object, .symbol = symbol };
+    *entry = (struct capture_entry){ .key = key, .code = *code };
     LIST_ADD(&captures->entries, entry);
     table_put(&captures->known, key, entry);
     return entry;
@@ -211,18 +222,24 @@ static unsigned count_registers(Dwarf_Die *function)
     return count < FLOW_ARGUMENTS ? count : FLOW_ARGUMENTS;
 }
 
-/* The same for ENTRY's, as its source has declared it; what the compiler has made another function of may
+/* The same for CODE's, as its source has declared it; what the compiler has made another function of may
  * take anything. */
-static unsigned count_arguments(const struct capture_entry *entry)
+static unsigned count_arguments(const struct function_code *code)
 {
-    Dwarf *dwarf = strchr(entry->symbol->name, '.') ? NULL : object_dwarf(entry->object);
+    bool made = strchr(code->symbol->name, '.');
+    Dwarf_Die declared = code->declared;
+
+    if (!made && declared.addr && dwarf_hasattr_integrate(&declared, DW_AT_prototyped)) {
+        return count_registers(&declared);
+    }
+    Dwarf *dwarf = made ? NULL : object_dwarf(code->object);
     Dwarf_CU *unit = NULL;
     Dwarf_Die top, die;
 
     while (dwarf && dwarf_get_units(dwarf, unit, &unit, NULL, NULL, &top, NULL) == 0) {
         for (int more = dwarf_child(&top, &die); more == 0; more = dwarf_siblingof(&die, &die)) {
             const char *name = dwarf_tag(&die) == DW_TAG_subprogram ? dwarf_diename(&die) : NULL;
-            if (name && strcmp(name, entry->symbol->name) == 0 &&
+            if (name && strcmp(name, code->symbol->name) == 0 &&
                 dwarf_hasattr_integrate(&die, DW_AT_prototyped) && !dwarf_hasattr(&die, DW_AT_declaration)) {
                 return count_registers(&die);
             }
@@ -254,12 +271,12 @@ static void look(struct captures *captures, struct capture_entry *entry)
         found = everything;
     } else {
         captures->budget--;
-        code_init(&code, entry->object, entry->symbol, NULL);
+        code_init(&code, entry->code.object, entry->code.symbol, NULL);
         if (code.problem) {
             found = everything;
         } else {
-            clobbers_apply(clobbers_of(captures, entry->object), &code);
-            address_flow_init_arguments(&flow, &code, count_arguments(entry), captures);
+            clobbers_apply(clobbers_of(captures, entry->code.object), &code);
+            address_flow_init_arguments(&flow, &code, count_arguments(&entry->code), captures);
             found =
                 (struct capture){ .returned = flow.returned & ALL, .stack_bytes = stack_arguments(&code) };
             for (size_t i = 0; i < flow.escapes.count; i++) {
@@ -279,10 +296,9 @@ static void look(struct captures *captures, struct capture_entry *entry)
     }
 }
 
-static struct capture of_function(struct captures *captures, struct object *object,
-                                  const struct object_symbol *symbol)
+static struct capture of_function(struct captures *captures, const struct function_code *code)
 {
-    struct capture_entry *entry = entry_of(captures, object, symbol);
+    struct capture_entry *entry = entry_of(captures, code);
     bool outermost = !captures->round;
 
     if (entry->settled) {
@@ -334,21 +350,59 @@ static const struct object_symbol *function_called(const struct code *code, uint
     return target == object_address(code->object, code->symbol) ? code->symbol : NULL;
 }
 
+/* Whichever of CODES is called. */
+static struct capture of_codes(struct captures *captures, const function_codes *codes)
+{
+    struct capture all = { 0 };
+
+    for (size_t i = 0; i < codes->list.count; i++) {
+        const struct function_code *code = &codes->list.items[i];
+        if (code->symbol->type == STT_GNU_IFUNC || code->symbol->bind == STB_WEAK ||
+            !symbol_is_function(code->object, code->symbol)) {
+            return everything;
+        }
+        struct capture one = of_function(captures, code);
+        all.kept |= one.kept;
+        all.returned |= one.returned;
+        all.stack_bytes = one.stack_bytes > all.stack_bytes ? one.stack_bytes : all.stack_bytes;
+    }
+    if (codes->differ) { /* what is the first for one of them may be another's second */
+        all.kept |= all.kept ? ALL : 0;
+        all.returned |= all.returned ? ALL : 0;
+    }
+    return codes->list.count ? all : everything;
+}
+
+static struct capture_callee *callee_of(struct captures *captures, struct object *object,
+                                        const struct object_symbol *symbol)
+{
+    char *key = must_printf("%p %u", (void *)object, symbol->index);
+    struct capture_callee *callee = table_get(&captures->called, key);
+
+    if (callee) {
+        free(key);
+        return callee;
+    }
+    callee = must_calloc(1, sizeof(*callee));
+    callee->key = key;
+    if (captures->find) {
+        callee->own = captures->find(captures->context, object, symbol, &callee->codes);
+    } else if (symbol->section) {
+        LIST_ADD(&callee->codes.list, (struct function_code){ .object = object, .symbol = symbol });
+        callee->own = true;
+    }
+    LIST_ADD(&captures->callees, callee);
+    table_put(&captures->called, key, callee);
+    return callee;
+}
+
 struct capture captures_of_call(struct captures *captures, const struct code *code, uint32_t at)
 {
-    const struct object_symbol *symbol = function_called(code, at), *found = NULL;
-    struct object *object = code->object;
+    const struct object_symbol *symbol = function_called(code, at);
 
     if (!symbol || symbol->bind == STB_WEAK) {
         return everything;
     }
-    bool own = symbol->section && symbol_is_function(object, symbol) && symbol->type != STT_GNU_IFUNC;
-    if (symbol->section && (symbol->bind == STB_LOCAL || !captures->find)) {
-        return own ? of_function(captures, object, symbol) : everything;
-    }
-    if (!captures->find || !captures->find(captures->context, symbol->name, &object, &found)) {
-        return of_library(symbol->name);
-    }
-    return object && found && found->type != STT_GNU_IFUNC ? of_function(captures, object, found)
-                                                           : everything;
+    const struct capture_callee *callee = callee_of(captures, code->object, symbol);
+    return callee->own ? of_codes(captures, &callee->codes) : of_library(symbol->name);
 }

@@ -17,17 +17,32 @@ struct capture {
     bool stores;          /* it keeps things nowhere but where its second argument leads */
 };
 
-/* Finds the function of another object that the program calls NAME. *RET_OBJECT is NULL if it is the
- * program's own but not known; false: it is of a library. */
-typedef bool find_function(void *context, const char *name, struct object **ret_object,
-                           const struct object_symbol **ret_symbol);
+/* A function's code. */
+struct function_code {
+    struct object *object;
+    const struct object_symbol *symbol;
+    Dwarf_Die declared; /* by which the source has declared it; without an address: as OBJECT says */
+};
+
+/* All that control may come to where one name is called. */
+typedef struct {
+    LIST(struct function_code) list;
+    bool differ; /* they may not have the same parameters */
+} function_codes;
+
+/* Finds what OBJECT's code calls by SYMBOL. None in *RET: it is the program's own, but not known; false: it
+ * is of a library. */
+typedef bool find_function(void *context, struct object *object, const struct object_symbol *symbol,
+                           function_codes *ret);
 
 /* What is known of functions, asked for again and again. */
 struct captures {
-    find_function *find; /* NULL: nothing is known of functions of other objects */
+    find_function *find; /* NULL: each object has all of the program's functions */
     void *context;
     struct table known; /* of struct capture_entry, by object and name */
     LIST(struct capture_entry *) entries;
+    struct table called; /* of struct capture_callee, likewise: what `find` has said */
+    LIST(struct capture_callee *) callees;
     LIST(struct clobbers *) clobbers; /* of the objects that were looked into */
     unsigned round, budget;
     bool changed;

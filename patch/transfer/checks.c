@@ -28,22 +28,31 @@ bool transfer_is_known_elsewhere(const struct version *version, const struct loc
 /* Whether nobody has the address of LOCAL when CALL returns, though it was taken. */
 static bool may_move(struct transfer_work *work, const struct local *local, uint32_t call)
 {
-    struct version *old = work->old;
-
     if (!work->captures) {
         return false;
     }
-    if (!old->addresses.code) {
-        address_flow_init(&old->addresses, &old->code, &old->objects, &old->escaped, work->captures);
-    }
+    const struct address_flow *addresses = version_addresses(work->old, work->captures);
     for (size_t i = 0; i < local->pieces.count; i++) {
         const struct local_piece *piece = &local->pieces.items[i];
         if (piece->kind == LOCAL_SLOT &&
-            address_flow_escapes(&old->addresses, (int32_t)piece->value, piece->size, call)) {
+            address_flow_escapes(addresses, (int32_t)piece->value, piece->size, call)) {
             return false;
         }
     }
     return true;
+}
+
+/* Whether OLD is in the same places as NEW, the same variable of the new version or NULL. */
+static bool stays(const struct local *old, const struct local *new)
+{
+    bool same = new &&new->pieces.count == old->pieces.count;
+
+    for (size_t k = 0; same && k < old->pieces.count; k++) {
+        const struct local_piece *a = &old->pieces.items[k], *b = &new->pieces.items[k];
+        same = a->kind == b->kind && a->offset == b->offset && a->size == b->size &&
+               (a->kind != LOCAL_SLOT || a->value == b->value);
+    }
+    return same;
 }
 
 /* Objects that others may know the address of must have the same place. */
@@ -51,26 +60,22 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
 {
     for (size_t i = 0; i < work->old->locals->count; i++) {
         const struct local *old = &work->old->locals->items[i];
-        if (!transfer_is_known_elsewhere(work->old, old, call)) {
+        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
+        bool known = transfer_is_known_elsewhere(work->old, old, call);
+        if (stays(old, new) || (!known && !work->past.count)) {
             continue;
         }
-        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
-        bool stays = new != NULL &&new->pieces.count == old->pieces.count;
-        for (size_t k = 0; stays && k < old->pieces.count; k++) {
-            const struct local_piece *a = &old->pieces.items[k], *b = &new->pieces.items[k];
-            stays = a->kind == b->kind && a->offset == b->offset && a->size == b->size &&
-                    (a->kind != LOCAL_SLOT || a->value == b->value);
+        enum past past = transfer_past_of(work, old);
+        if (past == PAST_KEPT) {
+            return must_printf("the address of local `%s` may be known to somebody since before an earlier "
+                               "update, and the new version %s",
+                               old->name, new ? "keeps it elsewhere" : "does not have it");
         }
-        if (!stays && may_move(work, old, call)) {
-            work->moves = true;
-        } else if (!stays) {
-            return new ? must_printf(
-                             "the address of local `%s` is taken, and the new version keeps it elsewhere",
-                             old->name)
-                       : must_printf(
-                             "the address of local `%s` is taken, and the new version does not have it",
-                             old->name);
+        if (known && !may_move(work, old, call)) {
+            return must_printf("the address of local `%s` is taken, and the new version %s", old->name,
+                               new ? "keeps it elsewhere" : "does not have it");
         }
+        work->moves = work->moves || known || past == PAST_TAKEN;
     }
     return NULL;
 }
@@ -145,30 +150,38 @@ char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
 
 /* Whether register NUMBER may hold an address in the old frame when the call returns, and the new code reads
  * it. */
-static bool returns_address(struct transfer_work *work, unsigned number)
+static bool returns_address(struct transfer_work *work, struct address_flow *addresses, unsigned number)
 {
-    return address_flow_has(&work->old->addresses, work->old->at, (int32_t)number * 8, 8) &&
-           version_reads(work->new, number);
+    return version_reads(work->new, number) &&
+           (address_flow_has(addresses, work->old->at, (int32_t)number * 8, 8) ||
+            transfer_returned_before(work, code_callee(&work->old->code, work->old->at - 1)));
+}
+
+/* Whether VALUE may lead to what is in the old frame. */
+static bool leads_into_frame(struct transfer_work *work, struct address_flow *addresses,
+                             const struct recipe_value *value)
+{
+    bool in_slot = value->from_kind == MOLT_VALUE_SLOT;
+    int32_t place = in_slot ? PLACE_CFA + (int32_t)value->from : (int32_t)value->from * 8;
+
+    return (in_slot || value->from_kind == MOLT_VALUE_REGISTER) &&
+           (address_flow_has(addresses, work->old->at, place, in_slot ? value->from_size : 8) ||
+            (value->variable && transfer_led_before(work, value->variable)));
 }
 
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
 {
-    struct address_flow *addresses = &work->old->addresses;
-    uint32_t at = work->old->at;
-
     if (!work->moves) {
         return NULL;
     }
-    if (returns_address(work, RAX) || returns_address(work, RDX)) {
+    struct address_flow *addresses = version_addresses(work->old, work->captures);
+    if (returns_address(work, addresses, RAX) || returns_address(work, addresses, RDX)) {
         return must_strdup(
             "the call returns an address in the frame, and the new version keeps locals elsewhere");
     }
     for (size_t i = 0; i < recipe->values.count; i++) {
         const struct recipe_value *value = &recipe->values.items[i];
-        bool in_slot = value->from_kind == MOLT_VALUE_SLOT;
-        int32_t place = in_slot ? PLACE_CFA + (int32_t)value->from : (int32_t)value->from * 8;
-        if ((in_slot || value->from_kind == MOLT_VALUE_REGISTER) &&
-            address_flow_has(addresses, at, place, in_slot ? value->from_size : 8)) {
+        if (leads_into_frame(work, addresses, value)) {
             return value->variable
                        ? must_printf("local `%s` may lead to a local that the new version keeps elsewhere",
                                      value->variable)

@@ -483,7 +483,8 @@ void address_flow_deinit(struct address_flow *flow)
     *flow = (struct address_flow){ 0 };
 }
 
-bool address_flow_escapes(const struct address_flow *flow, int32_t offset, uint32_t size, uint32_t call)
+/* The objects that SIZE bytes at OFFSET are of, and the one that is not known. */
+static uint64_t meant_by(const struct address_flow *flow, int32_t offset, uint32_t size)
 {
     uint64_t meant = ANY;
 
@@ -493,6 +494,23 @@ bool address_flow_escapes(const struct address_flow *flow, int32_t offset, uint3
             offset < object->offset + (int32_t)object->size && object->offset < offset + (int32_t)size;
         meant |= here && i < OBJECTS_MAX ? UINT64_C(1) << i : 0;
     }
+    return meant;
+}
+
+bool address_flow_ever_escapes(const struct address_flow *flow, int32_t offset, uint32_t size)
+{
+    uint64_t meant = meant_by(flow, offset, size), escaped = 0;
+
+    for (size_t i = 0; i < flow->escapes.count; i++) {
+        escaped |= flow->escapes.items[i].what;
+    }
+    return escaped & meant;
+}
+
+bool address_flow_escapes(const struct address_flow *flow, int32_t offset, uint32_t size, uint32_t call)
+{
+    uint64_t meant = meant_by(flow, offset, size);
+
     for (size_t i = 0; i < flow->escapes.count; i++) {
         if ((flow->escapes.items[i].what & meant) &&
             code_reaches(flow->code, flow->escapes.items[i].at, call)) {

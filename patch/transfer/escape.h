@@ -49,6 +49,9 @@ void address_flow_deinit(struct address_flow *flow);
  */
 bool address_flow_escapes(const struct address_flow *flow, int32_t offset, uint32_t size, uint32_t call);
 
+/* The same, whatever call it is. */
+bool address_flow_ever_escapes(const struct address_flow *flow, int32_t offset, uint32_t size);
+
 /* Whether SIZE bytes at PLACE may hold, or may have been made of, an address in the frame in front of
  * instruction AT. */
 bool address_flow_has(struct address_flow *flow, uint32_t at, int32_t place, uint32_t size);

@@ -107,11 +107,8 @@ static bool is_kept_from_now_on(struct transfer_work *work, const struct local *
     if (!work->pair->captures_after) {
         return true;
     }
-    if (!version->addresses.code) {
-        address_flow_init(&version->addresses, &version->code, &version->objects, &version->escaped,
-                          work->pair->captures_after);
-    }
-    return address_flow_escapes(&version->addresses, (int32_t) new->pieces.items[0].value, new->size, call);
+    return address_flow_escapes(version_addresses(version, work->pair->captures_after),
+                                (int32_t) new->pieces.items[0].value, new->size, call);
 }
 
 static char *add_instance(struct transfer_work *work, const struct local *old, const struct local *new,
@@ -151,7 +148,8 @@ char *transfer_instances(struct transfer_work *work, uint32_t old_call, uint32_t
         if (change == LOCAL_SAME || change == LOCAL_UNKNOWN || (new &&transfer_is_given(work, new))) {
             continue;
         }
-        bool handed = transfer_is_known_elsewhere(work->old, old, old_call);
+        bool handed = transfer_is_known_elsewhere(work->old, old, old_call) ||
+                      transfer_past_of(work, old) != PAST_NOTHING;
         bool both = new &&change == LOCAL_MIGRATES &&is_whole(old) && is_whole(new);
         if (both && (handed || is_read(work, new))) {
             reason = add_instance(work, old, new, migration, handed, new_call);

@@ -55,14 +55,17 @@ struct covered {
 /* Whether both versions make a frame of variable size in the same way. */
 enum frames { FRAMES_UNKNOWN, FRAMES_SAME, FRAMES_DIFFER };
 
+struct past_version;
+
 struct transfer_work {
     struct version *old, *new;
     struct match match;
     struct kept kept;
     struct covered covered;
-    struct liveness direct;    /* of the new code: by operands */
-    struct liveness all;       /* by addresses, too */
-    struct captures *captures; /* of the old version's program, or NULL */
+    struct liveness direct;           /* of the new code: by operands */
+    struct liveness all;              /* by addresses, too */
+    struct captures *captures;        /* of the old version's program, or NULL */
+    LIST(struct past_version *) past; /* what frames may have come through before the old version */
     bool moves; /* an object of the old frame whose address is taken has another place in the new one */
     const struct transfer_pair *pair;
     struct recipe *recipe; /* that is being made */
@@ -94,6 +97,25 @@ char *transfer_check_values(struct transfer_work *work, const struct recipe *rec
 
 /* Whether somebody may have an address inside LOCAL when the call CALL returns, or while it is under way. */
 bool transfer_is_known_elsewhere(const struct version *version, const struct local *local, uint32_t call);
+
+/* transfer/past.c: finds out which versions earlier updates have replaced; SYMBOL is the old version. */
+void transfer_find_past(struct transfer_work *work, const struct object_symbol *symbol);
+void transfer_forget_past(struct transfer_work *work);
+
+/* What earlier versions may have done with the address of a local. */
+enum past { PAST_NOTHING, PAST_TAKEN, PAST_KEPT };
+
+/* LOCAL is of the old version. */
+enum past transfer_past_of(struct transfer_work *work, const struct local *local);
+
+/* Whether a local called LOCAL may have got an address in the frame from one of them. */
+bool transfer_led_before(struct transfer_work *work, const char *local);
+
+/* Whether a call of CALLEE that one of them made may return such an address. */
+bool transfer_returned_before(struct transfer_work *work, const char *callee);
+
+/* Where the addresses of VERSION's objects go, found out once. */
+struct address_flow *version_addresses(struct version *version, struct captures *captures);
 
 /* transfer/transfer.c: adds VALUE to the recipe that is being made. */
 void transfer_add_value(struct transfer_work *work, const struct recipe_value *value);

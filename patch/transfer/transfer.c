@@ -430,9 +430,9 @@ static void add_refusals(const struct transfer_work *work, recipe_list *ret)
     }
 }
 
-/* Adds the recipes from one version to the other. */
-static void add_direction(const struct transfer_pair *pair, struct version *old, struct version *new,
-                          bool same_parameters, recipe_list *ret)
+/* Adds the recipes from one version, SYMBOL, to the other. */
+static void add_direction(const struct transfer_pair *pair, const struct object_symbol *symbol,
+                          struct version *old, struct version *new, bool same_parameters, recipe_list *ret)
 {
     struct transfer_work work = { .old = old, .new = new, .captures = pair->captures, .pair = pair };
 
@@ -446,7 +446,9 @@ static void add_direction(const struct transfer_pair *pair, struct version *old,
     work.match.same_parameters = same_parameters;
     liveness_init(&work.direct, &new->code, NULL, 0);
     liveness_init(&work.all, &new->code, new->escaped.items, new->escaped.count);
+    transfer_find_past(&work, symbol);
     add_recipes(&work, &pair->old->index, &pair->new->index, ret);
+    transfer_forget_past(&work);
     liveness_deinit(&work.direct);
     liveness_deinit(&work.all);
     kept_deinit(&work.kept);
@@ -469,9 +471,9 @@ void transfer_function(const struct transfer_pair *forward, const struct transfe
         free(old_parameters);
         free(new_parameters);
     }
-    add_direction(forward, &old, &new, same_parameters, ret_forward);
+    add_direction(forward, old_symbol, &old, &new, same_parameters, ret_forward);
     if (back) {
-        add_direction(back, &new, &old, same_parameters, ret_back);
+        add_direction(back, new_symbol, &new, &old, same_parameters, ret_back);
     }
     version_deinit(&old);
     version_deinit(&new);

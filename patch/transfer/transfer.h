@@ -79,6 +79,17 @@ typedef enum local_change local_changes(void *context, const Dwarf_Die *old, con
 typedef enum policy_part local_parts(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
                                      uint64_t offset, uint64_t size, uint64_t *ret);
 
+/* Code of a function that frames which are suspended now may have run before an earlier update. */
+struct past_code {
+    const struct transfer_side *side; /* NULL: it is not known; borrowed */
+    const struct object_symbol *symbol;
+};
+
+typedef LIST(struct past_code) past_codes;
+
+/* The codes of the function SYMBOL, of the old side, that earlier updates have replaced, oldest first. */
+typedef void find_past(void *context, const struct object_symbol *symbol, past_codes *ret);
+
 /* Two sides, and what is known of their sources. */
 struct transfer_pair {
     const struct transfer_side *old, *new;
@@ -89,9 +100,11 @@ struct transfer_pair {
     struct moved_members members;
     struct captures
         *captures; /* of the old side; NULL: it is not sure whose code has seen the frames' addresses */
-    struct captures *captures_after; /* of the new side; NULL: likewise */
-    local_changes *changes;          /* NULL: no type changes */
-    local_parts *parts;              /* set if that is */
+    struct captures *captures_after; /* of the new side; NULL: likewise. The reverse pair has the same two */
+    find_past *past;                 /* NULL: the old side is all that frames have run */
+    void *past_context;
+    local_changes *changes; /* NULL: no type changes */
+    local_parts *parts;     /* set if that is */
     void *changes_context;
     const struct frame_policies
         *policies; /* the user's; set after transfer_pair_init, with what they go by */

@@ -66,10 +66,15 @@ static int end(void **state)
     return 0;
 }
 
-static bool find(void *context, const char *name, struct object **ret_object,
-                 const struct object_symbol **ret_symbol)
+static bool find(void *context, struct object *own, const struct object_symbol *wanted, function_codes *ret)
 {
-    return image_functions_find(context, name, ret_object, ret_symbol);
+    struct function_code code = { .object = own, .symbol = wanted };
+    bool found = wanted->section || image_functions_find(context, wanted->name, &code.object, &code.symbol);
+
+    if (found) {
+        LIST_ADD(&ret->list, code);
+    }
+    return found;
 }
 
 static void test_a_function(void **state)
