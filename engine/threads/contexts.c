@@ -91,11 +91,17 @@ CONTEXT_CODE static context_function *next_of(unsigned function)
     return found;
 }
 
+/* Where the search for KEY in the index begins. */
+CONTEXT_CODE static uint32_t first_place(uintptr_t key)
+{
+    return (uint32_t)((key >> 3) * 0x9e3779b97f4a7c15ull >> 40);
+}
+
 /* The entry of KEY, made if MAKE says so; NULL if there is none, or no room. */
 CONTEXT_CODE static struct context_entry *find(uintptr_t key, bool make)
 {
     struct context_table *all = atomic_load_explicit(&table, memory_order_acquire);
-    uint32_t at = (uint32_t)((key >> 3) * 0x9e3779b97f4a7c15ull >> 40), mine = 0;
+    uint32_t at = first_place(key), mine = 0;
 
     if (!all && (!make || !(all = make_table()))) {
         return NULL;
@@ -178,6 +184,66 @@ CONTEXT_CODE context_function *molt_context_resumed(uintptr_t context)
 {
     note_resumed(context);
     return next_of(SET);
+}
+
+/* ---- what an update moves --------------------------------------------------------------------------- */
+
+/* Adds entry NUMBER, from 1, to the index. One of the same key that is there already stays. */
+static void add_to_index(struct context_table *all, uint32_t number)
+{
+    uint32_t at = first_place(all->entries[number - 1].key), found;
+
+    while ((found = atomic_load(&all->index[at % (2 * CONTEXT_MAX)])) != 0) {
+        if (all->entries[found - 1].key == all->entries[number - 1].key) {
+            return;
+        }
+        at++;
+    }
+    atomic_store(&all->index[at % (2 * CONTEXT_MAX)], number);
+}
+
+/* Those that have moved first: where they are now, whatever was before is over. A thread that was stopped
+ * while it looked for an entry may not find it, and enter what it notes twice: of the two, what memory does
+ * not hold any more does not count (coroutines.c). */
+static void make_index(struct context_table *all, uint32_t count)
+{
+    for (size_t i = 0; i < 2 * CONTEXT_MAX; i++) {
+        atomic_store_explicit(&all->index[i], 0, memory_order_relaxed);
+    }
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < count; i++) {
+            if ((all->entries[i].moves_to != 0) == (pass == 0) && all->entries[i].key) {
+                add_to_index(all, i + 1);
+            }
+        }
+    }
+}
+
+void contexts_follow(memory_mover *now_at, void *context)
+{
+    struct context_table *all = contexts();
+    uint32_t count = all ? atomic_load(&all->count) : 0;
+    bool any = false;
+
+    count = count < CONTEXT_MAX ? count : CONTEXT_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        struct context_entry *entry = &all->entries[i];
+        uint32_t kind = atomic_load(&entry->kind);
+        bool is_context = kind == CONTEXT_MADE || kind == CONTEXT_SAVED || kind == CONTEXT_GOT;
+        uintptr_t key = is_context ? now_at(context, entry->key) : entry->key;
+        entry->moves_to = key != entry->key ? key : 0;
+        any |= entry->moves_to != 0;
+        if (kind == CONTEXT_STACK && entry->pointer) {
+            entry->pointer = (void *const *)now_at(context, (uintptr_t)entry->pointer);
+        }
+    }
+    for (uint32_t i = 0; i < count && any; i++) {
+        struct context_entry *entry = &all->entries[i];
+        entry->key = entry->moves_to ? entry->moves_to : entry->key;
+    }
+    if (any) {
+        make_index(all, count);
+    }
 }
 
 /* ---- registered stacks (<molt/engine.h>) ----------------------------------------------------------- */

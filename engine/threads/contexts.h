@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/threads/stop.h"
+
 enum context_kind {
     CONTEXT_NONE,    /* being entered */
     CONTEXT_MADE,    /* makecontext: nothing has run on its stack */
@@ -31,6 +33,7 @@ struct context_entry {
     uintptr_t low;        /* the stack that it was made with or that was registered */
     size_t size;
     void *const *pointer; /* of a registered stack: where the program keeps its stack pointer, or NULL */
+    uintptr_t moves_to;   /* during contexts_follow: its next key, 0: it stays */
     uint64_t stamp;       /* of the last of these events: later ones have higher ones */
     _Atomic uint32_t kind;
 };
@@ -66,6 +69,10 @@ struct context_table {
 
 /* NULL: the program has no stacks of its own. */
 struct context_table *contexts(void);
+
+/* An update has moved parts of the program's memory, as NOW_AT says: contexts, and where stack pointers of
+ * registered stacks are kept, are known there. In the stopped world. */
+void contexts_follow(memory_mover *now_at, void *context);
 
 /* Whether a thread at PC is on its way from one context to another: what its stack is then is not to be
  * told. */

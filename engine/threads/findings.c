@@ -106,6 +106,11 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->reason = findings->reason ? findings->reason : reason;
         findings->unexpected++;
         return false;
+    } else if (recipe->instance_count && frame->return_slot &&
+               frame->return_slot + sizeof(uintptr_t) != transfer_cfa(frame->pc_slot, recipe)) {
+        findings->reason = "a structure of its own is migrated, and it goes on by a context, not by a return";
+        findings->unexpected++;
+        return false;
     } else if (!transfer_finds_instances(frame->pc_slot, recipe)) {
         findings->reason = "an earlier update, pending there, keeps one of its structures in several pieces";
         findings->unexpected++;

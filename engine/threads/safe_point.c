@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "engine/threads/barrier.h"
+#include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/findings.h"
@@ -388,14 +389,17 @@ int safe_point_reach(struct safe_point *wanted, struct world *ret)
     return status < 0 ? status : -EBUSY;
 }
 
-void safe_point_transfer(const struct safe_point *reached)
+void safe_point_transfer(const struct safe_point *reached, memory_mover *now_at, void *context)
 {
+    contexts_follow(now_at, context);
+    transfer_follow(now_at, context);
     for (size_t i = 0; i < reached->suspended_count; i++) {
-        if (reached->suspended[i].recipe) {
-            transfer_add(reached->suspended[i].slot, reached->suspended[i].recipe,
-                         reached->suspended[i].given);
+        const struct suspended *suspended = &reached->suspended[i];
+        uintptr_t slot = now_at(context, suspended->slot);
+        if (suspended->recipe) {
+            transfer_add(slot, suspended->recipe, suspended->given);
         } else {
-            transfer_cancel(reached->suspended[i].slot);
+            transfer_cancel(slot);
         }
     }
 }

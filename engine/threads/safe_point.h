@@ -60,7 +60,8 @@ struct safe_point {
  */
 int safe_point_reach(struct safe_point *wanted, struct world *ret);
 
-/* Takes the suspended frames of REACHED over, as the update is made. World stopped. */
-void safe_point_transfer(const struct safe_point *reached);
+/* Takes the suspended frames of REACHED over, as the update is made, and follows what it has moved to where
+ * that is, as NOW_AT says. World stopped. */
+void safe_point_transfer(const struct safe_point *reached, memory_mover *now_at, void *context);
 
 #endif

@@ -30,6 +30,9 @@ struct world {
     uint64_t began_us; /* monotonic time at which the first thread was told to stop */
 };
 
+/* Where what was at ADDRESS is, after an update has moved parts of the program's memory. */
+typedef uintptr_t memory_mover(void *context, uintptr_t address);
+
 /* Microseconds of the monotonic clock. */
 uint64_t monotonic_us(void);
 

@@ -144,6 +144,16 @@ void transfer_cancel(uintptr_t return_slot)
     }
 }
 
+void transfer_follow(memory_mover *now_at, void *context)
+{
+    for (uint32_t i = 1; i < STUB_COUNT && transfer_stubs.used; i++) {
+        struct stub *stub = stub_data(&transfer_stubs, i);
+        if (stub->return_slot && atomic_load(&stub->state) == TRANSFER_PENDING) {
+            stub->return_slot = now_at(context, stub->return_slot);
+        }
+    }
+}
+
 static void forget(uint32_t index)
 {
     struct stub *stub = stub_data(&transfer_stubs, index);

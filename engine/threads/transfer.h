@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/threads/stop.h"
+
 #include "engine/threads/transfer_frame.h"
 
 /* 0 or a negative errno. Before the first stop. */
@@ -47,6 +49,10 @@ void transfer_add(uintptr_t return_slot, const struct transfer *recipe, const ui
 
 /* Takes the last recipe away again. */
 void transfer_cancel(uintptr_t return_slot);
+
+/* An update has moved parts of the program's memory, as NOW_AT says: what is pending in a context there,
+ * instead of on a stack, is pending where that is now. */
+void transfer_follow(memory_mover *now_at, void *context);
 
 /* Forgets what is pending no longer: control came back, or the frame was left in another way. */
 void transfer_collect(void);

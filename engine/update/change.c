@@ -133,7 +133,7 @@ int change_or_not(struct update *update, const struct world *world, struct updat
 
 void change_make_final(struct update *update, struct update_report *report)
 {
-    safe_point_transfer(update->point);
+    safe_point_transfer(update->point, state_now_at, update->state);
     frames_commit(&update->frames);
     if (state_changes(update->state)) {
         state_commit(update->state, report);

@@ -159,6 +159,19 @@ static bool kernel_word_moved(void *context, uint64_t data, uint64_t *ret)
     return moved;
 }
 
+uintptr_t state_now_at(void *context, uintptr_t address)
+{
+    struct state *state = context;
+    const struct forwarding *forwarding = state_changes(state) ? state->forwarding : NULL;
+    struct where where;
+    uintptr_t after;
+
+    return forwarding && address - forwarding->low <= forwarding->high - forwarding->low &&
+                   forward_look_up(state, address, 0, &after, &where) == ELSEWHERE
+               ? after
+               : address;
+}
+
 static void visit_kernel(struct state *state)
 {
     int descriptor = -1;

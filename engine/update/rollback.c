@@ -51,7 +51,7 @@ static int change_all(struct applied *applied, const struct way *way, struct sta
     }
     undo_synchronise_code();
     if (status == 0) {
-        safe_point_transfer(point);
+        safe_point_transfer(point, state_now_at, state);
         frames_commit(&frames);
     } else {
         frames_revert(&frames);

@@ -64,11 +64,14 @@ int state_migrate(struct state *state, const struct world *world, struct update_
 /* The log of what others write, while STATE holds the guard and has migrated; else NULL. */
 struct page_log *state_pages(struct state *state);
 
+/* A memory_mover for STATE (NULL: none), which has migrated and is not committed yet. */
+uintptr_t state_now_at(void *state, uintptr_t address);
+
 /* When code leads to its new versions, too: checks the whole new state. As state_migrate. */
 int state_validate(struct state *state, struct update_report *report);
 
-/* In a rehearsal, after all else: looks for words that lead to where instances were before they moved, by rules
- * of its own. TEXT: what is to be said about them, "" if there are none. 0 or negative errno. */
+/* In a rehearsal, after all else: looks for words that lead to where instances were before they moved, by
+ * rules of its own. TEXT: what is to be said about them, "" if there are none. 0 or negative errno. */
 int state_find_leftovers(struct state *state, char *text, size_t size);
 
 /* Takes everything back, to the byte. */

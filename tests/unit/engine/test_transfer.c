@@ -253,6 +253,11 @@ static void no_critical_section(void)
 {
 }
 
+static uintptr_t stays(void *context, uintptr_t address)
+{
+    return address;
+}
+
 enum {
     SOON_MS = 10,
     IN_VAIN_MS = 30,     /* what is waited for does not come */
@@ -283,7 +288,7 @@ static int update(const char *start, const char *end, const struct transfer *rec
     status = frames_prepare(&frames, &point, NULL, &report);
     status = status < 0 ? status : frames_give(&frames, &point, &world, NULL, &report);
     if (status == 0) {
-        safe_point_transfer(&point);
+        safe_point_transfer(&point, stays, NULL);
         frames_commit(&frames);
     } else {
         frames_revert(&frames);
