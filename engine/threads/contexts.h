@@ -49,6 +49,7 @@ struct known_stack {
     const struct context_entry
         *target;    /* of a thread's own: what the thread is just switching to, NULL: nothing */
     bool busy;      /* a thread is on it */
+    bool told;      /* where it goes on: a context that was saved on it is as it was */
     uintptr_t left; /* from here up it is searched like memory of which nothing is known; 0: it is not */
 };
 #define CONTEXT_THREADS_MAX 8192 /* whose own stacks can wait */

@@ -98,6 +98,7 @@ static void note_threads(struct context_table *table, const struct world *world)
         table->known.items[i].busy = false;
         table->known.items[i].latest = NULL;
         table->known.items[i].left = 0;
+        table->known.items[i].told = false;
     }
     for (size_t i = 0; i < world->count; i++) {
         struct known_stack *stack = find_stack(table, pointer_of(&world->threads[i]));
@@ -201,8 +202,8 @@ static void visit_whole(const struct known_stack *stack, suspended_visitor *visi
     }
 }
 
-static void visit_stack(struct context_table *table, const struct known_stack *stack,
-                        const struct world *world, suspended_visitor *visit, void *context)
+static void visit_stack(struct context_table *table, struct known_stack *stack, const struct world *world,
+                        suspended_visitor *visit, void *context)
 {
     const struct context_entry *latest = stack->latest;
     bool registered = stack->made_by && atomic_load(&stack->made_by->kind) == CONTEXT_STACK;
@@ -221,7 +222,8 @@ static void visit_stack(struct context_table *table, const struct known_stack *s
     if (kind == CONTEXT_MADE || (kind == CONTEXT_SAVED && latest->resumed_by && !arriving)) {
         return;
     }
-    if (is_intact(latest)) {
+    stack->told = is_intact(latest);
+    if (stack->told) {
         struct suspended_stack suspended = { .context = (const ucontext_t *)latest->key,
                                              .low = stack->made_by ? stack->low : latest->sp,
                                              .end = stack->made_by ? stack->high : 0,
@@ -272,6 +274,13 @@ bool coroutines_know(uintptr_t address)
     const struct known_stack *stack = stack_around(address);
 
     return stack && (!stack->left || address < stack->left);
+}
+
+bool coroutines_tell(uintptr_t address)
+{
+    const struct known_stack *stack = stack_around(address);
+
+    return stack && stack->told;
 }
 
 void coroutines_leave(const struct suspended_stack *stack)

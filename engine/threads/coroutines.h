@@ -40,6 +40,9 @@ bool coroutines_know_own(size_t index);
 /* Likewise: whether ADDRESS lies in a stack of those that a thread is on. */
 bool coroutines_are_on(uintptr_t address);
 
+/* Likewise: whether ADDRESS lies in a stack of those of which a context tells where it goes on. */
+bool coroutines_tell(uintptr_t address);
+
 /* STACK, which is being visited and has no context, is left to the search for unknown ones: it is no longer
  * known. */
 void coroutines_leave(const struct suspended_stack *stack);

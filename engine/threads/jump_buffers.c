@@ -13,6 +13,7 @@
  */
 #include "engine/threads/jump_buffers.h"
 
+#include <dlfcn.h>
 #include <emmintrin.h>
 #include <link.h>
 #include <stddef.h>
@@ -97,12 +98,20 @@ static bool disguises(const struct dl_phdr_info *info)
     return false;
 }
 
+/* The engine comes back from policies that crash by it. */
+static bool is_ours(const struct dl_phdr_info *info)
+{
+    struct dl_find_object own;
+
+    return _dl_find_object((void *)is_ours, &own) == 0 && own.dlfo_link_map->l_addr == info->dlpi_addr;
+}
+
 static int look_at_module(struct dl_phdr_info *info, size_t size, void *context)
 {
     if (info->dlpi_adds == known.adds && info->dlpi_subs == known.subs) {
         return 1;
     }
-    if (lookup_imports(info, is_jump)) {
+    if (!is_ours(info) && lookup_imports(info, is_jump)) {
         known.jumps = true;
         known.on_other_stacks |= lookup_imports(info, is_signal_stack) || disguises(info);
     }

@@ -1,7 +1,9 @@
 /*
  * A jmp_buf has all registers that a walk needs, so where the stacks are that are left by longjmp need not be
  * guessed. What leads to a stack that a thread is on is for errors, or was left there by a function that has
- * returned; what leads to another stack counts, unless it lies in memory that was freed.
+ * returned; what leads to another stack counts, unless it lies in memory that was freed. Where a context
+ * tells how a stack goes on, it is for errors, too, unless the stack shows that longjmp was called: who
+ * begins a coroutine by swapcontext leaves a context that nobody will go back to.
  *
  * Walks are made where there is something to be found: one of the words from the stack pointer up looks like
  * what is searched for. Where a stack ends is not known if the kernel has joined mappings, so whatever is
@@ -39,6 +41,11 @@ static bool has_run(uintptr_t pc)
     return coroutines_is_return_address(pc) && !(unwind_function(pc, &start, &end) && start == pc);
 }
 
+READS_PROGRAM bool jump_stacks_surely(uintptr_t sp)
+{
+    return unknown_walk_jumps(stubs_original(*(const uintptr_t *)(sp - sizeof(uintptr_t))));
+}
+
 static void take(void *context, const struct jump_buffer *buffer)
 {
     struct left found = { .sp = buffer->sp, .buffer = *buffer };
@@ -46,7 +53,8 @@ static void take(void *context, const struct jump_buffer *buffer)
 
     (void)context;
     if (!has_run(buffer->pc) || !is_readable(slot) || unknown_memory_is_in_use(slot) ||
-        !unknown_memory_place(slot, true, &found.place) || !unknown_memory_is_alive(buffer->at)) {
+        !unknown_memory_place(slot, true, &found.place) || !unknown_memory_is_alive(buffer->at) ||
+        (coroutines_tell(slot) && !jump_stacks_surely(buffer->sp))) {
         return;
     }
     if (search.count == BUFFERS_MAX) {

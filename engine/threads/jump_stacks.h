@@ -10,4 +10,8 @@
 size_t jump_stacks_visit(const struct unknown_wanted *wanted, bool all, unknown_stack_visitor *visit,
                          void *context);
 
+/* Whether a stack was surely left by longjmp where it had the stack pointer SP, and not in another way
+ * further down: the last call of the function that called setjmp was one of longjmp. */
+bool jump_stacks_surely(uintptr_t sp);
+
 #endif

@@ -278,13 +278,6 @@ static bool is_within_another(const struct found *stack)
 
 /* ---- stacks left by longjmp ------------------------------------------------------------------------ */
 
-/* Whether STACK is surely left by longjmp, there, and not in another way further down: the last call of the
- * function that called setjmp was one of longjmp. */
-static bool is_surely_left(const struct unknown_stack *stack)
-{
-    return unknown_walk_jumps(word_at(stack->walk.slot));
-}
-
 static void take_left(void *context, const struct unknown_stack *stack)
 {
     (void)context;
@@ -297,8 +290,9 @@ static void take_left(void *context, const struct unknown_stack *stack)
                         .stack = *stack,
                         .by_switch = true,
                         .exact = true,
-                        .dead = is_surely_left(stack) ? unknown_memory_depth(stack->place.low, stack->sp)
-                                                      : stack->walk.slot };
+                        .dead = jump_stacks_surely(stack->sp)
+                                    ? unknown_memory_depth(stack->place.low, stack->sp)
+                                    : stack->walk.slot };
 }
 
 /* ---- what is made of it ---------------------------------------------------------------------------- */
