@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "patch/build_private.h"
+#include "patch/code/definition_line.h"
 #include "patch/code/operands.h"
 
 /* Whether NAME is extern and defined by a changed unit with another size: it has moved. */
@@ -86,21 +87,30 @@ static enum reference reference_of(const struct build *build, const struct chang
     return operand ? REFERENCE_OPERAND : REFERENCE_OTHER;
 }
 
-/* Whether the field at OFFSET of SECTION, in FUNCTION, is that of an operand in memory. */
-static bool is_direct(const struct object_section *section, const struct object_symbol *function,
-                      uint64_t offset)
+/* The displacement at OFFSET of SECTION, in FUNCTION. False: the field there is none. */
+static bool displacement_at(const struct object_section *section, const struct object_symbol *function,
+                            uint64_t offset, struct operand_field *ret)
 {
     uint64_t at = function->value, end = function->value + function->size;
     struct operands operands;
 
     while (at <= offset && at < end && operands_decode(section->bytes + at, end - at, &operands)) {
         if (offset < at + operands.length) {
-            const struct operand_field *field = &operands.displacement;
-            return field->direct && field->size == 4 && at + field->offset == offset;
+            *ret = operands.displacement;
+            return ret->size == 4 && at + ret->offset == offset;
         }
         at += operands.length;
     }
     return false;
+}
+
+/* Whether the field at OFFSET of SECTION, in FUNCTION, is that of an operand in memory. */
+static bool is_direct(const struct object_section *section, const struct object_symbol *function,
+                      uint64_t offset)
+{
+    struct operand_field field;
+
+    return displacement_at(section, function, offset, &field) && field.direct;
 }
 
 /* Whether FUNCTION refers to what has moved, and whether by more than operands. */
@@ -143,6 +153,75 @@ static void mark_users(struct build *build, struct changed_unit *unit)
     comparison_spread(comparison);
 }
 
+/* ---- several variables in one section ------------------------------------------------------------------ */
+
+static bool is_alone(const struct object_section *section, const struct object_symbol *symbol)
+{
+    bool alone = true;
+
+    for (size_t i = 0; i < section->definition_count; i++) {
+        alone = alone && section->definitions[i]->value == symbol->value;
+    }
+    return alone;
+}
+
+/* Whether RELOCATION of CODE, in FUNCTION, names a place in SECTION, and not by a variable's symbol, to which
+ * more is added. */
+static bool is_ambiguous(const struct object *object, const struct object_section *section,
+                         const struct object_section *code, const struct object_symbol *function,
+                         const struct object_relocation *relocation)
+{
+    const struct object_symbol *named = &object->symbols[relocation->symbol];
+    struct operand_field field;
+
+    return named->section == section->index && !named->key &&
+           (!displacement_at(code, function, relocation->offset, &field) || !field.direct || field.indexed);
+}
+
+/* The function of OBJECT that names SYMBOL, or one beside it in its section: nothing tells which. NULL: none
+ * does. */
+static const struct object_symbol *find_ambiguous(const struct object *object,
+                                                  const struct object_symbol *symbol)
+{
+    const struct object_section *section = &object->sections[symbol->section];
+
+    for (size_t i = 1; !is_alone(section, symbol) && i < object->symbol_count; i++) {
+        const struct object_symbol *function = &object->symbols[i];
+        const struct object_section *code = &object->sections[function->section];
+        if (!function->key || !symbol_is_function(object, function)) {
+            continue;
+        }
+        for (size_t k = object_relocation_at(code, function->value);
+             k < code->relocation_count && code->relocations[k].offset < function->value + function->size;
+             k++) {
+            if (is_ambiguous(object, section, code, function, &code->relocations[k])) {
+                return function;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The compiler gives each variable a section of its own, but for those to which the source gives one. There
+ * assemblers count from the section's start, and `table[i - 1]` looks like a place in the variable before. */
+static struct molt_error *check_section(const struct moved_variable *moved)
+{
+    struct object *old = moved->unit->comparison.old, *new = moved->unit->comparison.new;
+    const struct object_symbol *in_old = find_ambiguous(old, moved->old),
+                               *in_new = in_old ? NULL : find_ambiguous(new, moved->new);
+    const struct object_symbol *function = in_old ? in_old : in_new;
+
+    return !function
+               ? NULL
+               : molt_error_at(
+                     MOLT_ERROR_REFUSED, moved->unit->unit->entry->file,
+                     definition_line(in_old ? old : new, function),
+                     "%s gets another size and so another place, and shares section %s with other "
+                     "variables, so that nothing tells which of them %s names: give it a section of its "
+                     "own, or leave its size as it is",
+                     moved->new->name, new->sections[moved->new->section].name, function->name);
+}
+
 struct molt_error *build_follow_moved(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -153,7 +232,10 @@ struct molt_error *build_follow_moved(struct build *build)
             any = find_moved(build, build->units.items[i]) || any;
         }
     }
-    error = any ? build_take_all(build) : NULL;
+    for (size_t i = 0; !error && i < build->moved.count; i++) {
+        error = check_section(&build->moved.items[i]);
+    }
+    error = error ? error : any ? build_take_all(build) : NULL;
     for (size_t i = 0; !error && (any || build->moved.count) && i < build->units.count; i++) {
         if (build->units.items[i]->compared) {
             mark_users(build, build->units.items[i]);

@@ -191,6 +191,47 @@ static void code_without_sources(void **state)
     }
 }
 
+static void start_in_section(struct project *project, const char *code)
+{
+    static const char text[] = "#define IN __attribute__((used, section(\"mine\")))\n"
+                               "IN static long before[4] = { 1 };\nIN static long moved[%d] = { 2 };\n"
+                               "IN static long after[4] = { 3 };\n"
+                               "void set(void) { after[1]++; before[1]++; moved[1]++; }\n%s";
+    char source[1024];
+
+    project_init(project, compiler, FLAGS);
+    for (int version = 1; version <= 2; version++) {
+        snprintf(source, sizeof(source), text, 4 * version, code);
+        project_write(project, version == 1 ? "v1" : "v2", "a.c", source);
+        project_write(
+            project, version == 1 ? "v1" : "v2", "b.c",
+            "long get(long);\nvoid set(void);\nint main(int n, char **v) { set(); return get(n); }\n");
+    }
+    project_build(project);
+}
+
+static void variables_of_one_section(void **state)
+{
+    static const struct {
+        const char *code, *words; /* NULL: not refused */
+    } cases[] = {
+        { "long get(long i) { return after[2] + moved[3]; }\n", NULL },
+        { "long get(long i) { return after[i - 1]; }\n", "which of them get names" },
+        { "long get(long i) { return before[i + 4]; }\n", "which of them get names" },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct project project;
+        start_in_section(&project, cases[i].code);
+        project_patch(&project, "v1", "v2", NULL);
+        if (!cases[i].words != !project.error ||
+            (project.error && !strstr(project.error->message, cases[i].words))) {
+            fail_msg("%s: %s", cases[i].code, project.error ? project.error->message : "not refused");
+        }
+        project_deinit(&project);
+    }
+}
+
 /* ---- a library's, of which the program has a copy ----------------------------------------------------- */
 
 /* A library made of a.c and a program made of b.c. */
@@ -257,6 +298,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(fields_of_instructions),
         cmocka_unit_test(neighbours_are_told_by_their_names),
         cmocka_unit_test(code_without_sources),
+        cmocka_unit_test(variables_of_one_section),
         cmocka_unit_test(copies_that_would_not_be_reached),
     };
 
