@@ -1,11 +1,36 @@
 /* molt status: the engines here. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/command.h"
 #include "cli/targets.h"
 #include "link/protocol.h"
 
 #define STATUS_MS 5000
+#define COMMAND_MAX 160 /* bytes of a command line that are shown */
+
+/* What PID was started as, or calls itself: tells several processes of one name apart. Owned by the caller;
+ * NULL if the kernel does not say. */
+static char *command_line(int pid)
+{
+    char path[64], bytes[COMMAND_MAX];
+
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+    FILE *file = fopen(path, "re");
+    size_t size = file ? fread(bytes, 1, sizeof(bytes) - 1, file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    while (size && (bytes[size - 1] == '\0' || bytes[size - 1] == ' ')) {
+        size--;
+    }
+    bytes[size] = '\0';
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (unsigned char)bytes[i] < ' ' || bytes[i] == 0x7f ? ' ' : bytes[i];
+    }
+    return size ? strdup(bytes) : NULL;
+}
 
 static void print_target(const json_t *status)
 {
@@ -18,6 +43,11 @@ static void print_target(const json_t *status)
                 "threads", &threads, "updates", &updates, "last", &last);
     printf("%d %s: %s, %d thread%s, %zu update%s in force\n", pid, name, exe, threads,
            threads == 1 ? "" : "s", json_array_size(updates), json_array_size(updates) == 1 ? "" : "s");
+    char *command = command_line(pid);
+    if (command) {
+        printf("    command: %s\n", command);
+    }
+    free(command);
     json_array_foreach(updates, index, update)
     {
         const char *id = "", *title = "";

@@ -28,6 +28,8 @@ async function status() {
     demand(after.last?.result === 'updated', `last: ${JSON.stringify(after.last)}`);
     const people = await molt.call(['status']);
     demand(people.stdout.includes(victim.pid), `for people: ${people.stdout}`);
+    const words = fs.readFileSync(`/proc/${victim.pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+    demand(people.stdout.includes(`command: ${words.slice(0, 150)}`), `no command line: ${people.stdout}`);
 }
 
 /** A program and its child bear one name: they are updated together. */
