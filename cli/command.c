@@ -78,9 +78,9 @@ static int index_of_choice(const struct cli_command *command, int choice)
 static struct molt_error *check_operands(const struct cli_command *command, int count)
 {
     if (count < command->operands_min) {
-        return molt_error_new(MOLT_ERROR_USAGE, "molt %s needs %s: see 'molt %s --help'", command->name,
+        return molt_error_new(MOLT_ERROR_USAGE, "molt %s needs %s: molt %s %s", command->name,
                               command->operands_min - count == 1 ? "one more operand" : "more operands",
-                              command->name);
+                              command->name, command->synopsis);
     }
     if (command->operands_max >= 0 && count > command->operands_max) {
         return molt_error_new(MOLT_ERROR_USAGE, "molt %s takes fewer operands: see 'molt %s --help'",

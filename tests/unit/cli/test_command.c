@@ -77,6 +77,7 @@ static void test_mistakes_are_usage_errors(void **state)
         { &command_apply, { "apply", "--nonsense", "a", "b" }, "unknown option --nonsense" },
         { &command_apply, { "apply", "a", "b", "--timeout" }, "needs an argument" },
         { &command_run, { "run" }, "one more operand" },
+        { &command_rollback, { "rollback" }, "[--quiet] WHO" },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct cli_arguments arguments;
