@@ -63,6 +63,16 @@ static struct contribution *contribute(struct build *build, struct changed_unit 
     return contribution;
 }
 
+/* What to do about sources that the program was not built from. Whoever names them may have left out a patch
+ * that led to them. */
+static const char *baseline_remedy(const struct build *build)
+{
+    return build->request->from_is_named && !build->earlier_count
+               ? "; if a patch that is in force led to this source, name it with --after, else build the "
+                 "program and start it again"
+               : "; build it and start it again";
+}
+
 /* The refusal for a program that was built from something else. */
 static struct molt_error *baseline_refusal(struct build *build, const struct contribution *contribution,
                                            const baseline_differences *differences)
@@ -79,7 +89,7 @@ static struct molt_error *baseline_refusal(struct build *build, const struct con
             is_lto ? "built with -flto, which compiles all files as one: build it without"
                    : "not built from this source or with these flags",
             symbol_is_function(old, difference->symbol) ? "function" : "variable", difference->symbol->name,
-            contribution->name, difference->why, is_lto ? "" : "; build it and start it again");
+            contribution->name, difference->why, is_lto ? "" : baseline_remedy(build));
         molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_ERROR, contribution->source, line, 0,
                              "baseline-differs", "%s", message);
         if (!error) {

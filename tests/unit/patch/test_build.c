@@ -277,6 +277,10 @@ static void other_source_is_refused(void **state)
     project_patch(&project, "v2", "v3", NULL);
     refused(&project, "was not built from this source");
     refused(&project, "function value of a.c");
+    refused(&project, "build it and start it again");
+    project.from_is_named = true;
+    project_patch(&project, "v2", "v3", NULL);
+    refused(&project, "name it with --after");
     project_deinit(&project);
 }
 
