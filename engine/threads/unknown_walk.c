@@ -162,7 +162,7 @@ struct steps {
     uintptr_t function; /* the start of the last frame's, 0: not known */
     uintptr_t slot;     /* where its pc stands, 0: of no frame */
     uintptr_t end;      /* where the next one's should */
-    bool interrupted;   /* the next frame was, by a signal */
+    bool interrupted;   /* the next frames were, by a signal: their return addresses are not known */
     bool lost;
 };
 
@@ -204,8 +204,7 @@ static bool step(void *context, const struct stack_frame *frame)
     bool by_signal = is_signal_return(frame->pc);
     uintptr_t end;
 
-    if (steps->interrupted) {
-        steps->interrupted = false;
+    if (steps->interrupted && !frame->pc_slot) {
         steps->function = 0;
         return !steps->visit || steps->visit(steps->context, frame);
     }
