@@ -398,6 +398,8 @@ enum molt_value_place {
     MOLT_VALUE_ADDRESS, /* a number + where the transfer's module is loaded */
     MOLT_VALUE_FRAME,   /* the CFA + a number: the address of a local */
     MOLT_VALUE_GUARD,   /* the word by which -fstack-protector knows that a frame was overwritten */
+    MOLT_VALUE_CONTENT, /* `from_size` bytes that lie at SYMBOL, when the frame is made; `addend` is added */
+    MOLT_VALUE_CONTENT_AT, /* the same, at ADDRESS */
     MOLT_VALUE_SOURCES,
 };
 

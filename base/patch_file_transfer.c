@@ -46,6 +46,11 @@ static bool is_source(const struct patch_file *file, const struct molt_patch_tra
     case MOLT_VALUE_FRAME:
         return value->size == 8 && value->from >= -(int64_t)transfer->new_size &&
                value->from <= ARGUMENTS_MAX;
+    case MOLT_VALUE_CONTENT_AT:
+        return value->size <= 8 && value->from_size >= 1 && value->from_size <= 8;
+    case MOLT_VALUE_CONTENT:
+        return value->size <= 8 && value->from_size >= 1 && value->from_size <= 8 && value->symbol > 0 &&
+               value->symbol < file->symbol_count;
     case MOLT_VALUE_SYMBOL:
         return value->size <= 8 && value->symbol > 0 && value->symbol < file->symbol_count;
     case MOLT_VALUE_POLICY:

@@ -316,10 +316,13 @@ static char *name_symbol(struct function_transfers *function, const struct recip
     }
     const struct image_symbol *found =
         symbol && symbol->section ? bind_find(contribution, symbol, &ambiguous) : NULL;
+    if (symbol && !symbol->section && !image_is_exported(contribution->image, symbol->name)) {
+        found = image_find_global(contribution->image, symbol->name);
+    }
     if (!found || ambiguous || found->type == STT_TLS) {
         return must_strdup("the address of a constant is not known there");
     }
-    ret->from_kind = MOLT_VALUE_ADDRESS;
+    ret->from_kind = value->from_kind == MOLT_VALUE_CONTENT ? MOLT_VALUE_CONTENT_AT : MOLT_VALUE_ADDRESS;
     ret->from = (int64_t)found->value + value->from;
     return NULL;
 }
@@ -354,7 +357,8 @@ static char *add_values(struct function_transfers *function, const struct recipe
                         : value->variable ? emission_string(emission, value->variable)
                                           : 0,
         };
-        char *reason = value->from_kind == MOLT_VALUE_SYMBOL ? name_symbol(function, value, &record) : NULL;
+        bool named = value->from_kind == MOLT_VALUE_SYMBOL || value->from_kind == MOLT_VALUE_CONTENT;
+        char *reason = named ? name_symbol(function, value, &record) : NULL;
         if (reason) {
             return reason;
         }

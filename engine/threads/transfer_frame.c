@@ -97,6 +97,9 @@ TRANSFER_CODE static uint64_t value_of(const struct frame *old, const uint8_t *g
     case TRANSFER_POLICY:
         copy(&value, source_of(old, given, rule), rule->from_size);
         break;
+    case TRANSFER_CONTENT:
+        copy(&value, (const void *)rule->from_number, rule->from_size);
+        break;
     case TRANSFER_CONSTANT:
         return (uint64_t)rule->from_number;
     case TRANSFER_GUARD: /* where x86-64's ABI of thread-local storage has it */

@@ -16,6 +16,7 @@ enum transfer_kind {
     TRANSFER_CONSTANT, /* number: the value itself */
     TRANSFER_FRAME,    /* number: distance from the CFA, whose address is the value */
     TRANSFER_GUARD,    /* the thread's word that -fstack-protector puts into frames */
+    TRANSFER_CONTENT,  /* number: the address of what is the value */
     TRANSFER_POLICY,   /* number: distance from the start of what the policy has given, or is given */
 };
 

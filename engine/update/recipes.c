@@ -91,10 +91,12 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         [MOLT_VALUE_CONSTANT] = TRANSFER_CONSTANT, [MOLT_VALUE_SYMBOL] = TRANSFER_CONSTANT,
         [MOLT_VALUE_ADDRESS] = TRANSFER_CONSTANT,  [MOLT_VALUE_FRAME] = TRANSFER_FRAME,
         [MOLT_VALUE_POLICY] = TRANSFER_POLICY,     [MOLT_VALUE_GUARD] = TRANSFER_GUARD,
+        [MOLT_VALUE_CONTENT] = TRANSFER_CONTENT,   [MOLT_VALUE_CONTENT_AT] = TRANSFER_CONTENT,
     };
     bool wide = record->from_kind != MOLT_VALUE_REGISTER && record->to_kind != MOLT_VALUE_REGISTER &&
                 record->from_kind < MOLT_VALUE_PLACES && record->from_size == record->size && !record->addend;
-    bool read = record->from_kind < MOLT_VALUE_PLACES;
+    bool content = record->from_kind == MOLT_VALUE_CONTENT || record->from_kind == MOLT_VALUE_CONTENT_AT;
+    bool read = record->from_kind < MOLT_VALUE_PLACES || content;
 
     *ret = (struct transfer_value){
         .to = kinds[record->to_kind],
@@ -108,11 +110,11 @@ static bool make_value(struct making *making, const struct molt_patch_transfer *
         .from_number = record->from,
         .addend = record->addend,
     };
-    if (record->from_kind == MOLT_VALUE_SYMBOL) {
+    if (record->from_kind == MOLT_VALUE_SYMBOL || record->from_kind == MOLT_VALUE_CONTENT) {
         ret->from_number = (int64_t)address_of(&making->update->patch, record->symbol, record->from);
         return ret->from_number != 0;
     }
-    if (record->from_kind == MOLT_VALUE_ADDRESS) {
+    if (record->from_kind == MOLT_VALUE_ADDRESS || record->from_kind == MOLT_VALUE_CONTENT_AT) {
         ret->from_number += (int64_t)making->update->patch.modules[transfer->module].module.bias;
     }
     return true;

@@ -167,7 +167,8 @@ char *transfer_stay(struct transfer_work *work)
         const struct recipe_value *value = &recipe->values.items[i];
         bool made = value->to_kind == MOLT_VALUE_REGISTER &&
                     (value->from_kind == MOLT_VALUE_REGISTER || value->from_kind == MOLT_VALUE_CONSTANT ||
-                     value->from_kind == MOLT_VALUE_SYMBOL || value->from_kind == MOLT_VALUE_GUARD);
+                     value->from_kind == MOLT_VALUE_SYMBOL || value->from_kind == MOLT_VALUE_CONTENT ||
+                     value->from_kind == MOLT_VALUE_GUARD);
         if (is_there(work, value)) {
             continue;
         }

@@ -188,7 +188,7 @@ static bool apply(const struct made *made, uint32_t size, struct recipe_value *v
 {
     bool anonymous = value->from_kind == MOLT_VALUE_SYMBOL && !value->symbol.symbol;
 
-    if (value->from_kind < MOLT_VALUE_PLACES) {
+    if (value->from_kind < MOLT_VALUE_PLACES || value->from_kind == MOLT_VALUE_CONTENT) {
         bool whole = value->from_size >= made->size;
         value->from_size = made->size;
         value->is_signed = made->is_signed;

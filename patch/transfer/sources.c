@@ -5,10 +5,12 @@
  * no source.
  */
 #include <Zydis/Zydis.h>
+#include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "patch/transfer/private.h"
+#include "patch/types/die_facts.h"
 
 #define STACK_GUARD 0x28 /* where a thread's is, by the ABI of thread-local storage of glibc and musl */
 
@@ -19,6 +21,72 @@ static bool is_guard(const struct code_instruction *instruction, const struct co
     return instruction->mnemonic == ZYDIS_MNEMONIC_MOV && to->size == 8 && from->kind == OPERAND_MEMORY &&
            from->segment == SEGMENT_FS && from->value == STACK_GUARD && from->base == REGISTERS &&
            from->index == REGISTERS && !from->relocation && !from->relative;
+}
+
+/* Whether VARIABLE, or what it is an array of, is const: then it has one value for good, and compilers rely
+ * on that. */
+static bool is_const(Dwarf_Die *variable)
+{
+    Dwarf_Die type;
+    bool found = die_type(variable, &type), constant = false;
+
+    while (found && (dwarf_tag(&type) == DW_TAG_typedef || dwarf_tag(&type) == DW_TAG_array_type ||
+                     dwarf_tag(&type) == DW_TAG_const_type)) {
+        constant = constant || dwarf_tag(&type) == DW_TAG_const_type;
+        Dwarf_Die whole = type;
+        found = die_type(&whole, &type);
+    }
+    return constant && found && dwarf_tag(&type) != DW_TAG_volatile_type;
+}
+
+/* Whether the unit of VERSION says of the variable NAME, all of that name, that it is const. */
+static bool names_const(const struct version *version, const char *name)
+{
+    Dwarf_Die unit = version->unit, die;
+    bool all = true, any = false;
+
+    for (int more = unit.addr ? dwarf_child(&unit, &die) : 1; more == 0 && all;
+         more = dwarf_siblingof(&die, &die)) {
+        const char *found = dwarf_tag(&die) == DW_TAG_variable ? dwarf_diename(&die) : NULL;
+        if (found && strcmp(found, name) == 0) {
+            any = true;
+            all = is_const(&die);
+        }
+    }
+    return any && all;
+}
+
+/* What FROM, which the new code loads TO from, holds if that is a variable that never changes. */
+static bool take_content(const struct transfer_work *work, const struct code_operand *to,
+                         const struct code_operand *from, uint32_t size, struct recipe_value *ret)
+{
+    struct object_place place;
+
+    if (to->kind != OPERAND_REGISTER || to->size < 4 || to->size < size || size > 8 ||
+        from->kind != OPERAND_MEMORY || !from->relative || from->segment ||
+        !code_named(&work->new->code, from, &place) || from->relocation->type != R_X86_64_PC32 ||
+        !place.symbol || place.symbol->type == STT_FUNC || !names_const(work->new, place.symbol->name)) {
+        return false;
+    }
+    ret->from_kind = MOLT_VALUE_CONTENT;
+    ret->symbol = place;
+    ret->from = place.offset;
+    return true;
+}
+
+/* The address of something, as FROM takes it from the global offset table. */
+static bool take_offset_table(const struct transfer_work *work, const struct code_operand *to,
+                              const struct code_operand *from, uint32_t size, struct recipe_value *ret)
+{
+    if (to->kind != OPERAND_REGISTER || size != 8 || to->size != 8 || from->kind != OPERAND_MEMORY ||
+        !from->relative || !code_named(&work->new->code, from, &ret->symbol) || !ret->symbol.symbol ||
+        (from->relocation->type != R_X86_64_GOTPCREL && from->relocation->type != R_X86_64_GOTPCRELX &&
+         from->relocation->type != R_X86_64_REX_GOTPCRELX)) {
+        return false;
+    }
+    ret->from_kind = MOLT_VALUE_SYMBOL;
+    ret->from = ret->symbol.offset = 0;
+    return true;
 }
 
 /* A number or an address that the new code itself puts there, on whichever way. */
@@ -60,6 +128,10 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
     if (is_guard(instruction, to, from)) {
         ret->from_kind = MOLT_VALUE_GUARD;
         return size == 8;
+    }
+    if (instruction->mnemonic == ZYDIS_MNEMONIC_MOV &&
+        (take_content(work, to, from, size, ret) || take_offset_table(work, to, from, size, ret))) {
+        return true;
     }
     bool lea = instruction->mnemonic == ZYDIS_MNEMONIC_LEA && from->relative;
     bool mov = instruction->mnemonic == ZYDIS_MNEMONIC_MOV && from->kind == OPERAND_NUMBER;

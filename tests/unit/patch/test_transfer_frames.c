@@ -86,12 +86,54 @@ static void test_a_frame_that_is_aligned(void **state)
     expect_to_stay(ALIGNED("64", ""), ALIGNED("16", ""), "makes it in another way");
 }
 
+/* The value that the recipe of wait_event makes of SYMBOL's address or content; NULL: none. */
+static const struct recipe_value *value_from(const struct recipe *recipe, uint8_t kind, const char *symbol)
+{
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        if (value->from_kind == kind && value->symbol.symbol &&
+            strcmp(value->symbol.symbol->name, symbol) == 0) {
+            return value;
+        }
+    }
+    return NULL;
+}
+
+/* gcc keeps the content of a constant pointer at hand across calls, of which the old version knows nothing;
+ * that of one that is not constant is another one each time. */
+static void test_what_constants_hold(void **state)
+{
+#define USING(kind, inside)                                                                                  \
+    DECLARATIONS "struct all { long turns, sum; };\nextern struct all *" kind " all;\nint f(int n)\n{\n"     \
+                 "    while (wait_event(n))\n        step(n, 1);\n" inside "    return n;\n}\n"
+#define COUNTING(kind)                                                                                       \
+    DECLARATIONS "struct all { long turns, sum; };\nextern struct all *" kind " all;\nint f(int n)\n{\n"     \
+                 "    while (wait_event(n))\n        step(n, 1), all->turns++, step(n, all->sum);\n"         \
+                 "    return n;\n}\n"
+    struct versions versions;
+
+    start(&versions, USING("const", ""), COUNTING("const"));
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (strcmp(compiler, "gcc") == 0 && strcmp(flags, "-O2") == 0) {
+        assert_null(recipe->reason);
+        assert_non_null(value_from(recipe, MOLT_VALUE_CONTENT, "all"));
+    }
+    end(&versions);
+    start(&versions, USING("", ""), COUNTING(""));
+    work_out(&versions, "f");
+    recipe = recipe_of(&versions, "wait_event");
+    assert_null(value_from(recipe, MOLT_VALUE_CONTENT, "all"));
+    end(&versions);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_call_that_was_made_of_several),
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
+        cmocka_unit_test(test_what_constants_hold),
     };
 
     take_arguments(count, arguments);
