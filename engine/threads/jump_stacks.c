@@ -116,7 +116,10 @@ static void visit_left(size_t index, bool all, unknown_stack_visitor *visit, voi
     bool affected = search.wanted->is_affected(search.wanted->context, left->buffer.pc);
 
     unknown_walk_from_jump(&left->place, &left->buffer, note_affected, &affected, &stack.walk);
-    stack.rest_end = stack.walk.complete ? 0 : end_of(index, stack.walk.end);
+    uintptr_t rest = stack.walk.top + sizeof(uintptr_t), end = stack.walk.lost ? end_of(index, rest) : 0;
+    if (end > rest && unknown_memory_has(search.wanted->values, search.wanted->count, rest, end)) {
+        stack.rest_end = end;
+    }
     if (affected || stack.rest_end || all) {
         visit(context, &stack);
     }

@@ -164,7 +164,7 @@ static void look_at_stack(void *context, const struct unknown_stack *stack)
     note_jump(stack, &findings);
     unknown_stacks_frames(stack, findings_visit, &findings);
     if (stack->rest_end) {
-        findings_scan(&findings, stack->walk.end, stack->rest_end, true);
+        findings_scan(&findings, stack->walk.top + sizeof(uintptr_t), stack->rest_end, true);
     }
     stacks->unexpected += findings.unexpected;
     if (findings.affected && stacks->blocking++ < NAMED_STACKS) {

@@ -255,6 +255,7 @@ static READS_PROGRAM void walk(const struct unknown_place *place, struct unknown
     walk->top = walk->slot;
     walk->links = 0;
     bool complete = unwind_saved(&saved, step, &steps, &lost_sp) == UNWIND_COMPLETE && !steps.lost;
+    walk->lost = !complete;
     walk->end = steps.end > lost_sp ? steps.end : lost_sp;
     walk->complete = complete || (walk->end <= place->high && place->high - walk->end <= NEAR_END);
 }

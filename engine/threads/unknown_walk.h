@@ -15,6 +15,7 @@ struct unknown_walk {
     uintptr_t end;   /* where the next one would */
     unsigned links;  /* of its calls: how many are surely calls of the function whose frame lies below */
     bool complete;   /* it came to the end of the stack */
+    bool lost;       /* it did not, but perhaps not far from it */
 };
 
 /* Walks from the return address at SLOT in PLACE, where the frame pointer is RBP. PC_AT as above. */
