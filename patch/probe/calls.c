@@ -302,17 +302,6 @@ static bool may_allocate(const struct scan *scan, TSNode call, const char *calle
     return pointer && (scan_is_wanted(scan, scan->function) || has_sizeof(node_field(call, "arguments")));
 }
 
-/* Adds the assignments below NODE that keep the place of a member. */
-static void walk_assignments(struct scan *scan, TSNode node)
-{
-    if (node_is(node, "assignment_expression")) {
-        scan_kept_offset(scan, node);
-    }
-    for (uint32_t i = 0; i < ts_node_named_child_count(node); i++) {
-        walk_assignments(scan, ts_node_named_child(node, i));
-    }
-}
-
 /* Adds the wanted calls below NODE. */
 static void walk(struct scan *scan, TSNode node)
 {
@@ -375,14 +364,14 @@ void scan_function(struct scan *scan, TSParser *parser, const struct preprocesse
     free(copy);
 }
 
-/* Whether TEXT[start, end) may have the place of a member as a value: an offsetof, or something subtracted
- * that stands in parentheses. */
-static bool mentions_offsets(const struct scan *scan, size_t start, size_t end)
+/* Whether TEXT[start, end) may have a size or the place of a member as a value: an offsetof, or something
+ * subtracted that stands in parentheses. */
+static bool mentions_numbers(const struct scan *scan, size_t start, size_t end)
 {
     const char *text = scan->text + start, *minus = text;
     size_t length = end - start;
 
-    if (memmem(text, length, "__builtin_offsetof", 18)) {
+    if (memmem(text, length, "__builtin_offsetof", 18) || memmem(text, length, "sizeof", 6)) {
         return true;
     }
     while ((minus = memchr(minus, '-', text + length - minus))) {
@@ -390,6 +379,31 @@ static bool mentions_offsets(const struct scan *scan, size_t start, size_t end)
         if (minus[strspn(minus, " \t")] == '(') {
             return true;
         }
+    }
+    return false;
+}
+
+/* Whether TEXT[start, end) is a function of interest: its name stands in front of its parameters; or one that
+ * calls such a function as is written with '=' in front. */
+static bool is_wanted_definition(const struct scan *scan, size_t start, size_t end)
+{
+    bool body = false;
+
+    for (size_t at = start; at < end;) {
+        size_t stop = at;
+        char name[128] = "=";
+        while (scan_is_word_byte(scan->text[stop])) {
+            stop++;
+        }
+        if (stop > at && stop - at + 2 < sizeof(name) && group_after(scan->text, stop, end) < end) {
+            memcpy(name + 1, scan->text + at, stop - at);
+            name[stop - at + 1] = '\0';
+            if (scan_is_wanted(scan, body ? name : name + 1)) {
+                return true;
+            }
+        }
+        body = body || scan->text[at] == '{';
+        at = stop > at ? stop : at + 1;
     }
     return false;
 }
@@ -427,9 +441,12 @@ void probe_find_calls(struct probe *probe, const char *text, size_t length, cons
     find(&scan, length, mentions_calls, walk_function);
 }
 
-void probe_find_offsets(struct probe *probe, const char *text, size_t length)
+void probe_find_numbers(struct probe *probe, const char *text, size_t length, const char *const *names)
 {
-    struct scan scan = { .probe = probe, .text = text };
+    struct scan scan = { .probe = probe, .text = text, .names = names };
 
-    find(&scan, length, mentions_offsets, walk_assignments);
+    while (names && names[scan.name_count]) {
+        scan.name_count++;
+    }
+    find(&scan, length, names ? is_wanted_definition : mentions_numbers, scan_flows);
 }

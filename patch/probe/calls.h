@@ -50,8 +50,9 @@ void scan_add_evidence(struct candidate *candidate, struct evidence evidence, ch
 /* probe/sizes.c: adds what the arguments of CALL say. */
 void scan_arguments(struct scan *scan, struct candidate *candidate, TSNode call);
 
-/* probe/offsets.c: adds the ASSIGNMENT if it keeps the place of a member in a structure. */
-void scan_kept_offset(struct scan *scan, TSNode assignment);
+/* probe/flow_record.c: adds where numbers about types go in the function that is being read; all flows if it
+ * is one of interest. */
+void scan_flows(struct scan *scan, TSNode root);
 
 /* Whether NAME is one of the functions that are of interest. */
 bool scan_is_wanted(const struct scan *scan, const char *name);

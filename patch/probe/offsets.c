@@ -1,23 +1,17 @@
 /*
- * Where a source keeps the place of a member as a number in another structure, as generic containers do:
+ * Numbers about types, as they are written: how large one is, and where in it a member lies.
  *
- *     table->where = offsetof(struct item, link);
- *     table->where = (char *)(&item->link) - (char *)item;
+ *     sizeof(struct item)     sizeof(*item)     sizeof(list->items)
+ *     offsetof(struct item, link)
+ *     (char *)(&item->link) - (char *)item
  *
- * Code that computes such a number where it uses it is compiled anew when the member moves; a number that was
+ * Code that computes such a number where it uses it is compiled anew when the type changes; a number that was
  * stored is not.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/probe/calls.h"
-
-/* A place that is kept: WHOLE, of which it is one (a type, or an expression), and the path in it. */
-struct kept {
-    TSNode whole;
-    bool whole_is_type, through_pointer;
-    char *path; /* "link", "list.link" */
-};
+#include "patch/probe/flows.h"
 
 /* Whether ONE and OTHER read the same, parentheses around them left out. */
 static bool same_text(const struct scan *scan, TSNode one, TSNode other)
@@ -30,8 +24,28 @@ static bool same_text(const struct scan *scan, TSNode one, TSNode other)
     return same;
 }
 
+/* Whether TYPE, a type name, is a pointer or one of C's own. */
+static bool is_simple(TSNode type)
+{
+    return !ts_node_is_null(node_field(type, "declarator")) ||
+           node_is(node_field(type, "type"), "primitive_type") ||
+           node_is(node_field(type, "type"), "sized_type_specifier");
+}
+
+/* sizeof(struct item), sizeof item->list */
+static bool read_sizeof(TSNode node, struct number *ret)
+{
+    TSNode type = node_field(node, "type"), value = scan_inside(node_field(node, "value"));
+
+    ret->size = true;
+    ret->whole_is_type = !ts_node_is_null(type);
+    ret->whole = ret->whole_is_type ? type : value;
+    return !ts_node_is_null(ret->whole) && !(ret->whole_is_type && is_simple(type)) &&
+           !node_is(value, "string_literal");
+}
+
 /* offsetof(struct item, link) */
-static bool read_offsetof(const struct scan *scan, TSNode node, struct kept *ret)
+static bool read_offsetof(const struct scan *scan, TSNode node, struct number *ret)
 {
     TSNode member = node_field(node, "member");
 
@@ -52,7 +66,7 @@ static char *prepend(const struct scan *scan, TSNode field, char *path)
 }
 
 /* &item->list.link - item, both as bytes: from the member outwards, up to what is subtracted. */
-static bool read_difference(const struct scan *scan, TSNode node, struct kept *ret)
+static bool read_difference(const struct scan *scan, TSNode node, struct number *ret)
 {
     TSNode place = scan_without_casts(node_field(node, "left")),
            whole = scan_without_casts(node_field(node, "right"));
@@ -75,50 +89,16 @@ static bool read_difference(const struct scan *scan, TSNode node, struct kept *r
     return false;
 }
 
-static bool read_kept(const struct scan *scan, TSNode value, struct kept *ret)
+bool scan_number(const struct scan *scan, TSNode node, struct number *ret)
 {
-    value = scan_without_casts(value);
-    return node_is(value, "offsetof_expression")
-               ? read_offsetof(scan, value, ret)
-               : node_is(value, "binary_expression") && read_difference(scan, value, ret);
-}
-
-/* A question about the structure that NODE is, or that the pointer NODE leads to. */
-static void ask(struct scan *scan, struct candidate *candidate, enum evidence_role role, TSNode node,
-                const char *form, TSNode beside)
-{
-    char *text = scan_text(scan, node);
-
-    scan_add_evidence(
-        candidate,
-        (struct evidence){ .role = role, .start = scan_start(scan, beside), .end = scan_end(scan, beside) },
-        must_printf(form, text));
-    free(text);
-}
-
-void scan_kept_offset(struct scan *scan, TSNode assignment)
-{
-    TSNode left = scan_inside(node_field(assignment, "left")), right = node_field(assignment, "right");
-    struct kept kept = { 0 };
-
-    if (!node_is(left, "field_expression") || !node_is(node_field(assignment, "operator"), "=") ||
-        !read_kept(scan, right, &kept)) {
-        free(kept.path);
-        return;
+    *ret = (struct number){ .node = node };
+    bool found = node_is(node, "sizeof_expression") ? read_sizeof(node, ret)
+                 : node_is(node, "offsetof_expression")
+                     ? read_offsetof(scan, node, ret)
+                     : node_is(node, "binary_expression") && read_difference(scan, node, ret);
+    if (!found) {
+        free(ret->path);
+        ret->path = NULL;
     }
-    struct candidate *candidate = must_calloc(1, sizeof(*candidate));
-    const char *file, *last;
-    candidate->function = must_strdup(scan->function);
-    candidate->line = preprocessed_line(scan->source, scan_start(scan, assignment), &file);
-    candidate->last_line = preprocessed_line(scan->source, scan_end(scan, assignment), &last);
-    candidate->file = must_strdup(file);
-    candidate->path = kept.path;
-    candidate->member = scan_text(scan, node_field(left, "field"));
-    LIST_ADD(&scan->probe->candidates, candidate);
-    bool arrow = scan_reads(scan, node_field(left, "operator"), "->");
-    ask(scan, candidate, EVIDENCE_TARGET, node_field(left, "argument"),
-        arrow ? "__typeof__(*(%s)) *\001;" : "__typeof__(%s) *\001;", right);
-    ask(scan, candidate, EVIDENCE_OFFSETOF, kept.whole,
-        kept.through_pointer && !kept.whole_is_type ? "__typeof__(*(%s)) *\001;" : "__typeof__(%s) *\001;",
-        right);
+    return found;
 }

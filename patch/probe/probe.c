@@ -71,8 +71,20 @@ void probe_destroy(struct probe *probe)
         free(probe->origins.items[i].place);
         free(probe->origins.items[i].file);
     }
+    for (size_t i = 0; i < probe->flows.count; i++) {
+        free(probe->flows.items[i].function);
+        free(probe->flows.items[i].from);
+        free(probe->flows.items[i].from_member);
+        free(probe->flows.items[i].to);
+        free(probe->flows.items[i].to_member);
+    }
+    for (size_t i = 0; i < probe->functions.count; i++) {
+        free(probe->functions.items[i]);
+    }
     LIST_FREE(&probe->candidates);
     LIST_FREE(&probe->origins);
+    LIST_FREE(&probe->flows);
+    LIST_FREE(&probe->functions);
     object_destroy(probe->object);
     free(probe->path);
     free(probe);
@@ -86,7 +98,7 @@ static char *cache_base(const struct probe_request *request, const struct depend
 
     hash_init(&hash);
     hash_add_string(&hash, PROBE_VERSION);
-    hash_add_string(&hash, request->offsets ? "offsets" : "calls");
+    hash_add_string(&hash, request->numbers ? "numbers" : "calls");
     for (size_t i = 0; request->names && request->names[i]; i++) {
         hash_add_string(&hash, request->names[i]);
     }
@@ -151,8 +163,8 @@ static struct molt_error *find_calls(struct asking *asking)
     asking->base = cache_base(asking->request, asking->job.files);
     asking->source = must_printf("%s-%ld.i", asking->base, (long)getpid());
     asking->object = must_printf("%s.o", asking->base);
-    if (asking->request->offsets) {
-        probe_find_offsets(probe, asking->text, asking->length);
+    if (asking->request->numbers) {
+        probe_find_numbers(probe, asking->text, asking->length, asking->request->names);
     } else {
         probe_find_calls(probe, asking->text, asking->length, asking->request->names);
     }

@@ -99,12 +99,20 @@ struct candidate {
     unsigned line, last_line; /* of the callee's name, and of the end */
     bool shifted;    /* what goes on is not where the block starts: the function keeps something in front */
     unsigned column; /* bytes from the start of the line in the preprocessed text, from 1 */
-    char *
-        path; /* not a call, but an assignment of the place of this member to `member` of another structure */
-    char *member;
-    bool stored; /* its result goes to a place that the function's caller named: *ret = malloc(n) */
+    /* Of a number about a type, and of a place where such a number goes (struct flow): */
+    bool size;    /* it is the size, of the member `path` if there is one; else the place of that member */
+    char *path;   /* NULL: no member */
+    char *member; /* of a place: its last name, "#1" for the second one in braces; else NULL */
+    bool stored;  /* its result goes to a place that the function's caller named: *ret = malloc(n) */
     LIST(struct candidate_argument) arguments;
     LIST(struct evidence) evidence;
+};
+
+/* A step of a number about a type on its way through a function; probe/flows.c says what the ends mean. */
+struct flow {
+    char *function;
+    char *from, *from_member, *to, *to_member;
+    size_t place; /* candidate that says what is written to, from 1; 0: none */
 };
 
 struct probe {
@@ -113,8 +121,10 @@ struct probe {
     char *path;                          /* of the object with the answers; NULL: none were got */
     LIST(struct candidate *) candidates; /* in the order of the text */
     LIST(struct origin) origins;         /* of the functions with candidates, and of what these call */
-    struct object *object;               /* the same, opened; NULL without answers */
-    bool failed; /* the source could not be read, or the compiler refused all questions */
+    LIST(struct flow) flows;
+    LIST(char *) functions; /* that flows lead to, and that the unit defines */
+    struct object *object;  /* the same, opened; NULL without answers */
+    bool failed;            /* the source could not be read, or the compiler refused all questions */
 };
 
 /* One unit to be asked. */
@@ -123,8 +133,10 @@ struct probe_request {
     struct tree *tree;        /* borrowed */
     const char *const *names; /* functions whose calls are of interest, sorted, NULL-terminated; borrowed.
                                * Calls through pointers that may allocate are of interest, too */
-    bool offsets;             /* where places of members are kept is asked instead: `names` is NULL */
-    struct probe *probe;      /* result, owned by the caller */
+    bool numbers; /* where numbers about types go is asked instead: in all functions that name some (`names`
+                   * is NULL), or through the functions of these names and, with '=' in front, in what calls
+                   * them */
+    struct probe *probe; /* result, owned by the caller */
 };
 
 /* Asks about all REQUESTS, from the cache where it can be. An error is returned when compilers could not
@@ -135,14 +147,17 @@ void probe_destroy(struct probe *probe);
 /* probe/calls.c: finds the calls in TEXT (preprocessed, NUL-terminated) and what to ask about them. */
 void probe_find_calls(struct probe *probe, const char *text, size_t length, const char *const *names);
 
-/* The same for the places of members that are kept. */
-void probe_find_offsets(struct probe *probe, const char *text, size_t length);
+/* probe/flows.c: finds where numbers about types go, as struct probe_request says. */
+void probe_find_numbers(struct probe *probe, const char *text, size_t length, const char *const *names);
+
+/* probe/forgetful.c: whether FUNCTION, a library's, is known to keep no number that it is given. */
+bool probe_forgets(const char *function);
 
 /* probe/pieces.c: whether the lists that begin at a member or variable PLACE hold pieces of larger blocks, by
  * the functions of PROBE's unit. */
 bool probe_has_pieces(const struct probe *probe, const char *place);
 
-#define PROBE_VERSION "11" /* of what is kept in the cache */
+#define PROBE_VERSION "12" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

@@ -39,11 +39,12 @@ static json_t *candidate_to_json(const struct candidate *candidate)
     for (size_t i = 0; i < candidate->evidence.count; i++) {
         json_array_append_new(evidence, evidence_to_json(&candidate->evidence.items[i]));
     }
-    return json_pack("{s:s*, s:s*, s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee",
+    return json_pack("{s:s*, s:s*, s:s*, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:o, s:o}", "callee",
                      candidate->callee, "path", candidate->path, "member", candidate->member, "function",
                      candidate->function, "file", candidate->file, "line", (int)candidate->line, "last",
                      (int)candidate->last_line, "column", (int)candidate->column, "shifted",
-                     candidate->shifted, "arguments", arguments, "evidence", evidence);
+                     candidate->shifted, "size", candidate->size, "arguments", arguments, "evidence",
+                     evidence);
 }
 
 static json_t *origin_to_json(const struct origin *origin)
@@ -52,9 +53,15 @@ static json_t *origin_to_json(const struct origin *origin)
                      origin->place, origin->file, (int)origin->line, origin->cast);
 }
 
+static json_t *flow_to_json(const struct flow *flow)
+{
+    return json_pack("[s,s,s,s,s,I]", flow->function, flow->from, flow->from_member, flow->to,
+                     flow->to_member, (json_int_t)flow->place);
+}
+
 char *probe_to_text(const struct probe *probe)
 {
-    json_t *calls = json_array(), *origins = json_array();
+    json_t *calls = json_array(), *origins = json_array(), *flows = json_array(), *functions = json_array();
 
     for (size_t i = 0; i < probe->candidates.count; i++) {
         json_array_append_new(calls, candidate_to_json(probe->candidates.items[i]));
@@ -62,7 +69,14 @@ char *probe_to_text(const struct probe *probe)
     for (size_t i = 0; i < probe->origins.count; i++) {
         json_array_append_new(origins, origin_to_json(&probe->origins.items[i]));
     }
-    json_t *all = json_pack("{s:o, s:o}", "calls", calls, "origins", origins);
+    for (size_t i = 0; i < probe->flows.count; i++) {
+        json_array_append_new(flows, flow_to_json(&probe->flows.items[i]));
+    }
+    for (size_t i = 0; i < probe->functions.count; i++) {
+        json_array_append_new(functions, json_string(probe->functions.items[i]));
+    }
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "calls", calls, "origins", origins, "flows", flows,
+                            "functions", functions);
     char *text = json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return must_have(text);
@@ -104,14 +118,14 @@ static bool evidence_from_json(json_t *value, struct candidate *candidate)
 static bool candidate_from_json(json_t *value, struct probe *probe)
 {
     const char *callee = NULL, *path = NULL, *member = NULL, *function, *file;
-    int line, last, column, shifted;
+    int line, last, column, shifted, size;
     json_t *arguments, *evidence, *item;
     size_t i;
 
-    if (json_unpack(value, "{s?s, s?s, s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "callee", &callee,
+    if (json_unpack(value, "{s?s, s?s, s?s, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:o, s:o}", "callee", &callee,
                     "path", &path, "member", &member, "function", &function, "file", &file, "line", &line,
-                    "last", &last, "column", &column, "shifted", &shifted, "arguments", &arguments,
-                    "evidence", &evidence) < 0) {
+                    "last", &last, "column", &column, "shifted", &shifted, "size", &size, "arguments",
+                    &arguments, "evidence", &evidence) < 0) {
         return false;
     }
     struct candidate *candidate = must_calloc(1, sizeof(*candidate));
@@ -124,6 +138,7 @@ static bool candidate_from_json(json_t *value, struct probe *probe)
     candidate->last_line = last;
     candidate->column = column;
     candidate->shifted = shifted;
+    candidate->size = size;
     LIST_ADD(&probe->candidates, candidate);
     bool good = true;
     json_array_foreach(arguments, i, item)
@@ -160,12 +175,28 @@ static bool origin_from_json(json_t *value, struct probe *probe)
     return origin.kind < ORIGIN_KIND_COUNT;
 }
 
+static bool flow_from_json(json_t *value, struct probe *probe)
+{
+    const char *function, *from, *from_member, *to, *to_member;
+    json_int_t place;
+
+    if (json_unpack(value, "[s,s,s,s,s,I]", &function, &from, &from_member, &to, &to_member, &place) < 0 ||
+        place < 0 || (size_t)place > probe->candidates.count) {
+        return false;
+    }
+    LIST_ADD(&probe->flows, (struct flow){ must_strdup(function), must_strdup(from), must_strdup(from_member),
+                                           must_strdup(to), must_strdup(to_member), place });
+    return true;
+}
+
 struct probe *probe_from_text(const char *text, size_t length)
 {
     json_t *all = json_loadb(text, length, 0, NULL), *calls = json_object_get(all, "calls"),
-           *origins = json_object_get(all, "origins"), *item;
+           *origins = json_object_get(all, "origins"), *flows = json_object_get(all, "flows"),
+           *functions = json_object_get(all, "functions"), *item;
     struct probe *probe = must_calloc(1, sizeof(*probe));
-    bool good = json_is_array(calls) && json_is_array(origins);
+    bool good =
+        json_is_array(calls) && json_is_array(origins) && json_is_array(flows) && json_is_array(functions);
     size_t i;
 
     json_array_foreach(calls, i, item)
@@ -175,6 +206,17 @@ struct probe *probe_from_text(const char *text, size_t length)
     json_array_foreach(origins, i, item)
     {
         good = good && origin_from_json(item, probe);
+    }
+    json_array_foreach(flows, i, item)
+    {
+        good = good && flow_from_json(item, probe);
+    }
+    json_array_foreach(functions, i, item)
+    {
+        good = good && json_is_string(item);
+        if (good) {
+            LIST_ADD(&probe->functions, must_strdup(json_string_value(item)));
+        }
     }
     json_decref(all);
     if (!good) {

@@ -136,13 +136,18 @@ static struct molt_error *read_heap(const char *path, json_t *heap, struct heap_
             error =
                 read_names(path, value, ret, key, is_text,
                            "heap.views must be a list of types, such as [\"struct packet\"]", &ret->views);
+        } else if (strcmp(key, "numbers") == 0) {
+            error = read_names(path, value, ret, key, is_text,
+                               "heap.numbers must be a list of members and variables, such as [\"struct "
+                               "vector.size\"]",
+                               &ret->numbers);
         } else if (strcmp(key, "allocators") == 0) {
             error = read_allocators(path, value, ret);
         } else if (strcmp(key, "types") == 0) {
             error = read_types(path, value, ret);
         } else {
             error = wrong(path, ret->text, key,
-                          "[heap] has wrappers, allocators, types, plain and views, nothing else");
+                          "[heap] has wrappers, allocators, types, plain, views and numbers, nothing else");
         }
         if (error) {
             return error;
@@ -183,6 +188,7 @@ void heap_settings_deinit(struct heap_settings *settings)
     LIST_FREE(&settings->types);
     LIST_FREE(&settings->views);
     LIST_FREE(&settings->plain);
+    LIST_FREE(&settings->numbers);
     json_decref(settings->json);
     free(settings->text);
     *settings = (struct heap_settings){ 0 };

@@ -6,8 +6,10 @@
  *     allocators = [{ allocate = "zmalloc", release = "zfree", header = 8 }]
  *     types = { "src/conn.c:123" = "struct conn" }    what the allocation call on that line makes
  *     plain = ["pool_get"]                        functions of which each call makes a block of its own, of
- * one type for good, though their source looks otherwise views = ["struct packet"]                   types
- * that only pointers are cast to, without own instances
+ *                                                 one type for good, though their source looks otherwise
+ *     views = ["struct packet"]                   types that only pointers are cast to, without own instances
+ *     numbers = ["struct vector.size"]            members and variables that may keep a size, or the place of
+ * a member, as it was before the type changed
  */
 #ifndef MOLT_PATCH_HEAP_SETTINGS_H
 #define MOLT_PATCH_HEAP_SETTINGS_H
@@ -33,7 +35,7 @@ struct heap_settings {
     name_list wrappers;
     LIST(struct heap_allocator) allocators;
     LIST(struct heap_type) types;
-    name_list views, plain;
+    name_list views, plain, numbers;
     char *text; /* the file; NULL if there is none */
     void *json; /* owns the strings */
 };

@@ -1,6 +1,7 @@
 // Updates a memcached that serves a steady load: each build of it, new behaviour on the open connections, back
 // again, and not one request failed, not one connection dropped. Types change, functions that never return are taken over.
 
+import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { everyConfiguration } from '../build.mjs';
@@ -109,10 +110,22 @@ async function takeOver(configuration) {
     tell(configuration, ', main and struct settings', pauses, report);
 }
 
-/** Items lie in pages of memcached's own: the update is refused, with the place where such a page comes from, and nothing is lost. */
+// Which of memcached's numbers hold the size of an item.
+const itemSizes = '[heap]\nnumbers = ["slabclass_t.size", "struct _obj_io.len", "struct iovec.iov_len"]\n';
+
+/**
+ * Items lie in pages of memcached's own, cut by a size that it keeps: no patch is made. If that is said to do no harm, the update is
+ * refused, with the place where such a page comes from, and nothing is lost.
+ */
 async function refuse(configuration) {
     await serving(configuration, async ({ memcached, server, load }) => {
-        const patch = await patchOf(memcached, changeItem);
+        const settings = path.join(memcached.tree, 'molt.toml');
+        fs.rmSync(settings, { force: true });
+        const reason = await patchOf(memcached, changeItem).then(() => 'a patch was made', (error) => error.message);
+        if (!/slabs\.c:\d+\) keeps in member 'size' of slabclass_t the size of struct _stritem/.test(reason))
+            throw new Error(`struct _stritem: ${reason}`);
+        fs.writeFileSync(settings, itemSizes);
+        const patch = await patchOf(memcached, changeItem).finally(() => fs.rmSync(settings));
         const result = await molt.call(['apply', patch, String(server.pid)]);
         if (result.status !== 2 || !/pointer to struct _stritem .*leads into .*slabs\.c:\d+/.test(result.output))
             throw new Error(`struct _stritem: exit status ${result.status}: ${result.output.trim()}`);

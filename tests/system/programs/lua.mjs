@@ -1,5 +1,6 @@
 // lua: an interpreter in the middle of a script. Its functions are of hidden visibility; one that changes makes every table.
 
+import fs from 'node:fs';
 import path from 'node:path';
 import * as molt from '../molt.mjs';
 
@@ -32,7 +33,7 @@ const table = {
     'src/lmathlib.c': [['lua_pushstring(L, (lua_isinteger(L, 1)) ? "integer"', 'lua_pushstring(L, (lua_isinteger(L, 1)) ? "Integer"']],
 };
 
-// Its instances stand behind headers in blocks of a function that makes all kinds of them.
+// Its instances stand behind headers in blocks of a function that makes all kinds of them; the header has their size.
 const stream = { 'src/lauxlib.h': [['  FILE *f;', '  long molt_opened;\n  FILE *f;']] };
 
 async function expect(lua, say, answer) {
@@ -44,6 +45,8 @@ async function expect(lua, say, answer) {
 
 export async function play(program) {
     const lua = molt.program(path.join(program.tree, 'src/lua'), ['-e', script]);
+    const settings = path.join(program.tree, 'molt.toml');
+    fs.rmSync(settings, { force: true });
     try {
         await expect(lua, 'one', 'one integer ABC 1');
         const patch = await program.patch('functions', edits);
@@ -64,6 +67,9 @@ export async function play(program) {
             await expect(lua, say, `${say} Integer ABC 1`);
         await program.rollback(lua.pid);
         await expect(lua, 'nine', 'nine integer ABC 1');
+        await program.refusePatch('streams', stream,
+            'keeps in member \'len\' of struct Udata the size of struct luaL_Stream: 16 bytes before, 24 now');
+        fs.writeFileSync(settings, '[heap]\nnumbers = ["struct Udata.len"]\n');
         await program.refuse(await program.patch('streams', stream), lua.pid,
             'struct luaL_Stream changes, but nothing tells where its instances are');
         await expect(lua, 'ten', 'ten integer ABC 1');

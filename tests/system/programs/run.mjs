@@ -28,8 +28,8 @@ class Program {
             throw new Error(result.output);
     }
 
-    /** Makes the patch to a tree in which EDITS, { file: [[old, new], ...] }, were made. Resolves to its file. */
-    async patch(name, edits) {
+    /** A tree in which EDITS, { file: [[old, new], ...] }, were made; and the call of molt that makes the patch to it. */
+    edit(name, edits) {
         const edited = path.join(this.directory, name), file = `${edited}.molt`;
         fs.rmSync(edited, { recursive: true, force: true });
         fs.cpSync(this.tree, edited, { recursive: true, preserveTimestamps: true,
@@ -43,9 +43,21 @@ class Program {
             }
             fs.writeFileSync(path.join(edited, name), text);
         }
-        await this.must(['diff', '-p', this.database, '--root', this.tree, '--from', this.tree, '--to', edited,
-            '-o', file], { timeout: 300000 });
+        return { file, args: ['diff', '-p', this.database, '--root', this.tree, '--from', this.tree, '--to', edited, '-o', file] };
+    }
+
+    /** Makes the patch to a tree with EDITS. Resolves to its file. */
+    async patch(name, edits) {
+        const { file, args } = this.edit(name, edits);
+        await this.must(args, { timeout: 300000 });
         return file;
+    }
+
+    /** No patch can be made to a tree with EDITS, for REASON. */
+    async refusePatch(name, edits, reason) {
+        const result = await molt.call(this.edit(name, edits).args, { timeout: 300000 });
+        if (result.status === 0 || !result.output.includes(reason))
+            throw new Error(`no patch should have been made, as "${reason}": ${result.output.trim()}`);
     }
 
     /** Runs molt; it has to succeed. Resolves to what it prints, parsed if --json was asked for. */

@@ -1,0 +1,43 @@
+/* Numbers about types on their way from function to function. */
+#ifndef MOLT_PATCH_BUILD_NUMBERS_H
+#define MOLT_PATCH_BUILD_NUMBERS_H
+
+#include "patch/build_private.h"
+#include "patch/probe/probe.h"
+
+/* A unit that was read, or some functions of it. */
+struct number_reading {
+    struct unit *unit;
+    const char *key;          /* by which type models know it */
+    LIST(const char *) names; /* of the functions, NULL behind; empty: all that name numbers */
+    struct probe *probe;
+};
+
+/* Where a number was followed to. */
+struct number_end {
+    const struct number_reading *reading; /* that CANDIDATE is of */
+    const struct candidate *candidate;    /* a place that may last; NULL: a function that is not known */
+    const char *function;                 /* that; "": through a pointer */
+};
+
+struct numbers {
+    struct build *build;
+    LIST(struct number_reading *) readings;
+    LIST(struct number_summary *) summaries;
+    LIST(struct number_reading *) wanted; /* to be read before more can be said */
+    struct table definers;                /* function -> its unit */
+    LIST(const char *) returning;         /* "=f": f returns the number that is being followed */
+    LIST(char *) owned;
+};
+
+/* Finds where the number of CANDIDATE (from 1) in READING, in FUNCTION, goes: adds to *RET, a list of
+ * number_end. What must be read first is in `wanted` afterwards. */
+typedef LIST(struct number_end) number_ends;
+void numbers_follow(struct numbers *numbers, const struct number_reading *reading, const char *function,
+                    size_t candidate, number_ends *ret);
+
+/* Forgets what was put together, since more was read. */
+void numbers_forget(struct numbers *numbers);
+void numbers_deinit(struct numbers *numbers);
+
+#endif
