@@ -136,7 +136,7 @@ static enum identified identify_binding(const struct program_codes *codes, const
     }
 }
 
-/* Symbol number INDEX of the patch FILE. */
+/* SYMBOL is of the patch FILE. */
 static enum identified identify_in_patch(const struct program_codes *codes, const struct patch_file *file,
                                          const struct object_symbol *symbol, struct identity *ret)
 {
@@ -259,14 +259,13 @@ static const struct unit_code *in_units(struct program_codes *codes, const struc
 {
     const struct emission *emission = codes->emission;
 
-    for (size_t i = 0; i < emission->contributions.count && !codes->units.count; i++) {
-        for (size_t k = 0; k < emission->contributions.count; k++) {
-            const struct contribution *each = emission->contributions.items[k];
-            if (each->image == codes->image && !each->policy) {
-                add_unit(codes, each);
-            }
+    for (size_t i = 0; i < emission->contributions.count && !codes->listed; i++) {
+        const struct contribution *each = emission->contributions.items[i];
+        if (each->image == codes->image && !each->policy) {
+            add_unit(codes, each);
         }
     }
+    codes->listed = true;
     return unit_code_at(codes, identity, false);
 }
 

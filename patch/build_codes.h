@@ -13,7 +13,8 @@ struct program_codes {
     const struct image *image;
     struct image_functions functions;
     LIST(struct object *) patches; /* by number of the earlier patch; NULL: it cannot be read as an object */
-    struct table units;            /* of struct unit_code, by what identity_key says */
+    struct table units; /* of struct unit_code, by what identity_key says; once they are `listed` */
+    bool listed;
     LIST(struct unit_code *) made;
     LIST(struct program_side *) sides;
 };
