@@ -70,45 +70,70 @@ static void add_unread(struct version *version, int32_t low)
     free(read);
 }
 
-/*
- * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it
- * may be any; if it is one inside an object (a member that is an array), any that has a name.
- */
-static void find_escaped(struct version *version)
+/* Whether code may well compute the address behind OBJECT: that of an array, or of a structure that ends with
+ * one. */
+static bool may_be_passed(const struct frame_object *object)
+{
+    return object->array || object->size > ADDRESS;
+}
+
+/* Notes the objects that the address TAKEN may lead to. False: there may be something else there;
+ * *RET_BEHIND: nothing begins there, but one ends. */
+static bool find_meant(struct version *version, const struct code_taken *taken, bool *ret_behind)
+{
+    bool begins = false, ends = false;
+
+    for (size_t k = 0; k < version->objects.count; k++) {
+        const struct frame_object *object = &version->objects.items[k];
+        bool end = taken->offset == object->offset + (int32_t)object->size;
+        bool start = taken->indexed ? taken->offset == object->offset : holds(object, taken->offset);
+        if (start || end) {
+            add_range(&version->escaped, object);
+        }
+        begins = begins || start;
+        ends = ends || (end && may_be_passed(object));
+    }
+    *ret_behind = *ret_behind || (ends && !begins);
+    return begins || ends;
+}
+
+static int32_t lowest_touch(const struct code *code)
 {
     int32_t low = 0;
 
+    for (size_t i = 0; i < code->touches.count; i++) {
+        int32_t offset = code->touches.items[i].place - PLACE_CFA;
+        bool counts = place_in_frame(code->touches.items[i].place) && offset < low;
+        low = counts ? offset : low;
+    }
+    return low;
+}
+
+/*
+ * Which objects an address that got away may lead to. Where a number is added to it, or it is no object's, it
+ * may be any; if it is one inside an object (a member that is an array), any that has a name. Where an object
+ * ends and none begins, one without a name may, as the registers that va_arg reads.
+ */
+static void find_escaped(struct version *version)
+{
+    bool behind = false;
+
     for (size_t i = 0; i < version->code.taken.count; i++) {
         const struct code_taken *taken = &version->code.taken.items[i];
-        bool known = false;
-        for (size_t k = 0; k < version->objects.count; k++) {
-            const struct frame_object *object = &version->objects.items[k];
-            bool end = taken->offset == object->offset + (int32_t)object->size;
-            bool start = taken->indexed ? taken->offset == object->offset : holds(object, taken->offset);
-            if (start || end) {
-                add_range(&version->escaped, object);
-                known = true;
-            }
-        }
+        bool known = find_meant(version, taken, &behind);
         for (size_t k = 0; k < version->objects.count && !known && taken->indexed; k++) {
             known = holds(&version->objects.items[k], taken->offset);
             version->loose = version->loose || known;
         }
         version->wild = version->wild || (!known && taken->offset < 0);
     }
-    if (version->wild || version->loose) {
-        for (size_t i = 0; i < version->code.touches.count; i++) {
-            int32_t offset = version->code.touches.items[i].place - PLACE_CFA;
-            bool counts = place_in_frame(offset + PLACE_CFA) && offset < low;
-            low = counts ? offset : low;
-        }
-        for (size_t k = 0; k < version->objects.count; k++) {
-            add_range(&version->escaped, &version->objects.items[k]);
-        }
+    int32_t low = lowest_touch(&version->code);
+    for (size_t k = 0; k < version->objects.count && (version->wild || version->loose); k++) {
+        add_range(&version->escaped, &version->objects.items[k]);
     }
     if (version->wild) { /* then any byte may be meant */
         LIST_ADD(&version->escaped, (struct live_range){ low, (uint32_t)(-2 * ADDRESS - low) });
-    } else if (version->loose) {
+    } else if (version->loose || behind) {
         add_unread(version, low);
     }
 }
