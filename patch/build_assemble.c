@@ -505,7 +505,8 @@ struct molt_error *build_emit(struct build *build)
         result->bytes = emission_finish(&emission, result->manifest, &result->size);
         result->functions = emission.functions.count;
         result->empty = !emission.functions.count && !emission.aliases.count && !emission.data.count &&
-                        !emission.definitions.count && !emission.initials.count;
+                        !emission.definitions.count && !emission.initials.count &&
+                        !build_state_migrates(build);
     }
     emission_deinit(&emission);
     return error;

@@ -229,6 +229,37 @@ static void check_mentions(struct build *build, struct build_state *state)
     policy_mentions_check(&state->mentions, state->old, state->changes, &build->result->diagnostics);
 }
 
+bool build_state_migrates(const struct build *build)
+{
+    return build->state && build->state->migrates;
+}
+
+/* Whether a member was added where there was padding. No code shows it before something uses the member, and
+ * by then the sources that have it would be those that the program runs: nobody would clear what the padding
+ * of live instances holds. */
+static bool fills_padding(const struct build_state *state)
+{
+    for (size_t i = 0; i < type_changes_count(state->changes); i++) {
+        const struct type_change *change = type_changes_at(state->changes, i);
+        if (change->old && change->new && change->kinds == TYPE_CHANGE_ADDED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Places the units whose sources changed, although their code did not. */
+static struct molt_error *place_all(struct build *build)
+{
+    for (size_t i = 0; i < build->units.count; i++) {
+        struct changed_unit *changed = build->units.items[i];
+        if (changed->compared && changed->comparison.old != changed->comparison.new) {
+            changed->comparison.different = true;
+        }
+    }
+    return build_place(build);
+}
+
 struct molt_error *build_state_prepare(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -236,9 +267,12 @@ struct molt_error *build_state_prepare(struct build *build)
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
     read_mentions(build, state);
     build_types_make(build, false);
-    if (!build->contributions
-             .count) { /* types may have other names all the same: the code does not show it */
-        return NULL;
+    if (!build->contributions.count && fills_padding(state)) {
+        error = place_all(build);
+    }
+    if (error || !build->contributions
+                      .count) { /* types may have other names all the same: the code does not show it */
+        return error;
     }
     error = build_forms_check(build);
     if (error) {

@@ -11,6 +11,9 @@
  */
 struct molt_error *build_state_prepare(struct build *build);
 
+/* Whether instances or variables change; after build_state_prepare. */
+bool build_state_migrates(const struct build *build);
+
 /* Adds what the policies compile to; before emission_build. */
 void build_state_contribute(struct build *build, struct emission *emission);
 

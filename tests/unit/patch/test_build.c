@@ -316,114 +316,6 @@ static struct molt_error *warm(struct project *project, const char *tree)
     return patch_session_warm(project->session, &(struct patch_request){ .from = path });
 }
 
-/* A compile database of COUNT commands: the file, and what is said besides the usual flags. */
-static void write_database(struct project *project, const char *const (*commands)[2], size_t count)
-{
-    char database[2048] = "[";
-
-    for (size_t i = 0; i < count; i++) {
-        size_t used = strlen(database);
-        snprintf(
-            database + used, sizeof(database) - used,
-            "%s{\"directory\": \"%s/v1/build\", \"file\": \"../%s\", \"command\": \"%s %s %s -c ../%s\"}",
-            i ? "," : "", project->directory, commands[i][0], compiler, flags, commands[i][1],
-            commands[i][0]);
-    }
-    strcat(database, "]");
-    project_write(project, "v1/build", "compile_commands.json", database);
-}
-
-/* A structure that a.c and b.c include, and that grows in v2; in v3 only a.c is another. */
-static void start_with_header(struct project *project)
-{
-    project_init(project, compiler, flags);
-    project_write(project, "v1", "h.h", "struct pair { int one, two; };\n");
-    project_write(project, "v1", "a.c",
-                  "#include \"h.h\"\nint value(int x) { struct pair p = { x, 2 }; return p.one * p.two; }\n");
-    project_write(project, "v1", "b.c",
-                  "#include \"h.h\"\nint value(int x);\nint take(struct pair *p) { return p->two; }\n"
-                  "int main(int c, char **v) { struct pair p = { c, 1 }; return value(c) + take(&p); }\n"
-                  "void last(void) { }\n");
-    project_build(project);
-    project_shell(project, "cp v1/*.? v2/ && cp v1/*.? v3/ && sed -i 's/ two;/ more, two;/' v2/h.h && "
-                           "sed -i 's/{ x, 2 }/{ x, 3 }/' v3/a.c");
-}
-
-/* What b.c does with the structure would stay as it is. */
-static void code_without_a_command_is_refused(void **state)
-{
-    struct project project;
-
-    start_with_header(&project);
-    write_database(&project, (const char *const[][2]){ { "a.c", "-g" } }, 1);
-    project_patch(&project, "v1", "v2", NULL);
-    refused(&project, "no C command for b.c");
-    refused(&project, "make clean; bear -- make");
-    project_patch(&project, "v1", "v3", NULL);
-    assert_string_equal(project_functions(&project), "value");
-    project_shell(&project, "sed -i 's/return/return 1 +/' v3/b.c");
-    project_patch(&project, "v1", "v3", NULL);
-    refused(&project, "no C command for it");
-    project_deinit(&project);
-}
-
-static void code_without_debug_information_is_refused(void **state)
-{
-    struct project project;
-
-    start_with_header(&project);
-    project_shell(&project,
-                  "cd v1/build && %s %s -c ../b.c -o b.o && %s %s -Wl,--build-id -o program a.o b.o",
-                  compiler, flags, compiler, flags);
-    write_database(&project, (const char *const[][2]){ { "a.c", "-g" }, { "b.c", "" } }, 2);
-    project_patch(&project, "v1", "v2", NULL);
-    refused(&project, "without debug information");
-    project_patch(&project, "v1", "v3", NULL);
-    assert_string_equal(project_functions(&project), "value");
-    project_shell(&project, "sed -i 's/return/return 1 +/' v3/b.c");
-    project_patch(&project, "v1", "v3", NULL);
-    refused(&project, "without debug information");
-    project_deinit(&project);
-}
-
-/* Of a file whose whole content is left out by an #if the program names the source alone. */
-static void empty_file_is_no_hidden_code(void **state)
-{
-    struct project project;
-
-    start_with_header(&project);
-    project_write(&project, "v1", "c.c", "#include \"h.h\"\n");
-    project_shell(
-        &project,
-        "cd v1/build && %s %s -g -c ../c.c -o c.o && %s %s -Wl,--build-id -o program a.o b.o c.o && "
-        "readelf -s program | grep -q 'FILE.* c\\.c'",
-        compiler, flags, compiler, flags);
-    write_database(&project, (const char *const[][2]){ { "a.c", "-g" }, { "b.c", "-g" }, { "c.c", "-g" } },
-                   3);
-    project_patch(&project, "v1", "v2", NULL);
-    assert_null(project.error);
-    assert_int_equal(project.result.diagnostics.count, 0);
-    project_deinit(&project);
-}
-
-/* A test that is not built, say. */
-static void unlinked_source_is_told(void **state)
-{
-    struct project project;
-
-    start_with_header(&project);
-    project_write(&project, "v1", "c.c", "int apart;\n");
-    project_write(&project, "v3", "c.c", "int apart = 1;\n");
-    write_database(&project, (const char *const[][2]){ { "a.c", "-g" }, { "b.c", "-g" }, { "c.c", "-g" } },
-                   3);
-    project_patch(&project, "v1", "v3", NULL);
-    assert_string_equal(project_functions(&project), "value");
-    assert_int_equal(project.result.diagnostics.count, 1);
-    assert_non_null(strstr(project.result.diagnostics.items[0].file, "c.c"));
-    assert_non_null(strstr(project.result.diagnostics.items[0].message, "in none of the programs"));
-    project_deinit(&project);
-}
-
 static void warming_checks_the_program(void **state)
 {
     struct project project;
@@ -762,10 +654,6 @@ int main(int count, char **arguments)
         cmocka_unit_test(removed_and_added),
         cmocka_unit_test(other_source_is_refused),
         cmocka_unit_test(sources_before_the_earlier_patch_are_refused),
-        cmocka_unit_test(code_without_a_command_is_refused),
-        cmocka_unit_test(code_without_debug_information_is_refused),
-        cmocka_unit_test(empty_file_is_no_hidden_code),
-        cmocka_unit_test(unlinked_source_is_told),
         cmocka_unit_test(warming_checks_the_program),
         cmocka_unit_test(warming_begins_with_open_files),
         cmocka_unit_test(stripped_program),
