@@ -116,10 +116,11 @@ static int32_t lowest_touch(const struct code *code)
  */
 static void find_escaped(struct version *version)
 {
-    bool behind = false;
+    bool behind = false, above = false;
 
     for (size_t i = 0; i < version->code.taken.count; i++) {
         const struct code_taken *taken = &version->code.taken.items[i];
+        above = above || taken->offset >= 0;
         bool known = find_meant(version, taken, &behind);
         for (size_t k = 0; k < version->objects.count && !known && taken->indexed; k++) {
             known = holds(&version->objects.items[k], taken->offset);
@@ -127,6 +128,7 @@ static void find_escaped(struct version *version)
         }
         version->wild = version->wild || (!known && taken->offset < 0);
     }
+    version->wild = version->wild || (behind && above); /* va_start takes two addresses */
     int32_t low = lowest_touch(&version->code);
     for (size_t k = 0; k < version->objects.count && (version->wild || version->loose); k++) {
         add_range(&version->escaped, &version->objects.items[k]);

@@ -127,9 +127,34 @@ static void test_what_constants_hold(void **state)
     end(&versions);
 }
 
+/* The registers that va_arg reads lie where some local ends, and nothing names them. */
+static void test_arguments_of_variable_number(void **state)
+{
+    static const char text[] =
+        DECLARATIONS "#include <stdarg.h>\n"
+                     "long f(int n, ...)\n{\n    double x = measure(n);\n    long all = wait_event(n);\n"
+                     "    va_list list;\n    note(\"x\", (long)(x * 2));\n    va_start(list, n);\n"
+                     "    while (n-- > 0)\n        all = all * 3 + va_arg(list, long);\n"
+                     "    va_end(list);\n    return all;\n}\n";
+    struct versions versions;
+    uint32_t bytes = 0;
+
+    (void)state;
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    assert_null(recipe->reason);
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        bytes += recipe->values.items[i].to_kind == MOLT_VALUE_SLOT ? recipe->values.items[i].size : 0;
+    }
+    assert_true(bytes >= 100); /* 40 of them; without them it is less than 60 */
+    end(&versions);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arguments_of_variable_number),
         cmocka_unit_test(test_a_call_that_was_made_of_several),
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
