@@ -85,9 +85,13 @@ static void print_result(const struct patch_result *result, const char *output, 
     } else if (result->empty) {
         printf("%s: nothing to update\n", output);
     } else {
-        printf("%s: %u function%s in %u unit%s, %zu bytes, made in %.0f ms\n", output, result->functions,
-               result->functions == 1 ? "" : "s", result->units, result->units == 1 ? "" : "s", result->size,
-               result->total_ms);
+        size_t types = json_array_size(json_object_get(result->manifest, "types"));
+        printf("%s: %u function%s", output, result->functions, result->functions == 1 ? "" : "s");
+        if (types) {
+            printf(", %zu type%s", types, types == 1 ? "" : "s");
+        }
+        printf(" in %u unit%s, %zu bytes, made in %.0f ms\n", result->units, result->units == 1 ? "" : "s",
+               result->size, result->total_ms);
     }
 }
 

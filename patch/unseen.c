@@ -87,6 +87,9 @@ static void list_files(const struct patch_session *session, const char *prefix, 
 
 static void find_unlisted(struct patch_session *session, const struct image *image)
 {
+    if (image->lto) {
+        return; /* it was compiled when it was linked, as one, which is refused for that (build_assemble.c) */
+    }
     char *prefix = find_prefix(session, image);
     struct table listed = { 0 };
 
@@ -176,8 +179,7 @@ static struct molt_error *refuse_unlisted(const struct build *build, const struc
     struct molt_error *error = molt_error_at(
         MOLT_ERROR_REFUSED, file, 0,
         "changed, and %s is part of %s, but %s has no C command for %s: that code would stay as it is. %s; "
-        "if "
-        "that is not the program to be updated, name those that are with --binary",
+        "if that is not the program to be updated, name those that are with --binary",
         reader, unseen->image->path, db->path, file == source ? "it" : name,
         is_c(source) ? "Build everything anew, so that all commands are there (make clean; bear -- make)"
                      : "Molt updates C files only: build the program and start it again");
