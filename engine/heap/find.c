@@ -106,6 +106,23 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     return true;
 }
 
+bool heap_find_guarded(uintptr_t address, struct heap_block *ret)
+{
+    const struct shadow_region *region = shadow_region_of(address);
+    uintptr_t start;
+
+    if (heap_find(address, ret)) {
+        return true;
+    }
+    const uint16_t *entry = region ? find_in_region(region, address & ~(GRANULE - 1), address, &start) : NULL;
+    if (!entry || !next_is_glibc() || !extents_find(start - sizeof(size_t))) {
+        return false;
+    }
+    size_t usable = next_usable(start);
+    *ret = (struct heap_block){ start, usable, usable, *entry & SHADOW_SITE_MASK };
+    return address - start < usable;
+}
+
 /* The first start of a live block in [FROM, END), which one page of entries is for. */
 static bool first_in_page(const struct shadow_region *region, uintptr_t from, uintptr_t end,
                           struct heap_block *ret)

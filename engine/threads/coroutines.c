@@ -28,6 +28,8 @@
 #include "engine/threads/unwind.h"
 #include "engine/watched.h"
 
+#define PAGE 4096ul
+
 static bool heap_has_room; /* for its memory map */
 static bool heap_is_read;  /* in this look */
 static bool any_left;      /* likewise: to the search for unknown stacks */
@@ -186,20 +188,32 @@ static bool is_busy(struct context_table *table, const struct known_stack *stack
     return unwind_stack_end(pointer_of(thread)) == unwind_stack_end(stack->latest->sp);
 }
 
+/* Where what can be read of the stack in [low, high) begins: behind its guard, if it has one. */
+static uintptr_t behind_guard(uintptr_t low, uintptr_t high)
+{
+    while (low < high && !is_readable(low)) {
+        low = (low & ~(PAGE - 1)) + PAGE;
+    }
+    return low;
+}
+
 /* The stack of which only its place is known. */
 static void visit_whole(const struct known_stack *stack, suspended_visitor *visit, void *context)
 {
-    struct suspended_stack suspended = { .low = stack->low, .start = stack->low, .end = stack->high };
+    struct suspended_stack suspended = { .low = stack->low, .end = stack->high };
     void *const *pointer = stack->made_by->pointer;
 
+    if (!is_readable(stack->high - sizeof(uintptr_t))) {
+        return;
+    }
     if (pointer && is_readable((uintptr_t)pointer)) {
         uintptr_t at = (uintptr_t)*pointer;
         suspended.start = at >= stack->low && at <= stack->high ? at : stack->high;
         suspended.kept_at = (uintptr_t)pointer;
+    } else {
+        suspended.start = behind_guard(stack->low, stack->high);
     }
-    if (is_readable(stack->high - sizeof(uintptr_t))) {
-        visit(context, &suspended);
-    }
+    visit(context, &suspended);
 }
 
 static void visit_stack(struct context_table *table, struct known_stack *stack, const struct world *world,
@@ -346,7 +360,7 @@ static bool is_live(uintptr_t address)
         heap_refresh();
         heap_is_read = true;
     }
-    return !heap_touched(address) || heap_find(address, &block);
+    return !heap_touched(address) || heap_find_guarded(address, &block);
 }
 
 bool coroutines_is_live(const struct suspended_stack *stack)

@@ -323,7 +323,8 @@ static READS_PROGRAM bool has_control_of_gone(const struct region *region)
 {
     uintptr_t at = region->end - CONTROL_WORDS * sizeof(uintptr_t);
 
-    for (; at >= region->start && region->end - at < CONTROL_WITHIN; at -= sizeof(uintptr_t)) {
+    for (; region->kind == REGION_ANONYMOUS && at >= region->start && region->end - at < CONTROL_WITHIN;
+         at -= sizeof(uintptr_t)) {
         if (is_control((const uintptr_t *)at) && !is_of_thread(at)) {
             return true;
         }
@@ -347,7 +348,7 @@ static bool is_allocated(const struct region *region, uintptr_t address, struct 
     struct heap_block other;
 
     *ret = (struct heap_block){ 0 };
-    if (!heap_allocator() || heap_find(address, ret)) {
+    if (!heap_allocator() || heap_find_guarded(address, ret)) {
         return true;
     }
     return region->kind != REGION_HEAP &&
@@ -412,6 +413,9 @@ bool unknown_memory_place(uintptr_t address, bool by_jump, struct unknown_place 
     if (coroutines_narrow(address, &ret->low, &ret->high)) {
         ret->kind = UNKNOWN_COROUTINE;
     }
+    /* a stack may have a guard in it that nobody can read, and be unmapped in part */
+    ret->low = ret->low > region->start ? ret->low : region->start;
+    ret->high = ret->high < region->end ? ret->high : region->end;
     return true;
 }
 

@@ -18,7 +18,8 @@ enum unknown_kind { UNKNOWN_BLOCK, UNKNOWN_MAPPING, UNKNOWN_DATA, UNKNOWN_THREAD
 struct unknown_place {
     enum unknown_kind kind;
     uintptr_t low, high; /* a block of the heap; a mapping; a module's variables; the thread's own stack; one
-                            that is known, but not where it goes on. They do not overlap */
+                            that is known, but not where it goes on; of that what lies in one mapping and can
+                            be read. They do not overlap */
     pid_t tid;           /* of the thread */
 };
 

@@ -210,7 +210,8 @@ bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_
     struct found found;
 
     unknown_walk_begin();
-    if (sp % sizeof(uintptr_t) || !is_readable(sp) || sp <= place->low ||
+    if (sp % sizeof(uintptr_t) || sp <= place->low || !is_readable(sp) ||
+        !is_readable(sp - sizeof(uintptr_t)) || /* a guard that belongs to the stack */
         (!has_returned(place, sp, kept_at, &found) && !is_stack_pointer(place, sp, kept_at, &found))) {
         return false;
     }

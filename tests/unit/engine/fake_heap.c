@@ -270,6 +270,11 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     return true;
 }
 
+bool heap_find_guarded(uintptr_t address, struct heap_block *ret)
+{
+    return heap_find(address, ret);
+}
+
 unsigned heap_site_at(uintptr_t address)
 {
     const struct block *block = find(address);

@@ -9,21 +9,25 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
 #include "engine/threads/barrier.h"
+#include "engine/threads/contexts.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/safe_point.h"
 #include "engine/threads/unwind.h"
 
 #define AFFECTED __attribute__((noinline, section("affected_code")))
+#define PAGE 4096
 #define STACK (64 << 10)
 extern const char __start_affected_code[], __stop_affected_code[];
 
 static ucontext_t here, caller;
 static volatile int passed;
+static bool known_only; /* registered stacks are looked at alone */
 
 static AFFECTED void wait_inside(void)
 {
@@ -51,6 +55,7 @@ static void *reach(void *ret)
                                  .count = 1,
                                  .timeout_ms = 20,
                                  .transfers.after_ms = UINT32_MAX,
+                                 .transfers.known_only = known_only,
                                  .enter_critical = no_critical_section,
                                  .leave_critical = no_critical_section };
     struct world world;
@@ -74,10 +79,8 @@ static const char *blocked_by(void)
     return text;
 }
 
-static void *start(void)
+static void start_on(void *stack)
 {
-    void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
     getcontext(&here);
     here.uc_stack.ss_sp = stack;
     here.uc_stack.ss_size = STACK;
@@ -85,7 +88,21 @@ static void *start(void)
     makecontext(&here, body, 0);
     assert_string_equal(blocked_by(), "");
     swapcontext(&caller, &here);
+}
+
+static void *start(void)
+{
+    void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    start_on(stack);
     return stack;
+}
+
+static void finish(void)
+{
+    for (int i = 0; i < 3; i++) {
+        swapcontext(&caller, &here);
+    }
 }
 
 static void is_found_while_it_waits_inside(void **state)
@@ -113,6 +130,56 @@ static void is_forgotten_with_its_stack(void **state)
     assert_string_equal(blocked_by(), "");
 }
 
+/* A stack of which the lowest page is its guard, and which holds a return address into affected code. */
+static char *make_guarded(void)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *own = start();
+
+    memcpy(stack + STACK / 2, &here.uc_mcontext.gregs[REG_RIP], sizeof(uintptr_t));
+    mprotect(stack, PAGE, PROT_NONE);
+    finish();
+    munmap(own, STACK);
+    return stack;
+}
+
+static void a_guard_hides_nothing_above(void **state)
+{
+    char *stack = make_guarded();
+
+    known_only = true;
+    molt_context_stack_added(stack, STACK, NULL);
+    assert_non_null(strstr(blocked_by(), "in affected"));
+    molt_context_stack_removed(stack);
+    assert_string_equal(blocked_by(), "");
+    known_only = false;
+    munmap(stack, STACK);
+}
+
+static void a_block_with_a_guard_is_alive(void **state)
+{
+    char *stack = aligned_alloc(PAGE, STACK);
+
+    mprotect(stack, PAGE, PROT_NONE);
+    start_on(stack);
+    assert_non_null(strstr(blocked_by(), "in affected"));
+    finish();
+    assert_string_equal(blocked_by(), "");
+    mprotect(stack, PAGE, PROT_READ | PROT_WRITE);
+    free(stack);
+}
+
+static void a_guard_is_not_read(void **state)
+{
+    char *stack = make_guarded();
+    void *pointer = stack + PAGE;
+
+    molt_context_stack_added(stack, STACK, &pointer);
+    blocked_by();
+    molt_context_stack_removed(stack);
+    munmap(stack, STACK);
+}
+
 static void return_addresses_are_told(void **state)
 {
     assert_true(coroutines_is_return_address((uintptr_t)__builtin_return_address(0)));
@@ -124,6 +191,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_found_while_it_waits_inside),
+        cmocka_unit_test(a_guard_hides_nothing_above),
+        cmocka_unit_test(a_guard_is_not_read),
+        cmocka_unit_test(a_block_with_a_guard_is_alive),
         cmocka_unit_test(is_forgotten_with_its_stack),
         cmocka_unit_test(return_addresses_are_told),
     };
