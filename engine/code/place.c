@@ -2,7 +2,7 @@
  * Where the sections of a patch go. One image per module takes the code and what belongs to it, in this
  * order:
  *
- *     code sections | jump tables | .eh_frame, search table | PLT | GOT
+ *     room | code sections | jump tables | .eh_frame, search table | PLT | GOT
  *
  * It can be freed when the code is superseded. Data that the program may point to (constants, strings,
  * variables) is kept apart in the module's arena and stays.
@@ -17,6 +17,9 @@
 
 /* Behind each code section: a function of one byte at its end can be led on by a jump, too. */
 #define JUMP_ROOM 4
+
+/* In front of the first one: who looks for a call in front of a return address may read so far. */
+#define FRONT_ROOM 16
 
 static const Elf64_Rela *relocations_of(const struct loaded_patch *patch, size_t section, size_t *ret_count)
 {
@@ -125,11 +128,12 @@ static void classify_all(struct loaded_patch *patch)
     }
 }
 
-/* Lays the code sections of MODULE out; addresses are offsets for now. Returns the size. */
+/* Lays the code sections of MODULE out; addresses are offsets for now. Returns the size, 0 if there are
+ * none. */
 static size_t lay_out_code(struct loaded_patch *patch, uint32_t module, size_t *ret_frame)
 {
     const struct patch_file *file = &patch->file;
-    size_t at = 0;
+    size_t at = FRONT_ROOM;
 
     *ret_frame = 0;
     for (int pass = 0; pass < 3; pass++) { /* code, jump tables, unwind tables */
@@ -150,7 +154,7 @@ static size_t lay_out_code(struct loaded_patch *patch, uint32_t module, size_t *
             }
         }
     }
-    return at;
+    return at > FRONT_ROOM ? at : 0;
 }
 
 /* Allocates the image of MODULE and copies its sections. */
