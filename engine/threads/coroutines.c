@@ -30,9 +30,10 @@
 
 #define PAGE 4096ul
 
-static bool heap_has_room; /* for its memory map */
-static bool heap_is_read;  /* in this look */
-static bool any_left;      /* likewise: to the search for unknown stacks */
+static bool heap_has_room;      /* for its memory map */
+static bool heap_is_read;       /* in this look */
+static bool any_left;           /* likewise: to the search for unknown stacks */
+static uintptr_t readable[256]; /* likewise: pages of code that can be, by their numbers; asked for often */
 
 static size_t entry_count(const struct context_table *table)
 {
@@ -258,6 +259,7 @@ void coroutines_visit(const struct world *world, suspended_visitor *visit, void 
     struct context_table *table = contexts();
 
     heap_is_read = any_left = false;
+    memset(readable, 0, sizeof(readable));
     if (!table) {
         return;
     }
@@ -418,18 +420,36 @@ static unsigned indirect_call_length(uint8_t form, uint8_t sib)
     return length;
 }
 
-static bool is_loaded(uintptr_t address)
+static bool is_readable_code(uintptr_t address)
+{
+    uintptr_t page = (address + 7) / PAGE, *known = &readable[page % 256];
+
+    if (*known != page || address % PAGE > PAGE - 8) {
+        if (!is_readable(address)) {
+            return false;
+        }
+        *known = page;
+    }
+    return true;
+}
+
+static bool is_code(uintptr_t address)
 {
     struct dl_find_object found;
 
     return image_find(address) || _dl_find_object((void *)address, &found) == 0;
 }
 
+bool coroutines_is_loaded(uintptr_t address)
+{
+    return is_code(address) && is_readable_code(address);
+}
+
 READS_PROGRAM bool coroutines_is_return_address(uintptr_t address)
 {
     const uint8_t *code = (const uint8_t *)address;
 
-    if (!is_loaded(address - 7) || !is_loaded(address - 1)) {
+    if (!is_code(address - 1) || !is_readable_code(address - sizeof(address))) {
         return false;
     }
     if (code[-5] == 0xe8) {

@@ -52,6 +52,9 @@ bool coroutines_have_left(void); /* any, in this look */
  * [*LOW, *HIGH) to that, or to what lies between such stacks. */
 bool coroutines_narrow(uintptr_t address, uintptr_t *low, uintptr_t *high);
 
+/* Whether the 8 bytes at ADDRESS are a module's or a patch's, and can be read: modules have gaps. */
+bool coroutines_is_loaded(uintptr_t address);
+
 /* Whether ADDRESS lies right behind an instruction of loaded code that calls. */
 bool coroutines_is_return_address(uintptr_t address);
 

@@ -209,7 +209,6 @@ bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_
 {
     struct found found;
 
-    unknown_walk_begin();
     if (sp % sizeof(uintptr_t) || sp <= place->low || !is_readable(sp) ||
         !is_readable(sp - sizeof(uintptr_t)) || /* a guard that belongs to the stack */
         (!has_returned(place, sp, kept_at, &found) && !is_stack_pointer(place, sp, kept_at, &found))) {
@@ -444,7 +443,6 @@ bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted
     if (!unknown_memory_begin(world)) {
         return false;
     }
-    unknown_walk_begin();
     if (jump_buffers_possible()) {
         search.stack_more +=
             jump_stacks_visit(wanted, switches_exist() || coroutines_have_left(), take_left, NULL);

@@ -6,12 +6,10 @@
  */
 #include "engine/threads/unknown_walk.h"
 
-#include <dlfcn.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
-#include "engine/code/image.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/readable.h"
 #include "engine/threads/stubs.h"
@@ -24,31 +22,6 @@
 #define SWITCH_NEAR 64  /* so far from the instruction that loads the stack pointer it goes on */
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
-
-/* Pages of code that can be read, by their numbers: the same are asked for again and again. */
-static uintptr_t readable[256];
-
-static bool is_readable_code(uintptr_t address)
-{
-    uintptr_t page = (address + 7) / 4096, *known = &readable[page % 256];
-
-    if (*known != page || address % 4096 > 4088) {
-        if (!is_readable(address)) {
-            return false;
-        }
-        *known = page;
-    }
-    return true;
-}
-
-/* Whether the 8 bytes at ADDRESS are a module's or a patch's, and can be read: modules have gaps. */
-static bool is_loaded(uintptr_t address)
-{
-    struct dl_find_object found;
-
-    return (image_find(address) || _dl_find_object((void *)address, &found) == 0) &&
-           is_readable_code(address);
-}
 
 /* Follows a jump at ADDRESS: a function's new version, an entry of the PLT. 0: there is none. */
 static READS_PROGRAM uintptr_t jump_at(uintptr_t address)
@@ -86,7 +59,7 @@ static READS_PROGRAM bool calls(uintptr_t return_address, bool (*is)(uintptr_t t
     } else if (code[-5] != 0xe8) {
         return false;
     }
-    for (unsigned hops = 0; hops <= HOPS_MAX && target && is_loaded(target); hops++) {
+    for (unsigned hops = 0; hops <= HOPS_MAX && target && coroutines_is_loaded(target); hops++) {
         if (is(target, start)) {
             return true;
         }
@@ -117,18 +90,13 @@ static bool is_longjmp(uintptr_t target, uintptr_t unused)
 
 bool unknown_walk_jumps(uintptr_t return_address)
 {
-    return is_loaded(return_address - sizeof(uintptr_t)) && calls(return_address, is_longjmp, 0);
+    return coroutines_is_loaded(return_address - sizeof(uintptr_t)) && calls(return_address, is_longjmp, 0);
 }
 
 /* Whether ADDRESS may be where a switch that was written into a function goes on. */
 static bool lies_in_switch(uintptr_t address)
 {
     return switches_within(address - SWITCH_NEAR, address + SWITCH_NEAR);
-}
-
-void unknown_walk_begin(void)
-{
-    memset(readable, 0, sizeof(readable));
 }
 
 bool unknown_walk_switches(uintptr_t return_address)
@@ -138,7 +106,8 @@ bool unknown_walk_switches(uintptr_t return_address)
 
 bool unknown_walk_resumes(uintptr_t word)
 {
-    return is_loaded(word - sizeof(word)) && (coroutines_is_return_address(word) || lies_in_switch(word));
+    return coroutines_is_loaded(word - sizeof(word)) &&
+           (coroutines_is_return_address(word) || lies_in_switch(word));
 }
 
 bool unknown_walk_is_switching(uintptr_t pc)
@@ -171,7 +140,8 @@ static READS_PROGRAM bool is_signal_return(uintptr_t pc)
 {
     static const uint8_t code[] = { 0x48, 0xc7, 0xc0, SYS_rt_sigreturn, 0, 0, 0, 0x0f, 0x05 };
 
-    return is_loaded(pc) && is_loaded(pc + sizeof(code)) && memcmp((const void *)pc, code, sizeof(code)) == 0;
+    return coroutines_is_loaded(pc) && coroutines_is_loaded(pc + sizeof(code)) &&
+           memcmp((const void *)pc, code, sizeof(code)) == 0;
 }
 
 /* Whether what a signal has interrupted is on this stack. Above the return address of its handler stands what
@@ -189,7 +159,7 @@ static READS_PROGRAM bool is_list(uintptr_t slot, uintptr_t next)
 {
     for (uintptr_t at = slot + sizeof(uintptr_t); at < next; at += sizeof(uintptr_t)) {
         uintptr_t word = stubs_original(*(const uintptr_t *)at);
-        if (!is_loaded(word - sizeof(word)) || !coroutines_is_return_address(word)) {
+        if (!coroutines_is_return_address(word)) {
             return false;
         }
     }

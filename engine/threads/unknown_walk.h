@@ -30,9 +30,6 @@ void unknown_walk_visit(const struct unknown_place *place, const struct unknown_
 void unknown_walk_from_jump(const struct unknown_place *place, const struct jump_buffer *buffer,
                             unwind_visitor *visit, void *context, struct unknown_walk *ret);
 
-/* Before the walks of one stopped world. */
-void unknown_walk_begin(void);
-
 /* Whether control can come to WORD when a stack is gone on with: it lies behind a call, or in a function that
  * switches stacks itself. */
 bool unknown_walk_resumes(uintptr_t word);

@@ -187,6 +187,18 @@ static void return_addresses_are_told(void **state)
     assert_false(coroutines_is_return_address(4096));
 }
 
+/* Modules have pages that nobody can read. */
+static void what_cannot_be_read_is_no_return_address(void **state)
+{
+    static _Alignas(PAGE) char pages[3 * PAGE] = { 1 };
+
+    mprotect(pages + PAGE, PAGE, PROT_NONE);
+    for (size_t at = PAGE; at < 2 * PAGE + 8; at++) {
+        assert_false(coroutines_is_return_address((uintptr_t)pages + at));
+    }
+    mprotect(pages + PAGE, PAGE, PROT_READ | PROT_WRITE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +208,7 @@ int main(void)
         cmocka_unit_test(a_block_with_a_guard_is_alive),
         cmocka_unit_test(is_forgotten_with_its_stack),
         cmocka_unit_test(return_addresses_are_told),
+        cmocka_unit_test(what_cannot_be_read_is_no_return_address),
     };
     if (unwind_init() < 0 || barrier_init() < 0) {
         return 1;
