@@ -280,8 +280,8 @@ static void enter(struct numbers *numbers, struct number_summary *summary, const
     start.end = end;
     const struct number_summary *inner = summarise(numbers, callee, function, &start, summary->depth + 1);
     for (size_t i = 0; i < inner->outcomes.count; i++) {
-        take_outcome(summary, summary->reading->probe, call, place - 1 - call, function,
-                     &inner->outcomes.items[i]);
+        const struct outcome outcome = inner->outcomes.items[i]; /* more may come, if it calls itself */
+        take_outcome(summary, summary->reading->probe, call, place - 1 - call, function, &outcome);
     }
     free(end);
 }
