@@ -198,13 +198,13 @@ static void give_cast(struct flowing *flowing, TSNode node, const struct goal *g
 
 static void give_number(struct flowing *flowing, const struct number *number, const struct goal *goal)
 {
+    if (number->path) {
+        flow_keep(flowing, number->path);
+    }
     if (goal->pointer) {
         return;
     }
     LIST_ADD(&flowing->numbers, *number);
-    if (number->path) {
-        flow_keep(flowing, number->path);
-    }
     add_flow(flowing, flow_keep(flowing, must_printf("s:%zu", flowing->numbers.count)), "", goal,
              flowing->numbers.count);
 }

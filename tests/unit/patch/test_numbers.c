@@ -31,6 +31,7 @@ static const struct test_case cases[] = {
     { "void f(char *at) { S *s = (S *)(at - __builtin_offsetof(S, link)); list = s; }", "" },
     { "void f(void) { g->n = sizeof(char *) + sizeof(int); }", "" },
     { "void f(void) { static size_t n = sizeof(S); }", "" },
+    { "void f(void) { g->p = (void *)__builtin_offsetof(S, link); }", "" },
 
     /* kept */
     { "void f(struct v *v) { v->n = sizeof(S); }", "n" },
