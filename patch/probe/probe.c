@@ -126,6 +126,10 @@ static bool from_cache(const struct compile_setup *setup, struct probe_request *
         path = must_printf("%s.o", base);
         request->probe->path = probe_read_types(request->probe, path) ? must_strdup(path) : NULL;
         free(path);
+        if (request->probe->answered && !request->probe->path) { /* lost, or being written anew */
+            probe_destroy(request->probe);
+            request->probe = NULL;
+        }
     }
     free(base);
     return request->probe != NULL;
@@ -217,6 +221,8 @@ static void conclude(struct asking *asking, const struct molt_diagnostics *diagn
     if (!asking->job.failed) {
         asking->open = false;
         probe->path = probe_read_types(probe, asking->object) ? must_strdup(asking->object) : NULL;
+        probe->answered = true;
+        probe->failed = !probe->path;
     } else if (!take_back(asking, diagnostics)) {
         asking->open = !asking->whole;
         asking->whole = true;

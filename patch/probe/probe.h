@@ -124,6 +124,7 @@ struct probe {
     LIST(struct flow) flows;
     LIST(char *) functions; /* that flows lead to, and that the unit defines */
     struct object *object;  /* the same, opened; NULL without answers */
+    bool answered;          /* the compiler took the questions: there is such an object */
     bool failed;            /* the source could not be read, or the compiler refused all questions */
 };
 
@@ -157,7 +158,7 @@ bool probe_forgets(const char *function);
  * the functions of PROBE's unit. */
 bool probe_has_pieces(const struct probe *probe, const char *place);
 
-#define PROBE_VERSION "12" /* of what is kept in the cache */
+#define PROBE_VERSION "13" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

@@ -75,8 +75,9 @@ char *probe_to_text(const struct probe *probe)
     for (size_t i = 0; i < probe->functions.count; i++) {
         json_array_append_new(functions, json_string(probe->functions.items[i]));
     }
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o}", "calls", calls, "origins", origins, "flows", flows,
-                            "functions", functions);
+    json_t *all =
+        json_pack("{s:o, s:o, s:o, s:o, s:b, s:b}", "calls", calls, "origins", origins, "flows", flows,
+                  "functions", functions, "answered", probe->answered, "failed", probe->failed);
     char *text = json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return must_have(text);
@@ -199,6 +200,8 @@ struct probe *probe_from_text(const char *text, size_t length)
         json_is_array(calls) && json_is_array(origins) && json_is_array(flows) && json_is_array(functions);
     size_t i;
 
+    probe->answered = json_is_true(json_object_get(all, "answered"));
+    probe->failed = json_is_true(json_object_get(all, "failed"));
     json_array_foreach(calls, i, item)
     {
         good = good && candidate_from_json(item, probe);

@@ -210,9 +210,24 @@ static void all_cases(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* Else a source that cannot be read would be warned of once, and then be taken for one without numbers. */
+static void what_failed_is_kept(void **state)
+{
+    for (unsigned failed = 0; failed < 2; failed++) {
+        const struct probe probe = { .failed = failed, .answered = !failed };
+        char *text = probe_to_text(&probe);
+        struct probe *again = probe_from_text(text, strlen(text));
+        assert_non_null(again);
+        assert_int_equal(again->failed, failed);
+        assert_int_equal(again->answered, !failed);
+        probe_destroy(again);
+        free(text);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(all_cases) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(all_cases), cmocka_unit_test(what_failed_is_kept) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
