@@ -211,7 +211,7 @@ static void want(struct numbers *numbers, struct unit *unit, const char *functio
 }
 
 /* What was read of FUNCTION as the code of READING calls it; NULL: nothing, *RET_KNOWN saying whether it will
- * be. */
+ * be. It may be asked for in vain: it has another name in the source, or that cannot be read. */
 static const struct number_reading *find_function(struct numbers *numbers,
                                                   const struct number_reading *reading, const char *function,
                                                   bool *ret_known)
@@ -220,8 +220,10 @@ static const struct number_reading *find_function(struct numbers *numbers,
 
     *ret_known = unit != NULL;
     for (size_t i = 0; i < numbers->readings.count && unit; i++) {
-        if (numbers->readings.items[i]->unit == unit && has_name(numbers->readings.items[i], function)) {
-            return numbers->readings.items[i];
+        const struct number_reading *known = numbers->readings.items[i];
+        if (known->unit == unit && has_name(known, function)) {
+            *ret_known = defines(known->probe, function);
+            return *ret_known ? known : NULL;
         }
     }
     if (unit) {

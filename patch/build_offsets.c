@@ -318,12 +318,13 @@ static void warn(struct checking *checking, const struct changed_number *number,
     struct text whole = { 0 };
 
     type_describe(number->whole, &whole);
-    molt_diagnostics_add(
-        &build->result->diagnostics, MOLT_SEVERITY_WARNING, file, number->candidate->line, 0, "number-kept",
-        "the size of %s, %lu bytes before and %lu now, is given to %s%s, of which there is no source: "
-        "if it keeps that number, it will go on with the old one",
-        whole.bytes, (unsigned long)number->before, (unsigned long)number->after,
-        *function ? "" : "a function through a pointer", function);
+    molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, file, number->candidate->line, 0,
+                         "number-kept",
+                         "the size of %s, %lu bytes before and %lu now, is given to %s%s, of which there is "
+                         "no source that could be read: "
+                         "if it keeps that number, it will go on with the old one",
+                         whole.bytes, (unsigned long)number->before, (unsigned long)number->after,
+                         *function ? "" : "a function through a pointer", function);
     text_deinit(&whole);
     free(file);
 }

@@ -142,16 +142,22 @@ static bool is_defined(const struct scan *scan, const char *function)
     return false;
 }
 
+static bool is_noted(const struct scan *scan, const char *function)
+{
+    bool noted = false;
+
+    for (size_t i = 0; i < scan->probe->functions.count && !noted; i++) {
+        noted = strcmp(scan->probe->functions.items[i], function) == 0;
+    }
+    return noted;
+}
+
 /* Notes the function that the end of a call is about if it is the unit's own. */
 static void note_callee(struct scan *scan, const char *end)
 {
     const char *name = end[0] == 'a' || end[0] == 'c' ? strrchr(end, ':') + 1 : "";
-    bool known = !*name;
 
-    for (size_t i = 0; i < scan->probe->functions.count && !known; i++) {
-        known = strcmp(scan->probe->functions.items[i], name) == 0;
-    }
-    if (!known && is_defined(scan, name)) {
+    if (*name && !is_noted(scan, name) && is_defined(scan, name)) {
         LIST_ADD(&scan->probe->functions, must_strdup(name));
     }
 }
@@ -181,10 +187,14 @@ static void add_flows(struct flowing *flowing, const bool *wanted)
 void scan_flows(struct scan *scan, TSNode root)
 {
     struct flowing flowing = { .scan = scan };
+    bool whole = scan_is_wanted(scan, scan->function);
 
+    if (whole && !is_noted(scan, scan->function)) {
+        LIST_ADD(&scan->probe->functions, must_strdup(scan->function));
+    }
     flow_read(&flowing, root);
     bool *wanted = must_calloc(flowing.drafts.count + 1, sizeof(*wanted));
-    mark_wanted(&flowing, scan_is_wanted(scan, scan->function), wanted);
+    mark_wanted(&flowing, whole, wanted);
     add_flows(&flowing, wanted);
     free(wanted);
     for (size_t i = 0; i < flowing.owned.count; i++) {

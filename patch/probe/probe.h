@@ -122,7 +122,7 @@ struct probe {
     LIST(struct candidate *) candidates; /* in the order of the text */
     LIST(struct origin) origins;         /* of the functions with candidates, and of what these call */
     LIST(struct flow) flows;
-    LIST(char *) functions; /* that flows lead to, and that the unit defines */
+    LIST(char *) functions; /* that flows lead to, or that were asked for, and that the unit defines */
     struct object *object;  /* the same, opened; NULL without answers */
     bool answered;          /* the compiler took the questions: there is such an object */
     bool failed;            /* the source could not be read, or the compiler refused all questions */

@@ -14,6 +14,10 @@
 #include "base/text.h"
 #include "patch/build_numbers.h"
 
+/* The name of a function that is too long to be looked for. */
+#define TEN "_123456789"
+#define LONG "set" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 struct test_case {
     const char *source;
     const char *expected; /* in the order of the source */
@@ -104,6 +108,7 @@ static const struct test_case cases[] = {
       "n" },
     { "size_t size(int n) { return n ? size(n - 1) : sizeof(S); } void f(void) { g->n = size(2); }", "n" },
     { "void f(void) { keep(sizeof(S)); }", "?keep" },
+    { "void " LONG "(size_t n) { g->n = n; } void f(void) { " LONG "(sizeof(S)); }", "?" LONG },
     { "void f(void) { g->keep(sizeof(S)); }", "?" },
 };
 
