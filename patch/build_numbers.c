@@ -33,8 +33,9 @@ struct number_summary {
     char *function, *end, *member;
     const struct candidate *place; /* that it was given with */
     LIST(struct outcome) outcomes;
-    LIST(struct fact) facts; /* until it is done */
+    LIST(struct fact) facts;
     unsigned depth;
+    bool open; /* being put together */
 };
 
 static struct number_summary *summarise(struct numbers *numbers, const struct number_reading *reading,
@@ -353,6 +354,7 @@ static struct number_summary *summarise(struct numbers *numbers, const struct nu
         if (known->reading == reading && strcmp(known->function, function) == 0 &&
             known->place == start->place && strcmp(known->end, start->end) == 0 &&
             strcmp(known->member, start->member) == 0) {
+            numbers->circular = numbers->circular || known->open;
             return known;
         }
     }
@@ -362,14 +364,42 @@ static struct number_summary *summarise(struct numbers *numbers, const struct nu
                                         .end = must_strdup(start->end),
                                         .member = must_strdup(start->member),
                                         .place = start->place,
-                                        .depth = depth };
+                                        .depth = depth,
+                                        .open = true };
     LIST_ADD(&numbers->summaries, summary);
     struct fact first = *start;
     first.end = summary->end;
     first.member = summary->member;
     add_fact(summary, first);
     follow_all(numbers, summary);
+    summary->open = false;
     return summary;
+}
+
+static size_t count_outcomes(const struct numbers *numbers)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < numbers->summaries.count; i++) {
+        count += numbers->summaries.items[i]->outcomes.count;
+    }
+    return count;
+}
+
+/* Functions that call each other were asked about each other before all was known of them: all are gone
+ * through again until nothing new comes of it. */
+static void settle(struct numbers *numbers)
+{
+    size_t known = 0, count = numbers->circular ? count_outcomes(numbers) : 0;
+
+    while (count > known) {
+        known = count;
+        for (size_t i = 0; i < numbers->summaries.count; i++) {
+            follow_all(numbers, numbers->summaries.items[i]);
+        }
+        count = count_outcomes(numbers);
+    }
+    numbers->circular = false;
 }
 
 /* ---- callers --------------------------------------------------------------------------------------- */
@@ -479,6 +509,7 @@ static void add_ends(struct numbers *numbers, const struct number_reading *readi
 {
     const struct number_summary *summary = summarise(numbers, reading, function, start, 0);
 
+    settle(numbers);
     for (size_t i = 0; i < summary->outcomes.count; i++) {
         const struct outcome outcome = summary->outcomes.items[i];
         if (outcome.kind == RETURNED && !*outcome.fact.member) {

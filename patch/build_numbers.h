@@ -27,6 +27,7 @@ struct numbers {
     LIST(struct number_reading *) wanted; /* to be read before more can be said */
     struct table definers;                /* function -> its unit */
     LIST(const char *) returning;         /* "=f": f returns the number that is being followed */
+    bool circular;                        /* something was put together of what was not known yet */
     LIST(char *) owned;
 };
 

@@ -94,6 +94,9 @@ static const struct test_case cases[] = {
     { "void all(struct v *v, int n) { v->a = n; v->b = n; v->c = n; v->d = n; v->e = n; v->f = n; v->g = n; "
       "v->h = n; all(v->next, n); all(v->next, n); } void f(void) { struct v v; all(&v, sizeof(S)); }",
       "a b c d e f g h" },
+    { "void all(struct v *v, size_t n) { if (v->next) all(v->next, n); v->n = n; } void f(void) { struct v "
+      "v; all(&v, sizeof(S)); }",
+      "n" },
     { "void *get(size_t n) { void *p = malloc(n); used += n; return p; } void f(void) { g->s = "
       "get(sizeof(S)); }",
       "" },
