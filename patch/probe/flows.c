@@ -298,7 +298,7 @@ static size_t add_place(struct flowing *flowing, TSNode left, TSNode beside)
     return flowing->places.count;
 }
 
-/* LEFT = RIGHT, or (ADDS) += and the like. END, MEMBER: what LEFT is; END NULL: in memory. */
+/* LEFT = RIGHT (or *=), or (ADDS) += and the like. END, MEMBER: what LEFT is; END NULL: in memory. */
 static void store(struct flowing *flowing, TSNode left, TSNode right, const char *end, const char *member,
                   bool adds)
 {
@@ -322,7 +322,8 @@ static void store(struct flowing *flowing, TSNode left, TSNode right, const char
 static void read_assignment(struct flowing *flowing, TSNode node)
 {
     TSNode left = scan_inside(node_field(node, "left"));
-    bool adds = !scan_reads(flowing->scan, node_field(node, "operator"), "=");
+    TSNode sign = node_field(node, "operator");
+    bool adds = !scan_reads(flowing->scan, sign, "=") && !scan_reads(flowing->scan, sign, "*=");
     const char *end, *member;
 
     if (!flow_find_place(flowing, left, &end, &member)) {

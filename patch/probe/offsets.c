@@ -27,7 +27,9 @@ static bool same_text(const struct scan *scan, TSNode one, TSNode other)
 /* Whether TYPE, a type name, is a pointer or one of C's own. */
 static bool is_simple(TSNode type)
 {
-    return !ts_node_is_null(node_field(type, "declarator")) ||
+    TSNode declarator = node_field(type, "declarator");
+
+    return (!ts_node_is_null(declarator) && !node_is(declarator, "abstract_array_declarator")) ||
            node_is(node_field(type, "type"), "primitive_type") ||
            node_is(node_field(type, "type"), "sized_type_specifier");
 }

@@ -46,6 +46,8 @@ static const struct test_case cases[] = {
     { "void f(void) { size_t n = sizeof(S), m; m = (n + 7) & ~7; g->n = (int)m; }", "n" },
     { "void f(int big) { g->n = big ? sizeof(S) : 8; }", "n" },
     { "void f(S *s) { g->n = sizeof *s * 4; }", "n" },
+    { "void f(void) { g->n = sizeof(struct s[4]); }", "n" },
+    { "void f(int m) { g->n = m; g->n *= sizeof(S); }", "n" },
     { "void f(void) { g->n = __builtin_offsetof(S, link); }", "n" },
     { "void f(S *s) { g->n = (char *)&s->link - (char *)s; }", "n" },
     { "void f(void) { struct v *v = malloc(sizeof(*g)); v->n = sizeof(S); }", "n" },
