@@ -271,7 +271,8 @@ static void enter(struct numbers *numbers, struct number_summary *summary, const
     if (*function) {
         callee = find_function(numbers, summary->reading, function, &known);
     }
-    if (!callee && !known && !*fact->member) {
+    bool whole = !*fact->member || strcmp(fact->member, "*") == 0;
+    if (!callee && !known && whole) {
         struct fact unknown = { .end = function, .member = "" };
         add_outcome(summary, (struct outcome){ .kind = UNKNOWN, .fact = unknown });
     }

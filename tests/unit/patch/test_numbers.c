@@ -115,6 +115,8 @@ static const struct test_case cases[] = {
     { "void f(void) { keep(sizeof(S)); }", "?keep" },
     { "void " LONG "(size_t n) { g->n = n; } void f(void) { " LONG "(sizeof(S)); }", "?" LONG },
     { "void f(void) { g->keep(sizeof(S)); }", "?" },
+    { "void f(void) { size_t n = sizeof(S); keep(&n); }", "?keep" },
+    { "void f(void) { size_t n[2]; n[1] = sizeof(S); keep(n); }", "?keep" },
 };
 
 /* One source, read as the builder does: functions that get numbers come when they are asked for. */
