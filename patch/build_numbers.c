@@ -329,8 +329,10 @@ static bool has_no_origin(const struct number_summary *summary, const char *end)
     bool any = false;
 
     for (size_t i = 0; i < probe->flows.count && !any; i++) {
-        any = strcmp(probe->flows.items[i].to, end) == 0 && !*probe->flows.items[i].to_member &&
-              strcmp(probe->flows.items[i].function, summary->function) == 0;
+        const struct flow *flow = &probe->flows.items[i];
+        bool address = strcmp(flow->to_member, "*") == 0 && !flow->place; /* of something: none is written */
+        any = strcmp(flow->to, end) == 0 && (!*flow->to_member || address) &&
+              strcmp(flow->function, summary->function) == 0;
     }
     return !any;
 }

@@ -44,18 +44,6 @@ static void add_flow(struct flowing *flowing, const char *from, const char *memb
 
 static void give(struct flowing *flowing, TSNode node, const struct goal *goal);
 
-/* NODE is in memory of which nothing is known here, or what is known: reads from it. */
-static void give_place(struct flowing *flowing, TSNode node, const struct goal *goal)
-{
-    const char *end, *member;
-
-    if (!flow_find_place(flowing, node, &end, &member)) {
-        end = "m";
-        member = "";
-    }
-    add_flow(flowing, end, member, goal, 0);
-}
-
 /* &x, &x.list, &p->list: as a pointer that leads to all of the object. */
 static void give_address(struct flowing *flowing, TSNode node, const struct goal *goal)
 {
@@ -76,6 +64,30 @@ static void give_address(struct flowing *flowing, TSNode node, const struct goal
     }
     target.member = *goal->member ? goal->member : "*";
     add_flow(flowing, end, "", &target, 0);
+}
+
+/* Whether NODE is an array of the function: its value is its address. */
+static bool is_array(struct flowing *flowing, TSNode node)
+{
+    const char *end, *member;
+
+    return node_is(node, "identifier") && flow_find_target(flowing, node, &end, &member) && !*member;
+}
+
+/* NODE is in memory of which nothing is known here, or what is known: reads from it. */
+static void give_place(struct flowing *flowing, TSNode node, const struct goal *goal)
+{
+    const char *end, *member;
+
+    if (is_array(flowing, node)) {
+        give_address(flowing, node, goal);
+        return;
+    }
+    if (!flow_find_place(flowing, node, &end, &member)) {
+        end = "m";
+        member = "";
+    }
+    add_flow(flowing, end, member, goal, 0);
 }
 
 static const char *call_name(struct flowing *flowing, TSNode call)
@@ -357,11 +369,11 @@ static void read_copy(struct flowing *flowing, TSNode list)
     if (!flow_find_target(flowing, from, &end, &member)) {
         return;
     }
+    TSNode left = scan_without_casts(to);
+    bool address = scan_is_address(left);
     struct goal goal = { 0 };
+    goal.place = add_place(flowing, address ? scan_inside(node_field(left, "argument")) : left, from);
     if (!flow_find_target(flowing, to, &goal.end, &goal.member)) {
-        TSNode left = scan_without_casts(to);
-        bool address = scan_is_address(left);
-        goal.place = add_place(flowing, address ? scan_inside(node_field(left, "argument")) : left, from);
         goal.end = flow_keep(flowing, must_printf("k:%zu", goal.place));
         goal.member = "";
     }

@@ -32,6 +32,8 @@ static const struct test_case cases[] = {
     { "void f(void) { g->total += sizeof(S); g->sum = (g->sum + sizeof(S)) - 8; }", "" },
     { "void f(void) { struct iovec v; v.iov_len = sizeof(S); writev(1, &v, 1); }", "" },
     { "void f(void) { struct iovec v[2]; v[0].iov_len = sizeof(S); writev(1, v, 2); }", "" },
+    { "void f(void) { char b[64]; struct v *v = (struct v *)b; v->n = sizeof(S); write(1, b, 64); }", "" },
+    { "void f(void) { struct v x, *p = &x; p->n = sizeof(S); use(p->m); }", "" },
     { "void f(char *at) { S *s = (S *)(at - __builtin_offsetof(S, link)); list = s; }", "" },
     { "void f(void) { g->n = sizeof(char *) + sizeof(int); }", "" },
     { "void f(void) { static size_t n = sizeof(S); }", "" },
@@ -54,7 +56,9 @@ static const struct test_case cases[] = {
     { "void f(struct v *v) { *v = (struct v){ .n = sizeof(S) }; }", "n" },
     { "void f(void) { struct v v = { 0, sizeof(S) }; g->v = v; }", "#1" },
     { "void f(void) { struct v v; v.n = sizeof(S); all = v; }", "n" },
+    { "void f(void) { char b[64]; struct v *v = (struct v *)b; v->n = sizeof(S); memcpy(g, b, 64); }", "n" },
     { "void f(void) { size_t n = sizeof(S); memcpy(&g->n, &n, sizeof(n)); }", "n" },
+    { "void f(void) { size_t *p, n = sizeof(S); *p = 0; memcpy(p, &n, sizeof(n)); }", "p" },
     { "void f(void) { __atomic_store_n(&g->n, sizeof(S), 5); }", "n" },
     { "void f(void) { size_t n = ({ size_t a = sizeof(S), b = 8; a > b ? a : b; }); g->n = n; }", "n" },
 
@@ -62,6 +66,9 @@ static const struct test_case cases[] = {
     { "void set(struct v *v, size_t n) { v->n = n; } void f(void) { set(g, sizeof(S)); }", "n" },
     { "void set(struct v *v, size_t n) { v->n = n; } void f(void) { struct v v; set(&v, sizeof(S)); "
       "use(v.m); }",
+      "" },
+    { "void set(struct v *v, size_t n) { v->n = n; } void f(void) { struct v v[1]; set(v, sizeof(S)); "
+      "use(v->m); }",
       "" },
     { "void set(struct v *v, size_t n) { v->n = n; } void f(void) { struct v v; set(&v, sizeof(S)); g->v = "
       "v; }",
