@@ -107,9 +107,19 @@ static bool is_cast(TSNode call)
            ts_node_named_child_count(node_field(call, "arguments")) == 1;
 }
 
+/* Whether FUNCTION returns its first argument, perhaps in another byte order. */
+static bool passes_on(const char *function)
+{
+    bool builtin = strncmp(function, "__builtin_", 10) == 0;
+
+    return builtin ? strncmp(function + 10, "bswap", 5) == 0 || strcmp(function + 10, "expect") == 0
+                   : strcmp(function, "htons") == 0 || strcmp(function, "htonl") == 0 ||
+                         strcmp(function, "ntohs") == 0 || strcmp(function, "ntohl") == 0;
+}
+
 static void give_call(struct flowing *flowing, TSNode call, const struct goal *goal)
 {
-    if (is_cast(call)) {
+    if (is_cast(call) || passes_on(call_name(flowing, call))) {
         give(flowing, ts_node_named_child(node_field(call, "arguments"), 0), goal);
         return;
     }
@@ -413,8 +423,8 @@ static void read_call(struct flowing *flowing, TSNode call)
                ts_node_named_child_count(list) == 3) {
         read_atomic(flowing, list);
     }
-    for (uint32_t i = 0; !ts_node_is_null(list) && !probe_forgets(name) && !is_cast(call) &&
-                         i < ts_node_named_child_count(list);
+    for (uint32_t i = 0; !ts_node_is_null(list) && !probe_forgets(name) && !passes_on(name) &&
+                         !is_cast(call) && i < ts_node_named_child_count(list);
          i++) {
         TSNode argument = ts_node_named_child(list, i);
         if (!node_is(argument, "comment")) {

@@ -59,6 +59,7 @@ static const struct test_case cases[] = {
     { "void f(void) { char b[64]; struct v *v = (struct v *)b; v->n = sizeof(S); memcpy(g, b, 64); }", "n" },
     { "void f(void) { size_t n = sizeof(S); memcpy(&g->n, &n, sizeof(n)); }", "n" },
     { "void f(void) { size_t *p, n = sizeof(S); *p = 0; memcpy(p, &n, sizeof(n)); }", "p" },
+    { "void f(struct v *v) { v->n = htons(sizeof(S)); v->m = __builtin_bswap32((int)sizeof(S)); }", "n m" },
     { "void f(void) { __atomic_store_n(&g->n, sizeof(S), 5); }", "n" },
     { "void f(void) { size_t n = ({ size_t a = sizeof(S), b = 8; a > b ? a : b; }); g->n = n; }", "n" },
 
