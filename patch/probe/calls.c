@@ -364,14 +364,15 @@ void scan_function(struct scan *scan, TSParser *parser, const struct preprocesse
     free(copy);
 }
 
-/* Whether TEXT[start, end) may have a size or the place of a member as a value: an offsetof, or something
- * subtracted that stands in parentheses. */
+/* Whether TEXT[start, end) may have a size or the place of a member as a value: an offsetof, something
+ * subtracted that stands in parentheses, or a member of what is at 0. */
 static bool mentions_numbers(const struct scan *scan, size_t start, size_t end)
 {
     const char *text = scan->text + start, *minus = text;
     size_t length = end - start;
 
-    if (memmem(text, length, "__builtin_offsetof", 18) || memmem(text, length, "sizeof", 6)) {
+    if (memmem(text, length, "__builtin_offsetof", 18) || memmem(text, length, "sizeof", 6) ||
+        memmem(text, length, "0)->", 4)) {
         return true;
     }
     while ((minus = memchr(minus, '-', text + length - minus))) {

@@ -4,6 +4,7 @@
  *     sizeof(struct item)     sizeof(*item)     sizeof(list->items)
  *     offsetof(struct item, link)
  *     (char *)(&item->link) - (char *)item
+ *     &((struct item *)0)->link
  *
  * Code that computes such a number where it uses it is compiled anew when the type changes; a number that was
  * stored is not.
@@ -91,12 +92,30 @@ static bool read_difference(const struct scan *scan, TSNode node, struct number 
     return false;
 }
 
+/* &((struct item *)0)->list.link */
+static bool read_from_null(const struct scan *scan, TSNode node, struct number *ret)
+{
+    TSNode place = scan_inside(node_field(node, "argument"));
+
+    while (scan_is_address(node) && node_is(place, "field_expression")) {
+        ret->through_pointer = scan_reads(scan, node_field(place, "operator"), "->");
+        ret->path = prepend(scan, node_field(place, "field"), ret->path);
+        place = scan_inside(node_field(place, "argument"));
+        if (ret->through_pointer) {
+            ret->whole = place;
+            return node_is(place, "cast_expression") && scan_reads(scan, scan_without_casts(place), "0");
+        }
+    }
+    return false;
+}
+
 bool scan_number(const struct scan *scan, TSNode node, struct number *ret)
 {
     *ret = (struct number){ .node = node };
-    bool found = node_is(node, "sizeof_expression") ? read_sizeof(node, ret)
-                 : node_is(node, "offsetof_expression")
-                     ? read_offsetof(scan, node, ret)
+    bool found = node_is(node, "sizeof_expression")     ? read_sizeof(node, ret)
+                 : node_is(node, "offsetof_expression") ? read_offsetof(scan, node, ret)
+                 : node_is(node, "pointer_expression")
+                     ? read_from_null(scan, node, ret)
                      : node_is(node, "binary_expression") && read_difference(scan, node, ret);
     if (!found) {
         free(ret->path);

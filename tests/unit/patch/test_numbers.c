@@ -51,6 +51,8 @@ static const struct test_case cases[] = {
     { "void f(void) { g->n = sizeof(struct s[4]); }", "n" },
     { "void f(int m) { g->n = m; g->n *= sizeof(S); }", "n" },
     { "void f(void) { g->n = __builtin_offsetof(S, link); }", "n" },
+    { "void f(void) { g->n = (size_t)&((struct s *)0)->in.link; }", "n" },
+    { "void f(S *s) { list = (struct list *)&s->link; }", "" },
     { "void f(S *s) { g->n = (char *)&s->link - (char *)s; }", "n" },
     { "void f(void) { struct v *v = malloc(sizeof(*g)); v->n = sizeof(S); }", "n" },
     { "void f(struct v *v) { *v = (struct v){ .n = sizeof(S) }; }", "n" },
