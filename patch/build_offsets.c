@@ -407,17 +407,20 @@ static struct molt_error *follow(struct checking *checking, size_t index)
     return error;
 }
 
+/* A unit is preprocessed and compiled each time that something of it is wanted: what all numbers lead to is
+ * read at once, a step further each time. */
 static struct molt_error *follow_all(struct checking *checking)
 {
     struct molt_error *error = NULL;
 
-    for (size_t i = 0; i < checking->changed.count && !error;) {
-        error = follow(checking, i);
-        if (!error && checking->numbers.wanted.count) {
+    for (bool done = false; !error && !done;) {
+        for (size_t i = 0; i < checking->changed.count && !error; i++) {
+            error = follow(checking, i);
+        }
+        done = !checking->numbers.wanted.count;
+        if (!error && !done) {
             numbers_forget(&checking->numbers);
             error = read_wanted(checking);
-        } else {
-            i++;
         }
     }
     return error;
