@@ -409,17 +409,15 @@ static bool ends_in(const char *path, const char *name)
 
 const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name)
 {
-    for (size_t i = 0; i < image->units.count; i++) {
-        if (strcmp(image->units.items[i].path, path) == 0) {
-            return &image->units.items[i];
-        }
+    const char *slash = strrchr(path, '/');
+    const struct image_unit *same = NULL, *ending = NULL;
+
+    for (const struct image_unit *unit = table_get(&image->unit_names, slash ? slash + 1 : path); unit;
+         unit = unit->next) { /* the last one first */
+        same = strcmp(unit->path, path) == 0 ? unit : same;
+        ending = ends_in(unit->path, name) ? unit : ending;
     }
-    for (size_t i = 0; i < image->units.count; i++) {
-        if (ends_in(image->units.items[i].path, name)) {
-            return &image->units.items[i];
-        }
-    }
-    return NULL;
+    return same ? same : ending;
 }
 
 const struct image_unit *image_next_twin(const struct image *image, const struct image_unit *unit)
