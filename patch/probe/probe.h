@@ -103,7 +103,6 @@ struct candidate {
     bool size;    /* it is the size, of the member `path` if there is one; else the place of that member */
     char *path;   /* NULL: no member */
     char *member; /* of a place: its last name, "#1" for the second one in braces; else NULL */
-    bool stored;  /* its result goes to a place that the function's caller named: *ret = malloc(n) */
     LIST(struct candidate_argument) arguments;
     LIST(struct evidence) evidence;
 };
