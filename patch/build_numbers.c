@@ -138,101 +138,6 @@ static void step_forward(struct number_summary *summary, const struct number_rea
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
-static bool has_name(const struct number_reading *reading, const char *name)
-{
-    bool found = false;
-
-    for (size_t i = 0; i < reading->names.count && !found; i++) {
-        found = reading->names.items[i] && strcmp(reading->names.items[i], name) == 0;
-    }
-    return found;
-}
-
-static struct unit *unit_of(const struct patch_session *session, const struct image *image, uint64_t address)
-{
-    for (size_t i = 0; i < image->units.count; i++) {
-        Dwarf_Die die;
-        if (!dwarf_offdie(image->dwarf, image->units.items[i].die, &die) || dwarf_haspc(&die, address) != 1) {
-            continue;
-        }
-        for (size_t k = 0; k < session->unit_count; k++) {
-            const struct compile_entry *entry = session->units[k].entry;
-            if (image_find_unit(image, entry->file, entry->name) == &image->units.items[i]) {
-                return &session->units[k];
-            }
-        }
-    }
-    return NULL;
-}
-
-/* The unit that defines the extern FUNCTION, or NULL. */
-static struct unit *find_definer(struct numbers *numbers, const char *function)
-{
-    const struct patch_session *session = numbers->build->session;
-    struct unit *unit = table_get(&numbers->definers, function);
-
-    for (size_t i = 0; i < session->images.count && !unit; i++) {
-        const struct image *image = session->images.items[i];
-        const struct image_symbol *symbol = image->dwarf ? image_find_global(image, function) : NULL;
-        unit = symbol ? unit_of(session, image, symbol->value) : NULL;
-    }
-    if (unit) {
-        (void)table_put(&numbers->definers, function, unit);
-    }
-    return unit;
-}
-
-static bool defines(const struct probe *probe, const char *function)
-{
-    bool found = false;
-
-    for (size_t i = 0; i < probe->functions.count && !found; i++) {
-        found = strcmp(probe->functions.items[i], function) == 0;
-    }
-    return found;
-}
-
-/* Notes that FUNCTION of UNIT is to be read. */
-static void want(struct numbers *numbers, struct unit *unit, const char *function)
-{
-    struct number_reading *reading = NULL;
-
-    for (size_t i = 0; i < numbers->wanted.count; i++) {
-        reading = numbers->wanted.items[i]->unit == unit ? numbers->wanted.items[i] : reading;
-    }
-    if (!reading) {
-        reading = must_calloc(1, sizeof(*reading));
-        reading->unit = unit;
-        reading->key = unit->entry->name;
-        LIST_ADD(&numbers->wanted, reading);
-    }
-    if (!has_name(reading, function)) {
-        LIST_ADD(&reading->names, function);
-    }
-}
-
-/* What was read of FUNCTION as the code of READING calls it; NULL: nothing, *RET_KNOWN saying whether it will
- * be. It may be asked for in vain: it has another name in the source, or that cannot be read. */
-static const struct number_reading *find_function(struct numbers *numbers,
-                                                  const struct number_reading *reading, const char *function,
-                                                  bool *ret_known)
-{
-    struct unit *unit = defines(reading->probe, function) ? reading->unit : find_definer(numbers, function);
-
-    *ret_known = unit != NULL;
-    for (size_t i = 0; i < numbers->readings.count && unit; i++) {
-        const struct number_reading *known = numbers->readings.items[i];
-        if (known->unit == unit && has_name(known, function)) {
-            *ret_known = defines(known->probe, function);
-            return *ret_known ? known : NULL;
-        }
-    }
-    if (unit) {
-        want(numbers, unit, function);
-    }
-    return NULL;
-}
-
 /* What came of an argument of the call CALL ("N:"), of FUNCTION in READING's unit. */
 static void take_outcome(struct number_summary *summary, const struct probe *probe, const char *call,
                          size_t length, const char *function, const struct outcome *outcome)
@@ -269,7 +174,7 @@ static void enter(struct numbers *numbers, struct number_summary *summary, const
     bool known = false;
 
     if (*function) {
-        callee = find_function(numbers, summary->reading, function, &known);
+        callee = numbers_find_function(numbers, summary->reading, function, &known);
     }
     bool whole = !*fact->member || strcmp(fact->member, "*") == 0;
     if (!callee && !known && whole) {
@@ -407,41 +312,6 @@ static void settle(struct numbers *numbers)
 
 /* ---- callers --------------------------------------------------------------------------------------- */
 
-typedef LIST(struct unit *) unit_list;
-
-static void add_unit(unit_list *units, struct unit *unit)
-{
-    for (size_t i = 0; i < units->count; i++) {
-        if (units->items[i] == unit) {
-            return;
-        }
-    }
-    if (unit) {
-        LIST_ADD(units, unit);
-    }
-}
-
-/* The units whose code may call FUNCTION, which OWN defines. */
-static void find_callers(const struct numbers *numbers, const char *function, struct unit *own,
-                         unit_list *ret)
-{
-    const struct patch_session *session = numbers->build->session;
-
-    add_unit(ret, own);
-    for (size_t i = 0; i < session->images.count; i++) {
-        const struct image *image = session->images.items[i];
-        const struct image_symbol *symbol = image->dwarf ? image_find_global(image, function) : NULL;
-        image_references references = { 0 };
-        if (symbol) {
-            image_find_references(image, &symbol->value, 1, &references);
-        }
-        for (size_t k = 0; k < references.count; k++) {
-            add_unit(ret, unit_of(session, image, references.items[k].address));
-        }
-        LIST_FREE(&references);
-    }
-}
-
 static void add_ends(struct numbers *numbers, const struct number_reading *reading, const char *function,
                      const struct fact *start, number_ends *ret);
 
@@ -470,7 +340,7 @@ static void follow_results(struct numbers *numbers, const struct number_reading 
 static void follow_callers(struct numbers *numbers, const struct number_reading *definer,
                            const char *function, number_ends *ret)
 {
-    unit_list units = { 0 };
+    number_units units = { 0 };
 
     for (size_t i = 0; i < numbers->returning.count; i++) {
         if (strcmp(numbers->returning.items[i] + 1, function) == 0) {
@@ -480,17 +350,13 @@ static void follow_callers(struct numbers *numbers, const struct number_reading 
     char *name = must_printf("=%s", function);
     LIST_ADD(&numbers->owned, name);
     LIST_ADD(&numbers->returning, name);
-    find_callers(numbers, function, definer->unit, &units);
+    numbers_find_callers(numbers, function, definer->unit, &units);
     for (size_t i = 0; i < units.count; i++) {
-        const struct number_reading *reading = NULL;
-        for (size_t k = 0; k < numbers->readings.count && !reading; k++) {
-            const struct number_reading *item = numbers->readings.items[k];
-            reading = item->unit == units.items[i] && has_name(item, name) ? item : NULL;
-        }
+        const struct number_reading *reading = numbers_find_reading(numbers, units.items[i], name);
         if (reading) {
             follow_results(numbers, reading, function, ret);
         } else {
-            want(numbers, units.items[i], name);
+            numbers_want(numbers, units.items[i], name);
         }
     }
     LIST_FREE(&units);

@@ -37,6 +37,25 @@ typedef LIST(struct number_end) number_ends;
 void numbers_follow(struct numbers *numbers, const struct number_reading *reading, const char *function,
                     size_t candidate, number_ends *ret);
 
+/* build_number_units.c: what was read of the function NAME of UNIT, or, with '=' in front, of what calls it
+ * there; NULL: nothing yet. */
+const struct number_reading *numbers_find_reading(const struct numbers *numbers, const struct unit *unit,
+                                                  const char *name);
+
+/* Notes that this is to be read. NAME must last as long as NUMBERS. */
+void numbers_want(struct numbers *numbers, struct unit *unit, const char *name);
+
+/* What was read of FUNCTION as the code of READING calls it; NULL: nothing, *RET_KNOWN saying whether it will
+ * be. It may be asked for in vain: it has another name in the source, or that cannot be read. */
+const struct number_reading *numbers_find_function(struct numbers *numbers,
+                                                   const struct number_reading *reading, const char *function,
+                                                   bool *ret_known);
+
+/* The units whose code may call FUNCTION, which OWN defines: added to *RET. */
+typedef LIST(struct unit *) number_units;
+void numbers_find_callers(const struct numbers *numbers, const char *function, struct unit *own,
+                          number_units *ret);
+
 /* Forgets what was put together, since more was read. */
 void numbers_forget(struct numbers *numbers);
 void numbers_deinit(struct numbers *numbers);
