@@ -172,7 +172,7 @@ void findings_scan(struct findings *findings, uintptr_t sp, uintptr_t end, bool 
         if ((at % 4096 == 0 || at == (sp & ~7ul)) && !is_readable(at)) {
             break;
         }
-        uintptr_t word = stubs_original(*(uintptr_t *)at);
+        uintptr_t word = stubs_original_at(at);
         const struct affected_range *range = findings_range(findings->wanted, word - 1);
         if (range && (!after_calls || coroutines_is_return_address(word))) {
             findings_note(findings, range, 0);

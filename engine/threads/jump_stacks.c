@@ -41,9 +41,9 @@ static bool has_run(uintptr_t pc)
     return coroutines_is_return_address(pc) && !(unwind_function(pc, &start, &end) && start == pc);
 }
 
-READS_PROGRAM bool jump_stacks_surely(uintptr_t sp)
+bool jump_stacks_surely(uintptr_t sp)
 {
-    return unknown_walk_jumps(stubs_original(*(const uintptr_t *)(sp - sizeof(uintptr_t))));
+    return unknown_walk_jumps(stubs_original_at(sp - sizeof(uintptr_t)));
 }
 
 static void take(void *context, const struct jump_buffer *buffer)

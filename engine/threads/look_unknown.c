@@ -93,7 +93,7 @@ static void name_holder(const struct unknown_place *place, char *ret, size_t siz
 /* A return address on a stack that is known, but not where it goes on. */
 static void describe_known(const struct unknown_stack *stack, struct findings *findings)
 {
-    uintptr_t word = stubs_original(*(const uintptr_t *)stack->walk.slot);
+    uintptr_t word = stubs_original_at(stack->walk.slot);
     const struct affected_range *range = findings_range(findings->wanted, word - 1);
     char holder[160];
 
@@ -108,7 +108,7 @@ static void describe_known(const struct unknown_stack *stack, struct findings *f
 /* A return address in a place of which nothing more is understood. */
 static void describe_not_understood(struct safe_point *wanted, const struct unknown_stack *stack)
 {
-    uintptr_t word = stubs_original(*(const uintptr_t *)stack->walk.slot);
+    uintptr_t word = stubs_original_at(stack->walk.slot);
     const struct affected_range *range = findings_range(wanted, word - 1);
     const struct transfer *recipe = findings_recipe(&wanted->transfers, word);
     size_t length = strlen(wanted->blocked_by), room = sizeof(wanted->blocked_by);

@@ -19,6 +19,7 @@
 #include "engine/code/unwind_tables.h"
 #include "engine/mapping.h"
 #include "engine/threads/readable.h"
+#include "engine/watched.h"
 
 #define FIRST_PUSHED 6 /* offsets behind the pushes */
 #define BOTH_PUSHED 11
@@ -169,6 +170,11 @@ uintptr_t stubs_original(uintptr_t word)
         }
     }
     return word;
+}
+
+READS_PROGRAM uintptr_t stubs_original_at(uintptr_t slot)
+{
+    return stubs_original(*(const uintptr_t *)slot);
 }
 
 uint32_t stubs_inside(const struct stub_area *area, const struct stopped_thread *thread, size_t *ret_pushed)

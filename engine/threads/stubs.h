@@ -40,6 +40,9 @@ uint32_t stubs_index(const struct stub_area *area, uintptr_t word);
  * it is no stub of any area. */
 uintptr_t stubs_original(uintptr_t word);
 
+/* The same for what stands at SLOT. */
+uintptr_t stubs_original_at(uintptr_t slot);
+
 /* The stub that THREAD was stopped in, 0 if in none; *ret_pushed is how many bytes it has pushed. */
 uint32_t stubs_inside(const struct stub_area *area, const struct stopped_thread *thread, size_t *ret_pushed);
 

@@ -66,11 +66,6 @@ static struct {
     void *visit_context;
 } search;
 
-static READS_PROGRAM uintptr_t word_at(uintptr_t slot)
-{
-    return stubs_original(*(const uintptr_t *)slot);
-}
-
 static bool is_affected(uintptr_t word)
 {
     return search.wanted->is_affected(search.wanted->context, word);
@@ -81,7 +76,7 @@ static bool is_affected(uintptr_t word)
 static READS_PROGRAM void take_address(void *context, uintptr_t *at)
 {
     struct address found = { .slot = (uintptr_t)at };
-    uintptr_t word = word_at(found.slot);
+    uintptr_t word = stubs_original_at(found.slot);
 
     (void)context;
     if (!is_affected(word) || !unknown_walk_resumes(word) || unknown_memory_is_in_use(found.slot) ||
@@ -149,7 +144,7 @@ static struct unknown_walk walk_best(const struct unknown_place *place, uintptr_
 static bool goes_on_at(const struct unknown_place *place, uintptr_t sp, uintptr_t slot, uintptr_t saved_at,
                        struct found *ret)
 {
-    bool by_switch = unknown_walk_switches(word_at(slot));
+    bool by_switch = unknown_walk_switches(stubs_original_at(slot));
     struct unknown_walk walk = walk_best(place, sp, slot, 0, saved_at);
 
     *ret = (struct found){ .sp = sp,
@@ -170,7 +165,7 @@ static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, ui
     end = end < place->high ? end : place->high;
     for (unsigned pass = 0; pass < 2; pass++) {
         for (uintptr_t slot = sp; slot < end; slot += sizeof(uintptr_t)) {
-            uintptr_t word = word_at(slot);
+            uintptr_t word = stubs_original_at(slot);
             if (unknown_walk_resumes(word) && coroutines_is_return_address(word) != (pass == 1) &&
                 goes_on_at(place, sp, slot, saved_at, ret)) {
                 return true;
@@ -185,13 +180,13 @@ static bool is_stack_pointer(const struct unknown_place *place, uintptr_t sp, ui
 static READS_PROGRAM bool has_returned(const struct unknown_place *place, uintptr_t sp, uintptr_t saved_at,
                                        struct found *ret)
 {
-    uintptr_t slot = sp - sizeof(uintptr_t), pc = word_at(slot);
+    uintptr_t slot = sp - sizeof(uintptr_t), pc = stubs_original_at(slot);
 
     if (!coroutines_is_return_address(pc)) {
         return false;
     }
     for (uintptr_t at = saved_at - BESIDE; at <= saved_at + BESIDE; at += sizeof(uintptr_t)) {
-        if (is_readable(at) && word_at(at) == pc && at != slot) {
+        if (is_readable(at) && stubs_original_at(at) == pc && at != slot) {
             *ret = (struct found){
                 .sp = sp,
                 .stack = { .place = *place, .sp = sp, .walk = walk_best(place, sp, slot, at, saved_at) },
@@ -365,10 +360,10 @@ static READS_PROGRAM bool looks_like_stack(const struct address *address, struct
     for (uintptr_t slot = low > looked->end ? low : looked->end; slot <= address->slot;
          slot += sizeof(uintptr_t)) {
         struct unknown_walk walk = { 0 };
-        if (unknown_walk_resumes(word_at(slot))) {
-            unknown_walk_from(&address->place, slot, 0, word_at(slot - sizeof(uintptr_t)), &walk);
+        if (unknown_walk_resumes(stubs_original_at(slot))) {
+            unknown_walk_from(&address->place, slot, 0, stubs_original_at(slot - sizeof(uintptr_t)), &walk);
         }
-        if (walk.links >= ENOUGH_LINKS || (walk.slot && unknown_walk_switches(word_at(slot)))) {
+        if (walk.links >= ENOUGH_LINKS || (walk.slot && unknown_walk_switches(stubs_original_at(slot)))) {
             looked->top = walk.top > looked->top ? walk.top : looked->top;
         }
     }
@@ -378,9 +373,9 @@ static READS_PROGRAM bool looks_like_stack(const struct address *address, struct
 
 static bool is_not_understood(const struct address *address, struct looked *looked)
 {
-    return !is_explained(address) &&
-           (address->place.kind == UNKNOWN_COROUTINE || is_above_broken(address) ||
-            !coroutines_is_return_address(word_at(address->slot)) || looks_like_stack(address, looked));
+    return !is_explained(address) && (address->place.kind == UNKNOWN_COROUTINE || is_above_broken(address) ||
+                                      !coroutines_is_return_address(stubs_original_at(address->slot)) ||
+                                      looks_like_stack(address, looked));
 }
 
 static void visit_not_understood(unknown_stack_visitor *visit, void *context)

@@ -158,8 +158,7 @@ static READS_PROGRAM bool is_interrupted(const struct unknown_place *place, uint
 static READS_PROGRAM bool is_list(uintptr_t slot, uintptr_t next)
 {
     for (uintptr_t at = slot + sizeof(uintptr_t); at < next; at += sizeof(uintptr_t)) {
-        uintptr_t word = stubs_original(*(const uintptr_t *)at);
-        if (!coroutines_is_return_address(word)) {
+        if (!coroutines_is_return_address(stubs_original_at(at))) {
             return false;
         }
     }

@@ -144,7 +144,7 @@ static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t 
     struct walk *walk = context;
 
     if (!write && is_on_stack(walk, address)) {
-        *value = stubs_original(*(const unw_word_t *)address);
+        *value = stubs_original_at(address);
         return 0;
     }
     if (write || !is_loaded_code(walk, address)) {
@@ -330,7 +330,7 @@ static enum unwind_end unwind(const ucontext_t *registers, bool saved, unwind_vi
             unw_get_reg(&cursor, UNW_REG_SP, &next_sp);
             unw_get_reg(&cursor, UNW_REG_IP, &next_pc);
             if (!signal_frame && is_on_stack(&walk, next_sp - 8) &&
-                stubs_original(*(const uintptr_t *)(next_sp - 8)) == next_pc) {
+                stubs_original_at(next_sp - 8) == next_pc) {
                 frame.return_slot = next_sp - 8;
             }
         }
