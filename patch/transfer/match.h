@@ -57,8 +57,9 @@ uint32_t code_origin(const struct code *code, uint32_t at, int32_t place, uint32
 
 /* The one instruction (or one of several with the same constant) that the bytes come from through any number
  * of copies, on whichever way; else NO_INSTRUCTION. That says what they are only if it makes the same value
- * each time. */
-uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size);
+ * each time. They begin *RET_INSIDE bytes behind the start of what it writes. */
+uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size,
+                          uint32_t *ret_inside);
 
 enum extension { EXTENSION_UNKNOWN, EXTENSION_ZERO, EXTENSION_SIGN };
 

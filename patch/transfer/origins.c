@@ -250,14 +250,31 @@ static bool same_constants(const struct code *code, uint32_t one, uint32_t other
            from->value == also->value;
 }
 
-uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size)
+/* How far into what its instruction writes the place of ORIGIN is. */
+static uint32_t place_inside(const struct code *code, const struct origin *origin)
+{
+    const struct code_operand *to =
+        origin->at == ENTRY ? NULL : &code->operands.items[code->instructions.items[origin->at].operand];
+
+    if (to && to->kind == OPERAND_REGISTER) {
+        return (uint32_t)(origin->place - to->number * 8 - to->first);
+    }
+    return to && to->kind == OPERAND_MEMORY && to->frame != NO_OFFSET
+               ? (uint32_t)(origin->place - PLACE_CFA - to->frame)
+               : 0;
+}
+
+uint32_t code_only_source(const struct code *code, uint32_t at, int32_t place, uint32_t size,
+                          uint32_t *ret_inside)
 {
     struct origins seen = { 0 }, leaves = { 0 };
 
     find_leaves(code, at, place, size, &seen, &leaves);
     bool single = leaves.list.count && !leaves.unknown && !seen.unknown;
+    *ret_inside = single ? place_inside(code, &leaves.list.items[0]) : 0;
     for (size_t i = 1; i < leaves.list.count && single; i++) {
-        single = same_constants(code, leaves.list.items[0].at, leaves.list.items[i].at);
+        single = same_constants(code, leaves.list.items[0].at, leaves.list.items[i].at) &&
+                 place_inside(code, &leaves.list.items[i]) == *ret_inside;
     }
     uint32_t ret = single ? leaves.list.items[0].at : NO_INSTRUCTION;
     LIST_FREE(&seen.list);

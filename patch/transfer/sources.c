@@ -94,7 +94,7 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
                           struct recipe_value *ret)
 {
     const struct code *code = &work->new->code;
-    uint32_t origin = code_only_source(code, work->new->at, place, size);
+    uint32_t inside, origin = code_only_source(code, work->new->at, place, size, &inside);
 
     if (origin == NO_INSTRUCTION) {
         return false;
@@ -114,8 +114,12 @@ static bool take_constant(const struct transfer_work *work, int32_t place, uint3
     }
     if (instruction->mnemonic == ZYDIS_MNEMONIC_MOV && from->kind == OPERAND_NUMBER && !from->relocation) {
         ret->from_kind = MOLT_VALUE_CONSTANT;
-        ret->from = to->size == 4 ? (int64_t)(uint32_t)from->value : from->value;
-        return to->kind == OPERAND_REGISTER ? to->size >= 4 : to->size >= size;
+        uint64_t number = to->size == 4 ? (uint32_t)from->value : (uint64_t)from->value;
+        ret->from = (int64_t)(number >> (8 * (inside & 7)));
+        return to->kind == OPERAND_REGISTER ? to->size >= 4 : to->size >= inside + size;
+    }
+    if (inside) {
+        return false;
     }
     int32_t pointer = size == 8 && to->kind == OPERAND_REGISTER && instruction->mnemonic == ZYDIS_MNEMONIC_LEA
                           ? code_pointer_after(code, origin, to->number)

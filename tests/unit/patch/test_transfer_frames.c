@@ -151,6 +151,30 @@ static void test_arguments_of_variable_number(void **state)
     end(&versions);
 }
 
+/* A part of a constant is not the constant's first bytes. */
+static void test_parts_of_constants(void **state)
+{
+#define READING(text, inside)                                                                                \
+    DECLARATIONS "int f(int n)\n{\n" text "    while (wait_event(n))\n        step(n, 1);\n" inside          \
+                 "    return n;\n}\n"
+    struct versions versions;
+    bool found = false;
+
+    start(&versions, READING("", ""), READING("    char text[4] = \"abc\";\n", "    step(text[2], n);\n"));
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    for (size_t i = 0; i < recipe->values.count; i++) {
+        const struct recipe_value *value = &recipe->values.items[i];
+        if (value->to_kind == MOLT_VALUE_SLOT && value->from_kind == MOLT_VALUE_CONSTANT) {
+            assert_int_equal(value->size, 2);
+            assert_int_equal(value->from, 'c');
+            found = true;
+        }
+    }
+    assert_true(found || optimised || strcmp(compiler, "gcc") != 0);
+    end(&versions);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +183,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
         cmocka_unit_test(test_what_constants_hold),
+        cmocka_unit_test(test_parts_of_constants),
     };
 
     take_arguments(count, arguments);
