@@ -54,6 +54,27 @@ static bool moves_to_stack_pointer(const struct code *code, const struct code_in
            operand_of(code, instruction, 0)->number == RSP;
 }
 
+/* Whether the register NUMBER was copied from the stack pointer itself, in the block of INSTRUCTION, and not
+ * made as the address of an object that lies at the frame's end. */
+static bool is_stack_pointer(const struct code *code, const struct code_instruction *instruction,
+                             unsigned number)
+{
+    const struct code_instruction *first =
+        &code->instructions.items[code->blocks.items[instruction->block].first];
+
+    for (const struct code_instruction *before = instruction; before > first && number != RSP;) {
+        before--;
+        for (unsigned i = 0; i < before->operand_count; i++) {
+            const struct code_operand *operand = operand_of(code, before, i);
+            if (operand->kind == OPERAND_REGISTER && operand->written && operand->number == number) {
+                return before->mnemonic == ZYDIS_MNEMONIC_MOV && is_whole_register(operand) &&
+                       is_whole_register(operand + 1) && operand[1].number == RSP;
+            }
+        }
+    }
+    return number == RSP;
+}
+
 /* Whether INSTRUCTION keeps the stack pointer in memory, at a distance from the frame pointer from which it
  * is read for nothing but to become the stack pointer again: that of a block with an array of variable
  * length. */
@@ -63,7 +84,8 @@ static bool keeps_stack_pointer(const struct code *code, const struct code_instr
     const struct code_operand *to = operand_of(code, instruction, 0);
     bool keeps = instruction->mnemonic == ZYDIS_MNEMONIC_MOV && to->kind == OPERAND_MEMORY &&
                  to->base == RBP && to->index == REGISTERS && pointers[RBP] != NO_OFFSET &&
-                 is_whole_register(to + 1) && pointers[to[1].number] == pointers[RSP];
+                 is_whole_register(to + 1) && pointers[to[1].number] == pointers[RSP] &&
+                 is_stack_pointer(code, instruction, to[1].number);
 
     for (uint32_t i = 0; i + 1 < code->instructions.count && keeps; i++) {
         const struct code_instruction *other = &code->instructions.items[i];

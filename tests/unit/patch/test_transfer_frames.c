@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "patch/transfer/code.h"
 #include "versions.h"
 
 /* What becomes of the calls that the compiler has made of several, if any: their line is 0. */
@@ -151,6 +152,31 @@ static void test_arguments_of_variable_number(void **state)
     end(&versions);
 }
 
+/* The address of what lies at the frame's end is one as any other, though it is the stack pointer's. */
+static void test_an_address_at_the_end_of_the_frame(void **state)
+{
+#define HOLDING(first, second)                                                                               \
+    DECLARATIONS "struct holder { long size; char *text; };\nint f(void)\n{\n    " first " " second          \
+                 "\n    holder.text = text;\n    holder.size = 16;\n    fill(&holder, 16);\n"                \
+                 "    while (wait_event(1))\n        step(text[0], 1);\n    return text[1];\n}\n"
+    static const char *const texts[] = { HOLDING("char text[16];", "struct holder holder;"),
+                                         HOLDING("struct holder holder;", "char text[16];") };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct versions versions;
+        struct code code;
+        bool stored = false;
+        start(&versions, texts[i], texts[i]);
+        code_init(&code, versions.old_object, object_find(versions.old_object, "f"), NULL);
+        for (size_t k = 0; k < code.taken.count; k++) {
+            stored = stored || !(code.instructions.items[code.taken.items[k].at].flags & CODE_CALL);
+        }
+        assert_true(stored || optimised);
+        code_deinit(&code);
+        end(&versions);
+    }
+}
+
 /* A part of a constant is not the constant's first bytes. */
 static void test_parts_of_constants(void **state)
 {
@@ -183,6 +209,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
         cmocka_unit_test(test_what_constants_hold),
+        cmocka_unit_test(test_an_address_at_the_end_of_the_frame),
         cmocka_unit_test(test_parts_of_constants),
     };
 
