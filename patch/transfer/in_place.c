@@ -148,7 +148,7 @@ static bool is_there(struct transfer_work *work, const struct recipe_value *valu
         return false;
     }
     if (value->from_kind == value->to_kind) {
-        return value->from == value->to && !value->addend && (in_register || value->size == value->from_size);
+        return value->from == value->to && !value->addend && value->size == value->from_size;
     }
     if (value->from_kind == MOLT_VALUE_FRAME && in_register) {
         return value->from == code_pointer(&work->old->code, work->old->at, (unsigned)value->to);
