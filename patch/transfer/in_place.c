@@ -15,6 +15,8 @@
 #include "patch/types/die_facts.h"
 
 #define ADDRESS 8
+#define TYPES_MAX 500 /* that one local leads to */
+#define SCOPES_MAX 64
 
 bool transfer_stays(const struct transfer_work *work, uint32_t old_call, uint32_t new_call)
 {
@@ -81,42 +83,92 @@ static bool same_frames(struct match *match)
     return same;
 }
 
-/* Whether TYPE, of a local that becomes one of NEW, is a type that changes, an array of those, or leads to
- * one. */
-static bool changes(const struct transfer_work *work, Dwarf_Die type, Dwarf_Die new)
-{
-    const struct transfer_pair *pair = work->pair;
-    uint32_t migration;
+/* Types that were looked at, by their DIEs. */
+typedef LIST(void *) seen_types;
 
-    for (;;) {
-        enum local_change change = pair->changes(pair->changes_context, &type, &new, pair->back, &migration);
-        Dwarf_Die old_plain, new_plain;
-        if (change == LOCAL_MIGRATES || change == LOCAL_DIFFERS) {
-            return true;
-        }
-        if (dwarf_peel_type(&type, &old_plain) != 0 || dwarf_peel_type(&new, &new_plain) != 0 ||
-            (dwarf_tag(&old_plain) != DW_TAG_pointer_type && dwarf_tag(&old_plain) != DW_TAG_array_type) ||
-            dwarf_tag(&old_plain) != dwarf_tag(&new_plain) || !die_type(&old_plain, &type) ||
-            !die_type(&new_plain, &new)) {
+/* Notes PLAIN; whether it is to be looked at. */
+static bool is_unseen(seen_types *seen, const Dwarf_Die *plain)
+{
+    for (size_t i = 0; i < seen->count; i++) {
+        if (seen->items[i] == plain->addr) {
             return false;
         }
     }
+    LIST_ADD(seen, plain->addr);
+    return true;
+}
+
+/* Whether TYPE changes, or somebody who has one may come to an instance of a type that does. */
+static bool may_lead_to_change(const struct transfer_work *work, Dwarf_Die type, seen_types *seen)
+{
+    const struct transfer_pair *pair = work->pair;
+    Dwarf_Die plain, next, child;
+    uint32_t migration;
+    bool found = false;
+
+    if (dwarf_peel_type(&type, &plain) != 0 || seen->count == TYPES_MAX) {
+        return true;
+    }
+    if (!is_unseen(seen, &plain)) {
+        return false;
+    }
+    if (pair->changes(pair->changes_context, &type, NULL, pair->back, &migration) == LOCAL_DIFFERS) {
+        return true;
+    }
+    switch (dwarf_tag(&plain)) {
+    case DW_TAG_pointer_type:
+    case DW_TAG_array_type:
+        return !die_type(&plain, &next) || may_lead_to_change(work, next, seen);
+    case DW_TAG_structure_type:
+    case DW_TAG_union_type:
+        for (int more = dwarf_child(&plain, &child); more == 0 && !found;
+             more = dwarf_siblingof(&child, &child)) {
+            found = dwarf_tag(&child) == DW_TAG_member && die_type(&child, &next) &&
+                    may_lead_to_change(work, next, seen);
+        }
+        return found || dwarf_hasattr(&plain, DW_AT_declaration);
+    default:
+        return false;
+    }
+}
+
+/* The first local below SCOPE, in whichever block, that may lead to an instance of a type that changes; NULL:
+ * none does. */
+static const char *find_leading(const struct transfer_work *work, Dwarf_Die *scope, unsigned depth)
+{
+    const char *found = NULL;
+    Dwarf_Die child, type;
+
+    for (int more = dwarf_child(scope, &child); more == 0 && !found; more = dwarf_siblingof(&child, &child)) {
+        int tag = dwarf_tag(&child);
+        seen_types seen = { 0 };
+        if ((tag == DW_TAG_variable || tag == DW_TAG_formal_parameter) && die_type(&child, &type) &&
+            may_lead_to_change(work, type, &seen)) {
+            const char *name = dwarf_diename(&child);
+            found = name ? name : "?";
+        } else if ((tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine) && depth < SCOPES_MAX) {
+            found = find_leading(work, &child, depth + 1);
+        }
+        LIST_FREE(&seen);
+    }
+    return found;
 }
 
 /* Memory that has no name, and is no block of the heap, is never made anew: so no local may lead to an
- * instance of a type that changes, which may be in it. */
+ * instance of a type that changes, which may be in it. What `alloca` gave is there as long as the frame, even
+ * if the block is left that has the local. */
 static char *check_instances(const struct transfer_work *work)
 {
-    for (size_t i = 0; work->pair->changes && i < work->old->locals->count; i++) {
-        const struct local *old = &work->old->locals->items[i];
-        const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
-        if (old->typed && (!new || !new->typed || changes(work, old->type, new->type))) {
-            return must_printf("the frame has no fixed size, and local `%s` may lead to an instance in it of "
-                               "a type that changes",
-                               old->name);
-        }
+    Dwarf_Die function = work->old->debug.die;
+    const char *local = NULL;
+
+    if (work->pair->changes) {
+        local = work->old->debug.known ? find_leading(work, &function, 0) : "?";
     }
-    return NULL;
+    return local ? must_printf("the frame has no fixed size, and local `%s` may lead to an instance in it of "
+                               "a type that changes",
+                               local)
+                 : NULL;
 }
 
 char *transfer_prepare_to_stay(struct transfer_work *work, uint32_t old_call, uint32_t new_call)

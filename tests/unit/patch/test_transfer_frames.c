@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <dwarf.h>
 #include <string.h>
 
 #include "patch/transfer/code.h"
@@ -158,6 +159,50 @@ static void test_arguments_of_variable_number(void **state)
     end(&versions);
 }
 
+/* What leads to a type called `item` changes. */
+static enum local_change item_changes(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                      uint32_t *ret_migration)
+{
+    Dwarf_Die type = *(old ? old : new), plain;
+    const char *name = dwarf_peel_type(&type, &plain) == 0 ? dwarf_diename(&plain) : NULL;
+
+    *ret_migration = 0;
+    return name && strcmp(name, "item") == 0 ? LOCAL_DIFFERS : LOCAL_UNKNOWN;
+}
+
+static enum policy_part no_parts(void *context, const Dwarf_Die *old, const Dwarf_Die *new, bool back,
+                                 uint64_t offset, uint64_t size, uint64_t *ret)
+{
+    return POLICY_PART_UNKNOWN;
+}
+
+/* An instance in memory that `alloca` gave stays what it was, whoever leads to it. */
+static void test_instances_in_a_frame_of_no_fixed_size(void **state)
+{
+#define KEEPING(type)                                                                                        \
+    DECLARATIONS "struct item { int a, b; };\nstruct other { int a; struct other *next; };\n"                \
+                 "struct list { struct " type " *first; };\nint f(int n)\n{\n    {\n"                        \
+                 "        struct list list;\n        list.first = __builtin_alloca(n);\n"                    \
+                 "        fill(list.first, n);\n    }\n    while (wait_event(n))\n"                          \
+                 "        step(n, 1);\n    return n;\n}\n"
+    static const char *const texts[] = { KEEPING("other"), KEEPING("item") };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct versions versions;
+        start(&versions, texts[i], texts[i]);
+        versions.pair.changes = item_changes;
+        versions.pair.parts = no_parts;
+        work_out(&versions, "f");
+        const struct recipe *recipe = recipe_of(&versions, "wait_event");
+        if (i == 0) {
+            assert_null(recipe->reason);
+        } else {
+            expect_reason(recipe, "may lead to an instance in it of a type that changes");
+        }
+        end(&versions);
+    }
+}
+
 /* The address of what lies at the frame's end is one as any other, though it is the stack pointer's. */
 static void test_an_address_at_the_end_of_the_frame(void **state)
 {
@@ -215,6 +260,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
         cmocka_unit_test(test_what_constants_hold),
+        cmocka_unit_test(test_instances_in_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_an_address_at_the_end_of_the_frame),
         cmocka_unit_test(test_parts_of_constants),
     };
