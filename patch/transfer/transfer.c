@@ -207,6 +207,23 @@ static bool is_written(const struct code *code, int32_t place)
     return false;
 }
 
+/* Whether OLD, an argument on the stack whose byte INSIDE the new version has at PLACE still, may have got
+ * another value since it was passed, which the old version keeps elsewhere. */
+static bool may_have_changed(struct transfer_work *work, const struct local *old, uint32_t inside,
+                             int32_t place)
+{
+    const struct local_piece *piece = old ? local_piece_of(old, inside, 1) : NULL;
+
+    if (!piece) {
+        return false;
+    }
+    bool in_register = piece->kind == LOCAL_REGISTER && piece->value < REGISTERS && !piece->addend;
+    int32_t now = (in_register ? (int32_t)piece->value * ADDRESS : PLACE_CFA + (int32_t)piece->value) +
+                  (int32_t)(inside - piece->offset);
+    return !(in_register || piece->kind == LOCAL_SLOT) ||
+           match_finds(&work->match, work->new->at, place, work->old->at, &now, 1, 1) != 0;
+}
+
 /* Arguments that the caller has left above the frame stay there: the new version must mean the same by that
  * place. If neither version writes there, it does. */
 static char *check_argument(struct transfer_work *work, int32_t offset)
@@ -222,6 +239,11 @@ static char *check_argument(struct transfer_work *work, int32_t offset)
         return transfer_same_type(work, old, local)
                    ? NULL
                    : must_printf("argument `%s`, on the stack, has another type", local->name);
+    }
+    if (local && may_have_changed(work, old, piece->offset + (uint32_t)(offset - piece->value), place)) {
+        return must_printf("argument `%s` is read where it was passed, on the stack, and may have another "
+                           "value by now",
+                           local->name);
     }
     bool as_passed = work->match.same_parameters && !is_written(&work->old->code, place) &&
                      !is_written(&work->new->code, place);

@@ -252,6 +252,23 @@ static void test_parts_of_constants(void **state)
     end(&versions);
 }
 
+/* An argument on the stack that only the old version changes, in a register. */
+static void test_an_argument_that_was_changed(void **state)
+{
+#define LIMITED(change)                                                                                      \
+    DECLARATIONS "struct limits { long low, high, more; };\nint f(int n, struct limits limits)\n{\n" change  \
+                 "    while (wait_event(n))\n        step(n, limits.low);\n    return n;\n}\n"
+    struct versions versions;
+
+    start(&versions, LIMITED("    limits.low = limits.low < 0 ? 100 : limits.low;\n"), LIMITED(""));
+    work_out(&versions, "f");
+    const struct recipe *recipe = recipe_of(&versions, "wait_event");
+    if (strcmp(compiler, "gcc") == 0 && strcmp(flags, "-O2") == 0) {
+        expect_reason(recipe, "argument `limits`");
+    }
+    end(&versions);
+}
+
 int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +280,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_instances_in_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_an_address_at_the_end_of_the_frame),
         cmocka_unit_test(test_parts_of_constants),
+        cmocka_unit_test(test_an_argument_that_was_changed),
     };
 
     take_arguments(count, arguments);
