@@ -287,6 +287,18 @@ static char *name_for_earlier(struct function_transfers *function, const struct 
     return ret->symbol ? NULL : must_strdup("the address of a constant is not known there");
 }
 
+/* Whether an earlier patch has defined SYMBOL, of the old object: what the binary has is left behind, and its
+ * code was led to the new place. */
+static bool is_defined_earlier(const struct function_transfers *function, struct object_symbol *symbol)
+{
+    const struct emission *emission = function->unit->emission;
+    struct contribution *contribution = function->unit->contribution;
+    const char *name = symbol->section ? bind_name(contribution->comparison->old, symbol) : symbol->name;
+
+    return bind_earlier(emission->earlier, emission->earlier_count, name,
+                        symbol->bind == STB_LOCAL ? contribution->key : "") != NULL;
+}
+
 /* The address of something that the new code of a recipe names. */
 static char *name_symbol(struct function_transfers *function, const struct recipe_value *value,
                          struct molt_patch_value *ret)
@@ -302,7 +314,10 @@ static char *name_symbol(struct function_transfers *function, const struct recip
                                                                                       value->symbol.section));
         return ret->symbol ? NULL : must_strdup("an address that it needs is not known");
     }
-    if (is_replaced(function)) {
+    if (symbol && symbol->bind != STB_LOCAL && image_is_exported(contribution->image, symbol->name)) {
+        return must_strdup("an address that it needs is known to the dynamic linker only");
+    }
+    if (is_replaced(function) || (symbol && is_defined_earlier(function, symbol))) {
         return name_for_earlier(function, &value->symbol, ret);
     }
     uint64_t nameless = symbol ? 0 : literal_address(contribution->image, &value->symbol);
