@@ -284,6 +284,9 @@ static bool goes_on_alike(struct pairing *pairing, uint32_t old, uint32_t new)
     const struct match *match = pairing->match;
 
     for (unsigned i = 0; i < TAIL_MAX; i++) {
+        if (old >= match->old->instructions.count || new >= match->new->instructions.count) {
+            return false;
+        }
         old = skip_own(match->old, match->new_of, old);
         new = skip_own(match->new, match->old_of, new);
         const struct code_instruction *a = &match->old->instructions.items[old];
