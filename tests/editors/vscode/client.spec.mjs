@@ -120,8 +120,7 @@ await test('a failed validation: values in the tree, the review and the problems
 await test('the light bulb writes a policy and opens it', code, async () => {
     await code.open('point.c');
     await code.replaceLine(3, '    double radius; /* long */');
-    await code.page.keyboard.press('Control+Period');
-    await code.page.locator('.action-widget').first().getByText('Molt: write a migration policy for struct point').click();
+    await code.act('Molt: write a migration policy for struct point');
     await code.page.locator('.tab.active[data-resource-name="point.c"]').waitFor();
     await code.review(/#include <molt\/policy\.h>\n\nMOLT_MIGRATE\(struct point, old, new\)/);
     assert.equal(received(log, 'workspace/executeCommand').at(-1).params.arguments[0].validation, false);

@@ -100,8 +100,7 @@ await test('live: the edit undone and saved leaves nothing pending', code, async
 await test('live: the body of an endless loop is made a function', code, async () => {
     await code.open('server.c');
     await code.replaceLine(69, '    for (;;) {');
-    await code.page.keyboard.press('Control+Period');
-    await code.page.locator('.action-widget').first().getByText('extract the loop\'s body into main_turn').click();
+    await code.act('extract the loop\'s body into main_turn');
     await code.page.locator('.view-line', { hasText: 'if (main_turn(&server))' }).first().waitFor();
     await code.command('File: Revert File');
     await code.page.locator('.view-line', { hasText: 'main_turn' }).first().waitFor({ state: 'detached' });
@@ -118,8 +117,7 @@ await test('live: what becomes of a structure is told before the save', code, as
 });
 
 await test('live: a wrong policy fails its validation, and the program runs on', code, async () => {
-    await code.page.keyboard.press('Control+Period');
-    await code.page.locator('.action-widget').first().getByText('Molt: write a validation for struct guest').click();
+    await code.act('Molt: write a validation for struct guest');
     await code.page.locator('.tab.active[data-resource-name="guest.c"]').waitFor();
     const text = await code.text();
     const line = text.split('\n').findIndex((one) => one.includes('return 1;')) + 1;
