@@ -165,6 +165,18 @@ static void take_outcome(struct number_summary *summary, const struct probe *pro
     free(end);
 }
 
+/* Whether FUNCTION is an allocator's, by molt.toml: what it makes of a size is its own business, in front of
+ * the block perhaps. Instances that grow out of their blocks move through it, and its accounts with them. */
+static bool allocates(const struct numbers *numbers, const char *function)
+{
+    for (size_t i = 0; i < numbers->settings->allocators.count; i++) {
+        if (strcmp(numbers->settings->allocators.items[i].allocate, function) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* FACT is about an argument of a call. */
 static void enter(struct numbers *numbers, struct number_summary *summary, const struct fact *fact)
 {
@@ -173,6 +185,9 @@ static void enter(struct numbers *numbers, struct number_summary *summary, const
     const struct number_reading *callee = NULL;
     bool known = false;
 
+    if (allocates(numbers, function)) {
+        return;
+    }
     if (*function) {
         callee = numbers_find_function(numbers, summary->reading, function, &known);
     }

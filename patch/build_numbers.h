@@ -4,6 +4,7 @@
 
 #include "patch/build_private.h"
 #include "patch/probe/probe.h"
+#include "patch/sites/heap_settings.h"
 
 /* A unit that was read, or some functions of it. */
 struct number_reading {
@@ -22,6 +23,7 @@ struct number_end {
 
 struct numbers {
     struct build *build;
+    const struct heap_settings *settings;
     LIST(struct number_reading *) readings;
     LIST(struct number_summary *) summaries;
     LIST(struct number_reading *) wanted; /* to be read before more can be said */

@@ -445,6 +445,7 @@ struct molt_error *build_offsets_check(struct build *build)
         return NULL; /* else each unit would have to be preprocessed */
     }
     struct checking checking = { .build = build, .numbers = { .build = build } };
+    checking.numbers.settings = &checking.settings;
     struct molt_error *error = heap_settings_read(build->session->db.root, &checking.settings);
 
     if (error) {

@@ -122,6 +122,12 @@ static const struct test_case cases[] = {
       "size_t n) { v->n = n; } void f(void) { set(g, more()); }",
       "n" },
     { "size_t size(int n) { return n ? size(n - 1) : sizeof(S); } void f(void) { g->n = size(2); }", "n" },
+    { "void *taken(size_t n) { size_t *p = malloc(n + 8); *p = n; return p + 1; } void f(void) { g->s = "
+      "taken(sizeof(S)); }",
+      "*p" },
+    { "void *take(size_t n) { size_t *p = malloc(n + 8); *p = n; return p + 1; } void f(void) { g->s = "
+      "take(sizeof(S)); }", /* which the settings speak of */
+      "" },
     { "void f(void) { keep(sizeof(S)); }", "?keep" },
     { "void " LONG "(size_t n) { g->n = n; } void f(void) { " LONG "(sizeof(S)); }", "?" LONG },
     { "void f(void) { g->keep(sizeof(S)); }", "?" },
@@ -195,6 +201,7 @@ static bool is_about_s(const struct probe *asked, const struct flow *flow)
 static char *where_numbers_go(const char *text)
 {
     struct source source = { .entry = { .name = (char *)"only.c" } };
+    struct heap_settings settings = { 0 };
     struct number_reading *first = calloc(1, sizeof(*first));
     struct probe *asked = calloc(1, sizeof(*asked)); /* with questions, which are not kept */
     struct text found = { 0 };
@@ -202,6 +209,8 @@ static char *where_numbers_go(const char *text)
     source.unit.entry = &source.entry;
     source.build.session = &source.session;
     source.numbers.build = &source.build;
+    source.numbers.settings = &settings;
+    LIST_ADD(&settings.allocators, (struct heap_allocator){ "take", "give", 8 });
     first->unit = &source.unit;
     text_puts(&found, "");
     read_functions(&source, text, first);
@@ -213,6 +222,7 @@ static char *where_numbers_go(const char *text)
     }
     probe_destroy(asked);
     numbers_deinit(&source.numbers);
+    LIST_FREE(&settings.allocators);
     return text_steal(&found);
 }
 
