@@ -38,6 +38,12 @@ size_t scan_end(const struct scan *scan, TSNode node);
 /* Whether NODE takes the address of something: &p. */
 bool scan_is_address(TSNode node);
 
+/* Whether DECLARATION is of variables that last. */
+bool scan_is_lasting(const struct scan *scan, TSNode declaration);
+
+/* Whether ONE and OTHER read the same. */
+bool scan_same_text(const struct scan *scan, TSNode one, TSNode other);
+
 /* NODE without parentheses around it. */
 TSNode scan_inside(TSNode node);
 

@@ -13,18 +13,6 @@ const char *flow_keep(struct flowing *flowing, char *text)
     return text;
 }
 
-bool flow_is_lasting(const struct scan *scan, TSNode declaration)
-{
-    bool lasting = false;
-
-    for (uint32_t i = 0; i < ts_node_named_child_count(declaration); i++) {
-        TSNode child = ts_node_named_child(declaration, i);
-        lasting = lasting || (node_is(child, "storage_class_specifier") &&
-                              (scan_reads(scan, child, "static") || scan_reads(scan, child, "extern")));
-    }
-    return lasting;
-}
-
 /* ---- variables ------------------------------------------------------------------------------------- */
 
 static struct flow_variable *find_variable(struct flowing *flowing, TSNode name)
@@ -71,7 +59,7 @@ static void add_variable(struct flowing *flowing, TSNode name, TSNode declarator
 /* The variables of DECLARATION. */
 static void read_declaration(struct flowing *flowing, TSNode declaration)
 {
-    bool lasting = flow_is_lasting(flowing->scan, declaration);
+    bool lasting = scan_is_lasting(flowing->scan, declaration);
 
     for (uint32_t i = 0; !lasting && i < ts_node_named_child_count(declaration); i++) {
         TSNode child = ts_node_named_child(declaration, i);

@@ -275,15 +275,9 @@ static void give(struct flowing *flowing, TSNode node, const struct goal *goal)
 
 /* ---- statements ------------------------------------------------------------------------------------ */
 
-static bool same_text(const struct scan *scan, TSNode one, TSNode other)
+static bool same_value(const struct scan *scan, TSNode one, TSNode other)
 {
-    char *left = scan_text(scan, scan_without_casts(one)),
-         *right = scan_text(scan, scan_without_casts(other));
-    bool same = strcmp(left, right) == 0;
-
-    free(left);
-    free(right);
-    return same;
+    return scan_same_text(scan, scan_without_casts(one), scan_without_casts(other));
 }
 
 /* Whether RIGHT is LEFT and something: a sum that is kept, not a size. */
@@ -294,7 +288,7 @@ static bool adds_up(const struct scan *scan, TSNode left, TSNode right)
            other = node_field(right, "right");
 
     return node_is(right, "binary_expression") && (node_is(sign, "+") || node_is(sign, "-")) &&
-           (same_text(scan, left, one) || same_text(scan, left, other) || adds_up(scan, left, one) ||
+           (same_value(scan, left, one) || same_value(scan, left, other) || adds_up(scan, left, one) ||
             adds_up(scan, left, other));
 }
 
@@ -357,7 +351,7 @@ static void read_assignment(struct flowing *flowing, TSNode node)
 
 static void read_declaration(struct flowing *flowing, TSNode declaration)
 {
-    bool lasting = flow_is_lasting(flowing->scan, declaration);
+    bool lasting = scan_is_lasting(flowing->scan, declaration);
 
     for (uint32_t i = 0; !lasting && i < ts_node_named_child_count(declaration); i++) {
         TSNode child = ts_node_named_child(declaration, i);

@@ -56,9 +56,6 @@ bool flow_find_place(struct flowing *flowing, TSNode node, const char **ret_end,
 /* The same for what NODE, an address, leads to. */
 bool flow_find_target(struct flowing *flowing, TSNode node, const char **ret_end, const char **ret_member);
 
-/* Whether DECLARATION is of variables that last. */
-bool flow_is_lasting(const struct scan *scan, TSNode declaration);
-
 /* probe/flows.c: reads all flows of the function at ROOT. */
 void flow_read(struct flowing *flowing, TSNode root);
 

@@ -14,17 +14,6 @@
 
 #include "patch/probe/flows.h"
 
-/* Whether ONE and OTHER read the same, parentheses around them left out. */
-static bool same_text(const struct scan *scan, TSNode one, TSNode other)
-{
-    char *left = scan_text(scan, scan_inside(one)), *right = scan_text(scan, scan_inside(other));
-    bool same = strcmp(left, right) == 0;
-
-    free(left);
-    free(right);
-    return same;
-}
-
 /* Whether TYPE, a type name, is a pointer or one of C's own. */
 static bool is_simple(TSNode type)
 {
@@ -84,7 +73,7 @@ static bool read_difference(const struct scan *scan, TSNode node, struct number 
         TSNode inner = node_field(place, "argument");
         ret->through_pointer = scan_reads(scan, node_field(place, "operator"), "->");
         ret->path = prepend(scan, node_field(place, "field"), ret->path);
-        if (same_text(scan, inner, ret->whole)) {
+        if (scan_same_text(scan, scan_inside(inner), scan_inside(ret->whole))) {
             return ret->through_pointer != by_address;
         }
         place = ret->through_pointer ? (TSNode){ 0 } : scan_inside(inner);

@@ -52,22 +52,9 @@ static void note_assignment(struct trace *trace, TSNode node)
                !plain || trace_is_sum(trace, scan_without_casts(right)));
 }
 
-/* Whether DECLARATION is of variables that last. */
-static bool is_lasting(const struct scan *scan, TSNode declaration)
-{
-    bool lasting = false;
-
-    for (uint32_t i = 0; i < ts_node_named_child_count(declaration); i++) {
-        TSNode child = ts_node_named_child(declaration, i);
-        lasting = lasting || (node_is(child, "storage_class_specifier") &&
-                              (scan_reads(scan, child, "static") || scan_reads(scan, child, "extern")));
-    }
-    return lasting;
-}
-
 static void note_declaration(struct trace *trace, TSNode declaration)
 {
-    bool lasting = is_lasting(trace->scan, declaration);
+    bool lasting = scan_is_lasting(trace->scan, declaration);
 
     for (uint32_t i = 0; i < ts_node_named_child_count(declaration); i++) {
         TSNode child = ts_node_named_child(declaration, i);

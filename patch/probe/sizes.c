@@ -198,6 +198,28 @@ bool scan_is_address(TSNode node)
     return node_is(node, "pointer_expression") && node_is(node_field(node, "operator"), "&");
 }
 
+bool scan_is_lasting(const struct scan *scan, TSNode declaration)
+{
+    bool lasting = false;
+
+    for (uint32_t i = 0; i < ts_node_named_child_count(declaration); i++) {
+        TSNode child = ts_node_named_child(declaration, i);
+        lasting = lasting || (node_is(child, "storage_class_specifier") &&
+                              (scan_reads(scan, child, "static") || scan_reads(scan, child, "extern")));
+    }
+    return lasting;
+}
+
+bool scan_same_text(const struct scan *scan, TSNode one, TSNode other)
+{
+    char *left = scan_text(scan, one), *right = scan_text(scan, other);
+    bool same = strcmp(left, right) == 0;
+
+    free(left);
+    free(right);
+    return same;
+}
+
 TSNode scan_without_casts(TSNode node)
 {
     node = scan_inside(node);
