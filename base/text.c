@@ -178,3 +178,10 @@ const char *path_below(const char *directory, const char *path)
     }
     return path[length] == '/' ? path + length + 1 : NULL;
 }
+
+const char *path_last(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}

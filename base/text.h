@@ -47,4 +47,7 @@ char *path_normalise(const char *directory, const char *path);
  * directory and its slash ("" for the directory itself), or NULL. Points into PATH. */
 const char *path_below(const char *directory, const char *path);
 
+/* The last component of PATH; points into it. */
+const char *path_last(const char *path);
+
 #endif

@@ -225,7 +225,7 @@ static char *name_lasting(const json_t *entry)
         text_printf(&text, " waits in %s", *callee ? callee : "a function called through a pointer");
     }
     if (line) {
-        text_printf(&text, " (%s:%d)", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
+        text_printf(&text, " (%s:%d)", path_last(file), line);
     }
     if (json_array_size(threads) > 1) {
         text_printf(&text, ", %zu threads", json_array_size(threads));

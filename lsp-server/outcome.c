@@ -123,7 +123,7 @@ char *outcome_held(const struct molt_diagnostics *list)
     if (!first)
         return NULL;
     append_count(&text, "", (double)in_first, "error");
-    text_printf(&text, " in %s", strrchr(first, '/') ? strrchr(first, '/') + 1 : first);
+    text_printf(&text, " in %s", path_last(first));
     if (others)
         text_printf(&text, ", %zu elsewhere", others);
     return text_steal(&text);

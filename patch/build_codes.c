@@ -330,16 +330,6 @@ static bool add_files(struct program_codes *codes, const struct identity *identi
 
 /* ---- their debug information ----------------------------------------------------------------------- */
 
-static bool unit_at(const struct image *image, uint64_t address, Dwarf_Die *ret)
-{
-    for (size_t i = 0; image->dwarf && i < image->units.count; i++) {
-        if (dwarf_offdie(image->dwarf, image->units.items[i].die, ret) && dwarf_haspc(ret, address) == 1) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static const struct transfer_side *side_of(struct program_codes *codes, struct object *object)
 {
     Dwarf_Die unit;
@@ -355,7 +345,7 @@ static const struct transfer_side *side_of(struct program_codes *codes, struct o
         transfer_side_init(&made->side, object);
     } else {
         made->side = (struct transfer_side){ .object = object, .clobbers = clobbers_create(object) };
-        if (unit_at(codes->image, object->sections[1].base, &unit)) {
+        if (image_unit_at(codes->image, object->sections[1].base, &unit)) {
             code_index_init_unit(&made->side.index, &unit);
         }
     }

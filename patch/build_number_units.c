@@ -20,16 +20,13 @@ static bool has_name(const struct number_reading *reading, const char *name)
 
 static struct unit *unit_of(const struct patch_session *session, const struct image *image, uint64_t address)
 {
-    for (size_t i = 0; i < image->units.count; i++) {
-        Dwarf_Die die;
-        if (!dwarf_offdie(image->dwarf, image->units.items[i].die, &die) || dwarf_haspc(&die, address) != 1) {
-            continue;
-        }
-        for (size_t k = 0; k < session->unit_count; k++) {
-            const struct compile_entry *entry = session->units[k].entry;
-            if (image_find_unit(image, entry->file, entry->name) == &image->units.items[i]) {
-                return &session->units[k];
-            }
+    Dwarf_Die die;
+    const struct image_unit *there = image_unit_at(image, address, &die);
+
+    for (size_t i = 0; there && i < session->unit_count; i++) {
+        const struct compile_entry *entry = session->units[i].entry;
+        if (image_find_unit(image, entry->file, entry->name) == there) {
+            return &session->units[i];
         }
     }
     return NULL;

@@ -6,7 +6,7 @@
  *                file is not C
  *     hidden     the database has a command, but what it made is in the program without debug information, so
  *                that nothing says where its functions are: it was compiled without -g. The symbol table
- * still names the source
+ *                still names the source
  *
  * Such code does no harm while nothing that it is made from changes. Where that does, it would stay as it is,
  * beside new functions and instances of other layouts: then the patch is refused.
@@ -19,13 +19,6 @@
 
 #include "base/text.h"
 #include "patch/file.h"
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
 
 /* Where the sources lay that IMAGE was made from, if that is not the root: the path in front of their names,
  * with its slash. Owned by the caller; NULL if it was made from the root. */
@@ -128,7 +121,7 @@ void session_find_unlisted(struct patch_session *session)
 
 const struct image *session_hides(const struct patch_session *session, const struct unit *unit)
 {
-    const char *name = base_name(unit->entry->file);
+    const char *name = path_last(unit->entry->file);
 
     if (command_has_debug(unit->entry) || session_is_linked(session, unit)) {
         return NULL; /* what is empty has no debug information with -g either */
@@ -137,7 +130,7 @@ const struct image *session_hides(const struct patch_session *session, const str
         const struct image *image = session->images.items[i];
         size_t linked = 0, described = 0;
         for (size_t k = 0; k < image->files.count; k++) {
-            linked += strcmp(base_name(image->files.items[k]), name) == 0;
+            linked += strcmp(path_last(image->files.items[k]), name) == 0;
         }
         for (const struct image_unit *same = table_get(&image->unit_names, name); same; same = same->next) {
             described++;
@@ -164,7 +157,7 @@ static const char *first_that_differs(const struct build *build, const struct un
 /* Whether the name says that it is C. */
 static bool is_c(const char *path)
 {
-    const char *dot = strrchr(base_name(path), '.');
+    const char *dot = strrchr(path_last(path), '.');
 
     return dot && !strcmp(dot, ".c");
 }

@@ -300,8 +300,7 @@ static void index_units(struct image *image)
     }
     for (size_t i = 0; i < image->units.count; i++) {
         struct image_unit *added = &image->units.items[i];
-        const char *slash = strrchr(added->path, '/');
-        added->next = table_put(&image->unit_names, slash ? slash + 1 : added->path, added);
+        added->next = table_put(&image->unit_names, path_last(added->path), added);
     }
 }
 
@@ -409,10 +408,9 @@ static bool ends_in(const char *path, const char *name)
 
 const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name)
 {
-    const char *slash = strrchr(path, '/');
     const struct image_unit *same = NULL, *ending = NULL;
 
-    for (const struct image_unit *unit = table_get(&image->unit_names, slash ? slash + 1 : path); unit;
+    for (const struct image_unit *unit = table_get(&image->unit_names, path_last(path)); unit;
          unit = unit->next) { /* the last one first */
         same = strcmp(unit->path, path) == 0 ? unit : same;
         ending = ends_in(unit->path, name) ? unit : ending;

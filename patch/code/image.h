@@ -83,6 +83,10 @@ bool image_is_binary(const char *path);
  * root for sources that lay elsewhere then; NULL if there is none. */
 const struct image_unit *image_find_unit(const struct image *image, const char *path, const char *name);
 
+/* code/image_local.c: the compile unit whose code is at ADDRESS, and its entry in the debug information; NULL
+ * if there is none. */
+const struct image_unit *image_unit_at(const struct image *image, uint64_t address, Dwarf_Die *ret_die);
+
 /* The next compile unit made from the same source as UNIT, with other flags perhaps; NULL if there is
  * none. */
 const struct image_unit *image_next_twin(const struct image *image, const struct image_unit *unit);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/code/image.h"
 #include "patch/types/variable_address.h"
 
@@ -46,6 +47,17 @@ static int by_number(const void *left, const void *right)
     uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
 
     return a < b ? -1 : a > b;
+}
+
+const struct image_unit *image_unit_at(const struct image *image, uint64_t address, Dwarf_Die *ret_die)
+{
+    for (size_t i = 0; image->dwarf && i < image->units.count; i++) {
+        const struct image_unit *unit = &image->units.items[i];
+        if (dwarf_offdie(image->dwarf, unit->die, ret_die) && dwarf_haspc(ret_die, address) == 1) {
+            return unit;
+        }
+    }
+    return NULL;
 }
 
 bool image_unit_has(const struct image *image, const struct image_unit *unit,
@@ -107,17 +119,10 @@ static enum owner owner_of_group(const struct image *image, const struct image_u
     return owner;
 }
 
-static const char *file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
 /* The first of the symbols from SYMBOL on that are named like it and come from a file named FILE. */
 static const struct image_symbol *candidate(const struct image_symbol *symbol, const char *file)
 {
-    while (symbol && (!symbol->file || strcmp(file_name(symbol->file), file) != 0)) {
+    while (symbol && (!symbol->file || strcmp(path_last(symbol->file), file) != 0)) {
         symbol = symbol->next;
     }
     return symbol;
@@ -152,7 +157,7 @@ static const struct image_symbol *choose(const struct image *image, const struct
 const struct image_symbol *image_find_local(const struct image *image, const struct image_unit *unit,
                                             const char *path, const char *name, bool *ret_ambiguous)
 {
-    const char *file = file_name(path);
+    const char *file = path_last(path);
     const struct image_symbol *first = candidate(table_get(&image->names, name), file);
 
     *ret_ambiguous = false;

@@ -99,7 +99,7 @@ static struct compile_entry *make_entry(const struct compile_entry *neighbour, c
 /* The file's name without its ending as part of a C name: "a-b.c" is "a_2db". */
 static char *identifier_of(const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    const char *name = path_last(path), *dot = strrchr(name, '.');
     struct text result = { 0 };
 
     text_puts(&result, "");

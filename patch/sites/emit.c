@@ -64,9 +64,8 @@ static void emit_site(const struct sites *sites, const struct site *site, struct
     record.file = emission_string(emission, site->file);
     record.line = site->line;
     if (*site->carver) {
-        const char *slash = strrchr(site->carver_file, '/');
         char *carver =
-            must_printf("%s (%s:%u)", site->carver, slash ? slash + 1 : site->carver_file, site->carver_line);
+            must_printf("%s (%s:%u)", site->carver, path_last(site->carver_file), site->carver_line);
         record.carver = emission_string(emission, carver);
         record.flags = site->pieces ? MOLT_SITE_PIECES : 0;
         free(carver);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/sites/private.h"
 
 #define FORMS_DEEP 12
@@ -15,13 +16,6 @@ char *site_base_name(const char *name)
     size_t length = strcspn(name, ".");
 
     return must_strndup(name, length ? length : strlen(name));
-}
-
-static const char *base_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
 }
 
 static void form_of_library(const struct allocator *allocator, struct allocation_form *ret)
@@ -147,7 +141,7 @@ static void find_on_line(const struct probe *probe, const struct code_frame *fra
         bool line = within ? candidate->line < frame->line && frame->line <= candidate->last_line
                            : candidate->line == frame->line;
         if (line && calls(candidate, callee, likeness) &&
-            strcmp(base_of(candidate->file), base_of(frame->file)) == 0) {
+            strcmp(path_last(candidate->file), path_last(frame->file)) == 0) {
             LIST_ADD(ret, candidate);
         }
     }
