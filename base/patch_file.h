@@ -173,6 +173,10 @@ enum molt_layout_flags {
                                 are cast to it */
 };
 
+/* What every block of the heap is aligned to, in bytes: a type that asks for more needs a place for it, so
+ * its alignment is a part of what it is. */
+#define MOLT_ALIGNMENT_ANYWHERE 16
+
 /* A type. One that the update leaves alone is there once; a changed one is there as it was and as it will be.
  * Index 0 is the opaque layout of size 1, so that 0 means "not known" wherever a layout is named. */
 struct molt_patch_layout {
@@ -479,8 +483,8 @@ struct patch_file {
     X(roots, root)                                                                                           \
     X(migrations, migration)                                                                                 \
     X(segments, segment)                                                                                     \
-    X(invariants, invariant) X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part)     \
-        X(aliases, alias)
+    X(invariants, invariant)                                                                                 \
+    X(transfers, transfer) X(values, value) X(initials, initial) X(parts, part) X(aliases, alias)
 #define X(array, record)                                                                                     \
     const struct molt_patch_##record *patch_##array;                                                         \
     size_t patch_##array##_count;

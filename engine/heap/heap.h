@@ -133,8 +133,8 @@ struct code_range heap_allocator_code(void);
  */
 void *heap_allocate(size_t size, unsigned site);
 
-/* As that, at a multiple of ALIGNMENT, a power of two: what malloc gives is at one of HEAP_ALIGNMENT. */
-#define HEAP_ALIGNMENT 16
+/* As that, at a multiple of ALIGNMENT, a power of two: what malloc gives is at one of
+ * MOLT_ALIGNMENT_ANYWHERE. */
 void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site);
 void heap_release(void *pointer);
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/patch_file.h"
 #include "engine/code/lookup.h"
 #include "engine/heap/heap.h"
 #include "engine/heap/next.h"
@@ -286,9 +287,9 @@ void *heap_allocate(size_t size, unsigned site)
 
 void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site)
 {
-    return alignment <= HEAP_ALIGNMENT    ? allocate(size, site)
-           : next.memalign || next_find() ? note_aligned(next.memalign(alignment, size), size, site)
-                                          : NULL;
+    return alignment <= MOLT_ALIGNMENT_ANYWHERE ? allocate(size, site)
+           : next.memalign || next_find()       ? note_aligned(next.memalign(alignment, size), size, site)
+                                                : NULL;
 }
 
 void heap_release(void *pointer)

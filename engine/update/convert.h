@@ -107,7 +107,7 @@ size_t conversion_count(const struct conversion *conversion, enum place_kind kin
  * one, and than what every block has. */
 static inline bool conversion_realigns(const struct conversion *conversion)
 {
-    return conversion->to->record->alignment > HEAP_ALIGNMENT &&
+    return conversion->to->record->alignment > MOLT_ALIGNMENT_ANYWHERE &&
            conversion->to->record->alignment > conversion->from->record->alignment;
 }
 

@@ -48,10 +48,11 @@ void one_pass_plan(struct state *state)
                                  !from->record->tail_stride && !to->record->tail_stride &&
                                  from->size == to->size && from->size <= SIZE_MAX_IN_PASSING &&
                                  !conversion_realigns(conversion);
-        conversion->moves_in_passing =
-            from->conversion_count == 1 && conversion->migrate && !conversion->custom &&
-            !from->record->tail_stride && !to->record->tail_stride && from->size < to->size &&
-            to->record->alignment <= HEAP_ALIGNMENT && state->conversion_count <= NEW_PLACES_CONVERSIONS_MAX;
+        conversion->moves_in_passing = from->conversion_count == 1 && conversion->migrate &&
+                                       !conversion->custom && !from->record->tail_stride &&
+                                       !to->record->tail_stride && from->size < to->size &&
+                                       to->record->alignment <= MOLT_ALIGNMENT_ANYWHERE &&
+                                       state->conversion_count <= NEW_PLACES_CONVERSIONS_MAX;
         void *back =
             conversion->in_passing && !conversion->validate ? find_way_back(state, conversion) : NULL;
         memcpy(&conversion->back, &back, sizeof(back));

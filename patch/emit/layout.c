@@ -79,7 +79,7 @@ static uint64_t hash_shape(const struct type *type)
     } else if (type_is_compound(type)) {
         hash = hash_word(hash, type->name ? type->name : type->alias);
         hash = hash_members(hash, type, 0);
-        hash = hash_number(hash, type->alignment > TYPE_ALIGNMENT_ANYWHERE ? type->alignment : 0);
+        hash = hash_number(hash, type->alignment > MOLT_ALIGNMENT_ANYWHERE ? type->alignment : 0);
     }
     return hash;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/patch_file.h"
 #include "patch/types/compare_private.h"
 
 #define CERTAIN 0.9 /* what another name in the same place must be for the bits to be right as they are */
@@ -161,7 +162,7 @@ void types_explain(struct type_changes *changes, struct type_change *change)
         change->kinds |= TYPE_CHANGE_ENUMERATORS;
     }
     change->kinds |= old->size != new->size ? TYPE_CHANGE_SIZE : 0;
-    bool strict = old->alignment > TYPE_ALIGNMENT_ANYWHERE || new->alignment > TYPE_ALIGNMENT_ANYWHERE;
+    bool strict = old->alignment > MOLT_ALIGNMENT_ANYWHERE || new->alignment > MOLT_ALIGNMENT_ANYWHERE;
     if (old->alignment != new->alignment && (change->kinds || strict)) {
         change->kinds |= TYPE_CHANGE_ALIGNMENT;
     }

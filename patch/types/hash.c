@@ -4,6 +4,7 @@
  */
 #include <dwarf.h>
 
+#include "base/patch_file.h"
 #include "patch/types/private.h"
 
 enum { SALT_VOID = 11, SALT_POINTER, SALT_FUNCTION, SALT_ARRAY, SALT_INCOMPLETE, SALT_TYPEDEF };
@@ -36,7 +37,7 @@ static void add_hash(struct type_hash *hash, struct type_hash other)
 /* An alignment that an object needs a place for; any other is met wherever there is room. */
 static void add_alignment(struct type_hash *hash, uint64_t alignment)
 {
-    add_number(hash, alignment > TYPE_ALIGNMENT_ANYWHERE ? alignment : 0);
+    add_number(hash, alignment > MOLT_ALIGNMENT_ANYWHERE ? alignment : 0);
     hash->exact = hash_number(hash->exact, alignment);
 }
 

@@ -21,9 +21,6 @@
 
 #include "base/text.h"
 
-/* What every block of the heap is aligned to, in bytes: a type that asks for more needs a place for it. */
-#define TYPE_ALIGNMENT_ANYWHERE 16
-
 enum type_kind {
     TYPE_VOID,
     TYPE_BASE,     /* encoding */

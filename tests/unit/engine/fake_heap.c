@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/patch_file.h"
 #include "engine/heap/heap.h"
 
 #define AREA ((size_t)2 << 30)
@@ -356,8 +357,8 @@ void *heap_allocate(size_t size, unsigned site)
 
 void *heap_allocate_aligned(size_t alignment, size_t size, unsigned site)
 {
-    return alignment <= HEAP_ALIGNMENT ? heap_allocate(size, site)
-                                       : NULL; /* whole programs show the others */
+    return alignment <= MOLT_ALIGNMENT_ANYWHERE ? heap_allocate(size, site)
+                                                : NULL; /* whole programs show the others */
 }
 
 void heap_hide(uintptr_t start)
