@@ -185,3 +185,15 @@ const char *path_last(const char *path)
 
     return slash ? slash + 1 : path;
 }
+
+static int compare_strings(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+void strings_sort(void *strings, size_t count)
+{
+    if (count > 0) { /* qsort wants an array even of none */
+        qsort(strings, count, sizeof(char *), compare_strings);
+    }
+}

@@ -50,4 +50,7 @@ const char *path_below(const char *directory, const char *path);
 /* The last component of PATH; points into it. */
 const char *path_last(const char *path);
 
+/* Sorts COUNT strings at STRINGS (an array of `char *` or `const char *`) by their bytes. */
+void strings_sort(void *strings, size_t count);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "patch/file.h"
 #include "patch/transfer/transfer.h"
 
@@ -84,11 +85,6 @@ struct build {
     LIST(char *) names;
 };
 
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
 static void find_objects(const char *path, struct build *ret)
 {
     DIR *directory = opendir(path);
@@ -102,7 +98,7 @@ static void find_objects(const char *path, struct build *ret)
     if (directory) {
         closedir(directory);
     }
-    qsort(ret->names.items, ret->names.count, sizeof(*ret->names.items), by_name);
+    strings_sort(ret->names.items, ret->names.count);
     for (size_t i = 0; i < ret->names.count; i++) {
         char *file = must_printf("%s/%s", path, ret->names.items[i]);
         LIST_ADD(&ret->objects, load(file));

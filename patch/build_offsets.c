@@ -331,11 +331,6 @@ static void warn(struct checking *checking, const struct changed_number *number,
 
 /* ---- following ------------------------------------------------------------------------------------- */
 
-static int compare_names(const void *left, const void *right)
-{
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
 /* Reads what is wanted. */
 static struct molt_error *read_wanted(struct checking *checking)
 {
@@ -346,7 +341,7 @@ static struct molt_error *read_wanted(struct checking *checking)
     for (size_t i = 0; i < numbers->wanted.count; i++) {
         struct number_reading *reading = numbers->wanted.items[i];
         if (reading->names.count) {
-            qsort(reading->names.items, reading->names.count, sizeof(*reading->names.items), compare_names);
+            strings_sort(reading->names.items, reading->names.count);
             LIST_ADD(&reading->names, NULL);
         }
         LIST_ADD(&requests, (struct probe_request){ .unit = reading->unit,

@@ -3,6 +3,7 @@
  * cache where contents are the same. The second one is compiled in place, since its text stands in the cache
  * and includes nothing.
  */
+#include "base/text.h"
 #include "patch/policy/compile.h"
 
 #include <ctype.h>
@@ -162,11 +163,6 @@ static void add_source_directories(const struct policy_setup *setup, struct comp
     LIST_FREE(&directories);
 }
 
-static int compare_names(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
 /* Whether the program is made from the file: it is no policy, whatever its directory is called. */
 static bool is_programs_own(const struct patch_session *session, const char *directory, const char *name)
 {
@@ -199,9 +195,7 @@ size_t policy_files_list(const struct patch_session *session, struct tree *tree,
         closedir(stream);
     }
     free(path);
-    if (names.count) {
-        qsort(names.items, names.count, sizeof(*names.items), compare_names);
-    }
+    strings_sort(names.items, names.count);
     *ret = names.items;
     return names.count;
 }

@@ -3,13 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "patch/session_private.h"
 #include "patch/sites/private.h"
-
-static int compare_names(const void *left, const void *right)
-{
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
 
 static void add_name(struct site_work *work, name_list *names, const char *name)
 {
@@ -49,9 +45,7 @@ static void find_names(struct site_work *work, name_list *ret)
     for (size_t i = 0; i < work->wrappers->items.count; i++) {
         add_name(work, ret, work->wrappers->items.items[i].name);
     }
-    if (ret->count) {
-        qsort(ret->items, ret->count, sizeof(*ret->items), compare_names);
-    }
+    strings_sort(ret->items, ret->count);
     for (size_t i = 0; i < ret->count; i++) {
         if (kept == 0 || strcmp(ret->items[kept - 1], ret->items[i]) != 0) {
             ret->items[kept++] = ret->items[i];

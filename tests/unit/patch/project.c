@@ -1,4 +1,5 @@
 /* Small programs for tests. */
+#include "base/text.h"
 #include "project.h"
 
 #include <setjmp.h>
@@ -121,11 +122,6 @@ void project_save(struct project *project, const char *name)
     fclose(file);
 }
 
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
 static const char *names(struct project *project, const char *key)
 {
     static char result[4096];
@@ -140,7 +136,7 @@ static const char *names(struct project *project, const char *key)
     {
         list[count++] = json_string_value(json_object_get(entry, "name"));
     }
-    qsort(list, count, sizeof(*list), by_name);
+    strings_sort(list, count);
     result[0] = '\0';
     for (size_t i = 0; i < count; i++) {
         strcat(result, i ? " " : "");
