@@ -234,14 +234,16 @@ bool build_state_migrates(const struct build *build)
     return build->state && build->state->migrates;
 }
 
-/* Whether a member was added where there was padding. No code shows it before something uses the member, and
- * by then the sources that have it would be those that the program runs: nobody would clear what the padding
- * of live instances holds. */
-static bool fills_padding(const struct build_state *state)
+/* Whether a member was added where there was padding, or a type asks for another alignment than its size
+ * tells. No code shows it before something uses the member, or goes by the alignment, and by then the sources
+ * that have it would be those that the program runs: nobody would clear what the padding of live instances
+ * holds, or put them where the alignment is. */
+static bool changes_unseen(const struct build_state *state)
 {
     for (size_t i = 0; i < type_changes_count(state->changes); i++) {
         const struct type_change *change = type_changes_at(state->changes, i);
-        if (change->old && change->new && change->kinds == TYPE_CHANGE_ADDED) {
+        if (change->old && change->new &&
+            (change->kinds == TYPE_CHANGE_ADDED || change->kinds & TYPE_CHANGE_ALIGNMENT)) {
             return true;
         }
     }
@@ -267,7 +269,7 @@ struct molt_error *build_state_prepare(struct build *build)
     struct build_state *state = build->state = must_calloc(1, sizeof(*state));
     read_mentions(build, state);
     build_types_make(build, false);
-    if (!build->contributions.count && fills_padding(state)) {
+    if (!build->contributions.count && changes_unseen(state)) {
         error = place_all(build);
     }
     if (error || !build->contributions

@@ -270,6 +270,26 @@ static void refusals(void **state)
     project_deinit(&project);
 }
 
+/* Variables that the source gives a section stay where they are, one behind the other. */
+static void misplaced(void **state)
+{
+    const char *format =
+        "#define HERE __attribute__((section(\"set\")))\n"
+        "struct line { long a[8]; } %s;\n"
+        "HERE struct line one = { { 1 } }; HERE long between = 2; HERE struct line other = { { 3 } };\n"
+        "int step(int x) { return (one.a[x] += between) + other.a[x]; }\n";
+    char *old = must_printf(format, ""), *new = must_printf(format, "__attribute__((aligned(64)))");
+    struct project project;
+
+    change(&project, old, new);
+    assert_non_null(project.error);
+    assert_non_null(strstr(project.error->message, "has to be at a multiple of 64 bytes now"));
+    assert_int_equal(project.error->line, 3);
+    project_deinit(&project);
+    free(old);
+    free(new);
+}
+
 /* clang keeps members of static structures apart and numbers them; here each is known by its name. */
 static void parts(void **state)
 {
@@ -497,7 +517,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(numbers),     cmocka_unit_test(tails),           cmocka_unit_test(behind_pointers),
         cmocka_unit_test(refusals),    cmocka_unit_test(chains),          cmocka_unit_test(parts),
         cmocka_unit_test(other_forms), cmocka_unit_test(parts_of_arrays), cmocka_unit_test(unread),
-        cmocka_unit_test(two_values),  cmocka_unit_test(folded),
+        cmocka_unit_test(two_values),  cmocka_unit_test(folded),          cmocka_unit_test(misplaced),
     };
 
     if (argc == 3) {
