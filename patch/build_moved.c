@@ -185,7 +185,10 @@ static const struct object_symbol *find_ambiguous(const struct object *object,
 {
     const struct object_section *section = &object->sections[symbol->section];
 
-    for (size_t i = 1; !is_alone(section, symbol) && i < object->symbol_count; i++) {
+    if (is_alone(section, symbol)) {
+        return NULL;
+    }
+    for (size_t i = 1; i < object->symbol_count; i++) {
         const struct object_symbol *function = &object->symbols[i];
         const struct object_section *code = &object->sections[function->section];
         if (!function->key || !symbol_is_function(object, function)) {
