@@ -234,16 +234,14 @@ bool build_state_migrates(const struct build *build)
     return build->state && build->state->migrates;
 }
 
-/* Whether a member was added where there was padding, or a type asks for another alignment than its size
- * tells. No code shows it before something uses the member, or goes by the alignment, and by then the sources
- * that have it would be those that the program runs: nobody would clear what the padding of live instances
- * holds, or put them where the alignment is. */
+/* Whether the layout of a type changed: a member in what was padding, say, two that trade places, or an
+ * alignment. No code shows it before something uses them, and by then the sources that have it would be those
+ * that the program runs: nobody would lead live instances there. */
 static bool changes_unseen(const struct build_state *state)
 {
     for (size_t i = 0; i < type_changes_count(state->changes); i++) {
         const struct type_change *change = type_changes_at(state->changes, i);
-        if (change->old && change->new &&
-            (change->kinds == TYPE_CHANGE_ADDED || change->kinds & TYPE_CHANGE_ALIGNMENT)) {
+        if (change->old && change->new && change->kinds & ~(unsigned)TYPE_CHANGE_RENAMED) {
             return true;
         }
     }

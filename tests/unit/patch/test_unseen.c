@@ -93,26 +93,37 @@ static void code_without_debug_information_is_refused(void **state)
     project_deinit(&project);
 }
 
-/* No code shows it; but the next patch, whose code uses it, begins with sources that have the member. */
-static void member_in_padding_is_an_update(void **state)
+/* No code shows them; but the next patch, whose code uses the members, begins with sources that have them. */
+static void unseen_members_are_an_update(void **state)
 {
-    const char *a = "#include <stdlib.h>\nstruct item { int id;%s struct item *next; };\nstruct item *list;\n"
-                    "int value(int x)\n{\n    struct item *item = malloc(sizeof(*item));\n    item->id = x;\n"
+    const char *a = "#include <stdlib.h>\nstruct item { struct item *next; %s };\nstruct item *list;\n"
+                    "int value(int x)\n{\n    struct item *item = calloc(1, sizeof(*item));\n"
                     "    item->next = list;\n    list = item;\n    return x;\n}\n";
-    struct project project;
-    char before[512], after[512];
+    const char *edits[][2] = {
+        { "char id; long last;", "char id; int more; long last;" }, /* in padding */
+        { "int one, other;", "int other, one;" },
+        { "int value;", "float value;" },
+        { "struct { int x, y; } at;", "struct { int y, x; } at;" },
+        { "enum { RED, BLUE } color;", "enum { BLUE, RED } color;" },
+    };
 
-    snprintf(before, sizeof(before), a, "");
-    snprintf(after, sizeof(after), a, " int more;");
-    start_with_header(&project);
-    project_write(&project, "v1", "a.c", before);
-    project_build(&project);
-    project_shell(&project, "cp v1/a.c v2 && cp v1/h.h v2");
-    project_write(&project, "v2", "a.c", after);
-    project_patch(&project, "v1", "v2", NULL);
-    assert_string_equal(project_functions(&project), "");
-    assert_false(project.result.empty);
-    project_deinit(&project);
+    for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+        struct project project;
+        char before[512], after[512];
+        snprintf(before, sizeof(before), a, edits[i][0]);
+        snprintf(after, sizeof(after), a, edits[i][1]);
+        start_with_header(&project);
+        project_write(&project, "v1", "a.c", before);
+        project_build(&project);
+        project_shell(&project, "cp v1/a.c v2 && cp v1/h.h v2");
+        project_write(&project, "v2", "a.c", after);
+        project_patch(&project, "v1", "v2", NULL);
+        assert_string_equal(project_functions(&project), "");
+        if (project.result.empty) {
+            fail_msg("nothing to update, although %s is %s now", edits[i][0], edits[i][1]);
+        }
+        project_deinit(&project);
+    }
 }
 
 /* Of a file whose whole content is left out by an #if the program names the source alone. */
@@ -158,7 +169,7 @@ int main(int count, char **arguments)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_without_a_command_is_refused),
         cmocka_unit_test(code_without_debug_information_is_refused),
-        cmocka_unit_test(member_in_padding_is_an_update),
+        cmocka_unit_test(unseen_members_are_an_update),
         cmocka_unit_test(empty_file_is_no_hidden_code),
         cmocka_unit_test(unlinked_source_is_told),
     };
