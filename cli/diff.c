@@ -159,7 +159,7 @@ static struct molt_error *build(const struct cli_arguments *arguments, struct pa
 
 static struct molt_error *run_diff(const struct cli_arguments *arguments, int *ret_status)
 {
-    const char *build_directory = cli_value(arguments, "build");
+    const char *build_directory = cli_value(arguments, "build"), *output = cli_value(arguments, "output");
     struct patch_options options = {
         .build = build_directory                                    ? build_directory
                  : access("build/compile_commands.json", R_OK) == 0 ? "build"
@@ -171,12 +171,15 @@ static struct molt_error *run_diff(const struct cli_arguments *arguments, int *r
     struct patch_session *session = NULL;
 
     options.binaries = cli_values(arguments, "binary", &options.binary_count);
-    if (!cli_value(arguments, "output")) {
+    if (!output) {
         return molt_error_new(MOLT_ERROR_USAGE, "name the patch file with -o FILE");
     }
     struct molt_error *error = patch_session_create(&options, &session);
     error = error ? error : build(arguments, session);
     patch_session_destroy(session);
+    if (error && access(output, F_OK) == 0) {
+        fprintf(stderr, "note: %s is still the one that was there before\n", output);
+    }
     return error;
 }
 

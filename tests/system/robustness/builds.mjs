@@ -15,6 +15,11 @@ async function wrongSources() {
     const result = await victim.diff(out(victim), { from: 'v2', to: 'v1' });
     demandRefusal('molt diff', result, [2], ['main.c']);
     demand(!fs.existsSync(out(victim)), 'a patch was written');
+
+    fs.writeFileSync(out(victim), 'an earlier one');
+    const again = await victim.diff(out(victim), { from: 'v2', to: 'v1' });
+    demand(again.status === 2 && again.output.includes('out.molt is still the one that was there before'), again.output);
+    demand(fs.readFileSync(out(victim), 'utf8') === 'an earlier one', 'the earlier patch is another');
 }
 
 /** The compile database has other flags than the program was built with. */
