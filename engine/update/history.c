@@ -133,7 +133,7 @@ static bool release_images(struct applied *entry)
 
     for (size_t i = 0; i < entry->image_count; i++) {
         if (entry->images[i] && !is_in_use(entry->images[i])) {
-            sites_keep(0, entry->images[i]->start, entry->images[i]->end);
+            site_memory_keep(0, entry->images[i]->start, entry->images[i]->end);
             free_image(entry->images[i]);
             entry->images[i] = NULL;
         }

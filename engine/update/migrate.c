@@ -196,7 +196,7 @@ int state_migrate(struct state *state, const struct world *world, struct update_
 {
     state->world = world;
     state->report = report;
-    state->sites_mark = sites_mark();
+    state->sites_mark = site_memory_count();
     if (!state->migrates) {
         return take_initials(state);
     }
@@ -266,7 +266,7 @@ void state_revert(struct state *state)
         state->conversions[i].high = 0;
     }
     new_places_deinit(&state->places);
-    sites_forget(state->sites_mark);
+    site_memory_forget(state->sites_mark);
     state->moved = 0;
     release_deinit();
     guard_end();

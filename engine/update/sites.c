@@ -10,9 +10,6 @@
  * A patch names the layouts that it has to do with. One that is remembered and not named is none of them, and
  * its blocks are bytes to this update, unless a changed type has its name: then the builder's idea of it and
  * the program's blocks do not agree, and where there are such blocks the update is refused (missed.c).
- *
- * Code of a patch goes away when it is rolled back or superseded, while blocks that it has asked for live on:
- * their sites are remembered by their numbers then.
  */
 #include "engine/update/sites.h"
 
@@ -23,58 +20,6 @@
 
 #include "base/search.h"
 #include "engine/sort.h"
-
-/* A layout, from one update to the next. */
-struct identity {
-    uint64_t hash; /* 0: the layout does not matter */
-    uint64_t name; /* of the type, as a number */
-    uint64_t unit; /* likewise, of a name with several meanings; else 0 */
-};
-
-struct remembered {
-    uintptr_t address; /* 0: the site ID, synthetic or of code that has gone */
-    unsigned id;
-    bool of_patch; /* in code that a patch brought */
-    uint32_t kind, line;
-    struct identity is, was; /* by now; before the update of this memory gave it another name */
-    size_t before; /* of a site ID that an update gave another name: 1 + index of what was remembered before;
-                      else 0 */
-    struct allocator allocator;
-    char *file;
-    const char *carver; /* interned */
-    bool pieces;
-};
-
-static struct {
-    struct remembered *items;
-    size_t count, capacity;
-} memory;
-
-/* Names of carvers, which stay as long as the program runs: there are few. */
-struct name {
-    struct name *next;
-    char text[];
-};
-
-static struct name *names;
-
-static uint32_t known_by_id[HEAP_SITE_MAX + 1]; /* 1 + index of the memory; 0: none */
-
-/* TEXT for good; "" if there is no memory. */
-static const char *intern(const char *text)
-{
-    struct name *name = names;
-
-    while (name && strcmp(name->text, text) != 0) {
-        name = name->next;
-    }
-    if (!name && *text && (name = malloc(sizeof(*name) + strlen(text) + 1))) {
-        strcpy(name->text, text);
-        name->next = names;
-        names = name;
-    }
-    return name ? name->text : "";
-}
 
 /* ---- identities ------------------------------------------------------------------------------------ */
 
@@ -96,11 +41,6 @@ static struct identity identity_of(const struct layouts *layouts, uint32_t index
     return (struct identity){ .hash = record->hash,
                               .name = number_of(patch_file_string(layouts->file, record->name)),
                               .unit = number_of(patch_file_string(layouts->file, record->unit)) };
-}
-
-static bool same_identity(struct identity one, struct identity other)
-{
-    return one.hash == other.hash && one.unit == other.unit;
 }
 
 /* Of two names of units: whether they may mean one. */
@@ -211,7 +151,7 @@ static void add_of_patch(struct sites *sites, const struct loaded_patch *patch)
                                  .layout = site->layout,
                                  .line = site->line,
                                  .file = patch_file_string(&patch->file, site->file),
-                                 .carver = intern(patch_file_string(&patch->file, site->carver)),
+                                 .carver = site_memory_intern(patch_file_string(&patch->file, site->carver)),
                                  .pieces = site->flags & MOLT_SITE_PIECES,
                                  .allocator = bind_allocator(patch, site),
                                  .of_patch = site->symbol != 0 };
@@ -238,50 +178,14 @@ static void take_remembered(const struct sites *sites, struct site_entry *entry,
     entry->pieces = known->pieces;
 }
 
-struct latest {
-    uintptr_t address;
-    size_t index; /* of the memory */
-};
-
-static const struct latest *find_latest(const struct latest *list, size_t count, uintptr_t address)
-{
-    size_t index = COUNT_BEFORE(i, count, list[i].address < address);
-
-    return index < count && list[index].address == address ? &list[index] : NULL;
-}
-
-/* What is remembered of each address, later memories instead of earlier ones, ascending; from malloc. */
-static struct latest *latest_memories(size_t *ret_count)
-{
-    struct latest *list = calloc(memory.count + 1, sizeof(*list));
-    size_t count = 0, kept = 0;
-
-    for (size_t i = 0; list && i < memory.count; i++) {
-        if (memory.items[i].address) {
-            list[count++] = (struct latest){ memory.items[i].address, i };
-        }
-    }
-    SORT_BY(list, count, struct latest, address);
-    for (size_t i = 0; i < count; i++) {
-        if (kept && list[kept - 1].address == list[i].address) {
-            list[kept - 1].index =
-                list[kept - 1].index > list[i].index ? list[kept - 1].index : list[i].index;
-        } else {
-            list[kept++] = list[i];
-        }
-    }
-    *ret_count = kept;
-    return list;
-}
-
 /* What stands in this patch's own code is nobody's memory. */
 static int add_remembered(struct sites *sites)
 {
     size_t of_patch = sites->count, count;
-    struct latest *list = latest_memories(&count);
+    struct latest_memory *list = site_memory_latest(&count);
 
     for (size_t i = 0; list && i < count; i++) {
-        const struct remembered *known = &memory.items[list[i].index];
+        const struct remembered *known = site_memory_at(list[i].index);
         struct site_entry *entry = find_entry(sites, of_patch, known->address);
         if (!entry) {
             entry = &sites->entries[sites->count++];
@@ -302,7 +206,7 @@ int sites_init(struct sites *sites, const struct loaded_patch *patch, const stru
                bool rollback)
 {
     *sites = (struct sites){ .layouts = layouts, .rollback = rollback };
-    sites->entries = calloc(patch->file.patch_sites_count + memory.count + 1, sizeof(*sites->entries));
+    sites->entries = calloc(patch->file.patch_sites_count + site_memory_count() + 1, sizeof(*sites->entries));
     sites->meanings = calloc(HEAP_SITE_MAX + 1, sizeof(*sites->meanings));
     sites->identities = calloc(layouts->count + 1, sizeof(*sites->identities));
     if (!sites->entries || !sites->meanings || !sites->identities) {
@@ -345,8 +249,9 @@ static struct meaning resolve_by_id(const struct sites *sites, unsigned id)
 {
     struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN, .carver = "" };
 
-    if (known_by_id[id]) {
-        const struct remembered *known = &memory.items[known_by_id[id] - 1];
+    size_t last = site_memory_of_id(id);
+    if (last) {
+        const struct remembered *known = site_memory_at(last - 1);
         meaning.kind = (uint8_t)known->kind;
         meaning.layout = find_layout(sites, known->is, &meaning.doubt);
         meaning.kind = meaning.layout ? meaning.kind : MOLT_SITE_BYTES;
@@ -361,7 +266,7 @@ static struct meaning resolve(const struct sites *sites, unsigned id)
     const struct heap_site *site = id ? heap_site(id) : NULL;
     struct meaning meaning = { .resolved = true, .kind = MOLT_SITE_UNKNOWN, .carver = "" };
 
-    if (site && (!site->depth || known_by_id[id])) {
+    if (site && (!site->depth || site_memory_of_id(id))) {
         return resolve_by_id(sites, id);
     }
     if (!site || site->unloaded) {
@@ -415,35 +320,13 @@ bool sites_same_line(struct sites *sites, unsigned one, unsigned other)
 
 /* ---- across updates -------------------------------------------------------------------------------- */
 
-/* There is room for it. */
-static void remember_by_id(struct remembered what)
-{
-    memory.items[memory.count++] = what;
-    known_by_id[what.id] = (uint32_t)memory.count;
-}
-
-static int make_room(size_t count)
-{
-    size_t wanted = memory.count + count;
-
-    if (wanted > memory.capacity) {
-        struct remembered *grown = realloc(memory.items, wanted * sizeof(*grown));
-        if (!grown) {
-            return -ENOMEM;
-        }
-        memory.items = grown;
-        memory.capacity = wanted;
-    }
-    return 0;
-}
-
 int sites_reserve(const struct sites *sites)
 {
     size_t synthetic = sites->layouts->count * 4;
 
-    size_t ids = sites->layouts->file->patch_aliases_count ? memory.count : 0;
+    size_t ids = sites->layouts->file->patch_aliases_count ? site_memory_count() : 0;
 
-    return make_room(sites->count + synthetic + ids + 1);
+    return site_memory_reserve(sites->count + synthetic + ids + 1);
 }
 
 /* The layout that a block of ENTRY has after the update. In code of the patch it is that already. */
@@ -454,7 +337,7 @@ static uint32_t layout_after(const struct sites *sites, const struct site_entry 
 
 static bool is_of_patch(const struct site_entry *entry)
 {
-    return entry->of_patch || (entry->memory && memory.items[entry->memory - 1].of_patch);
+    return entry->of_patch || (entry->memory && site_memory_at(entry->memory - 1)->of_patch);
 }
 
 /* What a block of ENTRY is after the update, by the names before it. */
@@ -465,18 +348,18 @@ static struct identity identity_after(const struct sites *sites, const struct si
     if (layout || !entry->memory || entry->of_patch) {
         return layout ? sites->identities[layout] : (struct identity){ 0 };
     }
-    return memory.items[entry->memory - 1].is;
+    return site_memory_at(entry->memory - 1)->is;
 }
 
 static void remember_entry(const struct sites *sites, const struct site_entry *entry)
 {
-    const struct remembered *known = entry->memory ? &memory.items[entry->memory - 1] : NULL;
+    const struct remembered *known = entry->memory ? site_memory_at(entry->memory - 1) : NULL;
     struct identity was = identity_after(sites, entry), is = renamed(sites, was, false);
 
     if (known && !entry->of_patch && same_identity(known->is, is)) {
         return;
     }
-    memory.items[memory.count++] =
+    site_memory_add(
         (struct remembered){ .address = entry->address,
                              .of_patch = is_of_patch(entry),
                              .kind = known && !entry->layout && !entry->of_patch ? known->kind : entry->kind,
@@ -486,28 +369,29 @@ static void remember_entry(const struct sites *sites, const struct site_entry *e
                              .allocator = entry->allocator,
                              .file = strdup(entry->file),
                              .carver = entry->carver,
-                             .pieces = entry->pieces };
+                             .pieces = entry->pieces });
 }
 
 /* Site IDs whose blocks have a type that is called something else now. */
 static void rename_ids(const struct sites *sites)
 {
-    for (unsigned id = 1; id <= HEAP_SITE_MAX && memory.count < memory.capacity; id++) {
-        const struct remembered *known = known_by_id[id] ? &memory.items[known_by_id[id] - 1] : NULL;
+    for (unsigned id = 1; id <= HEAP_SITE_MAX && !site_memory_is_full(); id++) {
+        size_t last = site_memory_of_id(id);
+        const struct remembered *known = last ? site_memory_at(last - 1) : NULL;
         struct identity is = known ? renamed(sites, known->is, false) : (struct identity){ 0 };
         if (known && !same_identity(is, known->is)) {
             struct remembered next = *known;
             next.was = known->is;
             next.is = is;
-            next.before = known_by_id[id];
-            remember_by_id(next);
+            next.before = last;
+            site_memory_add(next);
         }
     }
 }
 
 void sites_remember(const struct sites *sites)
 {
-    for (size_t i = 0; i < sites->count && memory.count < memory.capacity; i++) {
+    for (size_t i = 0; i < sites->count && !site_memory_is_full(); i++) {
         remember_entry(sites, &sites->entries[i]);
     }
     if (sites->layouts->file->patch_aliases_count) {
@@ -520,7 +404,7 @@ void sites_remember(const struct sites *sites)
  * the new one by its numbers alone. */
 static unsigned settled(struct sites *sites, unsigned id, uint32_t layout)
 {
-    const struct remembered *known = &memory.items[known_by_id[id] - 1];
+    const struct remembered *known = site_memory_at(site_memory_of_id(id) - 1);
     uint32_t doubt, found = find_layout(sites, known->is, &doubt);
 
     if (*known->carver && found && !sites->layouts->items[found].changed) {
@@ -538,93 +422,23 @@ unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, co
     const struct allocator *allocator = &meaning->allocator;
     struct identity is = sites->identities[layout];
 
-    for (size_t i = 0; i < memory.count; i++) {
-        const struct remembered *known = &memory.items[i];
-        if (!known->address && known_by_id[known->id] == i + 1 && known->kind == kind &&
+    for (size_t i = 0; i < site_memory_count(); i++) {
+        const struct remembered *known = site_memory_at(i);
+        if (!known->address && site_memory_of_id(known->id) == i + 1 && known->kind == kind &&
             same_identity(known->is, is) && known->allocator.allocate == allocator->allocate &&
             known->carver == meaning->carver) {
             return settled(sites, known->id, layout);
         }
     }
-    unsigned id = memory.count < memory.capacity ? heap_site_synthetic() : 0;
+    unsigned id = site_memory_is_full() ? 0 : heap_site_synthetic();
     if (id) {
-        remember_by_id((struct remembered){ .id = id,
-                                            .kind = kind,
-                                            .is = is,
-                                            .was = is,
-                                            .allocator = *allocator,
-                                            .carver = meaning->carver });
+        site_memory_add((struct remembered){ .id = id,
+                                             .kind = kind,
+                                             .is = is,
+                                             .was = is,
+                                             .allocator = *allocator,
+                                             .carver = meaning->carver });
         sites->meanings[id] = (struct meaning){ 0 };
     }
     return id ? settled(sites, id, layout) : 0;
-}
-
-size_t sites_mark(void)
-{
-    return memory.count;
-}
-
-/* Whether more was known of ADDRESS before MARK: it stands in code of an earlier patch, which stays. */
-static bool is_older(uintptr_t address, size_t mark)
-{
-    for (size_t i = 0; i < mark && i < memory.count; i++) {
-        if (memory.items[i].address == address) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void sites_keep(size_t mark, uintptr_t start, uintptr_t end)
-{
-    size_t ids = heap_site_count(), count;
-    struct latest *list = latest_memories(&count);
-
-    for (unsigned id = 1; list && id <= ids; id++) {
-        const struct heap_site *site = heap_site(id);
-        const struct remembered *known = NULL;
-        for (unsigned i = 0; i < site->depth; i++) {
-            const struct latest *found = find_latest(list, count, site->callers[i]);
-            known = found ? &memory.items[found->index] : NULL;
-            if (known && known->kind != MOLT_SITE_WRAPPER) {
-                break; /* of those before it the heap knew that they only hand memory on */
-            }
-        }
-        bool tells = known && known->of_patch && (known->is.hash || known->kind == MOLT_SITE_BYTES);
-        if (tells && (size_t)(known - memory.items) >= mark && known->address >= start &&
-            known->address < end && !known_by_id[id] && !is_older(known->address, mark)) {
-            struct remembered kept = *known;
-            kept.address = 0;
-            kept.id = id;
-            kept.file = NULL;
-            kept.is = mark ? known->was : known->is; /* a rollback takes the names back */
-            if (make_room(1) == 0) {
-                remember_by_id(kept);
-            }
-        }
-    }
-    free(list);
-}
-
-/* What sites are by their numbers stays; under other names, perhaps. */
-void sites_forget(size_t mark)
-{
-    size_t kept = mark;
-
-    for (size_t i = memory.count; i > mark; i--) { /* names first, the last one first */
-        const struct remembered *known = &memory.items[i - 1];
-        if (known->before) {
-            known_by_id[known->id] = (uint32_t)known->before;
-        }
-    }
-    for (size_t i = mark; i < memory.count; i++) {
-        const struct remembered *known = &memory.items[i];
-        if (known->address) {
-            free(known->file);
-        } else if (!known->before) {
-            known_by_id[known->id] = (uint32_t)kept + 1;
-            memory.items[kept++] = *known;
-        }
-    }
-    memory.count = kept < memory.count ? kept : memory.count;
 }

@@ -10,13 +10,7 @@
 #include "engine/code/load.h"
 #include "engine/heap/heap.h"
 #include "engine/update/layouts.h"
-
-/* The program's function that makes such blocks and the one that takes them back. NULL: the C library's. */
-struct allocator {
-    void *(*allocate)(size_t size);
-    void (*release)(void *pointer);
-    uint32_t header; /* bytes that it keeps in front */
-};
+#include "engine/update/site_memory.h"
 
 /* What stands at one place that asks for memory. */
 struct site_entry {
@@ -46,8 +40,6 @@ struct meaning {
     struct allocator allocator;
     const struct site_entry *entry; /* that decided; NULL: none */
 };
-
-struct identity;
 
 struct sites {
     const struct layouts *layouts;
@@ -93,14 +85,5 @@ void sites_remember(const struct sites *sites);
  * MEANING is about: for what a migration makes. 0: none is left. Usable in a stopped world, after
  * sites_reserve. */
 unsigned sites_synthetic(struct sites *sites, uint32_t kind, uint32_t layout, const struct meaning *meaning);
-
-/* The code between START and END is going away, or what is remembered from MARK on, while blocks that it has
- * asked for live on: from now on what they are is known by their sites themselves. Of patches' code only;
- * what the program's own calls make is told by every patch. World running. */
-void sites_keep(size_t mark, uintptr_t start, uintptr_t end);
-
-/* How much is remembered, and back to it: for rollback. */
-size_t sites_mark(void);
-void sites_forget(size_t mark);
 
 #endif

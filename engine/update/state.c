@@ -550,7 +550,7 @@ void state_commit(struct state *state, struct update_report *report)
 
 size_t state_retire(struct state *state)
 {
-    size_t mark = state->changes ? state->sites_mark : sites_mark();
+    size_t mark = state->changes ? state->sites_mark : site_memory_count();
 
     state_let_go(state);
     sites_remember(&state->sites);
@@ -565,6 +565,6 @@ void state_let_go(struct state *state)
 
 void state_forget(size_t mark)
 {
-    sites_keep(mark, 0, UINTPTR_MAX);
-    sites_forget(mark);
+    site_memory_keep(mark, 0, UINTPTR_MAX);
+    site_memory_forget(mark);
 }

@@ -53,7 +53,7 @@ static inline void program_begin(struct program *program)
     }
     quarantine_free_earlier();
     fake_heap_reset();
-    sites_forget(0);
+    site_memory_forget(0);
     program->object = fake_heap_site((uintptr_t[]){ OBJECT_CALL, 0 });
     program->array = fake_heap_site((uintptr_t[]){ ARRAY_CALL, 0 });
     program->wrapped = fake_heap_site((uintptr_t[]){ WRAPPER_CALL, OBJECT_CALL, 0 });
