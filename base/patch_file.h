@@ -44,7 +44,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MOLT_PATCH_FORMAT 2 /* "format" in the manifest; other numbers are refused */
+#define MOLT_PATCH_FORMAT 3 /* "format" in the manifest; other numbers are refused */
 #define MOLT_BUILD_ID_MAX 32
 
 struct molt_patch_module {
@@ -101,6 +101,9 @@ enum molt_function_flags {
      * patch and call the new definition; code of later patches that names the old one is led to the version
      * in force */
     MOLT_FUNCTION_BYPASSED = 8,
+    /* keeps no address of its locals, and of those that it is given none that the version it replaces would
+     * not: once it has been rolled back, whoever knows that one knows enough */
+    MOLT_FUNCTION_KEEPS_NOTHING = 16,
 };
 
 #define MOLT_JUMP_ROOM 5 /* bytes that a function needs for the jump to its new definition */
@@ -344,6 +347,11 @@ enum molt_transfer_flags {
     MOLT_TRANSFER_INVERSE = 1, /* leads from this patch's code back to what it replaced: for a rollback */
     /* the code that this patch replaced is an earlier patch's: `function` and `unit` find it */
     MOLT_TRANSFER_EARLIER = 2,
+    /* a local in memory gets another place, or none: none of the function's versions that the builder knows
+     * has left its address with anybody; and with MOVES_TAKEN some have handed it to functions that, as far
+     * as it knows, keep none. The process may have run others, which were rolled back since. */
+    MOLT_TRANSFER_MOVES = 4,
+    MOLT_TRANSFER_MOVES_TAKEN = 8,
 };
 
 enum molt_transfer_register { /* DWARF's numbers */

@@ -458,7 +458,9 @@ static void add_record(struct function_transfers *function, const struct recipe 
         .symbol = old->symbol,
         .module = old->module,
         .flags = (function->inverse ? MOLT_TRANSFER_INVERSE : 0) |
-                 (is_replaced(function) ? MOLT_TRANSFER_EARLIER : 0),
+                 (is_replaced(function) ? MOLT_TRANSFER_EARLIER : 0) |
+                 (recipe->moves ? MOLT_TRANSFER_MOVES : 0) |
+                 (recipe->moves_taken ? MOLT_TRANSFER_MOVES_TAKEN : 0),
         .function = old->name,
         .unit = old->unit,
         .line = recipe->line,
@@ -546,10 +548,11 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     free(function.places);
 }
 
-/* The record of the function, NULL if it has none: it is part of another's, or the program does not have it.
+/* The record of the function, to be changed, NULL if it has none: it is part of another's, or the program
+ * does not have it.
  */
-static const struct molt_patch_function *record_of(const struct unit_transfers *unit,
-                                                   const struct object_symbol *new)
+static struct molt_patch_function *record_of(const struct unit_transfers *unit,
+                                             const struct object_symbol *new)
 {
     const struct emission *emission = unit->emission;
     uint32_t symbol = unit->contribution->symbols[new->index];
@@ -571,8 +574,9 @@ static void add_unit(struct unit_transfers *unit)
         bool affected = new->key &&old &&
                         comparison->new_change[i] != CHANGE_NONE &&symbol_is_function(comparison->new, new) &&
                         !symbol_is_part(new);
-        const struct molt_patch_function *record = affected ? record_of(unit, new) : NULL;
+        struct molt_patch_function *record = affected ? record_of(unit, new) : NULL;
         if (record) {
+            record->flags |= transfer_keeps_nothing(&unit->back, new, old) ? MOLT_FUNCTION_KEEPS_NOTHING : 0;
             struct molt_patch_function copy = *record; /* the list may grow */
             add_function(unit, old, new, &copy);
         }

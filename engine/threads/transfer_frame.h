@@ -59,6 +59,7 @@ struct transfer {
     const char *reason; /* NULL, or why this call has no recipe; then nothing but FROM, FUNCTION, UNIT and
                            LINE is set */
     uint32_t line;      /* of the call in the old source */
+    bool moves, moves_taken; /* whether nobody has the address of a local is asked of withdrawn.c */
     transfer_policy *policy; /* NULL: none is needed; else it has run before the transfer is pending */
     uint32_t seen_size, seen_count;
     uint32_t given_size; /* by the policy */

@@ -14,6 +14,7 @@
 #include "engine/code/lookup.h"
 #include "engine/update/recipes.h"
 #include "engine/update/sites.h"
+#include "engine/update/withdrawn.h"
 
 #define UNDOABLE 16 /* updates that can be rolled back, one after the other */
 
@@ -206,6 +207,7 @@ void history_push(struct update *update)
             entry->images[entry->image_count++] = update->patch.modules[i].image;
         }
     }
+    withdrawn_return(entry->id);
     state_destroy(update->state);
     if (!entry->stateful) {
         load_finish(&entry->patch);
@@ -265,6 +267,8 @@ const struct affected_range *history_ranges_before(const struct applied *applied
 
 struct transfers history_transfers(const struct applied *applied, bool rollback, uint32_t after_ms)
 {
+    withdrawn_forbid(applied->id, applied->transitions, applied->transition_count,
+                     rollback ? applied->back : applied->forth);
     return rollback ? recipes_transfers(applied->back, applied->forth, after_ms)
                     : recipes_transfers(applied->forth, applied->back, after_ms);
 }
@@ -339,6 +343,7 @@ void history_pop(void)
 {
     struct applied *entry = &history.entries[--history.count];
 
+    withdrawn_note(entry->id, entry->title, entry->transitions, entry->transition_count);
     registry_forget_definitions(entry->definitions_before);
     if (entry->state_mark != SIZE_MAX && !entry->stateful) {
         state_forget(entry->state_mark);

@@ -175,8 +175,13 @@ static int plan_transition(struct update *update, const struct molt_patch_functi
     if (!after.image) {
         return load_refuse(&update->patch, "malformed patch: %s has no code", function->name);
     }
-    update->transitions[update->transition_count++] =
-        (struct transition){ function, function->current, after, bypassed };
+    update->transitions[update->transition_count++] = (struct transition){
+        .function = function,
+        .before = function->current,
+        .after = after,
+        .keeps_nothing = record->flags & MOLT_FUNCTION_KEEPS_NOTHING,
+        .bypassed = bypassed,
+    };
     return 0;
 }
 

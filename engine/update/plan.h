@@ -15,6 +15,7 @@
 struct transition {
     struct function *function;
     struct version before, after;
+    bool keeps_nothing; /* the version after: MOLT_FUNCTION_KEEPS_NOTHING */
     bool bypassed; /* no jump at its first address: its callers, all in the patch, call the new version */
 };
 

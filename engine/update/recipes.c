@@ -303,6 +303,8 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
         .unit = keep_text(making, record->unit),
         .reason = record->reason ? keep_text(making, record->reason) : NULL,
         .line = record->line,
+        .moves = record->flags & MOLT_TRANSFER_MOVES,
+        .moves_taken = record->flags & MOLT_TRANSFER_MOVES_TAKEN,
     };
     if (!is_awaited(making, item->from) || !item->to) {
         return; /* of a function that this update does not replace here */

@@ -20,6 +20,7 @@
 #include "engine/update/rehearsal.h"
 #include "engine/update/stage.h"
 #include "engine/update/update.h"
+#include "engine/update/withdrawn.h"
 
 #define SECOND_WAIT_MS 1000 /* at least, for the safe point behind a rehearsal */
 
@@ -184,6 +185,8 @@ static uint32_t time_left_ms(const struct transaction *transaction)
 static int reach(struct transaction *transaction)
 {
     struct update *update = transaction->update;
+
+    withdrawn_forbid(update->id, update->transitions, update->transition_count, update->forth);
     struct transfers transfers =
         recipes_transfers(update->forth, update->back, transaction->wait.transfer_ms);
     uint64_t waited_us = transaction->report->waited_us;
@@ -235,8 +238,8 @@ static bool changes_nothing(const struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
 
-    return !update->transition_count && !update->rebound_count && !file->patch_data_count && !file->patch_aliases_count &&
-           !state_changes(update->state);
+    return !update->transition_count && !update->rebound_count && !file->patch_data_count &&
+           !file->patch_aliases_count && !state_changes(update->state);
 }
 
 /* What is needed before the world is stopped: memory, and definitions for those who come later. */

@@ -273,7 +273,7 @@ static void look(struct captures *captures, struct capture_entry *entry)
         captures->budget--;
         code_init(&code, entry->code.object, entry->code.symbol, NULL);
         if (code.problem) {
-            found = everything;
+            found = captures->alone ? found : everything;
         } else {
             clobbers_apply(clobbers_of(captures, entry->code.object), &code);
             address_flow_init_arguments(&flow, &code, count_arguments(&entry->code), captures);
@@ -400,9 +400,18 @@ struct capture captures_of_call(struct captures *captures, const struct code *co
 {
     const struct object_symbol *symbol = function_called(code, at);
 
+    if (captures->alone) {
+        return (struct capture){ .blind = true };
+    }
     if (!symbol || symbol->bind == STB_WEAK) {
         return everything;
     }
     const struct capture_callee *callee = callee_of(captures, code->object, symbol);
     return callee->own ? of_codes(captures, &callee->codes) : of_library(symbol->name);
+}
+
+struct capture captures_of_function(struct captures *captures, struct object *object,
+                                    const struct object_symbol *symbol)
+{
+    return of_function(captures, &(struct function_code){ .object = object, .symbol = symbol });
 }

@@ -39,6 +39,7 @@ typedef bool find_function(void *context, struct object *object, const struct ob
 struct captures {
     find_function *find; /* NULL: each object has all of the program's functions */
     void *context;
+    bool alone;         /* functions are taken for what they do themselves: what they call keeps nothing */
     struct table known; /* of struct capture_entry, by object and name */
     LIST(struct capture_entry *) entries;
     struct table called; /* of struct capture_callee, likewise: what `find` has said */
@@ -53,5 +54,9 @@ void captures_deinit(struct captures *captures);
 
 /* What is called by INSTRUCTION of CODE, a call or a jump out of the function, does with its arguments. */
 struct capture captures_of_call(struct captures *captures, const struct code *code, uint32_t instruction);
+
+/* What the function SYMBOL of OBJECT does with its own. */
+struct capture captures_of_function(struct captures *captures, struct object *object,
+                                    const struct object_symbol *symbol);
 
 #endif

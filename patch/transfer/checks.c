@@ -62,7 +62,11 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
         const struct local *old = &work->old->locals->items[i];
         const struct local *new = local_counterpart(work->new->locals, work->old->locals, old);
         bool known = transfer_is_known_elsewhere(work->old, old, call);
-        if (stays(old, new) || (!known && !work->past.count)) {
+        if (stays(old, new)) {
+            continue;
+        }
+        work->recipe->moves = work->recipe->moves || local_is_whole(old);
+        if (!known && !work->past.count) {
             continue;
         }
         enum past past = transfer_past_of(work, old);
@@ -75,7 +79,7 @@ static char *check_addresses(struct transfer_work *work, uint32_t call)
             return must_printf("the address of local `%s` is taken, and the new version %s", old->name,
                                new ? "keeps it elsewhere" : "does not have it");
         }
-        work->moves = work->moves || known || past == PAST_TAKEN;
+        work->recipe->moves_taken = work->recipe->moves_taken || known || past == PAST_TAKEN;
     }
     return NULL;
 }
@@ -141,7 +145,6 @@ static char *check_kept(const struct transfer_work *work)
 
 char *transfer_check_locals(struct transfer_work *work, uint32_t old_call)
 {
-    work->moves = false;
     char *reason = check_addresses(work, old_call);
 
     reason = reason ? reason : check_constants(work);
@@ -171,7 +174,7 @@ static bool leads_into_frame(struct transfer_work *work, struct address_flow *ad
 
 char *transfer_check_values(struct transfer_work *work, const struct recipe *recipe)
 {
-    if (!work->moves) {
+    if (!recipe->moves_taken) {
         return NULL;
     }
     struct address_flow *addresses = version_addresses(work->old, work->captures);

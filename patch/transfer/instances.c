@@ -67,13 +67,10 @@ enum policy_part transfer_part_back(const struct transfer_work *work, const stru
                : part_of(work->pair, new, old, !work->pair->back, offset, size, ret);
 }
 
-/* Whether LOCAL is kept in memory as a whole. */
-static bool is_whole(const struct local *local)
+/* Whether LOCAL is kept as a whole, and by the function itself. */
+static bool is_own(const struct local *local)
 {
-    const struct local_piece *piece = local->pieces.items;
-
-    return local->pieces.count == 1 && piece->kind == LOCAL_SLOT && !piece->offset &&
-           piece->size == local->size && piece->value < 0;
+    return local_is_whole(local) && local->pieces.items[0].value < 0;
 }
 
 /* Whether the new code may read something of LOCAL, its own, behind the call. */
@@ -148,9 +145,11 @@ char *transfer_instances(struct transfer_work *work, uint32_t old_call, uint32_t
         if (change == LOCAL_SAME || change == LOCAL_UNKNOWN || (new &&transfer_is_given(work, new))) {
             continue;
         }
+        work->recipe->moves =
+            work->recipe->moves || local_is_whole(old); /* it has another use in the same place */
         bool handed = transfer_is_known_elsewhere(work->old, old, old_call) ||
                       transfer_past_of(work, old) != PAST_NOTHING;
-        bool both = new &&change == LOCAL_MIGRATES &&is_whole(old) && is_whole(new);
+        bool both = new &&change == LOCAL_MIGRATES &&is_own(old) && is_own(new);
         if (both && (handed || is_read(work, new))) {
             reason = add_instance(work, old, new, migration, handed, new_call);
         } else if (!both && handed) {

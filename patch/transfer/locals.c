@@ -437,6 +437,14 @@ const struct local *local_counterpart(const local_list *others, const local_list
     return NULL;
 }
 
+bool local_is_whole(const struct local *local)
+{
+    const struct local_piece *piece = local->pieces.items;
+
+    return local->pieces.count == 1 && piece->kind == LOCAL_SLOT && !piece->offset &&
+           piece->size == local->size;
+}
+
 const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size)
 {
     for (size_t i = 0; i < local->pieces.count; i++) {

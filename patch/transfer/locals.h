@@ -67,6 +67,9 @@ bool local_same_name(const struct local *one, const struct local *other);
 /* The local in scope that lies at PLACE; *RET_PIECE is the part of it. NULL: none. */
 const struct local *local_at(const local_list *locals, int32_t place, const struct local_piece **ret_piece);
 
+/* Whether LOCAL is in memory as a whole: only then it has an address. */
+bool local_is_whole(const struct local *local);
+
 /* The piece that holds SIZE bytes at OFFSET of the variable, or NULL. */
 const struct local_piece *local_piece_of(const struct local *local, uint32_t offset, uint32_t size);
 

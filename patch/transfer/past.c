@@ -9,6 +9,7 @@
  */
 #include "patch/transfer/private.h"
 
+#include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,8 +88,7 @@ enum past transfer_past_of(struct transfer_work *work, const struct local *local
     const struct local_piece *piece = local->pieces.items;
     enum past found = PAST_NOTHING;
 
-    if (local->pieces.count != 1 || piece->kind != LOCAL_SLOT || piece->offset ||
-        piece->size != local->size) {
+    if (!local_is_whole(local)) {
         return PAST_NOTHING; /* what is in pieces has no address */
     }
     for (size_t i = work->past.count; i-- > 0 && found < PAST_KEPT;) {
@@ -108,7 +108,7 @@ enum past transfer_past_of(struct transfer_work *work, const struct local *local
     return found;
 }
 
-/* Whether LOCAL may have been made of an address in the frame, at some call in VERSION. */
+/* Whether LOCAL (NULL: any) may have been made of an address in the frame, at some call in VERSION. */
 static bool may_lead(struct version *version, struct captures *captures, const char *local)
 {
     struct address_flow *flow = version_addresses(version, captures);
@@ -120,7 +120,7 @@ static bool may_lead(struct version *version, struct captures *captures, const c
         const local_list *locals = version_locals(version, at);
         for (size_t i = 0; i < locals->count; i++) {
             const struct local *each = &locals->items[i];
-            for (size_t k = 0; strcmp(each->name, local) == 0 && k < each->pieces.count; k++) {
+            for (size_t k = 0; (!local || strcmp(each->name, local) == 0) && k < each->pieces.count; k++) {
                 const struct local_piece *piece = &each->pieces.items[k];
                 int32_t place = piece->kind == LOCAL_SLOT       ? PLACE_CFA + (int32_t)piece->value
                                 : piece->kind == LOCAL_REGISTER ? (int32_t)piece->value * 8
@@ -165,4 +165,47 @@ bool transfer_returned_before(struct transfer_work *work, const char *callee)
         returned = returned || !past->known;
     }
     return returned;
+}
+
+/* Whether NOW, the version of a function that replaces THEN, keeps no argument but those that THEN surely
+ * keeps, whatever it calls. */
+static bool keeps_no_more(const struct transfer_pair *pair, const struct version *now,
+                          const struct version *then)
+{
+    char *parameters = parameters_text(&now->debug), *before = parameters_text(&then->debug);
+    Dwarf_Die function = now->debug.die;
+    bool result = dwarf_hasattr_integrate(&function, DW_AT_type), same = strcmp(parameters, before) == 0;
+    struct capture most = captures_of_function(pair->captures, now->code.object, now->code.symbol),
+                   least = { 0 };
+    struct captures alone;
+
+    captures_init(&alone, NULL, NULL);
+    alone.alone = true;
+    if (same) {
+        least = captures_of_function(&alone, then->code.object, then->code.symbol);
+    }
+    captures_deinit(&alone);
+    free(parameters);
+    free(before);
+    return !(most.kept & ~least.kept) && most.stack_bytes <= least.stack_bytes &&
+           (!result || !(most.returned & ~least.returned));
+}
+
+bool transfer_keeps_nothing(const struct transfer_pair *pair, const struct object_symbol *symbol,
+                            const struct object_symbol *before)
+{
+    struct version now, then;
+
+    if (!pair->captures) {
+        return false;
+    }
+    version_init(&now, pair->old, symbol);
+    version_init(&then, pair->new, before);
+    bool nothing = !now.code.problem && !then.code.problem && now.debug.known && then.debug.known &&
+                   keeps_no_more(pair, &now, &then) &&
+                   !version_addresses(&now, pair->captures)->escapes.count &&
+                   !may_lead(&now, pair->captures, NULL);
+    version_deinit(&now);
+    version_deinit(&then);
+    return nothing;
 }

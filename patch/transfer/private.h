@@ -66,7 +66,6 @@ struct transfer_work {
     struct liveness all;              /* by addresses, too */
     struct captures *captures;        /* of the old version's program, or NULL */
     LIST(struct past_version *) past; /* what frames may have come through before the old version */
-    bool moves; /* an object of the old frame whose address is taken has another place in the new one */
     const struct transfer_pair *pair;
     struct recipe *recipe; /* that is being made */
     unsigned depth;        /* of values that are worked out from others */

@@ -236,7 +236,8 @@ char *transfer_check_relied(struct transfer_work *work, uint32_t old_call, uint3
     bool vector = number >= REGISTERS;
 
     if (call_clobbers(work->new->clobbers, &work->new->code, new_call, number) ||
-        (!work->moves && !call_clobbers(work->old->clobbers, &work->old->code, old_call, number) &&
+        (!work->recipe->moves_taken &&
+         !call_clobbers(work->old->clobbers, &work->old->code, old_call, number) &&
          match_finds(&work->match, new_call, place, old_call, &place, 1, size) == 0) ||
         holds_nothing(&work->new->code, new_call, place, size) || !version_reads(work->new, number)) {
         return NULL;

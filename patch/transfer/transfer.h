@@ -44,6 +44,7 @@ struct recipe {
     char *reason;          /* NULL: the recipe is complete */
     struct recipe_gap gap; /* what it asks for */
     uint32_t old_size, new_size;
+    bool moves, moves_taken; /* as MOLT_TRANSFER_MOVES and its like say */
     LIST(struct recipe_value) values;
     const struct frame_policy *policy; /* borrowed: the user's that gives some of them; NULL: none */
     LIST(struct recipe_value) seen;    /* what it is called with: `to` is the place in the structure */
@@ -124,6 +125,11 @@ void transfer_pair_deinit(struct transfer_pair *pair);
 void transfer_function(const struct transfer_pair *forward, const struct transfer_pair *back,
                        const struct object_symbol *old_symbol, const struct object_symbol *new_symbol,
                        recipe_list *ret_forward, recipe_list *ret_back);
+
+/* Whether the function SYMBOL, of the old side of PAIR, leaves no address in its frame behind, with anybody
+ * or in a local, and none that it is given which BEFORE, its version of the new side, would not. */
+bool transfer_keeps_nothing(const struct transfer_pair *pair, const struct object_symbol *symbol,
+                            const struct object_symbol *before);
 void recipes_free(recipe_list *recipes);
 
 #endif
