@@ -9,7 +9,8 @@
  *
  * Most programs with longjmp never leave a stack by it that they come back to: they report errors. Who does
  * must first have come to another stack: by code of its own (switches.c), on the stack for signals, by
- * makecontext, or by a jmp_buf that it has disguised itself.
+ * makecontext, or by a jmp_buf that it has disguised itself. A patch may bring what a module lacks; if that
+ * is longjmp, the module's code may do the rest.
  */
 #include "engine/threads/jump_buffers.h"
 
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "engine/code/image.h"
 #include "engine/code/lookup.h"
 #include "engine/threads/contexts.h"
 #include "engine/threads/readable.h"
@@ -34,9 +36,10 @@ static const char *const names[] = { "longjmp", "_longjmp", "siglongjmp", "__lon
 #define FUNCTION_COUNT (sizeof(names) / sizeof(*names))
 
 static struct {
-    unsigned long long adds, subs; /* of modules, when they were looked through */
-    bool jumps;                    /* some module calls longjmp */
-    bool on_other_stacks;          /* and comes to other stacks by itself */
+    unsigned long long adds, subs;              /* of modules, when they were looked through */
+    bool jumps;                                 /* some module calls longjmp */
+    bool on_other_stacks;                       /* and comes to other stacks by itself */
+    bool patches_jump, patches_on_other_stacks; /* likewise those that were prepared at any time */
     uintptr_t functions[FUNCTION_COUNT];
 } known;
 
@@ -120,6 +123,20 @@ static int look_at_module(struct dl_phdr_info *info, size_t size, void *context)
     return 0;
 }
 
+void jump_buffers_imported(const char *name)
+{
+    known.patches_jump |= is_jump(name);
+    known.patches_on_other_stacks |= is_signal_stack(name);
+}
+
+static void look_at_patches(void)
+{
+    for (const struct image *image = image_first(); image; image = image->next) {
+        known.patches_on_other_stacks |=
+            has_guard((const uint8_t *)image->start, (const uint8_t *)image->end);
+    }
+}
+
 void jump_buffers_look(void)
 {
     struct dl_phdr_info latest = { .dlpi_adds = known.adds, .dlpi_subs = known.subs };
@@ -129,6 +146,7 @@ void jump_buffers_look(void)
             known.functions[i] = lookup_symbol(names[i], "", NULL);
         }
     }
+    look_at_patches();
     known.adds = latest.dlpi_adds;
     known.subs = latest.dlpi_subs;
 }
@@ -137,8 +155,9 @@ bool jump_buffers_possible(void)
 {
     const struct context_table *table = contexts();
 
-    return known.jumps &&
-           (known.on_other_stacks || switches_exist() || (table && atomic_load(&table->changes)));
+    return known.patches_jump ||
+           (known.jumps && (known.on_other_stacks || known.patches_on_other_stacks || switches_exist() ||
+                            (table && atomic_load(&table->changes))));
 }
 
 /* ---- where ------------------------------------------------------------------------------------------- */

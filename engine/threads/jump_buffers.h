@@ -13,8 +13,11 @@ struct jump_buffer {
 
 typedef void jump_buffer_visitor(void *context, const struct jump_buffer *found);
 
-/* Looks through modules that were not there the last time. Takes the dynamic linker's lock: before threads
- * are stopped or held. */
+/* A patch imports the function NAME: what it is to know of modules is looked for there. */
+void jump_buffers_imported(const char *name);
+
+/* Looks through modules that were not there the last time, and patches. Takes the dynamic linker's lock:
+ * before threads are stopped or held. */
 void jump_buffers_look(void);
 
 /* Whether the program may leave stacks by longjmp and come back: of those that use it to report errors few

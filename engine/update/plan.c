@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/sort.h"
+#include "engine/threads/jump_buffers.h"
 #include "engine/update/history.h"
 #include "engine/update/rebind.h"
 #include "engine/update/recipes.h"
@@ -311,6 +312,18 @@ static void pin_images(struct update *update)
     }
 }
 
+/* Tells of functions by which the patch may leave stacks on which it comes back. */
+static void note_imports(const struct update *update)
+{
+    const struct patch_file *file = &update->patch.file;
+
+    for (size_t i = 0; i < file->patch_bindings_count; i++) {
+        if (file->patch_bindings[i].kind == MOLT_BINDING_IMPORT) {
+            jump_buffers_imported(patch_file_symbol_name(file, file->patch_bindings[i].symbol));
+        }
+    }
+}
+
 int plan_update(struct update *update)
 {
     int status = read_manifest(update);
@@ -323,6 +336,7 @@ int plan_update(struct update *update)
         avoid_allocator(update);
         update->range_count = plan_sort_ranges(update->ranges, update->range_count);
         pin_images(update);
+        note_imports(update);
         status = recipes_make(update, false, &update->forth);
         status = status < 0 ? status : recipes_make(update, true, &update->back);
         status = status < 0 ? status : reserve_undo(update);
