@@ -120,7 +120,8 @@ static void visit_left(size_t index, bool all, unknown_stack_visitor *visit, voi
     if (end > rest && unknown_memory_has(search.wanted->values, search.wanted->count, rest, end)) {
         stack.rest_end = end;
     }
-    if (affected || stack.rest_end || all) {
+    stack.affected = affected || stack.rest_end;
+    if (stack.affected || all) {
         visit(context, &stack);
     }
 }

@@ -128,6 +128,20 @@ static void describe_not_understood(struct safe_point *wanted, const struct unkn
         (size_t)(stack->place.high - stack->place.low));
 }
 
+static void describe_overlooked(struct looking *stacks, size_t count)
+{
+    struct safe_point *wanted = stacks->wanted;
+    size_t length = strlen(wanted->blocked_by);
+
+    stacks->blocking++;
+    stacks->unexpected++;
+    snprintf(
+        wanted->blocked_by + length, sizeof(wanted->blocked_by) - length,
+        "%s%zu stacks, or jmp_bufs that lead to some, are more than can be looked at: let fewer wait, or, "
+        "if none is in a function that changes, use --known-stacks (knownStacks in molt.toml)",
+        length ? "\n" : "", count);
+}
+
 /* The function that called setjmp is gone on with by longjmp: nothing stands in between that could be led
  * elsewhere. */
 static void note_jump(const struct unknown_stack *stack, struct findings *findings)
@@ -184,6 +198,7 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
         !(switches_exist() || jump_buffers_possible() || coroutines_have_left())) {
         return 0;
     }
+    size_t overlooked = 0;
     uint64_t start = monotonic_us();
     search.count = list_values(wanted, values);
     if (!search.count) {
@@ -194,10 +209,13 @@ size_t unknown_look(struct safe_point *wanted, const struct world *world, bool w
         ++*ret_unexpected;
         return 1;
     }
-    if (!unknown_stacks_visit(world, &search, look_at_stack, &stacks)) {
+    if (!unknown_stacks_visit(world, &search, look_at_stack, &stacks, &overlooked)) {
         stacks.blocking = 1;
         snprintf(wanted->blocked_by, sizeof(wanted->blocked_by),
                  "there is no memory for a search of the program's for suspended stacks");
+    }
+    if (overlooked) {
+        describe_overlooked(&stacks, overlooked);
     }
     uint64_t end = monotonic_us();
     searched.next_us = stacks.blocking ? end + SEARCH_SHARE * (end - start) : 0;

@@ -59,7 +59,9 @@ static struct {
     struct address addresses[ADDRESSES_MAX]; /* ascending by slot when stacks are searched for */
     size_t address_count, address_more;
     struct found stacks[STACKS_MAX];
-    size_t stack_count, stack_more;
+    size_t stack_count;
+    size_t replaced;                /* so many of the first are affected, when there are too many */
+    size_t overlooked;              /* affected stacks, and jmp_bufs, for which there was no room */
     uintptr_t visited[VISITED_MAX]; /* slots */
     size_t visited_count;
     unwind_visitor *visit_frame;
@@ -223,6 +225,23 @@ static bool is_on_itself(const struct found *found, uintptr_t saved_at)
            (!found->by_switch || found->stack.walk.pc_at) && saved_at - place->low >= HEADER_SIZE;
 }
 
+/* Where there is no room for one more: one that is not affected gives its place away. */
+static void add_stack(const struct found *found)
+{
+    if (search.stack_count < STACKS_MAX) {
+        search.stacks[search.stack_count++] = *found;
+        return;
+    }
+    while (search.replaced < STACKS_MAX && search.stacks[search.replaced].stack.affected) {
+        search.replaced++;
+    }
+    if (found->stack.affected && search.replaced < STACKS_MAX) {
+        search.stacks[search.replaced++] = *found;
+    } else if (found->stack.affected) {
+        search.overlooked++;
+    }
+}
+
 static bool is_known_pointer(uintptr_t sp)
 {
     for (size_t i = 0; i < search.stack_count; i++) {
@@ -252,11 +271,8 @@ static READS_PROGRAM void take_pointer(void *context, uintptr_t *at)
         return;
     }
     found.dead = found.exact ? unknown_memory_depth(last->place.low, sp) : sp;
-    if (search.stack_count == STACKS_MAX) {
-        search.stack_more++;
-        return;
-    }
-    search.stacks[search.stack_count++] = found;
+    found.stack.affected = true;
+    add_stack(&found);
 }
 
 /* Whether what leads to STACK may just as well be the address of a variable on another one. */
@@ -276,18 +292,13 @@ static bool is_within_another(const struct found *stack)
 static void take_left(void *context, const struct unknown_stack *stack)
 {
     (void)context;
-    if (search.stack_count == STACKS_MAX) {
-        search.stack_more++;
-        return;
-    }
-    search.stacks[search.stack_count++] =
-        (struct found){ .sp = stack->sp,
-                        .stack = *stack,
-                        .by_switch = true,
-                        .exact = true,
-                        .dead = jump_stacks_surely(stack->sp)
-                                    ? unknown_memory_depth(stack->place.low, stack->sp)
-                                    : stack->walk.slot };
+    add_stack(&(struct found){ .sp = stack->sp,
+                               .stack = *stack,
+                               .by_switch = true,
+                               .exact = true,
+                               .dead = jump_stacks_surely(stack->sp)
+                                           ? unknown_memory_depth(stack->place.low, stack->sp)
+                                           : stack->walk.slot });
 }
 
 /* ---- what is made of it ---------------------------------------------------------------------------- */
@@ -382,7 +393,7 @@ static void visit_not_understood(unknown_stack_visitor *visit, void *context)
 {
     const struct address *first = NULL;
     struct looked looked = { 0 };
-    size_t more = search.address_more + search.stack_more;
+    size_t more = search.address_more;
 
     for (size_t i = 0; i < search.address_count; i++) {
         if (is_not_understood(&search.addresses[i], &looked)) {
@@ -390,16 +401,12 @@ static void visit_not_understood(unknown_stack_visitor *visit, void *context)
             first = first ? first : &search.addresses[i];
         }
     }
-    if (!first && search.address_count && (search.address_more || search.stack_more)) {
+    if (!first && search.address_more) {
         first = &search.addresses[0];
     }
     if (first) {
         visit(context, &(struct unknown_stack){
                            .place = first->place, .walk = { .slot = first->slot }, .more = more });
-    } else if (search.stack_more && search.stack_count) {
-        const struct unknown_stack *stack = &search.stacks[0].stack;
-        visit(context, &(struct unknown_stack){
-                           .place = stack->place, .walk = { .slot = stack->walk.slot }, .more = more });
     }
 }
 
@@ -430,16 +437,16 @@ static void find_stacks(void)
 }
 
 bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,
-                          unknown_stack_visitor *visit, void *context)
+                          unknown_stack_visitor *visit, void *context, size_t *ret_overlooked)
 {
     search.wanted = wanted;
-    search.address_count = search.address_more = search.stack_count = search.stack_more = 0;
-    search.visited_count = 0;
+    search.address_count = search.address_more = search.stack_count = search.visited_count = 0;
+    search.replaced = search.overlooked = 0;
     if (!unknown_memory_begin(world)) {
         return false;
     }
     if (jump_buffers_possible()) {
-        search.stack_more +=
+        search.overlooked +=
             jump_stacks_visit(wanted, switches_exist() || coroutines_have_left(), take_left, NULL);
     }
     if (switches_exist() || coroutines_have_left()) {
@@ -449,5 +456,6 @@ bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted
     visit_understood(visit, context);
     visit_not_understood(visit, context);
     unknown_memory_end();
+    *ret_overlooked = search.overlooked;
     return true;
 }

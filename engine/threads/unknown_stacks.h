@@ -13,6 +13,7 @@ struct unknown_stack {
     uintptr_t pc;             /* of what longjmp goes on with: in the function that called setjmp; or 0 */
     struct unknown_walk walk; /* its frames; if it is not understood nothing but SLOT is set */
     uintptr_t rest_end; /* if longjmp goes on with it, and not all frames were found: to here are others */
+    bool affected;      /* what longjmp goes on with: a function that changes waits there, or may */
     size_t more;        /* how many like this there are which nobody is told of */
 };
 
@@ -36,8 +37,9 @@ bool unknown_stacks_at(const struct unknown_place *place, uintptr_t sp, uintptr_
                        struct unknown_stack *ret);
 
 /* Visits those on which affected functions wait. In the stopped world, after threads and coroutines have been
- * looked at. False if there was no memory for it. */
+ * looked at. False if there was no memory for it. RET_OVERLOOKED: how many stacks, and jmp_bufs that lead to
+ * some, were too many. */
 bool unknown_stacks_visit(const struct world *world, const struct unknown_wanted *wanted,
-                          unknown_stack_visitor *visit, void *context);
+                          unknown_stack_visitor *visit, void *context, size_t *ret_overlooked);
 
 #endif
