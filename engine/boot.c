@@ -27,6 +27,7 @@
 #include "engine/mapping.h"
 #include "engine/private_heap.h"
 #include "engine/status.h"
+#include "engine/threads/filters.h"
 #include "engine/update/guard.h"
 #include "engine/update/update.h"
 
@@ -162,7 +163,12 @@ static void after_fork_in_child(void)
     control_fork_child();
     engine_core_fork_child();
     pthread_mutex_unlock(&boot.setting_up);
-    start();
+    if (filters_any()) { /* for whatever starting one takes the filter may kill the child */
+        molt_log(MOLT_LOG_INFO,
+                 "no engine: the process was forked in a sandbox of the program's own (seccomp)");
+    } else {
+        start();
+    }
     errno = saved;
 }
 

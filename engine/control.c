@@ -15,6 +15,7 @@
 #include "engine/stacks_json.h"
 #include "engine/notice.h"
 #include "engine/status.h"
+#include "engine/threads/filters.h"
 #include "engine/update/stacks.h"
 #include "engine/update/update.h"
 #include "link/protocol.h"
@@ -496,7 +497,7 @@ int control_serve(int core_error)
 
 void control_unlink(void)
 {
-    if (control.server) {
+    if (control.server && !filters_forbid_unlink()) {
         link_server_unlink(control.server);
     }
 }

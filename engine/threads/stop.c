@@ -29,6 +29,7 @@
 
 #include "engine/mapping.h"
 #include "engine/threads/disposition.h"
+#include "engine/threads/filters.h"
 #include "engine/threads/futex.h"
 #include "engine/threads/restart.h"
 
@@ -374,7 +375,7 @@ static int open_task_directory(void)
 
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck)
 {
-    int status = stopper.slots ? 0 : grow(256);
+    int status = filters_forbid_stops() ? -EPERM : stopper.slots ? 0 : grow(256);
 
     while (status == 0) {
         await_departure();

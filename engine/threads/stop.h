@@ -41,7 +41,8 @@ void stop_init(void);
 
 /*
  * Stops all threads and points *ret at them until resume_world. 0; -ETIMEDOUT if a thread did not stop within
- * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -EAGAIN if signals cannot be queued;
+ * TIMEOUT_MS (its tid is in *ret_stuck, and everything runs again); -EPERM if the program's own system call
+ * filters would kill it for that (filters.h); -EAGAIN if signals cannot be queued;
  * other negative errnos if there is no memory, or /proc cannot be read.
  */
 int stop_world(uint32_t timeout_ms, struct world *ret, pid_t *ret_stuck);

@@ -90,6 +90,12 @@ int reach_safe_point(const struct affected_range *ranges, size_t count, const st
                  (unsigned)timeout_ms, point->blocked_by);
         return fail(report, UPDATE_NO_SAFE_POINT, status, strdupa(report->reason));
     }
+    if (status == -EPERM) {
+        return fail(
+            report, UPDATE_REFUSED, status,
+            "this process is in a sandbox of its own (seccomp), which would kill it for being stopped "
+            "(rt_sigreturn, futex): allow both in its filter, or name the others by their pids");
+    }
     if (status == -ECANCELED) {
         return fail(report, UPDATE_REFUSED, status, "nobody waits for this any more");
     }

@@ -4,14 +4,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <locale.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +73,42 @@ static void print_child(int closes_all)
     printf("%d\n", (int)child);
 }
 
+/* Under a filter that allows little more than its end, as that of a server's unprivileged child; put into
+ * force by prctl or, as libseccomp does, by syscall. */
+static void enter_sandbox(int by_syscall)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    const struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (by_syscall) {
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+    } else {
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+    }
+}
+
+/* A child that ends in a sandbox: how, and which it was. */
+static void print_sandboxed(int by_syscall)
+{
+    int status = 0;
+
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        enter_sandbox(by_syscall);
+        _exit(3);
+    }
+    waitpid(child, &status, 0);
+    printf("%s %d of %d\n", WIFEXITED(status) ? "exited" : "killed",
+           WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), (int)child);
+}
+
 static void obey(const char *word, char **argv)
 {
     if (!strcmp(word, "state")) {
@@ -86,6 +126,8 @@ static void obey(const char *word, char **argv)
         printf("closed\n");
     } else if (!strcmp(word, "exec")) {
         execv("/proc/self/exe", argv);
+    } else if (!strncmp(word, "sandbox", 7)) {
+        print_sandboxed(!strcmp(word, "sandbox-by-syscall"));
     } else if (!strcmp(word, "spawn")) {
         printf("%d\n", system("true"));
     }
