@@ -157,7 +157,7 @@ bool probe_forgets(const char *function);
  * the functions of PROBE's unit. */
 bool probe_has_pieces(const struct probe *probe, const char *place);
 
-#define PROBE_VERSION "13" /* of what is kept in the cache */
+#define PROBE_VERSION "14" /* of what is kept in the cache */
 #define PROBE_NAME "\001"
 
 /*

@@ -131,6 +131,23 @@ static void relax_attributes(char *text, size_t length)
     }
 }
 
+/* The C library's wrappers with _FORTIFY_SOURCE pass their variable arguments on by __builtin_va_arg_pack(),
+ * which only functions that are inlined may. A number does as well, and stands in for it. */
+static void relax_packs(char *text, size_t length)
+{
+    static const char word[] = "__builtin_va_arg_pack";
+
+    for (char *hit = text; (hit = memmem(hit, length - (hit - text), word, sizeof(word) - 1));) {
+        size_t open = hit - text + strcspn(hit, "(\n;{");
+        if (open >= length || text[open] != '(') {
+            hit += sizeof(word) - 1;
+            continue;
+        }
+        memset(hit, ' ', preprocessed_skip(text, open, length) - (hit - text));
+        *hit = '0';
+    }
+}
+
 static bool is_word_byte(char c)
 {
     return isalnum((unsigned char)c) || c == '_';
@@ -180,6 +197,7 @@ char *probe_write(const struct probe *probe, const char *text, size_t length, co
     preprocessed_init(&writing.source, text, length);
     collect(probe, &writing.list);
     relax_attributes(relaxed, length);
+    relax_packs(relaxed, length);
     for (size_t i = 0; i < writing.source.functions.count; i++) {
         const struct preprocessed_function *function = &writing.source.functions.items[i];
         bool asked =

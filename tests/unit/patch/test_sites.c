@@ -164,6 +164,10 @@ static void all_forms(void **state)
         struct expectation *item = expectation_for(site);
         char text[128];
         describe(site, text, sizeof(text));
+        if (!item && strncmp(site->file, "/usr/include/", 13) == 0) { /* the C library's own, fortified */
+            wrong += strcmp(text, "bytes") != 0;
+            continue;
+        }
         if (!item) {
             print_error("%s:%u: %s, not expected (%s: %s)\n", site->file, site->line, text, site->function,
                         site->reason);

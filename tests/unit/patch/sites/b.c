@@ -1,6 +1,9 @@
-/* Functions that hand on memory, in a file of their own. */
+/* Functions that hand on memory, in a file of their own; and the C library's fortified ones, whose bodies stand in the headers. */
+#define _GNU_SOURCE
+#define _FORTIFY_SOURCE 2
 #include "a.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +90,13 @@ void *behind_header(size_t size)
     size_t *memory = malloc(size + sizeof(size_t)); /*= wrapper */
     *memory = size;
     return memory + 1;
+}
+
+char *text_of(int number)
+{
+    char *text;
+
+    return asprintf(&text, "%d", number) < 0 ? NULL : text; /*= bytes ? */
 }
 
 void xfree(void *pointer)
