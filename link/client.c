@@ -20,6 +20,7 @@
 #include "base/jsonrpc.h"
 #include "base/text.h"
 #include "link/directory.h"
+#include "link/idle.h"
 #include "link/memory.h"
 #include "link/protocol.h"
 
@@ -237,6 +238,7 @@ static struct lws_context *start_lws(void)
         .options = LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME | LWS_SERVER_OPTION_DISABLE_IPV6,
         .fd_limit_per_thread = 4,
         .pt_serv_buf_size = PIECE,
+        .retry_and_idle_policy = &link_idle_policy,
     };
 
     link_memory_init();

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "link/idle.h"
 #include "link/memory.h"
 #include "link/protocol.h"
 #include "link/server_private.h"
@@ -134,8 +135,6 @@ static const struct lws_protocols protocols[] = {
 
 struct lws_context *server_start_lws(void)
 {
-    static const lws_retry_bo_t no_pings = { .secs_since_valid_ping = UINT16_MAX,
-                                             .secs_since_valid_hangup = UINT16_MAX };
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = protocols,
@@ -145,7 +144,7 @@ struct lws_context *server_start_lws(void)
         .fd_limit_per_thread = LINK_CONNECTIONS_MAX + 4,
         .max_http_header_pool = LINK_CONNECTIONS_MAX,
         .pt_serv_buf_size = RECEIVE_SIZE,
-        .retry_and_idle_policy = &no_pings,
+        .retry_and_idle_policy = &link_idle_policy,
     };
 
     link_memory_init();

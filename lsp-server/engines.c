@@ -120,6 +120,13 @@ static void free_monitor(struct monitor *monitor)
     free(monitor);
 }
 
+/* A program that did not answer in time may yet, one whose connection broke may only have lost that: if it
+ * has ended, its socket is gone by then. */
+static bool is_worth_another_try(int error)
+{
+    return error == -ETIMEDOUT || error == -ECONNREFUSED || error == -ECONNRESET;
+}
+
 /* On the loop: the monitor's thread is at its end. */
 static void take_end(void *context)
 {
@@ -132,12 +139,12 @@ static void take_end(void *context)
     if (*at)
         *at = monitor->next;
     molt_log(MOLT_LOG_DEBUG, "process %d: %s", (int)monitor->pid, strerror(-monitor->error));
-    if (!engines->destroyed)
+    if (!engines->destroyed && monitor->error != -ETIMEDOUT)
         tell_end(engines, find_engine(engines, monitor->pid));
     remove_engine(engines, monitor->pid);
     if (!engines->destroyed) {
         tell_workspaces(engines);
-        if (monitor->error == -ETIMEDOUT || monitor->error == -ECONNREFUSED)
+        if (is_worth_another_try(monitor->error))
             uv_timer_start(&engines->retry, retry, 500, 0);
     }
     free_monitor(monitor);

@@ -17,8 +17,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -28,14 +30,26 @@
 #include "link/protocol.h"
 #include "link/server.h"
 
+/* The clock that libwebsockets asks: time can be made to pass. */
+static atomic_long hours;
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+
+    now->tv_sec += hours * 3600;
+    return result;
+}
+
 static char runtime[] = "/tmp/molt-test-link-XXXXXX";
 
 struct fixture {
     struct link_server *server;
     pthread_t thread;
     atomic_bool stop;
-    atomic_bool quick; /* the method of that name was called */
-    atomic_int closed; /* connections that the handler was told are gone */
+    atomic_bool asleep; /* the server is not served, as in an engine of which nobody wants anything */
+    atomic_bool quick;  /* the method of that name was called */
+    atomic_int closed;  /* connections that the handler was told are gone */
     char path[LINK_PATH_MAX];
 };
 
@@ -110,7 +124,11 @@ static void *serve(void *argument)
     struct fixture *fixture = argument;
 
     while (!fixture->stop) {
-        assert_int_equal(link_server_step(fixture->server, 20), 0);
+        if (fixture->asleep) {
+            poll(NULL, 0, 1);
+        } else {
+            assert_int_equal(link_server_step(fixture->server, 20), 0);
+        }
     }
     return NULL;
 }
@@ -252,6 +270,23 @@ static void test_everybody_is_told(void **state)
     check_call(listener, "echo", json_object(), "{}");
     link_client_close(speaker);
     link_client_close(listener);
+}
+
+/* An editor hears of a program for as long as both live, though neither says a word in a day. */
+static void test_silence_is_no_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct link_client *client = open_client(fixture);
+
+    check_call(client, "echo", json_object(), "{}");
+    fixture->asleep = true;
+    for (int day = 0; day < 3; day++) {
+        hours += 24;
+        assert_int_equal(link_client_wait(client, 30, ignore, NULL), -ETIMEDOUT);
+    }
+    fixture->asleep = false;
+    check_call(client, "echo", json_object(), "{}");
+    link_client_close(client);
 }
 
 static void test_a_large_answer_arrives_whole(void **state)
@@ -680,6 +715,7 @@ int main(void)
         SERVED(test_progress_comes_before_the_answer),
         SERVED(test_quick_questions_do_not_wait),
         SERVED(test_everybody_is_told),
+        SERVED(test_silence_is_no_end),
         SERVED(test_a_large_answer_arrives_whole),
         SERVED(test_uploads),
         SERVED(test_an_upload_beyond_the_limit_is_refused),
