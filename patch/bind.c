@@ -125,7 +125,10 @@ uint32_t bind_existing(struct emission *emission, struct contribution *contribut
 {
     struct object_symbol *old = contribution->comparison->old_of[symbol->index];
 
-    return old ? bind_old(emission, contribution, old) : 0;
+    return old ? bind_old(emission, contribution, old)
+           : emission_is_refiled(emission, contribution, symbol)
+               ? bind_undefined(emission, contribution, symbol)
+               : 0;
 }
 
 /* The definition of NAME that the patch adds to another binary, 0 if there is none. */

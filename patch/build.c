@@ -296,6 +296,7 @@ void build_close(struct build *build)
     }
     LIST_FREE(&build->texts);
     LIST_FREE(&build->moved);
+    LIST_FREE(&build->refiled);
     LIST_FREE(&build->rebound);
     LIST_FREE(&build->units);
     LIST_FREE(&build->contributions);
@@ -338,6 +339,9 @@ static struct molt_error *run(struct build *build)
     }
     if (!error) {
         error = build_place(build);
+    }
+    if (!error) {
+        error = build_follow_refiled(build);
     }
     if (!error) {
         error = build_rebind_find(build);

@@ -408,6 +408,7 @@ static struct molt_error *emit_once(struct build *build, struct emission *emissi
 {
     emission_init(emission, build->earlier, build->earlier_count, &build->result->diagnostics);
     emission->inlining = build->inlining;
+    emission->refiled = &build->refiled;
     for (size_t i = 0; i < build->contributions.count; i++) {
         emission_add(emission, build->contributions.items[i]);
     }

@@ -53,6 +53,7 @@ struct build {
     struct inlining *inlining;
     LIST(struct moved_variable) moved;
     LIST(struct rebound_operand) rebound;
+    refiled_list refiled;
     LIST(char *) texts; /* reasons made for this build */
     new_sources added;
     struct object *nothing;    /* what a new file is compared with */
@@ -87,6 +88,10 @@ struct molt_error *build_add_new_sources(struct build *build);
 /* build_moved.c: finds the variables and constants that get another place since their size changed. Adds all
  * units; marks the functions that refer to them, but for those whose operands can be rebound. */
 struct molt_error *build_follow_moved(struct build *build);
+
+/* build_refiled.c: finds the definitions that went from one file to another of one program. REFUSED: one of
+ * them changed on the way in what it is. */
+struct molt_error *build_follow_refiled(struct build *build);
 
 /* build_moved.c: whether the change of SYMBOL's place, in OBJECT, one of UNIT's, is one that operands follow;
  * *RET_INDEX of build->moved. */

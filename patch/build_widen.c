@@ -39,12 +39,28 @@ static struct molt_error *compile_added(struct build *build, struct changed_unit
     return error;
 }
 
-/* Whether a unit that takes part in the patch refers to something that OBJECT defines. */
+/* Whether OBJECT defines something extern that UNIT does not define any more. */
+static bool has_taken_from(const struct object *object, const struct changed_unit *unit)
+{
+    const struct comparison *comparison = &unit->comparison;
+
+    for (size_t i = 1; i < comparison->old->symbol_count; i++) {
+        const struct object_symbol *old = &comparison->old->symbols[i];
+        if (old->key && old->bind != STB_LOCAL && !comparison->now_of[i] && object_find(object, old->key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a unit that takes part in the patch refers to something that OBJECT defines, or defined it before.
+ */
 static bool is_needed(const struct build *build, const struct object *object)
 {
     for (size_t i = 0; i < build->units.count; i++) {
         const struct changed_unit *changed = build->units.items[i];
-        if (changed->compared && new_source_is_needed(object, changed->comparison.new)) {
+        if (changed->compared &&
+            (new_source_is_needed(object, changed->comparison.new) || has_taken_from(object, changed))) {
             return true;
         }
     }

@@ -58,8 +58,8 @@ static bool address_known(const struct emission *emission, uint32_t module, uint
     return false;
 }
 
-/* Adds the entry of a function that the program has (OLD) and the patch changes (to NEW, NULL if it is
- * gone). */
+/* Adds the entry of a function that the program has (OLD, or NEW itself if another file had it) and the patch
+ * changes (to NEW, NULL if it is gone). */
 static void record_function(struct emission *emission, struct contribution *contribution,
                             struct object_symbol *old, struct object_symbol *new)
 {
@@ -167,8 +167,8 @@ static void emit_definitions(struct emission *emission, struct contribution *con
         }
         if (!symbol_is_function(comparison->new, symbol)) {
             emit_data(emission, contribution, symbol);
-        } else if (old) {
-            record_function(emission, contribution, old, symbol);
+        } else if (old || emission_is_refiled(emission, contribution, symbol)) {
+            record_function(emission, contribution, old ? old : symbol, symbol);
         } else if (!symbol_is_part(symbol)) {
             record_definition(emission, contribution, symbol,
                               emission_define(emission, contribution, symbol));
@@ -179,7 +179,7 @@ static void emit_definitions(struct emission *emission, struct contribution *con
     for (size_t i = 1; i < comparison->old->symbol_count; i++) {
         struct object_symbol *old = &comparison->old->symbols[i];
         if (old->key && comparison->old_change[i] == CHANGE_REMOVED &&
-            symbol_is_function(comparison->old, old)) {
+            symbol_is_function(comparison->old, old) && !emission_is_refiled(emission, contribution, old)) {
             record_function(emission, contribution, old, NULL);
         }
     }

@@ -60,6 +60,19 @@ bool emission_redefines(const struct contribution *contribution, const struct ob
     return change == CHANGE_NEW || (change == CHANGE_CHANGED && symbol_is_function(comparison->new, symbol));
 }
 
+bool emission_is_refiled(const struct emission *emission, const struct contribution *contribution,
+                         const struct object_symbol *symbol)
+{
+    const refiled_list *list = emission->refiled;
+
+    for (size_t i = 0; list && symbol->bind != STB_LOCAL && i < list->count; i++) {
+        if (list->items[i].image == contribution->image && strcmp(list->items[i].name, symbol->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether the field holds a place inside a function rather than the function: a label, an entry of a jump
  * table. Such fields name the section, since a function's symbol means its identity, the old address. */
 static bool leads_inside(const struct object_section *section, const struct object_relocation *relocation,

@@ -39,6 +39,14 @@ struct contribution {
     uint32_t *symbols;   /* by index in the new object: the emitted symbol, or 0 */
 };
 
+/* An extern definition that another file had before, of one program. */
+struct refiled {
+    const struct image *image;
+    const char *name;
+};
+
+typedef LIST(struct refiled) refiled_list;
+
 struct emission {
     struct elf_writer writer;
     const struct earlier_patch *earlier; /* borrowed */
@@ -53,7 +61,8 @@ struct emission {
     LIST(char *) owned;
     struct table extern_symbols; /* "MODULE NAME" -> emitted symbol of an extern definition or import */
     struct molt_diagnostics *diagnostics;
-    struct inlining *inlining; /* borrowed; explains changes, may be NULL */
+    const refiled_list *refiled; /* borrowed, may be NULL */
+    struct inlining *inlining;   /* borrowed; explains changes, may be NULL */
     json_t *json_functions, *json_data, *json_transfers;
     struct molt_error *error; /* the first one */
 };
@@ -64,6 +73,11 @@ void emission_deinit(struct emission *emission);
 
 /* Adds a unit's differences; all of them, then emission_build. CONTRIBUTION is borrowed until then. */
 void emission_add(struct emission *emission, struct contribution *contribution);
+
+/* Whether SYMBOL, extern and of one of CONTRIBUTION's objects, is a definition that went from one file to
+ * another. */
+bool emission_is_refiled(const struct emission *emission, const struct contribution *contribution,
+                         const struct object_symbol *symbol);
 
 /* Emits everything that was added. The error is the first that was met. */
 struct molt_error *emission_build(struct emission *emission);

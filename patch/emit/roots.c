@@ -342,6 +342,36 @@ static bool is_misplaced(struct root_emission *roots, const struct root *root)
     return true;
 }
 
+/* The variable SYMBOL of CONTRIBUTION's old object, of the type TYPE, is another file's now: there it has to
+ * be of that type still. */
+static void check_refiled(struct root_emission *roots, const struct contribution *contribution,
+                          const struct object_symbol *symbol, const struct type *type)
+{
+    const struct emission *emission = roots->state->emission;
+
+    for (size_t i = 0; i < emission->contributions.count; i++) {
+        const struct contribution *other = emission->contributions.items[i];
+        struct object *object = other->comparison->new;
+        const struct object_symbol *new = object_find(object, symbol->name);
+        variable_list variables;
+        if (other->image != contribution->image || !new || !new->section || other->policy) {
+            continue;
+        }
+        variables_of_all(object_dwarf(object), &variables);
+        const struct variable *variable = variable_of(&variables, object, new);
+        const struct type *now = variable ? type_of_variable(roots->new, variable) : NULL;
+        if (now && type_strip(now)->hash != type_strip(type)->hash) {
+            emission_fail(
+                roots->state->emission,
+                molt_error_at(MOLT_ERROR_REFUSED, other->source, line_of(&variable->die),
+                              "%s came from %s, and its type is not what it was there: let it move in "
+                              "one update and change in another",
+                              symbol->name, contribution->name));
+        }
+        LIST_FREE(&variables);
+    }
+}
+
 static void emit_variable(struct root_emission *roots, struct contribution *contribution,
                           const struct comparison *comparison, struct object_symbol *symbol,
                           const struct variable *before, const variable_list *after)
@@ -361,6 +391,9 @@ static void emit_variable(struct root_emission *roots, struct contribution *cont
     if (folded) {
         emit_folded(roots, contribution, symbol, before, &root);
         return;
+    }
+    if (!new &&emission_is_refiled(roots->state->emission, contribution, symbol)) {
+        check_refiled(roots, contribution, symbol, root.old);
     }
     if (is_left_behind(roots, new, &root)) {
         return;

@@ -1,0 +1,153 @@
+/*
+ * Definitions that went from one file to another. What all files can name is what its name says, whichever
+ * file has it: of a function the new code takes the old one's place, and a variable stays where it is, with
+ * what it holds. What is static is another thing in another file, and begins anew; that is told.
+ *
+ * Whether two files make one program is known once they are placed in binaries.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "patch/build_private.h"
+#include "patch/code/definition_line.h"
+#include "patch/types/variables.h"
+
+/* A definition that FROM had and does not have any more, and that TO has since. */
+struct refiling {
+    const struct contribution *from, *to;
+    const struct object_symbol *old, *new;
+};
+
+typedef LIST(struct refiling) refilings;
+
+static bool is_gone(const struct comparison *comparison, const struct object_symbol *symbol)
+{
+    return symbol->key && symbol->section && !comparison->now_of[symbol->index];
+}
+
+static bool is_arrived(const struct comparison *comparison, const struct object_symbol *symbol)
+{
+    return symbol->key && symbol->section && !comparison->was_of[symbol->index] && !symbol_is_part(symbol);
+}
+
+/* Adds what went from FROM to TO. */
+static void find_between(const struct contribution *from, const struct contribution *to, refilings *ret)
+{
+    const struct object *old = from->comparison->old;
+
+    for (size_t i = 1; i < old->symbol_count; i++) {
+        const struct object_symbol *symbol = &old->symbols[i];
+        const struct object_symbol *arrived =
+            is_gone(from->comparison, symbol) ? object_find(to->comparison->new, symbol->key) : NULL;
+        if (arrived && is_arrived(to->comparison, arrived) &&
+            symbol_is_function(old, symbol) == symbol_is_function(to->comparison->new, arrived) &&
+            (symbol->bind == STB_LOCAL) == (arrived->bind == STB_LOCAL)) {
+            LIST_ADD(ret, (struct refiling){ from, to, symbol, arrived });
+        }
+    }
+}
+
+static struct molt_error *refuse(const struct refiling *refiling, const char *why)
+{
+    return molt_error_at(MOLT_ERROR_REFUSED, refiling->to->source,
+                         definition_line(refiling->to->comparison->new, refiling->new),
+                         "%s came from %s, and %s", refiling->new->name, refiling->from->name, why);
+}
+
+static struct molt_error *follow_function(const struct refiling *refiling)
+{
+    const struct image *image = refiling->to->image;
+    const struct image_symbol *found = image_find_global(image, refiling->old->name);
+
+    return found && image_room(image, found) < MOLT_JUMP_ROOM
+               ? refuse(refiling, "is too short in the program to lead to its new version: leave it there")
+               : NULL;
+}
+
+/* Whether two constants hold the same, as far as that can be seen in the bytes. */
+static bool is_same_constant(const struct refiling *refiling)
+{
+    const struct object_section *old = &refiling->from->comparison->old->sections[refiling->old->section],
+                                *new = &refiling->to->comparison->new->sections[refiling->new->section];
+
+    return !old->relocation_count && !new->relocation_count && old->bytes &&new->bytes &&
+           !memcmp(old->bytes + refiling->old->value, new->bytes + refiling->new->value, refiling->new->size);
+}
+
+/* What a variable has become is asked when its type is (emit/roots.c). */
+static struct molt_error *follow_variable(const struct refiling *refiling)
+{
+    const struct object_section *old = &refiling->from->comparison->old->sections[refiling->old->section],
+                                *new = &refiling->to->comparison->new->sections[refiling->new->section];
+
+    if (old->kind != new->kind || refiling->old->size != refiling->new->size ||
+        (new->kind == SECTION_CONST && !is_same_constant(refiling))) {
+        return refuse(refiling, "is not what it was there: let it move in one update and change in another");
+    }
+    if (new->kind != SECTION_CONST) {
+        refiling->to->comparison->new_change[refiling->new->index] = CHANGE_NONE;
+    }
+    return NULL;
+}
+
+/* Compilers make names of their own for those in functions: the source's is in the debug information. */
+static void tell_static(struct build *build, const struct refiling *refiling)
+{
+    struct object *object = refiling->to->comparison->new;
+    enum section_kind kind = object->sections[refiling->new->section].kind;
+    variable_list variables;
+
+    if (kind == SECTION_CONST) {
+        return;
+    }
+    variables_of_all(object_dwarf(object), &variables);
+    const struct variable *variable =
+        variables_find(&variables, object_address(object, refiling->new), kind == SECTION_TLS);
+    const char *name = variable ? dwarf_diename((Dwarf_Die *)&variable->die) : NULL;
+    int line = 0;
+    if (variable) {
+        dwarf_decl_line((Dwarf_Die *)&variable->die, &line);
+    }
+    molt_diagnostics_add(
+        &build->result->diagnostics, MOLT_SEVERITY_WARNING, refiling->to->source, (unsigned)line, 0,
+        "begins-anew",
+        "the static variable %s went from %s to %s and begins anew there: what it held is lost",
+        name ? name : refiling->new->name, refiling->from->name, refiling->to->name);
+    LIST_FREE(&variables);
+}
+
+static struct molt_error *follow(struct build *build, const struct refiling *refiling)
+{
+    bool function = symbol_is_function(refiling->to->comparison->new, refiling->new);
+
+    if (refiling->new->bind == STB_LOCAL) {
+        if (!function) {
+            tell_static(build, refiling);
+        }
+        return NULL;
+    }
+    struct molt_error *error = function ? follow_function(refiling) : follow_variable(refiling);
+    LIST_ADD(&build->refiled, ((struct refiled){ refiling->to->image, refiling->new->name }));
+    return error;
+}
+
+struct molt_error *build_follow_refiled(struct build *build)
+{
+    refilings list = { 0 };
+    struct molt_error *error = NULL;
+
+    for (size_t i = 0; i < build->contributions.count; i++) {
+        for (size_t k = 0; k < build->contributions.count; k++) {
+            const struct contribution *from = build->contributions.items[i],
+                                      *to = build->contributions.items[k];
+            if (i != k && from->image == to->image) {
+                find_between(from, to, &list);
+            }
+        }
+    }
+    for (size_t i = 0; !error && i < list.count; i++) {
+        error = follow(build, &list.items[i]);
+    }
+    LIST_FREE(&list);
+    return error;
+}
