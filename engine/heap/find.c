@@ -106,19 +106,35 @@ bool heap_find(uintptr_t address, struct heap_block *ret)
     return true;
 }
 
+/* The last entry of a block that starts in front of ADDRESS, whatever of that can be read: in its region or
+ * the one before. */
+static const uint16_t *find_before(uintptr_t address, uintptr_t *ret_start)
+{
+    uintptr_t granule = address & ~(GRANULE - 1);
+    const uint16_t *entry = NULL;
+
+    for (unsigned i = 0; i < 2 && !entry; i++) {
+        const struct shadow_region *region = shadow_region_of(granule);
+        entry = region ? find_in_region(region, granule, address, ret_start) : NULL;
+        granule = (granule >> SHADOW_REGION_SHIFT << SHADOW_REGION_SHIFT) - GRANULE;
+    }
+    return entry;
+}
+
 bool heap_find_guarded(uintptr_t address, struct heap_block *ret)
 {
-    const struct shadow_region *region = shadow_region_of(address);
     uintptr_t start;
 
     if (heap_find(address, ret)) {
         return true;
     }
-    const uint16_t *entry = region ? find_in_region(region, address & ~(GRANULE - 1), address, &start) : NULL;
-    if (!entry || !next_is_glibc() || !extents_find(start - sizeof(size_t))) {
+    const uint16_t *entry = find_before(address, &start);
+    bool glibc = next_is_glibc();
+    if (!entry || (glibc && !extents_find(start - sizeof(size_t)))) {
         return false;
     }
-    size_t usable = next_usable(start);
+    size_t usable =
+        glibc ? next_usable(start) : shadow_size_at_most(entry); /* others may look into the block */
     *ret = (struct heap_block){ start, usable, usable, *entry & SHADOW_SITE_MASK };
     return address - start < usable;
 }

@@ -81,8 +81,7 @@ void heap_walk_part(size_t number, const bool *wanted, heap_filter *concerns, he
 /* The block that ADDRESS lies in, its unused end included. False if none does. */
 bool heap_find(uintptr_t address, struct heap_block *ret);
 
-/* As that, also if what lies in front of ADDRESS in the block cannot be read: the guard of a stack. As far as
- * glibc tells. */
+/* As that, also if what lies in front of ADDRESS in the block cannot be read: the guard of a stack. */
 bool heap_find_guarded(uintptr_t address, struct heap_block *ret);
 
 /* The first block that starts in [FROM, END) or reaches into it. False: there is none. */

@@ -621,6 +621,27 @@ static void the_allocator_underneath_has_a_name(void **unused)
     assert_true((uintptr_t)free - code.start < code.size);
 }
 
+/* As coroutine libraries make stacks; the large one lies in several regions of the shadow. */
+static void a_block_with_a_guard_is_found(void **unused)
+{
+    static const size_t sizes[] = { 64 << 10, 1 << 20, 300 << 20 };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        uintptr_t start = (uintptr_t)aligned_alloc(4096, sizes[i]);
+        struct heap_block block = { 0 };
+        assert_int_equal(mprotect((void *)start, 4096, PROT_NONE), 0);
+        assert_int_equal(heap_refresh(), 0);
+        assert_true(heap_find_guarded(start + 4096, &block));
+        assert_true(heap_find_guarded(start + (sizes[i] < 128 << 20 ? sizes[i] - 8 : 128 << 20), &block));
+        assert_true(block.start == start && block.size >= sizes[i]);
+        assert_int_equal(mprotect((void *)start, 4096, PROT_READ | PROT_WRITE), 0);
+        free((void *)start);
+        assert_int_equal(heap_refresh(), 0);
+        assert_false(heap_find_guarded(start + 4096, &block) && block.start == start);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -638,6 +659,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blocks_freed_behind_our_back_do_no_harm),
         cmocka_unit_test(a_large_block_is_found_where_it_starts_now),
         cmocka_unit_test(large_blocks_are_as_exact),
+        cmocka_unit_test(a_block_with_a_guard_is_found),
     };
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
     state = seed | 1;
