@@ -1,10 +1,12 @@
 /*
  * Definitions that went from one file to another. What all files can name is what its name says, whichever
  * file has it: of a function the new code takes the old one's place, and a variable stays where it is, with
- * what it holds. What is static is another thing in another file, and begins anew; that is told.
+ * what it holds. What is static is another thing in another file, and begins anew, and so does a variable
+ * under another name; that is told.
  *
  * Whether two files make one program is known once they are placed in binaries.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,30 +92,39 @@ static struct molt_error *follow_variable(const struct refiling *refiling)
     return NULL;
 }
 
-/* Compilers make names of their own for those in functions: the source's is in the debug information. */
-static void tell_static(struct build *build, const struct refiling *refiling)
+/* Warns that the variable SYMBOL of the unit at PLACE's new object begins anew. Compilers make names of their
+ * own for those in functions: the source's is in the debug information. */
+static void tell_anew(struct build *build, const struct contribution *place,
+                      const struct object_symbol *symbol, const char *format, ...)
 {
-    struct object *object = refiling->to->comparison->new;
-    enum section_kind kind = object->sections[refiling->new->section].kind;
+    struct object *object = place->comparison->new;
+    bool tls = object->sections[symbol->section].kind == SECTION_TLS;
+    struct text why = { 0 };
     variable_list variables;
-
-    if (kind == SECTION_CONST) {
-        return;
-    }
-    variables_of_all(object_dwarf(object), &variables);
-    const struct variable *variable =
-        variables_find(&variables, object_address(object, refiling->new), kind == SECTION_TLS);
-    const char *name = variable ? dwarf_diename((Dwarf_Die *)&variable->die) : NULL;
+    va_list arguments;
     int line = 0;
+
+    variables_of_all(object_dwarf(object), &variables);
+    const struct variable *variable = variables_find(&variables, object_address(object, symbol), tls);
+    const char *name = variable ? dwarf_diename((Dwarf_Die *)&variable->die) : NULL;
     if (variable) {
         dwarf_decl_line((Dwarf_Die *)&variable->die, &line);
     }
-    molt_diagnostics_add(
-        &build->result->diagnostics, MOLT_SEVERITY_WARNING, refiling->to->source, (unsigned)line, 0,
-        "begins-anew",
-        "the static variable %s went from %s to %s and begins anew there: what it held is lost",
-        name ? name : refiling->new->name, refiling->from->name, refiling->to->name);
+    va_start(arguments, format);
+    text_vprintf(&why, format, arguments);
+    va_end(arguments);
+    char *words = must_have(text_steal(&why));
+    molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, place->source, (unsigned)line, 0,
+                         "begins-anew", "the variable %s %s", name ? name : symbol->name, words);
+    free(words);
     LIST_FREE(&variables);
+}
+
+static bool is_variable(const struct object *object, const struct object_symbol *symbol)
+{
+    enum section_kind kind = object->sections[symbol->section].kind;
+
+    return kind == SECTION_DATA || kind == SECTION_TLS;
 }
 
 static struct molt_error *follow(struct build *build, const struct refiling *refiling)
@@ -121,8 +132,10 @@ static struct molt_error *follow(struct build *build, const struct refiling *ref
     bool function = symbol_is_function(refiling->to->comparison->new, refiling->new);
 
     if (refiling->new->bind == STB_LOCAL) {
-        if (!function) {
-            tell_static(build, refiling);
+        if (is_variable(refiling->to->comparison->new, refiling->new)) {
+            tell_anew(build, refiling->to, refiling->new,
+                      "is static and went from %s to %s, where it begins anew: what it held is lost",
+                      refiling->from->name, refiling->to->name);
         }
         return NULL;
     }
@@ -130,6 +143,44 @@ static struct molt_error *follow(struct build *build, const struct refiling *ref
     LIST_ADD(&build->refiled, ((struct refiled){ refiling->to->image, refiling->new->name }));
     return error;
 }
+
+/* ---- other names ----------------------------------------------------------------------------------- */
+
+/* CHANGE gave a variable of the unit at PLACE another name. */
+static void tell_renamed(struct build *build, const struct contribution *place, const json_t *change)
+{
+    const struct comparison *comparison = place->comparison;
+    const char *before = json_string_value(json_object_get(change, "old_name")),
+               *after = json_string_value(json_object_get(change, "name"));
+    const struct object_symbol *old = before ? object_find(comparison->old, before) : NULL,
+                               *new = after ? object_find(comparison->new, after) : NULL;
+
+    if (old && new &&is_gone(comparison, old) && is_arrived(comparison, new) &&
+        is_variable(comparison->old, old) && is_variable(comparison->new, new)) {
+        tell_anew(
+            build, place, new,
+            "was %s, and begins anew under this name: what it held is lost; keep the name if it matters",
+            before);
+    }
+}
+
+static void tell_all_renamed(struct build *build)
+{
+    const json_t *change;
+    size_t index;
+
+    json_array_foreach(build->request->changes, index, change)
+    {
+        const char *action = json_string_value(json_object_get(change, "action")),
+                   *kind = json_string_value(json_object_get(change, "kind"));
+        bool renamed = action && kind && !strcmp(action, "renamed") && !strcmp(kind, "variable");
+        for (size_t i = 0; renamed && i < build->contributions.count; i++) {
+            tell_renamed(build, build->contributions.items[i], change);
+        }
+    }
+}
+
+/* ---- all ------------------------------------------------------------------------------------------- */
 
 struct molt_error *build_follow_refiled(struct build *build)
 {
@@ -149,5 +200,8 @@ struct molt_error *build_follow_refiled(struct build *build)
         error = follow(build, &list.items[i]);
     }
     LIST_FREE(&list);
+    if (!error) {
+        tell_all_renamed(build);
+    }
     return error;
 }

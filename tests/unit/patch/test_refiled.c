@@ -100,9 +100,30 @@ static void static_variables_begin_anew(void **state)
         assert_null(project.error);
         assert_int_equal(project.result.diagnostics.count, 1);
         assert_non_null(strstr(project.result.diagnostics.items[0].message,
-                               "static variable sum went from a.c to b.c and begins anew"));
+                               "variable sum is static and went from a.c to b.c, where it begins anew"));
         project_deinit(&project);
     }
+}
+
+/* What the recorder saw, which the names alone do not tell. */
+static void renamed_variables_begin_anew(void **state)
+{
+    struct project project;
+
+    project_init(&project, compiler, "-O2");
+    project_write(&project, "v1", "a.c", "static int sum;\nint value(int x) { return sum += x; }\n");
+    project_write(&project, "v2", "a.c", "static int total;\nint value(int x) { return total += x; }\n");
+    project_write(&project, "v1", "b.c", MAIN);
+    project_write(&project, "v2", "b.c", MAIN);
+    project_build(&project);
+    project.changes = "[{\"kind\": \"variable\", \"action\": \"renamed\", \"name\": \"total\", "
+                      "\"old_name\": \"sum\", \"file\": \"a.c\", \"line\": 1}]";
+    project_patch(&project, "v1", "v2", NULL);
+    assert_null(project.error);
+    assert_int_equal(project.result.diagnostics.count, 1);
+    assert_int_equal(project.result.diagnostics.items[0].line, 1);
+    assert_non_null(strstr(project.result.diagnostics.items[0].message, "total was sum, and begins anew"));
+    project_deinit(&project);
 }
 
 int main(int count, char **arguments)
@@ -112,6 +133,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(constants_of_another_value_are_refused),
         cmocka_unit_test(functions_too_short_for_a_jump_are_refused),
         cmocka_unit_test(static_variables_begin_anew),
+        cmocka_unit_test(renamed_variables_begin_anew),
     };
 
     compiler = count > 1 ? arguments[1] : compiler;
