@@ -352,7 +352,15 @@ enum molt_transfer_flags {
      * as it knows, keep none. The process may have run others, which were rolled back since. */
     MOLT_TRANSFER_MOVES = 4,
     MOLT_TRANSFER_MOVES_TAKEN = 8,
+    /* the call is one of setjmp: longjmp comes back there, perhaps to a frame that was turned already. No
+     * register comes from the frame, nothing from a policy; the others of the function need this one */
+    MOLT_TRANSFER_SETJMP = 16,
 };
+
+/* By how much a frame may differ from the one whose stack pointer is in a jmp_buf: what longjmp comes back to
+ * must not be written to by a signal in that moment, and -D_FORTIFY_SOURCE's check must let it pass. */
+#define MOLT_JUMP_GROWS 128  /* the red zone */
+#define MOLT_JUMP_SHRINKS 16 /* two return addresses: longjmp's own calls */
 
 enum molt_transfer_register { /* DWARF's numbers */
                               MOLT_REGISTER_RBX = 3,

@@ -124,6 +124,16 @@ static bool is_value(const struct patch_file *file, const struct molt_patch_tran
     return is_destination(transfer, value, seen);
 }
 
+/* Of a recipe that longjmp goes by, when the old frame may be gone. */
+static bool is_for_longjmp(const struct molt_patch_transfer *transfer, const struct molt_patch_value *value)
+{
+    bool in_place = value->to == value->from && value->size == value->from_size;
+
+    return value->from_kind != MOLT_VALUE_POLICY && (!value->migration || in_place) &&
+           !(value->to_kind == MOLT_VALUE_REGISTER && value->from_kind == MOLT_VALUE_SLOT) &&
+           transfer->new_size && !transfer->policy;
+}
+
 static bool has_policy(const struct patch_file *file, const struct molt_patch_transfer *transfer)
 {
     if (!transfer->policy) {
@@ -165,7 +175,9 @@ static bool is_transfer(const struct patch_file *file, const struct molt_patch_t
         return false;
     }
     for (uint32_t i = 0; i < transfer->value_count; i++) {
-        if (!is_value(file, transfer, &file->patch_values[transfer->value + i], false)) {
+        const struct molt_patch_value *value = &file->patch_values[transfer->value + i];
+        if (!is_value(file, transfer, value, false) ||
+            (transfer->flags & MOLT_TRANSFER_SETJMP && !is_for_longjmp(transfer, value))) {
             return false;
         }
     }

@@ -38,6 +38,7 @@ struct function_transfers {
     struct object_symbol *old, *new;
     const struct molt_patch_function *record;
     bool inverse;
+    bool lost_setjmp;                   /* it calls setjmp, and where the program does is not known */
     const struct object_symbol *placed; /* of the old object: whose `places` are known */
     const struct image_symbol *found;
     uint32_t *places; /* see baseline_places */
@@ -460,7 +461,8 @@ static void add_record(struct function_transfers *function, const struct recipe 
         .flags = (function->inverse ? MOLT_TRANSFER_INVERSE : 0) |
                  (is_replaced(function) ? MOLT_TRANSFER_EARLIER : 0) |
                  (recipe->moves ? MOLT_TRANSFER_MOVES : 0) |
-                 (recipe->moves_taken ? MOLT_TRANSFER_MOVES_TAKEN : 0),
+                 (recipe->moves_taken ? MOLT_TRANSFER_MOVES_TAKEN : 0) |
+                 (recipe->is_setjmp ? MOLT_TRANSFER_SETJMP : 0),
         .function = old->name,
         .unit = old->unit,
         .line = recipe->line,
@@ -484,6 +486,11 @@ static void add_record(struct function_transfers *function, const struct recipe 
         reason = reason ? reason : must_strdup("the new version's code is not in the patch");
     }
     reason = reason || known ? reason : must_strdup("its code in the program is not known");
+    reason = reason || !function->lost_setjmp
+                 ? reason
+                 : must_strdup(
+                       "longjmp may come back to it, and where its code calls setjmp in the program is not "
+                       "known");
     record.symbol = symbol ? symbol : record.symbol;
     record.old_place = function->inverse ? patch : running;
     record.new_place = function->inverse ? running : patch;
@@ -515,6 +522,19 @@ static bool lines_back(void *context, const char *file, unsigned old_line, unsig
     return source_lines_equal(context, file, new_line, old_line);
 }
 
+/* Whether longjmp may come back to a place that the program has elsewhere. */
+static bool loses_setjmp(struct function_transfers *function, const recipe_list *recipes)
+{
+    bool lost = false;
+
+    for (size_t i = 0; i < recipes->count; i++) {
+        uint64_t place;
+        lost = lost ||
+               (recipes->items[i].is_setjmp && !running_place(function, recipes->items[i].old_place, &place));
+    }
+    return lost;
+}
+
 static void add_function(struct unit_transfers *unit, struct object_symbol *old, struct object_symbol *new,
                          const struct molt_patch_function *record)
 {
@@ -525,6 +545,7 @@ static void add_function(struct unit_transfers *unit, struct object_symbol *old,
     function.given = must_have(json_array());
     function.differ = must_have(json_object());
     transfer_function(&unit->forward, &unit->back, old, new, &forward, &back);
+    function.lost_setjmp = loses_setjmp(&function, &forward);
     for (size_t i = 0; i < forward.count; i++) {
         add_record(&function, &forward.items[i]);
     }

@@ -11,6 +11,7 @@
 #include "engine/threads/contexts.h"
 #include "engine/threads/coroutines.h"
 #include "engine/threads/readable.h"
+#include "engine/threads/setjmp_sites.h"
 #include "engine/threads/stubs.h"
 
 #define LASTING_COUNT 512
@@ -106,6 +107,12 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
         findings->reason = findings->reason ? findings->reason : reason;
         findings->unexpected++;
         return false;
+    } else if (recipe->is_setjmp || (recipe->has_setjmp && !setjmp_frames_room())) {
+        findings->reason = recipe->is_setjmp
+                               ? "it is just calling setjmp, or longjmp comes back to it"
+                               : "too many frames were taken over that longjmp may come back to";
+        findings->unexpected++;
+        return false;
     } else if (recipe->instance_count && frame->return_slot &&
                frame->return_slot + sizeof(uintptr_t) != transfer_cfa(frame->pc_slot, recipe)) {
         findings->reason = "a structure of its own is migrated, and it goes on by a context, not by a return";
@@ -141,7 +148,7 @@ static bool is_between_versions(const struct stack_frame *frame)
             return true;
         }
     }
-    return false;
+    return setjmp_sites_hold(frame->pc);
 }
 
 bool findings_visit(void *context, const struct stack_frame *frame)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "engine/threads/setjmp_sites.h"
 #include "engine/threads/stubs.h"
 
 #define STEP_MAX 8192
@@ -210,12 +211,13 @@ static bool is_given(const struct transfer_step *step, uintptr_t start, uintptr_
 
 bool transfer_uses(const struct transfer *recipes, size_t count)
 {
-    return any_step(is_recipe, (uintptr_t)recipes, (uintptr_t)(recipes + count));
+    return any_step(is_recipe, (uintptr_t)recipes, (uintptr_t)(recipes + count)) ||
+           setjmp_sites_use(recipes, count);
 }
 
 bool transfer_uses_code(uintptr_t start, uintptr_t end)
 {
-    return any_step(is_code, start, end);
+    return any_step(is_code, start, end) || setjmp_sites_use_code(start, end);
 }
 
 bool transfer_uses_given(uintptr_t start, uintptr_t end)

@@ -57,10 +57,10 @@ void transfer_follow(memory_mover *now_at, void *context);
 /* Forgets what is pending no longer: control came back, or the frame was left in another way. */
 void transfer_collect(void);
 
-/* Whether something pending uses one of the COUNT RECIPES. */
+/* Whether something pending uses one of the COUNT RECIPES, or longjmp may. */
 bool transfer_uses(const struct transfer *recipes, size_t count);
 
-/* Whether something pending leads to, or waits in, the code [START, END). */
+/* Whether something pending leads to, or waits in, the code [START, END), or longjmp may come there. */
 bool transfer_uses_code(uintptr_t start, uintptr_t end);
 
 /* Whether something pending uses what a policy has given in [START, END). */

@@ -12,7 +12,9 @@
  */
 #define FLAGS 128
 #define INDEX 136
+#define ORIGINAL 144
 #define OLD_FRAME 152
+#define BELOW 512
 #define RSP 56
 #define TARGET 136
 #define IMAGE 144
@@ -31,17 +33,8 @@
 #define RAX 0x70
 #define RSP_BASE 0x77
 
-        .section molt_transfer_code, "ax", @progbits
-        .globl  molt_transfer_entry
-        .hidden molt_transfer_entry
-        .type   molt_transfer_entry, @function
-molt_transfer_entry:
-        .cfi_startproc
-        .cfi_def_cfa_offset 16
-        pushfq
-        .cfi_adjust_cfa_offset 8
-        lea     -FLAGS(%rsp), %rsp
-        .cfi_adjust_cfa_offset FLAGS
+/* All general registers but rsp to where rsp leads. */
+        .macro SAVE
         mov     %rax, 0(%rsp)
         mov     %rdx, 8(%rsp)
         mov     %rcx, 16(%rsp)
@@ -58,8 +51,10 @@ molt_transfer_entry:
         mov     %r13, 104(%rsp)
         mov     %r14, 112(%rsp)
         mov     %r15, 120(%rsp)
-        lea     OLD_FRAME(%rsp), %rax
-        mov     %rax, RSP(%rsp)
+        .endm
+
+/* Turns the frame that the registers at rsp tell of, and goes on in it. */
+        .macro TURN
         cld
         mov     %rsp, %rbx
         .cfi_def_cfa_register rbx
@@ -107,7 +102,51 @@ molt_transfer_entry:
         .cfi_same_value r14
         .cfi_same_value r15
         ret
+        .endm
+
+        .section molt_transfer_code, "ax", @progbits
+        .globl  molt_transfer_entry
+        .hidden molt_transfer_entry
+        .type   molt_transfer_entry, @function
+molt_transfer_entry:
+        .cfi_startproc
+        .cfi_def_cfa_offset 16
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        lea     -FLAGS(%rsp), %rsp
+        .cfi_adjust_cfa_offset FLAGS
+        SAVE
+        lea     OLD_FRAME(%rsp), %rax
+        mov     %rax, RSP(%rsp)
+        TURN
         .cfi_endproc
         .size   molt_transfer_entry, . - molt_transfer_entry
+
+/*
+ * Where longjmp comes to by way of superseded code, whose address is in rcx: rsp is that of the frame it means, though that may have been
+ * turned and reach further down. Nothing is written above BELOW.
+ */
+        .globl  molt_longjmp_entry
+        .hidden molt_longjmp_entry
+        .type   molt_longjmp_entry, @function
+molt_longjmp_entry:
+        .cfi_startproc
+        .cfi_def_cfa rsp, 0
+        .cfi_register rip, rcx
+        lea     -BELOW(%rsp), %rsp
+        .cfi_adjust_cfa_offset BELOW
+        SAVE
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        pop     FLAGS(%rsp)
+        .cfi_adjust_cfa_offset -8
+        movq    $0, INDEX(%rsp)
+        mov     %rcx, ORIGINAL(%rsp)
+        .cfi_rel_offset rip, ORIGINAL
+        lea     BELOW(%rsp), %rax
+        mov     %rax, RSP(%rsp)
+        TURN
+        .cfi_endproc
+        .size   molt_longjmp_entry, . - molt_longjmp_entry
 
         .section .note.GNU-stack,"",@progbits

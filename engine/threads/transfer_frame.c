@@ -11,6 +11,10 @@
 /* Everything here: a thread in this section is between two versions (transfer_code). */
 #define TRANSFER_CODE __attribute__((section("molt_transfer_code")))
 
+const struct transfer *setjmp_sites[SETJMP_SITES];
+uint32_t setjmp_sites_end;
+struct turned_frame turned_frames[TURNED_FRAMES];
+
 struct frame {
     uintptr_t cfa;
     uint8_t *bytes; /* from LOW to the CFA; where the program would have them, or aside */
@@ -48,8 +52,33 @@ TRANSFER_CODE static const struct transfer_step *last_step(uint64_t index)
     return stub_data(&transfer_stubs, index)->user;
 }
 
+/* What leads on from superseded code at AT; NULL: it is in force. */
+TRANSFER_CODE static const struct transfer *setjmp_site(uintptr_t at)
+{
+    for (uint32_t i = 0; i < setjmp_sites_end; i++) {
+        if (setjmp_sites[i] && setjmp_sites[i]->from == at) {
+            return setjmp_sites[i];
+        }
+    }
+    return NULL;
+}
+
+TRANSFER_CODE static uint64_t longjmp_room(uintptr_t at)
+{
+    uint64_t room = aligned(sizeof(struct work)) + SETJMP_GROWS_MAX, most = 0;
+
+    for (const struct transfer *recipe; (recipe = setjmp_site(at)); at = recipe->to) {
+        room += aligned(recipe->new_size);
+        most = recipe->new_size > most ? recipe->new_size : most;
+    }
+    return room + aligned(most);
+}
+
 TRANSFER_CODE uint64_t molt_transfer_room(const struct transfer_registers *registers)
 {
+    if (!registers->index) {
+        return longjmp_room(registers->original);
+    }
     const struct transfer_step *step = last_step(registers->index);
     uint64_t room = aligned(sizeof(struct work)) +
                     aligned(step->recipe->new_size); /* the first may hang below the old frame */
@@ -188,16 +217,98 @@ TRANSFER_CODE static void turn_all(struct frame *frame, const struct transfer_st
     }
 }
 
+/* The entry of the frame with CFA, or a new one; there is room. */
+TRANSFER_CODE static struct turned_frame *turned_frame(uintptr_t cfa)
+{
+    for (uint64_t i = cfa / 16;; i++) {
+        struct turned_frame *entry = &turned_frames[i % TURNED_FRAMES];
+        uintptr_t unused = 0;
+        if (atomic_load(&entry->cfa) == cfa || atomic_compare_exchange_strong(&entry->cfa, &unused, cfa)) {
+            return entry;
+        }
+    }
+}
+
+/* Whether what comes to AT is led on by a recipe of SET. */
+TRANSFER_CODE static bool passes(uintptr_t at, uint32_t set)
+{
+    for (const struct transfer *recipe; (recipe = setjmp_site(at)); at = recipe->to) {
+        if (recipe->set == set) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Makes the registers those that RECIPE's new version has; its frame is there already. */
+TRANSFER_CODE static void turn_registers(struct frame *frame, const struct transfer *recipe)
+{
+    struct frame new;
+
+    copy(&new, frame, sizeof(new));
+    for (uint32_t i = 0; i < recipe->value_count; i++) {
+        const struct transfer_value *rule = &recipe->values[i];
+        if (rule->to == TRANSFER_REGISTER) {
+            new.general[rule->to_number] = value_of(frame, NULL, rule);
+        }
+    }
+    new.low = -(int64_t)recipe->new_size;
+    new.general[TRANSFER_RSP] = frame->cfa - recipe->new_size;
+    new.bytes = (uint8_t *)new.general[TRANSFER_RSP];
+    copy(frame, &new, sizeof(new));
+}
+
+/* Longjmp has come to superseded code: with its registers, but a frame that may be of a later version. */
+TRANSFER_CODE static struct transfer_result *turn_longjmp(const struct transfer_registers *registers,
+                                                          struct work *work, uint8_t *buffer)
+{
+    struct frame *frame = &work->frame;
+    uintptr_t at = registers->original;
+
+    enter(frame, registers->general, setjmp_site(at));
+    struct turned_frame *turned = turned_frame(frame->cfa);
+    bool reached = !turned->set || !passes(at, turned->set), any = false;
+    for (const struct transfer *recipe; (recipe = setjmp_site(at)); at = recipe->to) {
+        struct transfer_step step;
+        step.recipe = recipe;
+        step.given = NULL;
+        if (!reached) {
+            turn_registers(frame, recipe);
+            reached = recipe->set == turned->set;
+            continue;
+        }
+        turn(frame, &step, buffer);
+        buffer += aligned(recipe->new_size);
+        turned->set = recipe->set;
+        any = true;
+    }
+    work->result.target = at;
+    work->result.image = frame->bytes;
+    work->result.place = (void *)frame->general[TRANSFER_RSP];
+    work->result.size = any ? frame->cfa - frame->general[TRANSFER_RSP] : 0;
+    frame->general[TRANSFER_RSP] -= 8;
+    copy(work->result.general, frame->general, sizeof(frame->general));
+    work->result.flags = registers->flags;
+    return &work->result;
+}
+
 TRANSFER_CODE struct transfer_result *molt_transfer_turn(const struct transfer_registers *registers,
                                                          void *buffer)
 {
-    const struct transfer_step *last = last_step(registers->index);
     struct work *work = buffer;
+    uint8_t *images = (uint8_t *)buffer + aligned(sizeof(*work));
+    if (!registers->index) {
+        return turn_longjmp(registers, work, images);
+    }
+    const struct transfer_step *last = last_step(registers->index);
     struct frame *frame = &work->frame;
     unsigned count = count_steps(last);
 
     enter(frame, registers->general, step_at(last, count - 1)->recipe);
-    turn_all(frame, last, count, (uint8_t *)buffer + aligned(sizeof(*work)));
+    turn_all(frame, last, count, images);
+    if (last->recipe->has_setjmp) {
+        turned_frame(frame->cfa)->set = last->recipe->set;
+    }
     frame->general[TRANSFER_RSP] -= 8;
     copy(work->result.general, frame->general, sizeof(frame->general));
     work->result.flags = registers->flags;

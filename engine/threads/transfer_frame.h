@@ -50,6 +50,7 @@ struct transfer {
     uintptr_t from, to;   /* return addresses */
     uint8_t cfa_register; /* of the old frame: rsp or rbp */
     int32_t cfa_offset;
+    uint32_t old_size;
     uint32_t new_size; /* CFA - rsp, behind the call of the new code; 0: the frame stays as it is, and rsp
                           there counts as its CFA */
     uint32_t value_count;
@@ -69,7 +70,25 @@ struct transfer {
     const struct transfer_value *seen; /* what it is called with */
     const char *policy_file;
     uint32_t policy_line;
+    uint32_t
+        set; /* number of the time at which the update that it came with took effect: each is given once */
+    bool is_setjmp;  /* longjmp comes back there, and nobody else is led on */
+    bool has_setjmp; /* its function has such a place */
 };
+
+/* What superseded code behind calls of setjmp leads on by; NULL: unused (setjmp_sites.h). */
+#define SETJMP_SITES 512
+extern const struct transfer *setjmp_sites[SETJMP_SITES];
+extern uint32_t setjmp_sites_end; /* there are none from here on */
+
+/* Frames of functions that call setjmp which were turned: a jmp_buf from before has registers that are older
+ * than the frame. Never forgotten: an entry serves whatever frame has its CFA. */
+#define TURNED_FRAMES 8192
+struct turned_frame {
+    _Atomic uintptr_t cfa; /* 0: unused */
+    uint32_t set;          /* of the last recipe; only its own thread asks */
+};
+extern struct turned_frame turned_frames[TURNED_FRAMES];
 
 /* What is pending, last first. */
 struct transfer_step {
@@ -82,12 +101,16 @@ enum { TRANSFER_FREE, TRANSFER_PENDING, TRANSFER_DONE }; /* states of stubs */
 
 extern struct stub_area transfer_stubs; /* their user is the last step */
 
+/* By how much a frame may be larger or smaller than the one whose stack pointer is in a jmp_buf. */
+#define SETJMP_GROWS_MAX 128
+#define SETJMP_SHRINKS_MAX 16
+
 /* As transfer_entry.S lays it out. */
 struct transfer_registers {
     uint64_t general[TRANSFER_REGISTERS];
     uint64_t flags;
-    uint64_t index;    /* of the stub */
-    uint64_t original; /* return address */
+    uint64_t index;    /* of the stub; 0: longjmp came */
+    uint64_t original; /* return address, or where it came to */
 };
 
 /* How control goes on; transfer_entry.S knows the offsets. */

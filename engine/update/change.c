@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "engine/code/tls.h"
+#include "engine/threads/setjmp_sites.h"
 #include "engine/update/rebind.h"
+#include "engine/update/recipes.h"
 
 static int write_jump(struct undo_log *undo, uintptr_t from, uintptr_t to)
 {
@@ -35,6 +37,23 @@ static int redirect(struct undo_log *undo, const struct transition *transition)
         transition->before.room >= JUMP_SIZE) {
         status = write_jump(undo, before->start, target);
     }
+    return status;
+}
+
+/* Leads what longjmp comes back to on to the new version. */
+static int lead_on(struct update *update)
+{
+    uint8_t code[SETJMP_SITE_SIZE];
+    int status = 0;
+
+    setjmp_site_code(code);
+    for (size_t i = 0; update->forth && i < update->forth->count && status == 0; i++) {
+        const struct transfer *recipe = &update->forth->items[i];
+        if (recipe->is_setjmp && !recipe->reason) {
+            status = undo_write(&update->undo, UNDO_CODE, recipe->from, code, sizeof(code));
+        }
+    }
+    recipes_lead_on(update->forth, true);
     return status;
 }
 
@@ -101,6 +120,7 @@ int change_make(struct update *update, const struct world *world, struct update_
     for (size_t i = 0; i < update->transition_count && status == 0; i++) {
         status = redirect(&update->undo, &update->transitions[i]);
     }
+    status = status < 0 ? status : lead_on(update);
     status = status < 0 ? status : rebind_make(update);
     status = status < 0 ? status : write_constants(update);
     status = status < 0 ? status : validate(update);
@@ -113,6 +133,7 @@ void change_take_back(struct update *update)
 {
     frames_revert(&update->frames);
     undo_revert(&update->undo);
+    recipes_lead_on(update->forth, false);
     undo_synchronise_code();
     if (state_changes(update->state)) {
         state_revert(update->state);

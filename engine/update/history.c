@@ -280,6 +280,7 @@ int history_revert(struct applied *applied)
     if (status < 0) {
         return status;
     }
+    recipes_lead_on(applied->forth, false);
     for (size_t i = applied->transition_count; i-- > 0;) {
         applied->transitions[i].function->current = applied->transitions[i].before;
     }
@@ -294,6 +295,7 @@ int history_restore(struct applied *applied)
     if (status < 0) {
         return status;
     }
+    recipes_lead_on(applied->forth, true);
     for (size_t i = 0; i < applied->transition_count; i++) {
         applied->transitions[i].function->current = applied->transitions[i].after;
     }

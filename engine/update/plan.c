@@ -11,6 +11,7 @@
 
 #include "engine/sort.h"
 #include "engine/threads/jump_buffers.h"
+#include "engine/threads/setjmp_sites.h"
 #include "engine/update/history.h"
 #include "engine/update/rebind.h"
 #include "engine/update/recipes.h"
@@ -289,13 +290,16 @@ static void avoid_allocator(struct update *update)
 static int reserve_undo(struct update *update)
 {
     const struct patch_file *file = &update->patch.file;
-    size_t bytes = 2 * JUMP_SIZE * update->transition_count + sizeof(uint64_t) * update->rebound_count;
+    size_t setjmps = recipes_setjmps(update->forth);
+    size_t bytes = 2 * JUMP_SIZE * update->transition_count + sizeof(uint64_t) * update->rebound_count +
+                   SETJMP_SITE_SIZE * setjmps;
 
     for (size_t i = 0; i < file->patch_data_count; i++) {
         bytes += file->patch_data[i].size;
     }
-    return undo_reserve(&update->undo,
-                        2 * update->transition_count + update->rebound_count + file->patch_data_count, bytes);
+    return undo_reserve(
+        &update->undo,
+        2 * update->transition_count + update->rebound_count + setjmps + file->patch_data_count, bytes);
 }
 
 /* A pinned image holds a function that did not exist before: the program may store pointers to it. */

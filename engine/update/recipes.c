@@ -10,13 +10,17 @@
 #include <string.h>
 
 #include "engine/sort.h"
+#include "engine/threads/setjmp_sites.h"
 #include "engine/update/page_log.h"
 
 _Static_assert(TRANSFER_RSP == MOLT_REGISTER_RSP, "both are DWARF's");
+_Static_assert(SETJMP_GROWS_MAX == MOLT_JUMP_GROWS && SETJMP_SHRINKS_MAX == MOLT_JUMP_SHRINKS,
+               "the builder's");
 
 #define GIVEN_ALIGNMENT 64u /* of instances: vectors have no more */
 
 static struct recipes *lingering;
+static uint32_t last_set;
 
 struct making {
     struct update *update;
@@ -297,7 +301,9 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
                            : place_in_patch(making, record, record->new_place),
         .cfa_register = (uint8_t)record->cfa_register,
         .cfa_offset = record->cfa_offset,
+        .old_size = record->old_size,
         .new_size = record->new_size,
+        .is_setjmp = record->flags & MOLT_TRANSFER_SETJMP,
         .value_count = record->value_count,
         .function = keep_text(making, record->function),
         .unit = keep_text(making, record->unit),
@@ -319,6 +325,121 @@ static void make_recipe(struct making *making, const struct molt_patch_transfer 
     making->recipes->count++;
 }
 
+/* ---- functions that call setjmp -------------------------------------------------------------------- */
+
+static bool is_of(const struct transfer *item, const char *function, const char *unit)
+{
+    return strcmp(item->function, function) == 0 && strcmp(item->unit, unit) == 0;
+}
+
+size_t recipes_setjmps(const struct recipes *recipes)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; recipes && i < recipes->count; i++) {
+        count += recipes->items[i].is_setjmp && !recipes->items[i].reason;
+    }
+    return count;
+}
+
+/* Whether superseded code at AT has room for what leads on. */
+static bool has_room(const struct making *making, uintptr_t at)
+{
+    bool room = false;
+
+    for (size_t i = 0; i < making->update->transition_count; i++) {
+        const struct version *before = &making->update->transitions[i].before;
+        for (size_t k = 0; k < before->count; k++) {
+            const struct code_range *range = &before->ranges[k];
+            room = room || (at > range->start && at + SETJMP_SITE_SIZE <= range->start + range->size);
+        }
+    }
+    for (size_t i = 0; i < making->recipes->count; i++) {
+        const struct transfer *other = &making->recipes->items[i];
+        room = room && !(other->is_setjmp && other->from > at && other->from - at < SETJMP_SITE_SIZE);
+    }
+    return room;
+}
+
+/* Why longjmp cannot be led on from where RECORD says. NULL: it can. */
+static const char *refuse_setjmp(const struct making *making, const struct molt_patch_transfer *record)
+{
+    uintptr_t from = making->back ? place_in_patch(making, record, record->old_place)
+                                  : place_before(making, record, record->old_place);
+    const struct transfer *item = NULL;
+
+    for (size_t i = 0; i < making->recipes->count; i++) {
+        const struct transfer *each = &making->recipes->items[i];
+        item = each->is_setjmp && each->from == from ? each : item;
+    }
+    if (making->back) {
+        return "longjmp may come back to it with what setjmp has saved before the update, and only new code "
+               "can "
+               "go on with that; instead of rolling back, undo the edit and update once more";
+    }
+    if (!item) {
+        return "longjmp may come back to it, and where is not known";
+    }
+    if (setjmp_sites_room() < recipes_setjmps(making->recipes)) {
+        return "longjmp may come back to it, and to too many other places that were superseded";
+    }
+    if (!has_room(making, from)) {
+        return "longjmp may come back to it, and there is no room behind its call of setjmp for a jump to "
+               "the "
+               "new version";
+    }
+    return item->reason ? item->reason : setjmp_sites_refuse(item);
+}
+
+/* Of each function that calls setjmp either all recipes count, or none. */
+static void need_setjmps(struct making *making)
+{
+    const struct patch_file *file = &making->update->patch.file;
+
+    for (size_t i = 0; i < file->patch_transfers_count; i++) {
+        const struct molt_patch_transfer *record = &file->patch_transfers[i];
+        if (!is_wanted(making, record) || !(record->flags & MOLT_TRANSFER_SETJMP)) {
+            continue;
+        }
+        const char *reason = refuse_setjmp(making, record);
+        for (size_t k = 0; k < making->recipes->count; k++) {
+            struct transfer *item = &making->recipes->items[k];
+            if (is_of(item, patch_file_string(file, record->function),
+                      patch_file_string(file, record->unit))) {
+                item->has_setjmp = true;
+                item->reason = item->reason ? item->reason : reason;
+            }
+        }
+    }
+}
+
+void recipes_share_refusals(struct recipes *recipes)
+{
+    for (size_t i = 0; i < recipes->count; i++) {
+        const struct transfer *lost = &recipes->items[i];
+        for (size_t k = 0; lost->is_setjmp && lost->reason && k < recipes->count; k++) {
+            struct transfer *item = &recipes->items[k];
+            bool same = item->has_setjmp && is_of(item, lost->function, lost->unit);
+            item->reason = item->reason || !same ? item->reason : lost->reason;
+        }
+    }
+}
+
+void recipes_lead_on(struct recipes *recipes, bool on)
+{
+    if (!on && recipes) {
+        setjmp_sites_remove(recipes->items, recipes->count);
+        return;
+    }
+    last_set++; /* a frame that was turned by them before they were rolled back has another number */
+    for (size_t i = 0; recipes && i < recipes->count; i++) {
+        recipes->items[i].set = last_set;
+        if (recipes->items[i].is_setjmp && !recipes->items[i].reason) {
+            setjmp_sites_add(&recipes->items[i]);
+        }
+    }
+}
+
 static void destroy(struct recipes *recipes)
 {
     free(recipes->items);
@@ -334,7 +455,6 @@ int recipes_make(struct update *update, bool back, struct recipes **ret)
     const struct patch_file *file = &update->patch.file;
     struct making making = { .update = update, .recipes = calloc(1, sizeof(struct recipes)), .back = back };
     int status = making.recipes ? reserve(&making) : -ENOMEM;
-
     for (size_t i = 0; i < file->patch_transfers_count && status == 0; i++) {
         if (is_wanted(&making, &file->patch_transfers[i])) {
             make_recipe(&making, &file->patch_transfers[i]);
@@ -346,6 +466,7 @@ int recipes_make(struct update *update, bool back, struct recipes **ret)
         }
         return status;
     }
+    need_setjmps(&making);
     SORT_BY(making.recipes->items, making.recipes->count, struct transfer, from);
     *ret = making.recipes;
     return 0;

@@ -26,6 +26,15 @@ void recipes_release(struct recipes *recipes);
 /* Frees those released earlier that nothing uses any more. */
 void recipes_reclaim(void);
 
+/* How many places behind calls of setjmp there are that lead on by them. */
+size_t recipes_setjmps(const struct recipes *recipes);
+
+/* Takes from functions that call setjmp all recipes, if one of those places was taken from them. */
+void recipes_share_refusals(struct recipes *recipes);
+
+/* From now ON, or no more, longjmp is led on by them. In the stopped world, as the code there is written. */
+void recipes_lead_on(struct recipes *recipes, bool on);
+
 /* How to treat suspended frames when FORTH's version follows that which BACK leads to; both may be NULL. */
 struct transfers recipes_transfers(const struct recipes *forth, const struct recipes *back,
                                    uint32_t after_ms);

@@ -171,4 +171,7 @@ void withdrawn_forbid(const char *id, const struct transition *transitions, size
         struct transfer *recipe = &recipes->items[i];
         recipe->reason = recipe->reason ? recipe->reason : objection(id, transitions, count, recipe);
     }
+    if (recipes) {
+        recipes_share_refusals(recipes);
+    }
 }

@@ -186,6 +186,19 @@ bool code_reaches(const struct code *code, uint32_t from, uint32_t to);
 /* Whether control can come from behind INSTRUCTION back to it. */
 bool code_repeats(const struct code *code, uint32_t instruction);
 
+/* transfer/flow.c: links each call that may be made after INSTRUCTION, a call of setjmp, to what is behind
+ * it: longjmp may come back there. Once the frame is known, which longjmp restores. */
+void code_link_longjmps(struct code *code, uint32_t instruction);
+
+/* Whether control comes from block FROM to block TO, one of its next, by longjmp: then registers do not come
+ * along. */
+static inline bool code_is_longjmp(const struct code *code, uint32_t from, uint32_t to)
+{
+    uint32_t end = code->blocks.items[from].end;
+
+    return (code->instructions.items[end - 1].flags & CODE_CALL) && code->blocks.items[to].first != end;
+}
+
 /* transfer/jumps.c: finds out which computed jumps use which table, from the code linked as if each could use
  * all. */
 void code_find_tables(struct code *code);

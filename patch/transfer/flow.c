@@ -352,3 +352,31 @@ bool code_repeats(const struct code *code, uint32_t instruction)
 
     return leads(code, block, block);
 }
+
+/* What was found out about which block leads to which. */
+static void forget_reached(struct code *code)
+{
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        free(code->search->reached[i]);
+        code->search->reached[i] = NULL;
+    }
+}
+
+void code_link_longjmps(struct code *code, uint32_t instruction)
+{
+    bool *made = must_calloc(code->blocks.count, sizeof(*made));
+
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        const struct code_block *block = &code->blocks.items[i];
+        made[i] = block->reached && block->end - 1 != instruction &&
+                  (code->instructions.items[block->end - 1].flags & CODE_CALL) &&
+                  code_reaches(code, instruction, block->end - 1);
+    }
+    for (size_t i = 0; i < code->blocks.count; i++) {
+        if (made[i]) {
+            link_blocks(code, i, instruction + 1);
+        }
+    }
+    free(made);
+    forget_reached(code);
+}

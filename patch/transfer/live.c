@@ -99,6 +99,14 @@ static void go_back(const struct liveness *liveness, const struct code_block *bl
     }
 }
 
+/* Of word INDEX of a set: the bits of the frame. */
+static uint64_t frame_bits(size_t index)
+{
+    size_t first = PLACE_REGISTERS_END / WORD;
+
+    return index < first ? 0 : index > first ? UINT64_MAX : UINT64_MAX << PLACE_REGISTERS_END % WORD;
+}
+
 static bool update(struct liveness *liveness, uint32_t index, const uint64_t *escaped, uint64_t *scratch)
 {
     const struct code_block *block = &liveness->code->blocks.items[index];
@@ -107,8 +115,9 @@ static bool update(struct liveness *liveness, uint32_t index, const uint64_t *es
     memset(scratch, 0, liveness->words * sizeof(*scratch));
     for (size_t i = 0; i < block->next.count; i++) {
         const uint64_t *after = liveness->sets + block->next.items[i] * liveness->words;
+        bool jump = code_is_longjmp(liveness->code, index, block->next.items[i]);
         for (size_t k = 0; k < liveness->words; k++) {
-            scratch[k] |= after[k];
+            scratch[k] |= after[k] & (jump ? frame_bits(k) : UINT64_MAX);
         }
     }
     go_back(liveness, block, escaped, scratch);

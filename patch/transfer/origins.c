@@ -96,7 +96,8 @@ void find_writers(const struct code *code, uint32_t at, int32_t place, uint32_t 
         for (size_t i = 0; i < block->before.count; i++) {
             uint32_t before = block->before.items[i];
             const struct code_block *from = &code->blocks.items[before];
-            if (search->seen[before] != search->number && from->reached) {
+            bool comes = place_in_frame(place) || !code_is_longjmp(code, before, index);
+            if (search->seen[before] != search->number && from->reached && comes) {
                 search->seen[before] = search->number;
                 bool wrote =
                     (from->written & mask) && search_block(code, from->first, from->end, place, size, ret);

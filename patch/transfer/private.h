@@ -25,6 +25,7 @@ struct version {
     live_ranges escaped; /* objects of the frame that may be reached by an address, if `wild` all of them */
     bool wild;           /* an address in the frame that is no known object's got away */
     bool loose;          /* some memory is accessed that is no certain object's */
+    LIST(uint32_t) setjmps; /* calls of setjmp and its like: control may come back behind them by longjmp */
     bool *foreign; /* by byte of the frame from `low` on: something uses it outside the scope of any object
                       there */
     int32_t low, high; /* what is accessed or belongs to an object; 0 is between them */
@@ -80,6 +81,23 @@ void version_deinit(struct version *version);
 
 /* The locals at the call CALL, found out once for both directions. */
 const local_list *version_locals(struct version *version, uint32_t call);
+
+/* transfer/setjmp.c: whether the instruction CALL is a call of setjmp or its like. */
+bool version_calls_setjmp(const struct version *version, uint32_t call);
+
+/* Finds all of them, and links the code for what longjmp does. */
+void version_link_longjmps(struct version *version);
+
+/* Whether PLACE is read behind one of those of the new version. */
+bool transfer_is_live_behind_setjmp(const struct transfer_work *work, const struct liveness *liveness,
+                                    int32_t place);
+
+/* Whether RECIPE can serve what longjmp comes back with, whether the frame was turned meanwhile or not. NULL,
+ * or why not: owned by the caller. */
+char *transfer_check_setjmp(const struct recipe *recipe);
+
+/* Takes the COUNT recipes of one function at ITEMS away if one of setjmp's calls has none. */
+void transfer_need_setjmps(struct recipe *items, size_t count);
 
 /* transfer/calls.c: pairs[i] is the new code's call that corresponds to the old code's I-th instruction, or
  * NO_INSTRUCTION. Owned by the caller. */

@@ -253,6 +253,13 @@ static char *check_argument(struct transfer_work *work, int32_t offset)
     return must_printf("an argument on the stack (at CFA%+d) is used otherwise in the new version", offset);
 }
 
+/* Whether the new code reads PLACE from BLOCK on, or when longjmp comes back. */
+static bool is_needed(const struct transfer_work *work, const struct liveness *liveness, uint32_t block,
+                      int32_t place)
+{
+    return is_live(liveness, block, place) || transfer_is_live_behind_setjmp(work, liveness, place);
+}
+
 static char *add_frame(struct transfer_work *work, struct recipe *recipe)
 {
     uint32_t block = work->new->code.instructions.items[work->new->at].block;
@@ -260,9 +267,9 @@ static char *add_frame(struct transfer_work *work, struct recipe *recipe)
 
     for (int32_t offset = low; offset < work->all.high; offset++) {
         int32_t place = PLACE_CFA + offset;
-        bool direct =
-            offset >= work->direct.low && offset < work->direct.high && is_live(&work->direct, block, place);
-        if ((!direct && !is_live(&work->all, block, place)) || has_value(work, place)) {
+        bool direct = offset >= work->direct.low && offset < work->direct.high &&
+                      is_needed(work, &work->direct, block, place);
+        if ((!direct && !is_needed(work, &work->all, block, place)) || has_value(work, place)) {
             continue;
         }
         if (offset >= -ADDRESS && offset < 0) {
@@ -390,7 +397,7 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     if (!reason && stays) {
         reason = transfer_stay(work);
     }
-    return reason;
+    return !reason && recipe->is_setjmp ? transfer_check_setjmp(recipe) : reason;
 }
 
 /* What was found missing last need not be why there is no recipe. */
@@ -409,6 +416,7 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
 {
     const struct code *old = &work->old->code;
     uint32_t *pairs = transfer_match_calls(work, old_index, new_index);
+    size_t first = ret->count;
 
     for (uint32_t i = 0; i < old->instructions.count; i++) {
         const struct code_instruction *call = &old->instructions.items[i];
@@ -417,7 +425,8 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
         }
         struct recipe recipe = { .old_place = call[1].address,
                                  .callee = code_callee(old, i),
-                                 .line = call->line };
+                                 .line = call->line,
+                                 .is_setjmp = version_calls_setjmp(work->old, i) };
         recipe.reason = pairs[i] == NO_INSTRUCTION
                             ? must_strdup("no call in the new version is surely the same")
                             : work_out(work, &recipe, i, pairs[i]);
@@ -429,6 +438,7 @@ static void add_recipes(struct transfer_work *work, const struct code_index *old
         forget_other_gap(&recipe);
         LIST_ADD(ret, recipe);
     }
+    transfer_need_setjmps(ret->items + first, ret->count - first);
     free(pairs);
 }
 

@@ -41,6 +41,7 @@ struct recipe {
     uint64_t old_place, new_place; /* return addresses; new_place 0: there is no such call */
     const char *callee;            /* borrowed */
     unsigned line;
+    bool is_setjmp;        /* the call is one of setjmp: what comes back there does so by longjmp */
     char *reason;          /* NULL: the recipe is complete */
     struct recipe_gap gap; /* what it asks for */
     uint32_t old_size, new_size;

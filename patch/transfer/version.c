@@ -140,15 +140,11 @@ static void find_escaped(struct version *version)
     }
 }
 
-/* Functions that may return a second time: the frame must stay what it was then, and so must its code. What
- * that says of a caller. */
+/* Functions that may return a second time, and in another way than longjmp (setjmp.c): the frame must stay
+ * what it was then, and so must its code. What that says of a caller. */
 static const struct {
     const char *callee, *problem;
 } returning_twice[] = {
-    { "setjmp", "calls setjmp, to which longjmp may come back" },
-    { "_setjmp", "calls setjmp, to which longjmp may come back" },
-    { "sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
-    { "__sigsetjmp", "calls sigsetjmp, to which siglongjmp may come back" },
     { "getcontext", "calls getcontext, to which setcontext may come back" },
     { "vfork", "calls vfork, whose child is in the same frame" },
 };
@@ -179,6 +175,7 @@ void version_init(struct version *version, const struct transfer_side *side,
         return;
     }
     clobbers_apply(side->clobbers, &version->code);
+    version_link_longjmps(version);
     function_debug_init(&version->debug, &version->code, &side->index);
     find_frame_objects(&version->debug, first_return(&version->code), &version->objects);
     find_escaped(version);
@@ -198,6 +195,7 @@ void version_deinit(struct version *version)
     code_deinit(&version->code);
     LIST_FREE(&version->objects);
     LIST_FREE(&version->escaped);
+    LIST_FREE(&version->setjmps);
     version_forget_scopes(version);
     address_flow_deinit(&version->addresses);
 }

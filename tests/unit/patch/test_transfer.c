@@ -265,26 +265,77 @@ static void test_another_structure(void **state)
     end(&versions);
 }
 
-static void test_a_frame_that_is_returned_to_twice(void **state)
+#define RETURNED_TO(setting, calls, more)                                                                    \
+    "#include <setjmp.h>\n#include <unistd.h>\nstatic jmp_buf again;\n" DECLARATIONS                         \
+    "int f(int n)\n{\n    volatile int tries = 0;\n    int added = n + 3;\n    if (" setting                 \
+    ")\n        tries++;\n    while (wait_event(n))\n        " calls ";\n" more                              \
+    "    return tries + added;\n}\n"
+
+static void expect_all(const struct versions *versions)
 {
-    static const char text[] =
-        "#include <setjmp.h>\nstatic jmp_buf again;\n" DECLARATIONS
-        "int f(int n)\n{\n    volatile int tries = 0;\n    if (setjmp(again))\n        tries++;\n"
-        "    while (wait_event(n))\n        step(tries, n);\n    return tries;\n}\n";
-    static const char without[] =
-        "#include <setjmp.h>\nstatic jmp_buf again;\n" DECLARATIONS
-        "int f(int n)\n{\n    volatile int tries = 0;\n    if (wait_event(n))\n        tries++;\n"
-        "    while (wait_event(n))\n        step(tries, n);\n    return tries;\n}\n";
+    for (size_t i = 0; i < versions->recipes.count; i++) {
+        if (versions->recipes.items[i].reason) {
+            fail_msg("line %u: %s", versions->recipes.items[i].line, versions->recipes.items[i].reason);
+        }
+    }
+}
+
+/* By longjmp: the call of setjmp has a recipe, too, and without one no other call has any. */
+static void test_a_frame_that_longjmp_comes_back_to(void **state)
+{
+    static const char text[] = RETURNED_TO("setjmp(again)", "step(tries, n)", "");
     struct versions versions;
 
     start(&versions, text, text);
     work_out(&versions, "f");
-    expect_reason(recipe_of(&versions, "wait_event"), "the running version calls setjmp");
+    expect_all(&versions);
+    assert_true(recipe_of(&versions, "_setjmp")->is_setjmp);
+    assert_false(recipe_of(&versions, "wait_event")->is_setjmp);
+    end(&versions);
+    start(&versions, text, RETURNED_TO("setjmp(again)", "step(tries, n)", "    n++;\n"));
+    work_out(&versions, "f");
+    expect_all(&versions);
+    end(&versions);
+    start(&versions, text, RETURNED_TO("n > 1", "step(tries, n)", ""));
+    work_out(&versions, "f");
+    for (size_t i = 0; i < versions.recipes.count; i++) {
+        expect_reason(&versions.recipes.items[i], "no call in the new version is surely the same");
+    }
+    end(&versions);
+}
+
+/* What is read only when longjmp comes back must be in the new frame, too. */
+static void test_a_local_for_longjmp_alone(void **state)
+{
+    static const char text[] = RETURNED_TO("setjmp(again)", "step(tries, n)", "");
+    static const char other[] =
+        "#include <setjmp.h>\n#include <unistd.h>\nstatic jmp_buf again;\n" DECLARATIONS
+        "int f(int n)\n{\n    volatile int tries = 0, fresh = getpid();\n    int added = n + 3;\n    if "
+        "(setjmp(again))\n"
+        "        tries += fresh;\n    while (wait_event(n))\n        step(tries, n);\n"
+        "    return tries + added;\n}\n";
+    struct versions versions;
+
+    start(&versions, text, other);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "`fresh`");
+    end(&versions);
+}
+
+static void test_a_frame_that_is_returned_to_twice(void **state)
+{
+    static const char text[] = RETURNED_TO("vfork()", "step(tries, n)", "");
+    static const char without[] = RETURNED_TO("getpid()", "step(tries, n)", "");
+    struct versions versions;
+
+    start(&versions, text, text);
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "the running version calls vfork");
     assert_true(recipe_of(&versions, "wait_event")->line > 0);
     end(&versions);
     start(&versions, without, text);
     work_out(&versions, "f");
-    expect_reason(recipe_of(&versions, "wait_event"), "the new version calls setjmp");
+    expect_reason(recipe_of(&versions, "wait_event"), "the new version calls vfork");
     end(&versions);
 }
 
@@ -676,6 +727,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_a_call_leaves_its_loop),
         cmocka_unit_test(test_a_wider_variable),
         cmocka_unit_test(test_another_structure),
+        cmocka_unit_test(test_a_frame_that_longjmp_comes_back_to),
+        cmocka_unit_test(test_a_local_for_longjmp_alone),
         cmocka_unit_test(test_a_frame_that_is_returned_to_twice),
         cmocka_unit_test(test_a_moved_member),
         cmocka_unit_test(test_numbers_that_code_has_in_it),
