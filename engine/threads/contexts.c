@@ -159,12 +159,23 @@ CONTEXT_CODE context_function *molt_context_got(uintptr_t context, uintptr_t pc,
     return next_of(GET);
 }
 
+CONTEXT_CODE static void note_link(uintptr_t context)
+{
+    struct context_entry *entry = context ? find(context, true) : NULL;
+
+    if (entry) {
+        atomic_store(&entry->is_link, true);
+    }
+}
+
 CONTEXT_CODE context_function *molt_context_made(uintptr_t context)
 {
     const stack_t *stack = &((const ucontext_t *)context)->uc_stack;
 
     note(context, CONTEXT_MADE, 0, (uintptr_t)stack->ss_sp);
     struct context_entry *entry = find(context, false);
+
+    note_link((uintptr_t)((const ucontext_t *)context)->uc_link);
     if (entry) {
         entry->low = (uintptr_t)stack->ss_sp;
         entry->size = stack->ss_size;
@@ -229,7 +240,8 @@ void contexts_follow(memory_mover *now_at, void *context)
     for (uint32_t i = 0; i < count; i++) {
         struct context_entry *entry = &all->entries[i];
         uint32_t kind = atomic_load(&entry->kind);
-        bool is_context = kind == CONTEXT_MADE || kind == CONTEXT_SAVED || kind == CONTEXT_GOT;
+        bool is_context = kind == CONTEXT_MADE || kind == CONTEXT_SAVED || kind == CONTEXT_GOT ||
+                          atomic_load(&entry->is_link);
         uintptr_t key = is_context ? now_at(context, entry->key) : entry->key;
         entry->moves_to = key != entry->key ? key : 0;
         any |= entry->moves_to != 0;

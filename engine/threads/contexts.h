@@ -36,6 +36,7 @@ struct context_entry {
     uintptr_t moves_to;   /* during contexts_follow: its next key, 0: it stays */
     uint64_t stamp;       /* of the last of these events: later ones have higher ones */
     _Atomic uint32_t kind;
+    _Atomic bool is_link; /* some context's uc_link: whether it was gone back to is not noted */
 };
 
 #define CONTEXT_MAX 65536

@@ -11,6 +11,9 @@
  * A thread has a stack of its own, too, which waits while the thread is on another. Two stacks that overlap
  * are not both there: the one of which something was heard later is. A thread that is in the middle of a
  * switch is neither here nor there: what it goes to counts as suspended.
+ *
+ * The C library goes on with a uc_link by itself, unheard. So what was saved in one may be over: it is looked
+ * at, which does no harm, and does not speak against jmp_bufs that lead to the same stack.
  */
 #include "engine/threads/coroutines.h"
 
@@ -237,8 +240,9 @@ static void visit_stack(struct context_table *table, struct known_stack *stack, 
     if (kind == CONTEXT_MADE || (kind == CONTEXT_SAVED && latest->resumed_by && !arriving)) {
         return;
     }
-    stack->told = is_intact(latest);
-    if (stack->told) {
+    bool intact = is_intact(latest);
+    stack->told = intact && !atomic_load(&latest->is_link);
+    if (intact) {
         struct suspended_stack suspended = { .context = (const ucontext_t *)latest->key,
                                              .low = stack->made_by ? stack->low : latest->sp,
                                              .end = stack->made_by ? stack->high : 0,

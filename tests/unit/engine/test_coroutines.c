@@ -180,6 +180,45 @@ static void a_guard_is_not_read(void **state)
     munmap(stack, STACK);
 }
 
+static jmp_buf out, in;
+
+static void nothing(void)
+{
+}
+
+/* Waits for another one, which ends, and is then left by longjmp. */
+static void go_on_by_link(void)
+{
+    static ucontext_t other, waiting;
+    static char stack[STACK];
+
+    getcontext(&other);
+    other.uc_stack.ss_sp = stack;
+    other.uc_stack.ss_size = sizeof(stack);
+    other.uc_link = &waiting;
+    makecontext(&other, nothing, 0);
+    swapcontext(&waiting, &other);
+    if (!_setjmp(in)) {
+        _longjmp(out, 1);
+    }
+}
+
+static void a_link_does_not_tell(void **state)
+{
+    char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    getcontext(&here);
+    here.uc_stack.ss_sp = stack;
+    here.uc_stack.ss_size = STACK;
+    makecontext(&here, go_on_by_link, 0);
+    if (!_setjmp(out)) {
+        swapcontext(&caller, &here);
+    }
+    assert_string_equal(blocked_by(), "");
+    assert_false(coroutines_tell((uintptr_t)stack + STACK - 64));
+    munmap(stack, STACK);
+}
+
 static void return_addresses_are_told(void **state)
 {
     assert_true(coroutines_is_return_address((uintptr_t)__builtin_return_address(0)));
@@ -207,6 +246,7 @@ int main(void)
         cmocka_unit_test(a_guard_is_not_read),
         cmocka_unit_test(a_block_with_a_guard_is_alive),
         cmocka_unit_test(is_forgotten_with_its_stack),
+        cmocka_unit_test(a_link_does_not_tell),
         cmocka_unit_test(return_addresses_are_told),
         cmocka_unit_test(what_cannot_be_read_is_no_return_address),
     };
