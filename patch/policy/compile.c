@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,11 +201,67 @@ size_t policy_files_list(const struct patch_session *session, struct tree *tree,
     return names.count;
 }
 
+/* The line on which the policy file PATH includes NAME, 1 if another header does. */
+static unsigned line_of_include(const struct policy_setup *setup, const char *path, const char *name)
+{
+    char *here = setup->to->in_place ? must_strdup(path) : tree_mirror_path(setup->to, path), *line = NULL;
+    FILE *stream = fopen(here, "r");
+    size_t room = 0;
+    unsigned number = 0;
+    bool found = false;
+
+    while (stream && !found && getline(&line, &room, stream) > 0) {
+        number++;
+        found = strstr(line, "include") && strstr(line, name);
+    }
+    if (stream) {
+        fclose(stream);
+    }
+    free(line);
+    free(here);
+    return found ? number : 1;
+}
+
+/* If the first error since FROM is in a header, all of them become one in the policy file NAME, which
+ * includes it without what it needs: where the program itself includes it, it compiles. */
+static void blame_include(const struct policy_setup *setup, size_t from, const char *name)
+{
+    struct molt_diagnostics *list = setup->diagnostics;
+    size_t first = from;
+
+    while (first < list->count && list->items[first].severity != MOLT_SEVERITY_ERROR) {
+        first++;
+    }
+    const char *file = first < list->count ? list->items[first].file : NULL;
+    const char *dot = file ? strrchr(path_last(file), '.') : NULL;
+    if (!dot || strcmp(dot, ".h") != 0) {
+        return;
+    }
+    char *path = must_printf("%s/%s", setup->session->db.root, name),
+         *included = must_strdup(path_last(file));
+    unsigned line = list->items[first].line;
+    char *message = must_strdup(list->items[first].message);
+    while (list->count > from) {
+        list->count--;
+        free(list->items[list->count].file);
+        free(list->items[list->count].message);
+    }
+    molt_diagnostics_add(list, MOLT_SEVERITY_ERROR, path, line_of_include(setup, path, included), 0,
+                         "compile",
+                         "%s does not compile here (line %u: %s): include in front of it what the program's "
+                         "files do, or leave it out, since Molt declares the types that change",
+                         included, line, message);
+    free(message);
+    free(included);
+    free(path);
+}
+
 /* The refusal for what does not compile: the compiler's first error since FROM. */
 static struct molt_error *refusal(const struct policy_setup *setup, size_t from, const char *name)
 {
     const struct molt_diagnostics *list = setup->diagnostics;
 
+    blame_include(setup, from, name);
     for (size_t i = from; i < list->count; i++) {
         if (list->items[i].severity == MOLT_SEVERITY_ERROR) {
             return molt_error_at(MOLT_ERROR_REFUSED, list->items[i].file, list->items[i].line,

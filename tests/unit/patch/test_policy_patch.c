@@ -445,6 +445,25 @@ static void second_step_looks_around(void **state)
     }
 }
 
+/* A header that needs others in front of it is not to blame, the file is that includes it alone. */
+static void header_needs_others(void **state)
+{
+    struct project project;
+    json_t *stages = json_array();
+
+    begin(&project);
+    write_last(&project, "struct conn { int extra; long fd; struct conn *next; };\n",
+               "#include <molt/policy.h>\n\n#include \"alone.h\"\n"
+               "MOLT_MIGRATE(struct conn, old, new) { new->extra = 1; }\n");
+    project_write(&project, "v3", "alone.h", "\nunknown_number one;\nunknown_number two;\n");
+    compose(&project, stages);
+    expect_refusal(&project, "alone.h does not compile here (line 2: unknown type name");
+    assert_true(strstr(project.error->file, "molt/conn.c") != NULL);
+    assert_int_equal(project.error->line, 3);
+    json_decref(stages);
+    project_deinit(&project);
+}
+
 /* total() of version 3 does not know the version that the first step's policies hand it. */
 static void first_step_calls_what_changes(void **state)
 {
@@ -521,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(two_steps),
         cmocka_unit_test(two_steps_one_way),
         cmocka_unit_test(second_step_looks_around),
+        cmocka_unit_test(header_needs_others),
         cmocka_unit_test(first_step_calls_what_changes),
         cmocka_unit_test(split_on_the_way),
     };
