@@ -97,6 +97,30 @@ static bool is_integer(const struct type *type)
     return type->kind == TYPE_ENUM || (type->kind == TYPE_BASE && type->encoding <= TYPE_BOOL);
 }
 
+/* Whether the SIZE bytes AT a place of SECTION hold nothing, and no pointer will be put there. */
+static bool is_zero(const struct object_section *section, uint64_t at, uint64_t size)
+{
+    bool zero = object_relocation_at(section, at) == object_relocation_at(section, at + size);
+
+    for (uint64_t i = 0; section->bytes && zero && i < size; i++) {
+        zero = !section->bytes[at + i];
+    }
+    return zero;
+}
+
+/* Nothing is nothing, of whatever size: a union may have got larger. */
+static bool are_zero(const struct initial_value *value, const struct part_place *old,
+                     const struct part_place *new)
+{
+    const struct comparison *comparison = value->contribution->comparison;
+
+    return !old->bits &&
+           !new->bits &&is_zero(section_of(comparison->old, value->old), value->old->value + old->bit / 8,
+                                old->type->size) &&
+           is_zero(section_of(comparison->new, value->new), value->new->value + new->bit / 8,
+                   new->type->size);
+}
+
 static bool same_value(const struct initial_value *value, const struct part_place *old,
                        const struct part_place *new)
 {
@@ -111,6 +135,9 @@ static bool same_value(const struct initial_value *value, const struct part_plac
     if (is_integer(old->type) && is_integer(new->type) && old->type->size <= 8 && new->type->size <= 8) {
         return number_at(comparison->old, value->old, old, old->type->encoding == TYPE_SIGNED) ==
                number_at(comparison->new, value->new, new, new->type->encoding == TYPE_SIGNED);
+    }
+    if (are_zero(value, old, new)) {
+        return true;
     }
     return old->type->size == new->type->size &&comparison_same_value(
                                   comparison, section_of(comparison->old, value->old),
@@ -177,12 +204,8 @@ static void compare_new(struct initial_value *value, const struct part_place *ne
     const struct comparison *comparison = value->contribution->comparison;
     const struct object_section *section = section_of(comparison->new, value->new);
     uint64_t at = value->new->value + new->bit / 8, size = new->type->size;
-    bool zero = object_relocation_at(section, at) == object_relocation_at(section, at + size);
 
-    for (uint64_t i = 0; section->bytes && zero && i < size; i++) {
-        zero = !section->bytes[at + i];
-    }
-    if (!value->moves && section->bytes && !zero && size) {
+    if (!value->moves && section->bytes && size && !is_zero(section, at, size)) {
         add_part(value, NULL, new, path);
     }
 }

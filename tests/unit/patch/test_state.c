@@ -270,6 +270,22 @@ static void refusals(void **state)
     project_deinit(&project);
 }
 
+/* What was zero and is zero has not another initial value, whatever its size. */
+static void zeroes(void **state)
+{
+    const char *format = "static union { int i; %s } value; int step(int x) { return value.i += x; }\n";
+    char *old = must_printf(format, ""), *new = must_printf(format, "double d;");
+    struct project project;
+
+    change(&project, old, new);
+    assert_null(project.error);
+    assert_int_equal(project.file.patch_initials_count, 0);
+    assert_int_equal(project.result.diagnostics.count, 0);
+    project_deinit(&project);
+    free(old);
+    free(new);
+}
+
 /* Variables that the source gives a section stay where they are, one behind the other. */
 static void misplaced(void **state)
 {
@@ -518,6 +534,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(refusals),    cmocka_unit_test(chains),          cmocka_unit_test(parts),
         cmocka_unit_test(other_forms), cmocka_unit_test(parts_of_arrays), cmocka_unit_test(unread),
         cmocka_unit_test(two_values),  cmocka_unit_test(folded),          cmocka_unit_test(misplaced),
+        cmocka_unit_test(zeroes),
     };
 
     if (argc == 3) {
