@@ -13,7 +13,7 @@
 
 #include "base/text.h"
 #include "patch/code/baseline.h"
-#include "patch/build_private.h"
+#include "patch/build_take.h"
 #include "patch/code/definition_line.h"
 #include "patch/emit/mentions.h"
 
@@ -325,10 +325,53 @@ static void mark_neighbours(struct build *build, const short_functions *function
     }
 }
 
-/* Marks the callers of all FUNCTIONS in all units. */
+static int by_number(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* All places of IMAGE that name one of FUNCTIONS. */
+static void find_references(const struct image *image, const short_functions *functions,
+                            image_references *ret)
+{
+    LIST(uint64_t) targets = { 0 };
+
+    for (size_t i = 0; i < functions->count; i++) {
+        if (functions->items[i].image == image) {
+            LIST_ADD(&targets, functions->items[i].address);
+        }
+    }
+    if (targets.count) {
+        qsort(targets.items, targets.count, sizeof(uint64_t), by_number);
+        image_find_references(image, targets.items, targets.count, ret);
+    }
+    LIST_FREE(&targets);
+}
+
+/* Takes the units that may call one of FUNCTIONS: in the binary, or in earlier patches. Should one be
+ * missed, its call is refused for want of a source (check_image). */
+static struct molt_error *take_units(struct build *build, const short_functions *functions)
+{
+    struct molt_error *error = build_take_patched(build);
+
+    for (size_t i = 0; !error && i < build->session->images.count; i++) {
+        const struct image *image = build->session->images.items[i];
+        image_references references = { 0 };
+        find_references(image, functions, &references);
+        for (size_t k = 0; !error && k < references.count; k++) {
+            error = build_take_at(build, image, references.items[k].address);
+        }
+        LIST_FREE(&references);
+    }
+    return error;
+}
+
+/* Marks the callers of all FUNCTIONS, whichever unit they are in. */
 static struct molt_error *take_callers(struct build *build, const short_functions *functions)
 {
-    struct molt_error *error = build_take_all(build);
+    struct molt_error *error = take_units(build, functions);
     struct table names = { 0 };
 
     collect_names(functions, &names);
@@ -406,30 +449,14 @@ static struct molt_error *check_reference(struct build *build, const struct shor
     return error;
 }
 
-static int by_number(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-
-    return a < b ? -1 : a > b;
-}
-
 /* Asks the binary whether somebody names the functions whom the objects did not tell of. */
 static struct molt_error *check_image(struct build *build, const struct image *image,
                                       const short_functions *functions)
 {
-    LIST(uint64_t) targets = { 0 };
     image_references references = { 0 };
     struct molt_error *error = NULL;
 
-    for (size_t i = 0; i < functions->count; i++) {
-        if (functions->items[i].image == image) {
-            LIST_ADD(&targets, functions->items[i].address);
-        }
-    }
-    if (targets.count) {
-        qsort(targets.items, targets.count, sizeof(uint64_t), by_number);
-        image_find_references(image, targets.items, targets.count, &references);
-    }
+    find_references(image, functions, &references);
     for (size_t i = 0; i < references.count; i++) {
         for (size_t k = 0; !error && k < functions->count; k++) {
             const struct short_function *function = &functions->items[k];
@@ -438,7 +465,6 @@ static struct molt_error *check_image(struct build *build, const struct image *i
             }
         }
     }
-    LIST_FREE(&targets);
     LIST_FREE(&references);
     return error;
 }

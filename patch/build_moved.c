@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/build_private.h"
+#include "patch/build_take.h"
 #include "patch/code/definition_line.h"
 #include "patch/code/operands.h"
 
@@ -225,6 +225,28 @@ static struct molt_error *check_section(const struct moved_variable *moved)
                      moved->new->name, new->sections[moved->new->section].name, function->name);
 }
 
+/* Takes the units that may refer to extern variables and constants which move. Those whose types differ do
+ * already, but a header may declare an array without its length, and a structure by its tag alone. */
+static struct molt_error *take_users(struct build *build)
+{
+    LIST(const char *) names = { 0 };
+    struct molt_error *error = build_take_patched(build);
+
+    for (size_t i = 0; i < build->units.count; i++) {
+        const struct comparison *comparison = &build->units.items[i]->comparison;
+        for (size_t k = 1; build->units.items[i]->compared && k < comparison->new->symbol_count; k++) {
+            const struct object_symbol *symbol = &comparison->new->symbols[k];
+            if (symbol->section && symbol->bind != STB_LOCAL && comparison->new_change[k] == CHANGE_NEW &&
+                has_moved(build, symbol->name)) {
+                LIST_ADD(&names, symbol->name);
+            }
+        }
+    }
+    error = error ? error : build_take_naming(build, names.items, names.count);
+    LIST_FREE(&names);
+    return error;
+}
+
 struct molt_error *build_follow_moved(struct build *build)
 {
     struct molt_error *error = NULL;
@@ -238,7 +260,7 @@ struct molt_error *build_follow_moved(struct build *build)
     for (size_t i = 0; !error && i < build->moved.count; i++) {
         error = check_section(&build->moved.items[i]);
     }
-    error = error ? error : any ? build_take_all(build) : NULL;
+    error = error ? error : any ? take_users(build) : NULL;
     for (size_t i = 0; !error && (any || build->moved.count) && i < build->units.count; i++) {
         if (build->units.items[i]->compared) {
             mark_users(build, build->units.items[i]);

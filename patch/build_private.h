@@ -48,6 +48,7 @@ struct build {
     struct earlier_patch *earlier;
     size_t earlier_count;
     LIST(struct changed_unit *) units;
+    bool took_all; /* after earlier patches: all units, since nothing tells which of them those changed */
     LIST(struct contribution *) contributions;
     struct source_lines *lines;
     struct inlining *inlining;
@@ -85,8 +86,9 @@ struct changed_unit *build_unit_of(const struct build *build, const struct compa
 /* build_widen.c: adds the new files that what changed refers to, and those that they refer to. */
 struct molt_error *build_add_new_sources(struct build *build);
 
-/* build_moved.c: finds the variables and constants that get another place since their size changed. Adds all
- * units; marks the functions that refer to them, but for those whose operands can be rebound. */
+/* build_moved.c: finds the variables and constants that get another place since their size changed. Adds
+ * the units that may refer to them; marks the functions that refer to them, but for those whose operands can
+ * be rebound. */
 struct molt_error *build_follow_moved(struct build *build);
 
 /* build_refiled.c: finds the definitions that went from one file to another of one program. REFUSED: one of
@@ -115,9 +117,6 @@ bool build_is_replaced(const struct build *build, const struct image *image, uin
 /* build_bypass.c: what UNIT contributes to IMAGE, placed or not yet. False: it is not part of it. */
 bool build_contribution_of(const struct build *build, const struct changed_unit *unit,
                            const struct image *image, struct contribution *ret);
-
-/* build_widen.c: adds all other units that are linked, compared with themselves. */
-struct molt_error *build_take_all(struct build *build);
 
 /* build_bypass.c: takes along the callers of functions too short for a jump. REFUSED: not all of them are
  * known. */

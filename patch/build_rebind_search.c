@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "patch/build_private.h"
+#include "patch/build_take.h"
 #include "patch/code/baseline.h"
 #include "patch/code/operands.h"
 #include "patch/types/types.h"
@@ -243,6 +243,13 @@ static struct molt_error *judge(struct search *search, const struct image_operan
         return NULL;
     }
     enum meaning meaning = meaning_at(search, within, operand->address);
+    if (meaning == MEANS_BY_ADDRESS) { /* no unit that takes part has it; another may */
+        struct molt_error *error = build_take_at(search->build, image, operand->address);
+        if (error) {
+            return error;
+        }
+        meaning = meaning_at(search, within, operand->address);
+    }
     bool inside = operand->target >= search->start && operand->target < search->end;
     if (meaning == MEANS_ANOTHER || (meaning == MEANS_NOBODY_KNOWS && !inside)) {
         return NULL;

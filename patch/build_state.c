@@ -1,7 +1,7 @@
 /*
  * State in a build. Most changes touch no type: that shows in the objects of the units that changed, and then
  * nothing more is done. Otherwise the types of the whole program are asked for, from its debug information
- * (or, where earlier patches have changed them, from all units compiled as patched), since instances may be
+ * (and, where earlier patches have changed units, from those compiled as patched), since instances may be
  * anywhere.
  */
 #include "patch/build_state.h"
@@ -11,6 +11,7 @@
 
 #include "patch/build_locals.h"
 #include "patch/build_state_private.h"
+#include "patch/build_take.h"
 #include "patch/emit/roots.h"
 #include "patch/transfer/frame_policy.h"
 #include "patch/policy/stage.h"
@@ -289,8 +290,8 @@ struct molt_error *build_state_prepare(struct build *build)
     }
     build_progress(build, "types", 0, 1);
     error = build_take_holders(build);
-    if (!error && build->earlier_count) {
-        error = build_take_all(build);
+    if (!error) {
+        error = build_take_patched(build);
     }
     if (!error) {
         error = build_find_sites(build);
@@ -335,18 +336,20 @@ static bool is_contributed(const struct build *build, const struct image_unit *u
     return false;
 }
 
-/* The variables of units that the patch does not touch, in IMAGE: by its own debug information. */
+/* The variables of units that no patch has touched, in IMAGE: by its own debug information. */
 static void emit_other_roots(struct build *build, struct root_emission *roots, const struct image *image)
 {
     for (size_t i = 0; i < image->units.count; i++) {
-        if (!is_contributed(build, &image->units.items[i])) {
-            emit_roots_of_image_unit(roots, image, &image->units.items[i]);
+        const struct image_unit *unit = &image->units.items[i];
+        if (!is_contributed(build, unit) &&
+            (!build->earlier_count || build_image_tells(build, image, unit))) {
+            emit_roots_of_image_unit(roots, image, unit);
         }
     }
 }
 
-/* The same where earlier patches changed types: by all units as they are compiled from the patched
- * sources. */
+/* The variables of units that earlier patches touched, and this one does not: by their objects as they are
+ * compiled from the patched sources. */
 static void emit_patched_roots(struct build *build, struct root_emission *roots, const struct image *image)
 {
     for (size_t i = 0; i < build->units.count; i++) {
@@ -385,7 +388,8 @@ static void emit_roots(struct build *build, struct state_emission *records, stru
         const struct image *image = build->session->images.items[i];
         if (build_is_patched(build, image) && build->earlier_count) {
             emit_patched_roots(build, &roots, image);
-        } else if (build_is_patched(build, image)) {
+        }
+        if (build_is_patched(build, image)) {
             emit_other_roots(build, &roots, image);
         }
     }

@@ -1,13 +1,14 @@
 /*
  * The types of a build: models of both sides, and whether anything in them changed. The changed units' own
- * objects are enough to tell; for the rest of the program its debug information is asked, or, where earlier
- * patches have changed types since, all units as they are compiled from the patched sources.
+ * objects are enough to tell; for the rest of the program its debug information is asked, but for units that
+ * earlier patches have changed: those are compiled from the patched sources (build_take.c).
  */
 #include <dwarf.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "patch/build_state_private.h"
+#include "patch/build_take.h"
 #include "patch/types/variables.h"
 
 /* ---- models ---------------------------------------------------------------------------------------- */
@@ -74,11 +75,13 @@ static void add_image(const struct build *build, struct type_model *model, const
     Dwarf_Die die;
 
     for (size_t i = 0; image->dwarf && i < image->units.count; i++) {
-        if (dwarf_offdie(image->dwarf, image->units.items[i].die, &die)) {
-            type_model_add(model, &die, name_in_image(build, &image->units.items[i]));
+        const struct image_unit *unit = &image->units.items[i];
+        if ((!build->earlier_count || build_image_tells(build, image, unit)) &&
+            dwarf_offdie(image->dwarf, unit->die, &die)) {
+            type_model_add(model, &die, name_in_image(build, unit));
         }
     }
-    if (image->dwarf) {
+    if (image->dwarf && !build->earlier_count) {
         add_type_units(model, image->dwarf);
     }
 }
@@ -128,7 +131,7 @@ void build_types_make(struct build *build, bool whole)
     state->old = type_model_create();
     state->new = type_model_create();
     add_objects(build, state);
-    for (size_t i = 0; whole && !build->earlier_count && i < build->session->images.count; i++) {
+    for (size_t i = 0; whole && i < build->session->images.count; i++) {
         const struct image *image = build->session->images.items[i];
         if (build_is_patched(build, image)) {
             add_image(build, state->old, image);

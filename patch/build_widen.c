@@ -1,6 +1,6 @@
 /*
  * What takes part in a patch besides the units whose files differ: files that are new to the build, as far as
- * what changed refers to them, and all others, where it takes that.
+ * what changed refers to them.
  */
 #include <stdlib.h>
 
@@ -115,40 +115,5 @@ struct molt_error *build_add_new_sources(struct build *build)
         free(candidates[i].old.object);
     }
     free(candidates);
-    return error;
-}
-
-struct molt_error *build_take_all(struct build *build)
-{
-    compile_jobs jobs = { 0 };
-    struct molt_error *error = NULL;
-    size_t known = build->units.count;
-
-    for (size_t i = 0; i < build->session->unit_count; i++) {
-        struct unit *unit = &build->session->units[i];
-        bool listed = !session_is_linked(build->session, unit);
-        for (size_t k = 0; k < known; k++) {
-            listed = listed || (build->units.items[k]->unit == unit && build->units.items[k]->compared);
-        }
-        if (!listed) {
-            struct changed_unit *changed = must_calloc(1, sizeof(*changed));
-            *changed = (struct changed_unit){ .unit = unit,
-                                              .old = { unit, &build->from, COMMAND_OBJECT },
-                                              .indirect = { unit, &build->to, COMMAND_INDIRECT } };
-            LIST_ADD(&build->units, changed);
-            LIST_ADD(&jobs, &changed->old);
-        }
-    }
-    error = jobs.count ? build_compile(build, &jobs) : NULL;
-    LIST_FREE(&jobs);
-    for (size_t i = known; !error && i < build->units.count; i++) {
-        struct changed_unit *changed = build->units.items[i];
-        struct object *object;
-        error = session_object(build->session, changed->old.object, &object);
-        if (!error) {
-            comparison_init(&changed->comparison, object, object, NULL, NULL);
-            changed->compared = true;
-        }
-    }
     return error;
 }

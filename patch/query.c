@@ -14,6 +14,7 @@
 
 #include "patch/build_files.h"
 #include "patch/build_state_private.h"
+#include "patch/build_take.h"
 #include "patch/emit/roots.h"
 #include "patch/types/shape.h"
 #include "patch/types/private.h"
@@ -319,7 +320,7 @@ static struct molt_error *run(struct build *build, const json_t *build_ids, cons
     }
     if (!error && build->earlier_count) {
         error = session_dependencies(build->session, build->request);
-        error = error ? error : build_take_all(build);
+        error = error ? error : build_take_patched(build);
     }
     if (error) {
         return error;

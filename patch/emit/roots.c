@@ -437,6 +437,16 @@ void emit_roots_of_unit(struct root_emission *roots, struct contribution *contri
 
 /* ---- units that were not --------------------------------------------------------------------------- */
 
+/* Whether an earlier patch has defined anew what is at ADDRESS: a unit of its own has told of it. Of
+ * tentative definitions in several units (-fcommon) one may have changed. */
+static bool is_defined_anew(const struct root_emission *roots, const struct image *image, uint64_t address)
+{
+    const struct emission *emission = roots->state->emission;
+    const struct image_symbol *found = image_symbol_at(image, address);
+
+    return found && bind_earlier(emission->earlier, emission->earlier_count, found->name, "");
+}
+
 void emit_roots_of_image_unit(struct root_emission *roots, const struct image *image,
                               const struct image_unit *unit)
 {
@@ -451,7 +461,8 @@ void emit_roots_of_image_unit(struct root_emission *roots, const struct image *i
         const struct variable *variable = &variables.items[i];
         const struct type *type = type_of_variable(roots->old, variable);
         const char *name = dwarf_diename((Dwarf_Die *)&variable->die);
-        if (!type || (!variable->tls && !image_is_writable(image, variable->address))) {
+        if (!type || (!variable->tls && (!image_is_writable(image, variable->address) ||
+                                         is_defined_anew(roots, image, variable->address)))) {
             continue;
         }
         (void)emit_root(roots, &(struct root){ .image = image,
