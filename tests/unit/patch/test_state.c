@@ -273,7 +273,7 @@ static void refusals(void **state)
 /* What was zero and is zero has not another initial value, whatever its size. */
 static void zeroes(void **state)
 {
-    const char *format = "static union { int i; %s } value; int step(int x) { return value.i += x; }\n";
+    const char *format = "union { int i; %s } value; int step(int x) { return value.i += x; }\n";
     char *old = must_printf(format, ""), *new = must_printf(format, "double d;");
     struct project project;
 
