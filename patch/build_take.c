@@ -1,14 +1,14 @@
 /*
  * Units that take part although their files do not differ: as they are, compared with themselves, for what
  * their objects tell of the rest of the program. Objects are costly, so only units are taken whose objects
- * tell what the binary does not:
+ * tell what the binary does not.
  *
- *     patched    those with a file that an earlier patch has changed. What the binary's debug information
- * says of them is not true any more. Of all others it says what their objects would, since their files, and
- * so their types and variables, are those that the binary was made from. at places  those whose code or data
- * lies at addresses of the binary that are to be explained. naming     those whose source names a symbol
- * where code or data can come to refer to it (probe/named.c): no other object can have a relocation against
- * it.
+ * Patched units read a file that an earlier patch has changed: what the binary's debug information says of
+ * them is not true any more. Of all others it says what their objects would, since their files, and so their
+ * types and variables, are those that the binary was made from. Units at a place are those whose code or data
+ * lies at an address of the binary that is to be explained. Units that name a symbol are those in whose
+ * source it stands where code or data can come to refer to it (probe/named.c): no other object can have a
+ * relocation against it.
  *
  * Where it cannot be told which are patched, all are taken.
  */
