@@ -193,10 +193,9 @@ static char *key_of(struct type_model *model, const char *name)
     for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
         struct text text = { 0 };
         text_printf(&text, "%s%s", tags[i], name);
-        const struct type *type = type_model_find(model, must_have(text.bytes), NULL, NULL);
+        const struct type *type = type_model_find_compound(model, must_have(text.bytes));
         text_deinit(&text);
-        type = type ? type_strip(type) : NULL;
-        if (type && type_is_compound(type) && !type->incomplete) {
+        if (type) {
             return type_key(type);
         }
     }

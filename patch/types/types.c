@@ -205,6 +205,20 @@ const struct type *type_model_find_equal(struct type_model *model, const char *n
     return found;
 }
 
+const struct type *type_model_find_compound(struct type_model *model, const char *name)
+{
+    const char *word;
+    int tag = tag_of_name(name, &word);
+    const struct type *found = NULL;
+
+    types_index(model);
+    for (const struct definition *one = types_definitions(model, tag, word); one && !found; one = one->next) {
+        const struct type *type = type_strip(types_build(model, one->unit, &one->die));
+        found = type_is_compound(type) && !type->incomplete ? type : NULL;
+    }
+    return found;
+}
+
 const struct type *type_of_die(struct type_model *model, const Dwarf_Die *die)
 {
     types_index(model);

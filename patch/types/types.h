@@ -116,6 +116,10 @@ const struct type *type_model_counterpart(struct type_model *model, const char *
 void type_model_walk_namesakes(struct type_model *model, const struct type *type,
                                bool (*visit)(void *context, const struct type *type), void *context);
 
+/* The structure or union with a size that NAME means in some unit, by a typedef too: units may disagree
+ * (`typedef void CLIENT;` where it is none of their business). NULL if there is none. */
+const struct type *type_model_find_compound(struct type_model *model, const char *name);
+
 /* The type with HASH that NAME means in some unit; NULL if there is none. */
 const struct type *type_model_find_equal(struct type_model *model, const char *name, uint64_t hash);
 

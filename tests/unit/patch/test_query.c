@@ -16,11 +16,14 @@ static const char *compiler = "gcc", *flags = "-O2";
 static const char source[] =
     "#include <stdlib.h>\n"
     "struct inner { int x; }; struct item { struct inner in[2]; struct item *next; };\n"
-    "typedef struct { struct inner a; } pair; pair pairs[3]; struct item *first; int count;\n"
+    "typedef struct { struct inner a; } pair; pair pairs[3]; struct item *first; int count;"
+    "typedef void handle; int is(handle *h) { return h != 0; }\n"
     "int step(int x)\n{\n"
     "    struct item *item = malloc(sizeof *item);\n"
     "    item->next = first;\n    first = item;\n    count += x;\n    return pairs[x].a.x;\n}\n";
-static const char main_b[] = "int step(int x);\nint main(int c, char **v) { return step(c); }\n";
+static const char main_b[] =
+    "typedef struct { int id, kind; } handle; int is(handle *h);\nint step(int x);\n"
+    "int main(int c, char **v) { return step(c) + is((handle *)v) + (c > 9 ? ((handle *)v)->id : 0); }\n";
 
 struct asking {
     struct project project;
@@ -124,7 +127,8 @@ static void by_any_name(void **state)
 {
     static const char *const names[][2] = { { "struct inner", "struct inner" },
                                             { "inner", "struct inner" },
-                                            { "pair", "pair" } };
+                                            { "pair", "pair" },
+                                            { "handle", "handle" } };
     struct asking asking;
 
     begin(&asking);
