@@ -28,6 +28,7 @@ bool transfer_take_piece(const struct local_piece *piece, uint32_t offset, uint3
         ret->from = piece->value;
         return !inside && size <= 8;
     case LOCAL_FRAME: /* the address of a local: whether it may move is judged for all of them */
+    case LOCAL_ENTERED:
     case LOCAL_COMPUTED:
         break;
     }

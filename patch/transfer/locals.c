@@ -122,6 +122,49 @@ static bool literal(const Dwarf_Op *operation, int64_t *ret)
     }
 }
 
+static bool is_entry(const Dwarf_Op *operation)
+{
+    return operation->atom == DW_OP_entry_value || operation->atom == DW_OP_GNU_entry_value;
+}
+
+static bool is_arithmetic(const Dwarf_Op *operation)
+{
+    switch (operation->atom) {
+    case DW_OP_plus_uconst:
+    case DW_OP_plus:
+    case DW_OP_minus:
+    case DW_OP_mul:
+    case DW_OP_neg:
+    case DW_OP_not:
+    case DW_OP_and:
+    case DW_OP_or:
+    case DW_OP_xor:
+    case DW_OP_shl:
+    case DW_OP_shr:
+    case DW_OP_shra:
+    case DW_OP_convert:
+    case DW_OP_GNU_convert:
+    case DW_OP_stack_value:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Whether COUNT operations need nothing but what registers held at the function's entry. */
+static bool is_entered(const Dwarf_Op *operations, size_t count)
+{
+    bool any = false, others = false;
+    int64_t number;
+
+    for (size_t i = 0; i < count; i++) {
+        any = any || is_entry(&operations[i]);
+        others = others || !(is_entry(&operations[i]) || is_arithmetic(&operations[i]) ||
+                             literal(&operations[i], &number));
+    }
+    return any && !others;
+}
+
 /* One simple location: COUNT operations. False: there is none (empty). */
 static bool read_place(const struct frame_base *base, const Dwarf_Op *operations, size_t count,
                        struct local_piece *piece)
@@ -145,6 +188,8 @@ static bool read_place(const struct frame_base *base, const Dwarf_Op *operations
         piece->kind = LOCAL_REGISTER;
         piece->value = register_of(&operations[0]);
         piece->addend = (int64_t)operations[0].number;
+    } else if (value && is_entered(operations, count)) {
+        piece->kind = LOCAL_ENTERED;
     }
     return true;
 }

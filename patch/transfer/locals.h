@@ -10,6 +10,8 @@ enum local_place {
     LOCAL_SLOT,     /* value: offset from the CFA */
     LOCAL_CONSTANT, /* value: the number itself */
     LOCAL_FRAME,    /* value: the variable holds the CFA + this */
+    LOCAL_ENTERED,  /* made of what registers held when the function was entered, which it does not keep: its
+                       code  cannot read it any more */
     LOCAL_COMPUTED, /* from other places, in a way that is not followed */
 };
 
