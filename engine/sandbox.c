@@ -59,7 +59,9 @@ long molt_sandbox_seccomp(long number, long operation, long flags, const struct 
 
     prepare(sets ? program : NULL);
     long result = molt_next_syscall(number, operation, flags, program);
-    if (result >= 0 && (sets || operation == SECCOMP_SET_MODE_STRICT)) {
+    /* more than 0: the number of a thread that would not follow, or a descriptor to listen on */
+    bool done = result == 0 || (result > 0 && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    if (done && (sets || operation == SECCOMP_SET_MODE_STRICT)) {
         filters_add(sets ? program : NULL);
     }
     return result;

@@ -138,6 +138,7 @@ static bool can_transfer(struct findings *findings, const struct affected_range 
     return true;
 }
 
+/* A caller may return to where superseded code leads on: its frame goes on elsewhere, and is no such one. */
 static bool is_between_versions(const struct stack_frame *frame)
 {
     size_t count;
@@ -148,7 +149,7 @@ static bool is_between_versions(const struct stack_frame *frame)
             return true;
         }
     }
-    return setjmp_sites_hold(frame->pc);
+    return frame->lookup == frame->pc && setjmp_sites_hold(frame->pc);
 }
 
 bool findings_visit(void *context, const struct stack_frame *frame)
