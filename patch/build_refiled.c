@@ -32,8 +32,34 @@ static bool is_arrived(const struct comparison *comparison, const struct object_
     return symbol->key && symbol->section && !comparison->was_of[symbol->index] && !symbol_is_part(symbol);
 }
 
+/* Whether the program has the extern definition, and from FROM: a weak one may have given way to another's.
+ */
+static bool is_in_program(const struct build *build, const struct contribution *from,
+                          const struct object_symbol *symbol)
+{
+    const struct image_symbol *found = image_find_global(from->image, symbol->name);
+
+    return found ? symbol->bind == STB_GLOBAL || image_unit_has(from->image, from->image_unit, found)
+                 : bind_earlier(build->earlier, build->earlier_count, symbol->name, "") != NULL;
+}
+
+/* Whether OLD, which FROM does not have any more, is NEW of TO by its name and kind. What is static in one of
+ * them is another thing, so its size has to speak for it. */
+static bool is_pair(const struct build *build, const struct contribution *from, const struct contribution *to,
+                    const struct object_symbol *old, const struct object_symbol *new)
+{
+    bool function = symbol_is_function(from->comparison->old, old);
+
+    if (function != symbol_is_function(to->comparison->new, new)) {
+        return false;
+    }
+    return old->bind == STB_LOCAL || new->bind == STB_LOCAL ? !function && old->size == new->size
+                                                            : is_in_program(build, from, old);
+}
+
 /* Adds what went from FROM to TO. */
-static void find_between(const struct contribution *from, const struct contribution *to, refilings *ret)
+static void find_between(const struct build *build, const struct contribution *from,
+                         const struct contribution *to, refilings *ret)
 {
     const struct object *old = from->comparison->old;
 
@@ -41,9 +67,7 @@ static void find_between(const struct contribution *from, const struct contribut
         const struct object_symbol *symbol = &old->symbols[i];
         const struct object_symbol *arrived =
             is_gone(from->comparison, symbol) ? object_find(to->comparison->new, symbol->key) : NULL;
-        if (arrived && is_arrived(to->comparison, arrived) &&
-            symbol_is_function(old, symbol) == symbol_is_function(to->comparison->new, arrived) &&
-            (symbol->bind == STB_LOCAL) == (arrived->bind == STB_LOCAL)) {
+        if (arrived && is_arrived(to->comparison, arrived) && is_pair(build, from, to, symbol, arrived)) {
             LIST_ADD(ret, (struct refiling){ from, to, symbol, arrived });
         }
     }
@@ -66,24 +90,35 @@ static struct molt_error *follow_function(const struct refiling *refiling)
                : NULL;
 }
 
-/* Whether two constants hold the same, as far as that can be seen in the bytes. */
-static bool is_same_constant(const struct refiling *refiling)
+static const struct object_section *section_of(const struct object *object,
+                                               const struct object_symbol *symbol)
 {
-    const struct object_section *old = &refiling->from->comparison->old->sections[refiling->old->section],
-                                *new = &refiling->to->comparison->new->sections[refiling->new->section];
-
-    return !old->relocation_count && !new->relocation_count && old->bytes &&new->bytes &&
-           !memcmp(old->bytes + refiling->old->value, new->bytes + refiling->new->value, refiling->new->size);
+    return &object->sections[symbol->section];
 }
 
-/* What a variable has become is asked when its type is (emit/roots.c). */
+/* Whether two definitions of one size begin with the same bytes; without bytes they are zero. */
+static bool same_bytes(const struct object_section *old, uint64_t old_start, const struct object_section *new,
+                       uint64_t new_start, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++) {
+        uint8_t before = old->bytes ? old->bytes[old_start + i] : 0;
+        if (before != (new->bytes ? new->bytes[new_start + i] : 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Of constants with addresses in them nothing tells here whether these are the same. The type of a variable
+ * is compared where it is known (check_refiled in emit/roots.c). */
 static struct molt_error *follow_variable(const struct refiling *refiling)
 {
-    const struct object_section *old = &refiling->from->comparison->old->sections[refiling->old->section],
-                                *new = &refiling->to->comparison->new->sections[refiling->new->section];
+    const struct object_section *old = section_of(refiling->from->comparison->old, refiling->old),
+                                *new = section_of(refiling->to->comparison->new, refiling->new);
+    bool unclear = new->kind == SECTION_CONST && (old->relocation_count || new->relocation_count);
 
-    if (old->kind != new->kind || refiling->old->size != refiling->new->size ||
-        (new->kind == SECTION_CONST && !is_same_constant(refiling))) {
+    if (old->kind != new->kind || refiling->old->size != refiling->new->size || unclear ||
+        !same_bytes(old, refiling->old->value, new, refiling->new->value, refiling->new->size)) {
         return refuse(refiling, "is not what it was there: let it move in one update and change in another");
     }
     if (new->kind != SECTION_CONST) {
@@ -114,15 +149,20 @@ static void tell_anew(struct build *build, const struct contribution *place,
     text_vprintf(&why, format, arguments);
     va_end(arguments);
     char *words = must_have(text_steal(&why));
-    molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, place->source, (unsigned)line, 0,
-                         "begins-anew", "the variable %s %s", name ? name : symbol->name, words);
+    const struct molt_diagnostics *said = &build->result->diagnostics;
+    char *message = must_printf("the variable %s %s", name ? name : symbol->name, words);
+    if (!said->count || strcmp(said->items[said->count - 1].message, message) != 0) { /* of another program */
+        molt_diagnostics_add(&build->result->diagnostics, MOLT_SEVERITY_WARNING, place->source,
+                             (unsigned)line, 0, "begins-anew", "%s", message);
+    }
+    free(message);
     free(words);
     LIST_FREE(&variables);
 }
 
 static bool is_variable(const struct object *object, const struct object_symbol *symbol)
 {
-    enum section_kind kind = object->sections[symbol->section].kind;
+    enum section_kind kind = section_of(object, symbol)->kind;
 
     return kind == SECTION_DATA || kind == SECTION_TLS;
 }
@@ -131,11 +171,12 @@ static struct molt_error *follow(struct build *build, const struct refiling *ref
 {
     bool function = symbol_is_function(refiling->to->comparison->new, refiling->new);
 
-    if (refiling->new->bind == STB_LOCAL) {
+    if (refiling->old->bind == STB_LOCAL || refiling->new->bind == STB_LOCAL) {
         if (is_variable(refiling->to->comparison->new, refiling->new)) {
             tell_anew(build, refiling->to, refiling->new,
-                      "is static and went from %s to %s, where it begins anew: what it held is lost",
-                      refiling->from->name, refiling->to->name);
+                      "%s static and went from %s to %s, where it begins anew: what it held is lost",
+                      refiling->old->bind == STB_LOCAL ? "was" : "is", refiling->from->name,
+                      refiling->to->name);
         }
         return NULL;
     }
@@ -192,7 +233,7 @@ struct molt_error *build_follow_refiled(struct build *build)
             const struct contribution *from = build->contributions.items[i],
                                       *to = build->contributions.items[k];
             if (i != k && from->image == to->image) {
-                find_between(from, to, &list);
+                find_between(build, from, to, &list);
             }
         }
     }

@@ -354,7 +354,8 @@ static void check_refiled(struct root_emission *roots, const struct contribution
         struct object *object = other->comparison->new;
         const struct object_symbol *new = object_find(object, symbol->name);
         variable_list variables;
-        if (other->image != contribution->image || !new || !new->section || other->policy) {
+        if (other->image != contribution->image || !new || !new->section || new->bind == STB_LOCAL ||
+            other->policy) {
             continue;
         }
         variables_of_all(object_dwarf(object), &variables);
@@ -444,7 +445,7 @@ static bool is_defined_anew(const struct root_emission *roots, const struct imag
     const struct emission *emission = roots->state->emission;
     const struct image_symbol *found = image_symbol_at(image, address);
 
-    return found && bind_earlier(emission->earlier, emission->earlier_count, found->name, "");
+    return found && !found->file && bind_earlier(emission->earlier, emission->earlier_count, found->name, "");
 }
 
 void emit_roots_of_image_unit(struct root_emission *roots, const struct image *image,

@@ -23,6 +23,7 @@ struct scan {
     const char *text;
     size_t length;
     unsigned depth;    /* of braces that may hold code or initial values */
+    unsigned bounds;   /* of brackets: of parameters that lead to arrays, too, whose code is elsewhere */
     unsigned compound; /* 1: struct, union or enum was the last word; 2: and its tag */
     bool assigned;     /* a '=' at file level, or `asm`, whose declaration goes on */
     bool member;       /* behind '.' or '->' */
@@ -60,15 +61,19 @@ static void add(struct scan *scan, size_t start, size_t end)
     table_put(&scan->seen, word, scan);
 }
 
-/* All words from START to END, whatever they are in. */
+/* All words from START to END, whatever they are in: behind escapes of strings, and behind the dollar sign of
+ * operands in assembly, too. */
 static void add_all(struct scan *scan, size_t start, size_t end)
 {
     while (start < end) {
-        size_t next = word_end(scan, start);
+        size_t next = word_end(scan, start), plain = start + (scan->text[start] == '$');
         if (next > start) {
             add(scan, start, next);
         }
-        start = next + 1;
+        if (next > plain && plain > start) {
+            add(scan, plain, next);
+        }
+        start = next + (next < end && scan->text[next] == '\\' ? 2 : 1);
     }
 }
 
@@ -87,7 +92,7 @@ static size_t read_word(struct scan *scan, size_t at)
     size_t end = word_end(scan, at);
 
     scan->assigned = scan->assigned || (!scan->depth && is_one_of(scan, at, end, assembly));
-    if ((scan->depth || scan->assigned) && !scan->member) {
+    if ((scan->depth || scan->bounds || scan->assigned) && !scan->member) {
         add(scan, at, end);
     }
     scan->compound = is_one_of(scan, at, end, compounds) ? 1 : scan->compound == 1 ? 2 : 0;
@@ -117,7 +122,8 @@ static size_t read_other(struct scan *scan, size_t at)
     size_t end = at + 1;
 
     scan->compound = 0;
-    scan->member = text[at] == '.' || (text[at] == '>' && at && text[at - 1] == '-');
+    scan->member =
+        text[at] == '.' || (text[at] == '>' && at && text[at - 1] == '-' && (at < 2 || text[at - 2] != '-'));
     switch (text[at]) {
     case '"':
     case '\'':
@@ -130,6 +136,12 @@ static size_t read_other(struct scan *scan, size_t at)
         break;
     case '}':
         scan->depth -= scan->depth > 0;
+        break;
+    case '[':
+        scan->bounds++;
+        break;
+    case ']':
+        scan->bounds -= scan->bounds > 0;
         break;
     case '=':
         scan->assigned = scan->assigned || !scan->depth;
@@ -187,9 +199,11 @@ bool named_has(const char *words, const char *name)
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
+#define RULES 2 /* what was found by others is found anew */
+
 static char *cache_path(const struct unit *unit, const struct dependencies *files)
 {
-    return must_printf("%s/%s-named.txt", unit->directory, files->key);
+    return must_printf("%s/%s-named-%u.txt", unit->directory, files->key, RULES);
 }
 
 static bool from_cache(const struct compile_setup *setup, struct named_request *request)

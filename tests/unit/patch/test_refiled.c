@@ -59,6 +59,8 @@ static void variables_of_another_type_are_refused(void **state)
            "extern struct s { int b, a; } s; int value(int x) { return s.a + x; }\n",
            "struct s { int b, a; } s;");
     refused(&project, "s came from a.c, and its type is not what it was there");
+    change(&project, "-O2", "int sum = 1;\n" USES, "", "extern int sum;\n" USES, "int sum = 2;");
+    refused(&project, "sum came from a.c, and is not what it was there");
 }
 
 static void constants_of_another_value_are_refused(void **state)
@@ -94,13 +96,19 @@ static void static_variables_begin_anew(void **state)
                *counts_itself = "int value(int x) { static int sum; return sum += x; }\n";
     struct project project;
 
+    change(&project, "-O2", counts, "", "extern int sum;\nint value(int x) { return sum += x; }\n",
+           "int sum;");
+    assert_null(project.error);
+    assert_int_equal(project.result.diagnostics.count, 1);
+    assert_non_null(strstr(project.result.diagnostics.items[0].message, "variable sum was static"));
+    project_deinit(&project);
     for (unsigned i = 0; i < 2; i++) {
         const char *text = i ? counts_itself : counts;
         change(&project, "-O2", text, "", "int idle;\n", text);
         assert_null(project.error);
         assert_int_equal(project.result.diagnostics.count, 1);
         assert_non_null(strstr(project.result.diagnostics.items[0].message,
-                               "variable sum is static and went from a.c to b.c, where it begins anew"));
+                               "variable sum was static and went from a.c to b.c, where it begins anew"));
         project_deinit(&project);
     }
 }
