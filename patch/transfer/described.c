@@ -73,6 +73,10 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
         }
         size = old->size;
     }
+    if (version_is_unset(work->old, old)) {
+        *ret_problem = PROBLEM_LOST;
+        return must_printf("local `%s` is alive and has no value yet in the version that runs", local->name);
+    }
     const struct local_piece *piece = local_piece_of(old, offset, size);
     if (piece && transfer_take_piece(piece, offset, size, ret)) {
         ret->is_signed = is_signed;

@@ -271,10 +271,30 @@ static uint32_t name_hash(const char *name)
     return hash;
 }
 
+/* The file that ATTRIBUTE of DIE is the number of; NULL if there is none. libdw's own function takes number
+ * 0, the first one since DWARF 5, for none. */
+static const char *file_of(Dwarf_Die *die, unsigned attribute)
+{
+    Dwarf_Attribute found;
+    Dwarf_Word number;
+    Dwarf_Files *files;
+    Dwarf_Die unit;
+    size_t count;
+
+    return dwarf_formudata(dwarf_attr_integrate(die, attribute, &found), &number) == 0 &&
+                   dwarf_diecu(die, &unit, NULL, NULL) && dwarf_getsrcfiles(&unit, &files, &count) == 0
+               ? dwarf_filesrc(files, number, NULL, NULL)
+               : NULL;
+}
+
 static void add_local(const struct frame_base *base, Dwarf_Die *die, const char *function, unsigned level,
                       uint64_t address, local_list *ret)
 {
-    struct local local = { .name = dwarf_diename(die), .function = function, .level = level };
+    struct local local = { .name = dwarf_diename(die),
+                           .file = file_of(die, DW_AT_decl_file),
+                           .die = dwarf_dieoffset(die),
+                           .function = function,
+                           .level = level };
     Dwarf_Attribute attribute;
     Dwarf_Op *operations[EXPRESSIONS_MAX];
     size_t counts[EXPRESSIONS_MAX];
@@ -313,6 +333,33 @@ static bool is_variable(Dwarf_Die *die)
     return tag == DW_TAG_variable || tag == DW_TAG_formal_parameter;
 }
 
+/* Where in the source an activation is, or an inlined call of one. */
+struct source_place {
+    const char *file;
+    unsigned line;
+};
+
+/* Where the inlined call INLINED is made. */
+static struct source_place place_of_inlined(Dwarf_Die *inlined)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word line = 0;
+
+    dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &attribute), &line);
+    return (struct source_place){ file_of(inlined, DW_AT_call_file), (unsigned)line };
+}
+
+/* PLACES: where each level is. */
+static void find_late(const struct source_place *places, local_list *ret)
+{
+    for (size_t i = 0; i < ret->count; i++) {
+        struct local *local = &ret->items[i];
+        const struct source_place *place = &places[local->level];
+        local->late = place->line && local->line > place->line && place->file && local->file &&
+                      strcmp(place->file, local->file) == 0;
+    }
+}
+
 void locals_at_call(const struct function_debug *debug, uint32_t call, local_list *ret)
 {
     const struct code_instruction *instruction = &debug->code->instructions.items[call];
@@ -320,6 +367,7 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
     /* The activation is inside the call: at the return address the compiler may hold the next statement to be
      * done already. */
     uint64_t during = instruction->address + instruction->length - 1;
+    struct source_place places[SCOPES_MAX + 1] = { 0 };
     unsigned level = 0;
 
     if (!debug->known) {
@@ -338,14 +386,16 @@ void locals_at_call(const struct function_debug *debug, uint32_t call, local_lis
             }
         }
         if (!deeper) {
-            return;
+            places[level] = (struct source_place){ instruction->file, instruction->line };
+            break;
         }
         if (dwarf_tag(&inner) == DW_TAG_inlined_subroutine) {
-            level++;
+            places[level++] = place_of_inlined(&inner);
             function = dwarf_diename(&inner);
         }
         scope = inner;
     }
+    find_late(places, ret);
 }
 
 bool local_same_name(const struct local *one, const struct local *other)
@@ -369,7 +419,9 @@ static bool is_array(Dwarf_Die type)
 static void add_object(const struct frame_base *base, Dwarf_Die *die, Dwarf_Die *scope, bool whole,
                        frame_objects *ret)
 {
-    struct frame_object object = { .name = dwarf_diename(die), .scope = *scope, .whole = whole };
+    struct frame_object object = {
+        .name = dwarf_diename(die), .die = dwarf_dieoffset(die), .scope = *scope, .whole = whole
+    };
     Dwarf_Attribute attribute;
     Dwarf_Addr list_base, start, end;
     Dwarf_Op *operations;

@@ -30,6 +30,10 @@ struct local {
     unsigned level;       /* how many inlined calls deep it was declared */
     unsigned nth;         /* of those of this name at this level, from the outermost */
     unsigned line;
+    const char *file;
+    Dwarf_Off die;
+    bool late; /* declared behind the call, in the source: it holds nothing yet that anybody may read
+                  (C11 6.2.4, 6) */
     uint32_t size;
     bool typed;
     Dwarf_Die type; /* if typed */
@@ -41,6 +45,7 @@ typedef LIST(struct local) local_list;
 /* Memory of the frame that belongs to one variable while its scope lasts. */
 struct frame_object {
     const char *name;
+    Dwarf_Off die;
     int32_t offset;
     uint32_t size;
     Dwarf_Die scope; /* the innermost block, inlined call or function around it */

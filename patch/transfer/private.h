@@ -198,10 +198,13 @@ bool transfer_is_given(const struct transfer_work *work, const struct local *loc
 /* transfer/scope.c: works out how VERSION's frame is used, and which memory by its objects only. */
 void version_find_scopes(struct version *version);
 
-/* Notes which objects are in scope at ADDRESS. */
+/* Whether LOCAL, one of those at the call in question, is in memory and holds nothing yet. */
+bool version_is_unset(const struct version *version, const struct local *local);
+
+/* Notes which objects are in scope at ADDRESS, that of the call in question, whose locals are known. */
 void version_enter(struct version *version, uint64_t address);
 
-/* Whether the byte at OFFSET is that of objects only, none of which is in scope: it holds nothing. */
+/* Whether the byte at OFFSET is that of objects only, none of which is in scope and set: it holds nothing. */
 bool version_is_idle(const struct version *version, int32_t offset);
 
 /* How many bytes from OFFSET on are read as one: the widest access that starts there; at least one. */

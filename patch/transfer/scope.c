@@ -1,8 +1,11 @@
 /*
  * Memory of the frame that belongs to variables while they are in scope, and to nobody else. Behind a call
  * that is outside of all these scopes it holds nothing, even if the machine code may read it before it writes
- * it: it hands its address to somebody who does.
+ * it: it hands its address to somebody who does. The same goes for variables that the source declares behind
+ * the call, in the same block: whoever gets there finds them without a value, also in a loop. Compilers may
+ * set them earlier, so only those count that the function's code has not written by then.
  */
+#include <Zydis/Zydis.h>
 #include <stdlib.h>
 
 #include "patch/transfer/private.h"
@@ -113,6 +116,46 @@ static void set_idle(struct version *version, const struct frame_object *object,
     }
 }
 
+/* Whether the function's own code writes any of SIZE bytes at OFFSET before it is at the call in question. A
+ * push makes room, and gives no local its value. */
+static bool is_written(const struct version *version, int32_t offset, uint32_t size)
+{
+    const struct code *code = &version->code;
+    int32_t start = PLACE_CFA + offset;
+
+    for (uint32_t i = 0; i < code->instructions.count; i++) {
+        const struct code_instruction *instruction = &code->instructions.items[i];
+        bool pushes = instruction->mnemonic == ZYDIS_MNEMONIC_PUSH;
+        for (uint32_t k = 0; k < instruction->touch_count && !pushes; k++) {
+            const struct code_touch *touch = &code->touches.items[instruction->touch + k];
+            if (touch->written && touch->place < start + (int32_t)size &&
+                start < touch->place + (int32_t)touch->size && code_reaches(code, i, version->at - 1)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool version_is_unset(const struct version *version, const struct local *local)
+{
+    const struct local_piece *piece = local->pieces.items;
+
+    return local->late && local_is_whole(local) && !is_written(version, (int32_t)piece->value, local->size);
+}
+
+/* Whether OBJECT is a local that holds nothing yet at the call in question. */
+static bool is_unset_object(const struct version *version, const struct frame_object *object)
+{
+    for (size_t i = 0; i < version->locals->count; i++) {
+        const struct local *local = &version->locals->items[i];
+        if (local->die == object->die) {
+            return version_is_unset(version, local);
+        }
+    }
+    return false;
+}
+
 void version_enter(struct version *version, uint64_t address)
 {
     for (size_t i = 0; i < version->objects.count; i++) {
@@ -123,7 +166,7 @@ void version_enter(struct version *version, uint64_t address)
         const struct frame_object *object = &version->objects.items[i];
         bool asked = i && object[-1].scope.addr == object->scope.addr && object[-1].whole == object->whole;
         in_scope = asked ? in_scope : frame_object_in_scope(object, address);
-        if (in_scope) {
+        if (in_scope && !is_unset_object(version, object)) {
             set_idle(version, object, false);
         }
     }

@@ -381,9 +381,9 @@ static char *work_out(struct transfer_work *work, struct recipe *recipe, uint32_
     }
     work->old->at = old_call + 1;
     work->new->at = new_call + 1;
-    version_enter(work->new, call);
     work->old->locals = version_locals(work->old, old_call);
     work->new->locals = version_locals(work->new, new_call);
+    version_enter(work->new, call);
     reason = transfer_check_locals(work, old_call);
     reason = reason ? reason : transfer_instances(work, old_call, new_call);
     reason = reason ? reason : add_registers(work, recipe, old_call, new_call);

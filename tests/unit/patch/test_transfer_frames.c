@@ -138,12 +138,12 @@ static void test_what_constants_hold(void **state)
 /* The registers that va_arg reads lie where some local ends, and nothing names them. */
 static void test_arguments_of_variable_number(void **state)
 {
-    static const char text[] =
-        DECLARATIONS "#include <stdarg.h>\n"
-                     "long f(int n, ...)\n{\n    double x = measure(n);\n    long all = wait_event(n);\n"
-                     "    va_list list;\n    note(\"x\", (long)(x * 2));\n    va_start(list, n);\n"
-                     "    while (n-- > 0)\n        all = all * 3 + va_arg(list, long);\n"
-                     "    va_end(list);\n    return all;\n}\n";
+    static const char text[] = DECLARATIONS
+        "#include <stdarg.h>\n"
+        "long f(int n, ...)\n{\n    va_list list;\n    double x = measure(n);\n"
+        "    long all = wait_event(n);\n    note(\"x\", (long)(x * 2));\n    va_start(list, n);\n"
+        "    while (n-- > 0)\n        all = all * 3 + va_arg(list, long);\n"
+        "    va_end(list);\n    return all;\n}\n";
     struct versions versions;
     uint32_t bytes = 0;
 
@@ -156,6 +156,36 @@ static void test_arguments_of_variable_number(void **state)
         bytes += recipe->values.items[i].to_kind == MOLT_VALUE_SLOT ? recipe->values.items[i].size : 0;
     }
     assert_true(bytes >= 100); /* 40 of them; without them it is less than 60 */
+    end(&versions);
+}
+
+/* What is declared behind the call holds nothing there, in a loop either. */
+static void test_locals_declared_behind_the_call(void **state)
+{
+#define LOOP(behind)                                                                                         \
+    DECLARATIONS "int f(int n)\n{\n    int all = 0;\n    for (int i = 0; i < n; i++) {\n"                    \
+                 "        all += wait_event(n);\n" behind "    }\n    return all;\n}\n"
+    struct versions versions;
+
+    start(&versions, LOOP(""), LOOP("        char room[64];\n        note(room, all);\n"));
+    work_out(&versions, "f");
+    assert_null(recipe_of(&versions, "wait_event")->reason);
+    end(&versions);
+}
+
+/* Nor can others have it from there. */
+static void test_locals_without_a_value_yet(void **state)
+{
+#define KEPT(before, behind)                                                                                 \
+    DECLARATIONS "int f(int n)\n{\n" before "    setup(\"one\");\n    int all = wait_event(n);\n"            \
+                 "    step(n, all);\n" behind                                                                \
+                 "    fill((void *)&kept, sizeof kept);\n    return all + kept;\n}\n"
+    struct versions versions;
+
+    start(&versions, KEPT("", "    volatile int kept = setup(\"two\");\n"),
+          KEPT("    volatile int kept = setup(\"two\");\n", ""));
+    work_out(&versions, "f");
+    expect_reason(recipe_of(&versions, "wait_event"), "`kept` is alive and has no value yet");
     end(&versions);
 }
 
@@ -273,6 +303,8 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments_of_variable_number),
+        cmocka_unit_test(test_locals_declared_behind_the_call),
+        cmocka_unit_test(test_locals_without_a_value_yet),
         cmocka_unit_test(test_a_call_that_was_made_of_several),
         cmocka_unit_test(test_a_frame_of_no_fixed_size),
         cmocka_unit_test(test_a_frame_that_is_aligned),
