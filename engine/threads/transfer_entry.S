@@ -95,6 +95,7 @@
         mov     120(%rsp), %r15
         mov     RSP(%rsp), %rsp
         .cfi_def_cfa rsp, 8
+        .cfi_offset rip, -8
         .cfi_same_value rbx
         .cfi_same_value rbp
         .cfi_same_value r12
@@ -124,7 +125,7 @@ molt_transfer_entry:
 
 /*
  * Where longjmp comes to by way of superseded code, whose address is in rcx: rsp is that of the frame it means, though that may have been
- * turned and reach further down. Nothing is written above BELOW.
+ * turned and reach further down. Nothing is written above BELOW until the new frame is laid down.
  */
         .globl  molt_longjmp_entry
         .hidden molt_longjmp_entry
