@@ -73,7 +73,7 @@ static char *from_local(const struct transfer_work *work, const struct local *lo
         }
         size = old->size;
     }
-    if (version_is_unset(work->old, old)) {
+    if (version_is_unset(work->old, old) && !version_is_unset(work->new, local)) {
         *ret_problem = PROBLEM_LOST;
         return must_printf("local `%s` is alive and has no value yet in the version that runs", local->name);
     }

@@ -78,7 +78,7 @@ static void cover(struct transfer_work *work, int32_t place, uint32_t size)
 
 static void covered_reset(struct covered *covered, int32_t size)
 {
-    if (size > covered->room) {
+    if (!covered->bytes || size > covered->room) { /* frames that stay have no size */
         free(covered->bytes);
         covered->bytes = must_calloc(PLACE_FLAGS + (size_t)size, sizeof(bool));
         covered->room = size;
