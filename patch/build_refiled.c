@@ -160,19 +160,12 @@ static void tell_anew(struct build *build, const struct contribution *place,
     LIST_FREE(&variables);
 }
 
-static bool is_variable(const struct object *object, const struct object_symbol *symbol)
-{
-    enum section_kind kind = section_of(object, symbol)->kind;
-
-    return kind == SECTION_DATA || kind == SECTION_TLS;
-}
-
 static struct molt_error *follow(struct build *build, const struct refiling *refiling)
 {
     bool function = symbol_is_function(refiling->to->comparison->new, refiling->new);
 
     if (refiling->old->bind == STB_LOCAL || refiling->new->bind == STB_LOCAL) {
-        if (is_variable(refiling->to->comparison->new, refiling->new)) {
+        if (object_is_variable(refiling->to->comparison->new, refiling->new)) {
             tell_anew(build, refiling->to, refiling->new,
                       "%s static and went from %s to %s, where it begins anew: what it held is lost",
                       refiling->old->bind == STB_LOCAL ? "was" : "is", refiling->from->name,
@@ -197,7 +190,7 @@ static void tell_renamed(struct build *build, const struct contribution *place, 
                                *new = after ? object_find(comparison->new, after) : NULL;
 
     if (old && new &&is_gone(comparison, old) && is_arrived(comparison, new) &&
-        is_variable(comparison->old, old) && is_variable(comparison->new, new)) {
+        object_is_variable(comparison->old, old) && object_is_variable(comparison->new, new)) {
         tell_anew(
             build, place, new,
             "was %s, and begins anew under this name: what it held is lost; keep the name if it matters",
